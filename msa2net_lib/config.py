@@ -1,0 +1,237 @@
+"""What a network and a training run are made of: dataclasses, validated, saved beside every result."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args
+
+from msa2net_lib.errors import InputError
+
+Block = Literal["lka", "dual_attention", "none"]
+Gate = Literal["masag", "addition", "none"]
+LevelPart = Literal["linear", "gate", "norm", "blocks"]
+
+ConfigT = TypeVar("ConfigT", bound="NetworkConfig | TrainConfig")
+
+
+def _require_choice(name: str, value: Any, choices: tuple) -> None:
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise InputError(f"{name}={value!r} is unknown: use one of {known}")
+
+
+def _override(config: ConfigT, overrides: dict[str, Any]) -> ConfigT:
+    known = {f.name for f in dataclasses.fields(config)}
+    for name in overrides:
+        _require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
+    return dataclasses.replace(config, **overrides)
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """One decoder level: its blocks, its skip gate, and the parts that it owns but never runs."""
+
+    block: Block
+    gate: Gate
+    idle: tuple[LevelPart, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_choice("block", self.block, get_args(Block))
+        _require_choice("gate", self.gate, get_args(Gate))
+        object.__setattr__(self, "idle", tuple(self.idle))
+        for part in self.idle:
+            _require_choice("idle part", part, get_args(LevelPart))
+
+
+ALL_IDLE: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
+_LKA = LevelConfig("lka", "masag")
+_DUAL = LevelConfig("dual_attention", "masag")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything needed to build an `MSA2Net`.
+
+    encoder: name of a timm MaxViT; encoder_options: changes to its architecture (timm's keywords), for
+    which channels must double from stage to stage. pretrained: ImageNet weights from timm. image_size:
+    pixels, one number or (height, width), multiples of 32; it sets the attention windows. levels: decoder
+    levels 0 (finest) to 3 (deepest). dilated: the dilated convolution in MASAG. layout: how tokens are laid
+    out on the grid. grey_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
+    """
+
+    preset: str = "paper"
+    encoder: str = "maxvit_rmlp_small_rw_224"
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
+    image_size: int | tuple[int, int] = 224
+    num_classes: int = 9
+    levels: tuple[LevelConfig, LevelConfig, LevelConfig, LevelConfig] = (
+        _LKA,
+        _LKA,
+        _DUAL,
+        LevelConfig("dual_attention", "none"),
+    )
+    dilated: Literal["depthwise", "dense"] = "depthwise"
+    layout: Literal["grid", "reinterpreted"] = "grid"
+    grey_stem: bool = False
+
+    def __post_init__(self) -> None:
+        levels = tuple(lv if isinstance(lv, LevelConfig) else LevelConfig(**lv) for lv in self.levels)
+        object.__setattr__(self, "levels", levels)
+        # JSON has lists only; tuples here, so that a config read back equals the one written.
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.encoder_options.items()}
+        object.__setattr__(self, "encoder_options", options)
+        if not isinstance(self.image_size, int):
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+        if len(levels) != 4:
+            raise InputError(f"levels has {len(levels)} entries: the decoder has 4, from 0 (finest) to 3")
+        if levels[3].gate != "none" and "gate" not in levels[3].idle:
+            raise InputError("levels[3].gate: the deepest level has no skip; use gate='none' or make it idle")
+        for pixels in self.height_width:
+            if pixels < 32 or pixels % 32:
+                lower = max(32, pixels // 32 * 32)
+                raise InputError(
+                    f"image_size={self.image_size} is not a multiple of 32: use {lower} or {lower + 32}"
+                )
+        if self.num_classes < 2:
+            raise InputError(f"num_classes={self.num_classes}: give at least 2, background counts as a class")
+        _require_choice("dilated", self.dilated, ("depthwise", "dense"))
+        _require_choice("layout", self.layout, ("grid", "reinterpreted"))
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Input height and width in pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @classmethod
+    def from_preset(cls, preset: str, **overrides: Any) -> NetworkConfig:
+        """Look up a preset and change the named fields. Errors: unknown preset or field."""
+        _require_choice("preset", preset, tuple(PRESETS))
+        return _override(PRESETS[preset], overrides)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Rebuild a config from `to_dict` or its JSON."""
+        return _override(cls(), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: dict[str, NetworkConfig] = {
+    # The text and equations of the paper; nothing in it is idle.
+    "paper": NetworkConfig(),
+    # Table 1's network, 112.77 M parameters: the deepest level owns a gate and blocks that never run.
+    "published": NetworkConfig(
+        preset="published",
+        levels=(_LKA, _LKA, _DUAL, LevelConfig("dual_attention", "masag", idle=ALL_IDLE)),
+        dilated="dense",
+        layout="reinterpreted",
+        grey_stem=True,
+    ),
+    # The source as it executes: a second definition of the deep level replaces the first.
+    "released": NetworkConfig(
+        preset="released",
+        levels=(
+            _LKA,
+            _LKA,
+            LevelConfig("lka", "masag", idle=("gate",)),
+            LevelConfig("lka", "masag", idle=ALL_IDLE),
+        ),
+        dilated="dense",
+        layout="reinterpreted",
+        grey_stem=True,
+    ),
+    # `paper`'s form on a small MaxViT, for laptops: the pico encoder, narrower and shallower.
+    "tiny": NetworkConfig(
+        preset="tiny",
+        encoder="maxvit_rmlp_pico_rw_256",
+        encoder_options={
+            "embed_dim": (24, 48, 96, 192),
+            "depths": (1, 1, 2, 1),
+            "transformer_dim_head": 24,
+        },
+        image_size=128,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Every field is saved with the checkpoint.
+
+    steps: optimiser steps. learning_rate: the peak, or the start for "poly". image_size: pixels, as in
+    `NetworkConfig`. augment: "none" or "affine" (see `data.augment`). checkpoint_every, log_every: steps.
+    """
+
+    recipe: str = "smoke"
+    steps: int = 400
+    batch_size: int = 8
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    schedule: Literal["poly", "one_cycle", "constant"] = "one_cycle"
+    poly_power: float = 0.9
+    loss: Literal["boundary_dou", "boundary_dou+cross_entropy"] = "boundary_dou+cross_entropy"
+    augment: Literal["none", "affine"] = "affine"
+    seed: int = 1234
+    checkpoint_every: int = 100
+    log_every: int = 5
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: give at least 1")
+        if self.learning_rate <= 0:
+            raise InputError(f"learning_rate={self.learning_rate}: give a positive number")
+        _require_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        _require_choice("schedule", self.schedule, ("poly", "one_cycle", "constant"))
+        _require_choice("loss", self.loss, ("boundary_dou", "boundary_dou+cross_entropy"))
+        _require_choice("augment", self.augment, ("none", "affine"))
+
+    @classmethod
+    def from_recipe(cls, recipe: str, **overrides: Any) -> TrainConfig:
+        """Look up a recipe and change the named fields. Errors: unknown recipe or field."""
+        _require_choice("recipe", recipe, tuple(RECIPES))
+        return _override(RECIPES[recipe], overrides)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Rebuild a config from `to_dict` or its JSON."""
+        return _override(cls(), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+RECIPES: dict[str, TrainConfig] = {
+    # For a laptop: chosen here on the virtual cohort, not taken from the paper.
+    "smoke": TrainConfig(),
+    # The paper's recipe for Synapse; `notes` says where each value comes from.
+    "synapse": TrainConfig(
+        recipe="synapse",
+        steps=700 * -(-2211 // 20),
+        batch_size=20,
+        optimizer="sgd",
+        learning_rate=0.05 * 20 / 24,
+        weight_decay=1e-4,
+        momentum=0.9,
+        schedule="poly",
+        loss="boundary_dou",
+        checkpoint_every=1000,
+        log_every=20,
+        notes={
+            "steps": "700 epochs (paper, section 4.2) of ceil(2211 / 20) steps",
+            "learning_rate": "0.05 in the paper; the released script scales it by batch / 24",
+            "weight_decay": "paper, section 4.2",
+            "poly_power": "released code: 0.9 per iteration",
+            "augment": "ours; the released code augments at 512 x 512 with imgaug",
+        },
+    ),
+}

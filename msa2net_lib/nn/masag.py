@@ -1,0 +1,234 @@
+"""The Multi-Scale Adaptive Spatial Attention Gate (MASAG), one module per stage (paper, section 3.3).
+
+Notation: ``x`` skip features from the encoder, ``g`` gating features from the decoder, ``u`` fused
+features; all are feature maps (b, c, h, w) of one size. This module needs torch and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Dilated = Literal["depthwise", "dense"]
+
+
+class LocalContext(nn.Sequential):
+    """Local context of the skip features: 3x3 depthwise, 3x3 dilated by 2, then pointwise convolution.
+
+    Shape: (b, c, h, w) -> (b, c, h, w); a pixel sees 7 x 7 pixels of the input.
+    ``dilated="depthwise"`` is Equation 1's DW-D; ``"dense"`` is what the released code builds.
+    Batch norm after each convolution and ReLU after the first two come from the released code.
+    """
+
+    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+        if dilated not in ("depthwise", "dense"):
+            raise ValueError(f"dilated={dilated!r}: use 'depthwise' (Equation 1) or 'dense' (released code)")
+        groups = channels if dilated == "depthwise" else 1
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.depthwise_norm = nn.BatchNorm2d(channels)
+        self.depthwise_activation = nn.ReLU()
+        self.dilated = nn.Conv2d(channels, channels, 3, padding=2, dilation=2, groups=groups)
+        self.dilated_norm = nn.BatchNorm2d(channels)
+        self.dilated_activation = nn.ReLU()
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+        self.pointwise_norm = nn.BatchNorm2d(channels)
+
+
+class GlobalContext(nn.Module):
+    """Global context of the gating features: mean and maximum over channels, mixed by a 1x1 convolution.
+
+    Shape: (b, c, h, w) -> (b, 1, h, w). Source: Equation 1, second term; batch norm from the released code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(2, 1, 1)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+        pooled = torch.cat([g.mean(dim=1, keepdim=True), g.amax(dim=1, keepdim=True)], dim=1)
+        return self.norm(self.mix(pooled))
+
+
+class MultiScaleFusion(nn.Module):
+    """Stage 1: add local context of ``x`` and global context of ``g``, then normalise (Equation 1).
+
+    Shapes: x, g (b, c, h, w) -> u (b, c, h, w); the one-channel global map is broadcast over channels.
+    """
+
+    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+        super().__init__()
+        self.local_context = LocalContext(channels, dilated)
+        self.global_context = GlobalContext()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self.norm(self.local_context(x) + self.global_context(g))
+
+
+class SpatialSelection(nn.Module):
+    """Stage 2: per pixel, how much to trust ``x`` and how much ``g`` (Equations 2 and 3).
+
+    Shapes: u, x, g (b, c, h, w) -> x', g' (b, c, h, w). The two weights sum to one at every pixel.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.project = nn.Conv2d(channels, 2, 1)
+
+    def weights(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
+        """Selection weights of ``u``: channel 0 is for ``x``, channel 1 for ``g``."""
+        return self.project(u).softmax(dim=1)
+
+    def forward(
+        self, u: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+        weight_x, weight_g = self.weights(u).chunk(2, dim=1)
+        return weight_x * x + x, weight_g * g + g
+
+
+class CrossModulation(nn.Module):
+    """Stage 3: each input is gated by the other's sigmoid, then both are multiplied (Equation 4).
+
+    Shapes: x', g' (b, c, h, w) -> u' (b, c, h, w). It has no parameters.
+    """
+
+    def forward(
+        self, x_selected: Float[Tensor, "b c h w"], g_selected: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        x_modulated = x_selected * g_selected.sigmoid()
+        g_modulated = g_selected * x_selected.sigmoid()
+        return x_modulated * g_modulated
+
+
+class Recalibration(nn.Module):
+    """Stage 4: turn u' into an attention map and weigh the *original* skip features by it (Equation 6).
+
+    Shapes: u', x (b, c, h, w) -> y (b, c, h, w). Batch norms come from the released code.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.attend = nn.Conv2d(channels, channels, 1)
+        self.attend_norm = nn.BatchNorm2d(channels)
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.project_norm = nn.BatchNorm2d(channels)
+
+    def attention(self, u_modulated: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The attention map in (0, 1), one value per pixel and channel."""
+        return self.attend_norm(self.attend(u_modulated)).sigmoid()
+
+    def forward(
+        self, u_modulated: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        return self.project_norm(self.project(self.attention(u_modulated) * x))
+
+
+@dataclass(frozen=True)
+class MASAGTrace:
+    """Every intermediate tensor of one pass through the gate, in the order in which it is computed."""
+
+    x: Tensor
+    """Skip features X (b, c, h, w)."""
+    g: Tensor
+    """Gating features G (b, c, h, w)."""
+    local_context: Tensor
+    """Local context of X (b, c, h, w)."""
+    channel_mean: Tensor
+    """Mean of G over channels (b, 1, h, w)."""
+    channel_max: Tensor
+    """Maximum of G over channels (b, 1, h, w)."""
+    global_context: Tensor
+    """Global context of G (b, 1, h, w)."""
+    u: Tensor
+    """Fused features U (b, c, h, w)."""
+    weight_x: Tensor
+    """Selection weight of X (b, 1, h, w); with weight_g it sums to one."""
+    weight_g: Tensor
+    """Selection weight of G (b, 1, h, w)."""
+    x_selected: Tensor
+    """X' (b, c, h, w)."""
+    g_selected: Tensor
+    """G' (b, c, h, w)."""
+    x_gate: Tensor
+    """sigmoid(G'), what X' is multiplied by (b, c, h, w)."""
+    g_gate: Tensor
+    """sigmoid(X'), what G' is multiplied by (b, c, h, w)."""
+    x_modulated: Tensor
+    """X'' (b, c, h, w)."""
+    g_modulated: Tensor
+    """G'' (b, c, h, w)."""
+    u_modulated: Tensor
+    """U' (b, c, h, w)."""
+    attention: Tensor
+    """Attention map in (0, 1) (b, c, h, w)."""
+    x_attended: Tensor
+    """X weighed by the attention map (b, c, h, w)."""
+    output: Tensor
+    """The gate's output (b, c, h, w)."""
+
+    def items(self) -> list[tuple[str, Tensor]]:
+        """Name and tensor of each step, in order."""
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+class MASAG(nn.Module):
+    """The whole gate: fusion, selection, cross-modulation, recalibration.
+
+    Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w). ``dilated``: see `LocalContext`.
+    Source: paper, section 3.3 and Figure 1; normalisations as in the released code.
+    """
+
+    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+        super().__init__()
+        self.fusion = MultiScaleFusion(channels, dilated)
+        self.selection = SpatialSelection(channels)
+        self.cross_modulation = CrossModulation()
+        self.recalibration = Recalibration(channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        u = self.fusion(x, g)
+        x_selected, g_selected = self.selection(u, x, g)
+        u_modulated = self.cross_modulation(x_selected, g_selected)
+        return self.recalibration(u_modulated, x)
+
+    def trace(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> MASAGTrace:
+        """Compute the same as `forward`, keeping every intermediate tensor by name."""
+        local_context = self.fusion.local_context(x)
+        global_context = self.fusion.global_context(g)
+        u = self.fusion.norm(local_context + global_context)
+        weight_x, weight_g = self.selection.weights(u).chunk(2, dim=1)
+        x_selected, g_selected = weight_x * x + x, weight_g * g + g
+        x_gate, g_gate = g_selected.sigmoid(), x_selected.sigmoid()
+        x_modulated, g_modulated = x_selected * x_gate, g_selected * g_gate
+        u_modulated = x_modulated * g_modulated
+        attention = self.recalibration.attention(u_modulated)
+        x_attended = attention * x
+        return MASAGTrace(
+            x=x,
+            g=g,
+            local_context=local_context,
+            channel_mean=g.mean(dim=1, keepdim=True),
+            channel_max=g.amax(dim=1, keepdim=True),
+            global_context=global_context,
+            u=u,
+            weight_x=weight_x,
+            weight_g=weight_g,
+            x_selected=x_selected,
+            g_selected=g_selected,
+            x_gate=x_gate,
+            g_gate=g_gate,
+            x_modulated=x_modulated,
+            g_modulated=g_modulated,
+            u_modulated=u_modulated,
+            attention=attention,
+            x_attended=x_attended,
+            output=self.recalibration.project_norm(self.recalibration.project(x_attended)),
+        )

@@ -1,0 +1,69 @@
+"""MSA²Net: encoder, gated skips and decoder in one module."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.nn.decoder import Decoder
+from msa2net_lib.nn.encoder import Encoder
+from msa2net_lib.nn.masag import MASAG, MASAGTrace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+class MSA2Net(nn.Module):
+    """Segmentation network: (b, 1|3, h, w) -> logits (b, classes, h, w).
+
+    Build it by name, ``MSA2Net.from_preset("paper" | "published" | "released" | "tiny", **overrides)``, or
+    from a `NetworkConfig`. Input is normalised by (x - 0.5) / 0.5 from [0, 1]; height and width are the
+    config's image_size. Errors: `InputError` for unknown presets, sizes and channel counts.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(
+            config.encoder,
+            config.height_width,
+            config.encoder_options,
+            config.pretrained,
+            config.grey_stem,
+        )
+        self.decoder = Decoder(self.encoder.channels, config)
+
+    @classmethod
+    def from_preset(cls, preset: str, **overrides: Any) -> MSA2Net:
+        """Build a preset, with any field of `NetworkConfig` changed by keyword."""
+        return cls(NetworkConfig.from_preset(preset, **overrides))
+
+    def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
+        return self.decoder(self.encoder(image))
+
+    def trace_gates(self, image: Float[Tensor, "b ch h w"]) -> dict[int, MASAGTrace]:
+        """Trace every MASAG that runs on ``image``: decoder level (0 is finest) -> `MASAGTrace`."""
+        traces: dict[int, MASAGTrace] = {}
+
+        def record(index: int, gate: MASAG, inputs: tuple[Tensor, Tensor]) -> None:
+            traces[index] = gate.trace(*inputs)
+
+        hooks = [
+            level.gate.register_forward_pre_hook(partial(record, index))
+            for index, level in enumerate(self.decoder.levels)
+            if isinstance(level.gate, MASAG)
+        ]
+        try:
+            self(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return traces
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters, trained or not; batch-norm statistics are not parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())

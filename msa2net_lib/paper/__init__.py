@@ -1,0 +1,1 @@
+"""The paper as data: its published numbers with their sources."""

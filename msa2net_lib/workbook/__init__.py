@@ -1,0 +1,1 @@
+"""What the notebooks share: records of results, figures, widgets and the report."""

@@ -1,0 +1,83 @@
+"""What each stage of the gate promises, beyond agreeing with the recorded arrays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from msa2net_lib.nn.masag import MASAG, CrossModulation, GlobalContext, LocalContext
+from msa2net_lib.nn.network import count_parameters
+
+
+@pytest.fixture
+def features():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 16, 12, 10, generator=generator), torch.randn(2, 16, 12, 10, generator=generator)
+
+
+@pytest.mark.parametrize("dilated", ["depthwise", "dense"])
+@pytest.mark.parametrize("training", [False, True])
+def test_trace_computes_what_forward_computes(features, dilated, training):
+    torch.manual_seed(0)
+    gate = MASAG(16, dilated).train(training)
+    output = gate(*features)
+    torch.testing.assert_close(gate.trace(*features).output, output, rtol=0, atol=1e-6)
+
+
+def test_selection_weights_sum_to_one(features):
+    trace = MASAG(16).trace(*features)
+    torch.testing.assert_close(trace.weight_x + trace.weight_g, torch.ones(2, 1, 12, 10))
+
+
+def test_trace_names_every_step_once(features):
+    names = [name for name, _ in MASAG(16).trace(*features).items()]
+    assert names[:2] == ["x", "g"]
+    assert names[-1] == "output"
+    assert len(names) == len(set(names)) == 19
+
+
+@pytest.mark.parametrize("dilated", ["depthwise", "dense"])
+def test_local_context_sees_7_by_7_pixels(dilated):
+    """The footprint by gradient: 3 of the first convolution plus 2 x 2 of the dilated one on each axis."""
+    torch.manual_seed(0)
+    local = LocalContext(4, dilated).eval()
+    local.depthwise_activation = local.dilated_activation = torch.nn.Identity()
+    image = torch.randn(1, 4, 15, 15, requires_grad=True)
+    local(image)[0, :, 7, 7].sum().backward()
+    assert image.grad is not None
+    rows, columns = image.grad[0].abs().sum(0).nonzero().unbind(1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 10, 4, 10)
+
+
+def test_global_context_is_blind_to_the_order_of_channels(features):
+    context = GlobalContext().eval()
+    torch.testing.assert_close(context(features[1]), context(features[1].flip(1)))
+
+
+def test_cross_modulation_does_not_care_which_input_is_which(features):
+    x, g = features
+    torch.testing.assert_close(CrossModulation()(x, g), CrossModulation()(g, x))
+
+
+def test_a_gate_that_attends_nowhere_returns_its_bias_only(features):
+    """With the attention driven to zero, X is weighed to nothing: Equation 6 leaves a constant map."""
+    gate = MASAG(16).eval()
+    gate.recalibration.attend.weight.data.zero_()
+    gate.recalibration.attend.bias.data.fill_(-1e4)
+    output = gate(*features)
+    torch.testing.assert_close(output, output[:, :, :1, :1].expand_as(output))
+
+
+@pytest.mark.parametrize(
+    ("channels", "millions"), [(96, 0.1133), (192, 0.4478), (384, 1.7802), (768, 7.0994)]
+)
+def test_parameter_counts(channels, millions):
+    """Counted on the released modules, four decimals; together they round to Table A's 9.44 M."""
+    dense = count_parameters(MASAG(channels, "dense"))
+    assert round(dense / 1e6, 4) == millions
+    assert dense - count_parameters(MASAG(channels, "depthwise")) == 9 * channels**2 - 9 * channels
+
+
+def test_unknown_dilated_is_refused():
+    with pytest.raises(ValueError, match=r"dilated='wide'.*'depthwise'.*'dense'"):
+        MASAG(8, "wide")  # pyright: ignore[reportArgumentType]
