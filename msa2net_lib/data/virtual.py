@@ -1,0 +1,328 @@
+"""Virtual patients: one real CT scan bent, re-enhanced and re-noised into many.
+
+They give the workbook enough variety to train on where only two real scans can ship. They share one
+patient's anatomy, so a score on them shows that the machinery works and says nothing about patients.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from tqdm import tqdm
+
+from msa2net_lib.data.labels import BTCV_IDS
+from msa2net_lib.data.volumes import Volume, check_same_geometry, read_pair, write_volume
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import sha256, write_text
+
+PHASES: tuple[str, ...] = ("unenhanced", "arterial", "portal-venous")
+
+UPTAKE_HU: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "aorta": ((230, 40), (110, 20)),
+    "right kidney": ((110, 20), (150, 20)),
+    "left kidney": ((110, 20), (150, 20)),
+    "spleen": ((70, 15), (75, 10)),
+    "liver": ((15, 5), (60, 10)),
+    "pancreas": ((60, 12), (55, 10)),
+    "stomach": ((25, 8), (40, 8)),
+    "inferior vena cava": ((25, 10), (95, 20)),
+    "portal and splenic veins": ((45, 15), (130, 20)),
+    "right adrenal gland": ((40, 8), (35, 8)),
+    "left adrenal gland": ((40, 8), (35, 8)),
+    "esophagus": ((20, 5), (25, 5)),
+    "other": ((10, 4), (18, 5)),
+}
+"""Structure -> enhancement over the unenhanced scan in HU, (mean, standard deviation) in the arterial and in
+the portal-venous phase: typical of adults, set by hand. "other" is soft tissue without a label; the
+gallbladder takes up nothing."""
+
+_SMALLEST_JACOBIAN = 0.2
+"""Local volume may shrink to a fifth, not further: well clear of folding."""
+
+
+@dataclass(frozen=True)
+class VirtualRecipe:
+    """How far a virtual patient may be from the real one.
+
+    ``bends``: pairs (smoothness, amplitude), both in mm: a random displacement field whose components vary
+    over about ``smoothness`` and have ``amplitude`` as standard deviation. ``scale``, ``rotation_deg``,
+    ``shear``: standard deviations of the affine part. ``noise_hu``: range of the added noise's sigma.
+    ``individual_hu``: standard deviation of each organ's own offset, in any phase.
+    """
+
+    bends: tuple[tuple[float, float], ...] = ((75.0, 3.2), (35.0, 2.0))
+    scale: float = 0.025
+    rotation_deg: float = 2.0
+    shear: float = 0.02
+    noise_hu: tuple[float, float] = (5.0, 20.0)
+    individual_hu: float = 5.0
+
+
+def make_virtual_patient(
+    image: Volume, label: Volume, seed: int, *, phase: str | None = None, recipe: VirtualRecipe | None = None
+) -> tuple[Volume, Volume]:
+    """Return a virtual patient made from a real one: (int16 image in HU, uint8 raw BTCV labels).
+
+    ``image`` (Z, Y, X) in HU, taken as unenhanced, and ``label`` (Z, Y, X) with raw BTCV ids share a voxel
+    grid, and the result has it too. The same ``seed`` gives the same patient. ``phase`` is one of
+    ``PHASES``, drawn from the seed if None. Every structure of ``label`` is present in the result, and the
+    deformation has a positive Jacobian determinant everywhere. Raises InputError for an unknown phase or
+    when image and label do not match.
+    """
+    check_same_geometry(image, label, "the source image", "the source label")
+    if phase is not None and phase not in PHASES:
+        raise InputError(f"unknown contrast phase {phase!r}: choose one of {', '.join(PHASES)}")
+    recipe = recipe or VirtualRecipe()
+    # Independent streams: changing how noise is drawn leaves shapes as they were.
+    bend_rng, contrast_rng, noise_rng = np.random.default_rng(seed).spawn(3)
+    drawn = str(contrast_rng.choice(PHASES))
+    hu, labels = _deform(image, label, bend_rng, recipe)
+    hu = _enhance(hu, labels, image.spacing, phase or drawn, contrast_rng, recipe.individual_hu)
+    hu += _noise(hu.shape, noise_rng, recipe.noise_hu)
+    hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+    place = (image.spacing, image.origin, image.direction)
+    return Volume(hu, *place), Volume(labels, *place)
+
+
+def random_displacement(
+    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, recipe: VirtualRecipe
+) -> NDArray[np.float32]:
+    """Return a smooth random displacement field (3, Z, Y, X) in mm; components in the order z, y, x.
+
+    Output voxel at position p takes its value from p + displacement(p). The z component fades to zero at the
+    first and last slice, so that no slice has to be invented beyond the scanned range.
+    """
+    field = _affine_displacement(shape, spacing, rng, recipe)
+    for smoothness, amplitude in recipe.bends:
+        for component in field:
+            component += amplitude * _smooth_noise(shape, spacing, rng, smoothness)
+    edge_mm = 0.25 * shape[0] * spacing[0]
+    from_edge_mm = np.minimum(np.arange(shape[0]), np.arange(shape[0])[::-1]) * spacing[0]
+    field[0] *= np.sin(0.5 * math.pi * np.minimum(1.0, from_edge_mm / edge_mm))[:, None, None]
+    return field
+
+
+def jacobian_determinant(displacement: NDArray, spacing: Sequence[float]) -> NDArray[np.float32]:
+    """Return det(I + grad u), (Z, Y, X), of a displacement u (3, Z, Y, X) in mm; at or below 0 it folds."""
+    jacobian = np.stack([np.stack(np.gradient(u, *spacing)) for u in displacement])
+    jacobian += np.eye(3)[:, :, None, None, None]
+    return np.einsum("i...,i...->...", jacobian[0], np.cross(jacobian[1], jacobian[2], axis=0))
+
+
+def write_virtual_cohort(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    patient: str = "0001",
+    train: int = 6,
+    test: int = 4,
+    seed: int = 2024,
+    progress: bool = True,
+) -> tuple[list[str], list[str]]:
+    """Write virtual patients in the BTCV layout and return their case ids (training, held out).
+
+    ``source`` is a BTCV folder holding ``patient``; ``destination`` gets ``img/img1001.nii.gz`` with
+    ``label/label1001.nii.gz`` and so on: training patients from "1001", held-out ones from "2001", at most
+    999 each, with disjoint seeds and the contrast phases in turn. ``cohort.json`` records source checksum,
+    parameters, seeds and the checksum of each file; patients that match it are not made again. Raises
+    InputError if the source patient is missing or unreadable, or the destination holds other scans.
+    """
+    source, destination = Path(source), Path(destination)
+    if not (0 <= train <= 999 and 0 <= test <= 999):
+        raise InputError(f"train={train}, test={test}: ask for 0 to 999 virtual patients in each group")
+    if seed < 0:
+        raise InputError(f"seed={seed}: choose a seed of 0 or more")
+    image_path = source / "img" / f"img{patient}.nii.gz"
+    label_path = source / "label" / f"label{patient}.nii.gz"
+    image, label = read_pair(image_path, label_path)
+    ids = [f"{1001 + n}" for n in range(train)], [f"{2001 + n}" for n in range(test)]
+    plan = _plan(image_path, label_path, seed, ids)
+    done = _resume(destination, plan)
+    todo = [case for case in plan["patients"] if case not in done]
+    for case in tqdm(todo, desc="virtual patients", unit="patient", disable=not progress):
+        wanted = plan["patients"][case]
+        outputs = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"])
+        for path, volume in zip(_files(destination, case), outputs, strict=True):
+            write_volume(volume, path)
+        done[case] = _checksums(destination, case)
+        _write_record(destination, plan, done)
+    return ids
+
+
+def _deform(
+    image: Volume, label: Volume, rng: np.random.Generator, recipe: VirtualRecipe
+) -> tuple[NDArray, NDArray]:
+    """Bend image and labels by one random field, as strongly as folding and the smallest structure allow."""
+    displacement = random_displacement(image.array.shape, image.spacing, rng, recipe)
+    voxel_mm = np.asarray(image.spacing, np.float32)[:, None, None, None]
+    structures = np.unique(label.array)
+    grid = np.indices(image.array.shape, dtype=np.float32)
+    strength = 1.0
+    while True:  # ends: an unbent patient neither folds nor loses anything
+        coordinates = grid + strength * displacement / voxel_mm
+        if jacobian_determinant(strength * displacement, image.spacing).min() >= _SMALLEST_JACOBIAN:
+            labels = _warp_labels(label.array, coordinates)
+            if np.isin(structures, labels).all():
+                break
+        strength = strength - 0.2 if strength > 0.3 else 0.0
+    hu = ndimage.map_coordinates(image.array.astype(np.float32), coordinates, order=3, mode="nearest")
+    return hu, labels
+
+
+def _warp_labels(labels: NDArray, coordinates: NDArray) -> NDArray:
+    """Sample labels at ``coordinates``: each output voxel takes the label with most weight around its source.
+
+    Linear weights of every label's own map give rounder outlines than the nearest voxel's label. Only voxels
+    with a labelled neighbour need the vote.
+    """
+    nearest = ndimage.map_coordinates(labels, coordinates, order=0, mode="nearest")
+    close = np.asarray(ndimage.binary_dilation(nearest > 0, iterations=2), dtype=bool)
+    points = coordinates[:, close]
+    best = np.zeros(points.shape[1], dtype=np.uint8)
+    best_weight = np.zeros(points.shape[1], dtype=np.float32)
+    for structure in np.unique(labels):
+        presence = (labels == structure).astype(np.float32)
+        weight = ndimage.map_coordinates(presence, points, order=1, mode="nearest")
+        best[weight > best_weight] = structure
+        best_weight = np.maximum(weight, best_weight)
+    warped = np.zeros(labels.shape, dtype=np.uint8)
+    warped[close] = best
+    return warped
+
+
+def _enhance(
+    hu: NDArray,
+    labels: NDArray,
+    spacing: Sequence[float],
+    phase: str,
+    rng: np.random.Generator,
+    individual_hu: float,
+) -> NDArray:
+    """Add what contrast agent adds in ``phase``, organ by organ, to soft tissue only."""
+
+    def uptake(structure: str) -> float:
+        if phase == "unenhanced" or structure not in UPTAKE_HU:
+            return 0.0
+        return max(0.0, rng.normal(*UPTAKE_HU[structure][PHASES.index(phase) - 1]))
+
+    shift = np.full(hu.shape, uptake("other"), dtype=np.float32)
+    for structure, number in BTCV_IDS.items():
+        shift[labels == number] = uptake(structure) + rng.normal(0.0, individual_hu)
+    # A scanner's resolution is finite: no step at an organ's edge is sharper than about 2 mm.
+    shift = ndimage.gaussian_filter(shift, [2.0 / s for s in spacing])
+    # Fat, gas and bone take up nothing. The ramp treats voxels that are half fat as half organ.
+    tissue = np.clip((hu + 80.0) / 60.0, 0.0, 1.0) * np.clip((300.0 - hu) / 100.0, 0.0, 1.0)
+    return hu + shift * tissue
+
+
+def _noise(shape: tuple[int, ...], rng: np.random.Generator, sigma_range: tuple[float, float]) -> NDArray:
+    """Return Gaussian noise in HU, slightly correlated within a slice as reconstruction leaves it."""
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise = ndimage.gaussian_filter(noise, [0.0, 0.6, 0.6])
+    return noise * np.float32(rng.uniform(*sigma_range) / noise.std())
+
+
+def _smooth_noise(
+    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, smoothness_mm: float
+) -> NDArray:
+    """Return a random map (Z, Y, X), standard normal at each voxel, that varies over ``smoothness_mm``.
+
+    Random values on a coarse grid with that pitch, joined by cubic B-splines axis by axis.
+    """
+    weights = [_cubic_weights(np.arange(n) * s / smoothness_mm) for n, s in zip(shape, spacing, strict=True)]
+    values = rng.standard_normal([w.shape[1] for w in weights])
+    return np.einsum("zi,yj,xk,ijk->zyx", *weights, values, optimize=True).astype(np.float32)
+
+
+def _cubic_weights(at: NDArray) -> NDArray:
+    """Return the (positions, knots) matrix of cubic B-spline weights at ``at`` >= 0, in units of the pitch.
+
+    Each row has unit length, so that standard normal knots give a standard normal value everywhere.
+    """
+    distance = np.abs(at[:, None] - np.arange(-1, math.ceil(at[-1]) + 2))
+    near = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
+    far = np.clip(2.0 - distance, 0.0, None) ** 3 / 6.0
+    weights = np.where(distance < 1.0, near, far)
+    return weights / np.linalg.norm(weights, axis=1, keepdims=True)
+
+
+def _affine_displacement(
+    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, recipe: VirtualRecipe
+) -> NDArray:
+    """Return the displacement (3, Z, Y, X) in mm of a small random scaling, shear and in-plane rotation."""
+    angle = math.radians(rng.normal(0.0, recipe.rotation_deg))
+    turn = np.eye(3)
+    turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    stretch = np.diag(np.exp(rng.normal(0.0, recipe.scale, 3)))
+    slant = np.eye(3) + np.triu(rng.normal(0.0, recipe.shear, (3, 3)), k=1)
+    extent = [np.arange(n) * s - 0.5 * (n - 1) * s for n, s in zip(shape, spacing, strict=True)]
+    position = np.stack(np.meshgrid(*extent, indexing="ij"))
+    return np.tensordot(turn @ stretch @ slant - np.eye(3), position, axes=1).astype(np.float32)
+
+
+def _plan(image_path: Path, label_path: Path, seed: int, ids: tuple[list[str], list[str]]) -> dict[str, Any]:
+    """Return everything that decides the cohort's content, ready for JSON."""
+    patients = {
+        case: {
+            "group": group,
+            # Case numbers differ between the groups, hence so do the seeds.
+            "seed": seed * 10_000 + int(case),
+            "phase": PHASES[index % len(PHASES)],
+        }
+        for group, cases in zip(("train", "held out"), ids, strict=True)
+        for index, case in enumerate(cases)
+    }
+    source = {path.name: sha256(path) for path in (image_path, label_path)}
+    plan = {"format": 1, "source_sha256": source, "seed": seed, "recipe": asdict(VirtualRecipe())}
+    plan |= {"uptake_hu": UPTAKE_HU, "patients": patients}
+    return json.loads(json.dumps(plan))  # tuples become lists, as they will read back
+
+
+def _resume(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Make the destination ready and return the checksums of the patients that are there and match."""
+    record_path = destination / "cohort.json"
+    if not record_path.exists():
+        if any(destination.glob("img/*")) or any(destination.glob("label/*")):
+            raise InputError(f"{destination}: holds scans but no cohort.json; choose an empty folder")
+        _write_record(destination, plan, {})
+        return {}
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        old_plan, old_patients, made = record["plan"], record["plan"]["patients"], record["files_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record_path}: not a cohort record; choose an empty folder") from error
+    for stale in destination.rglob(".partial-*"):
+        stale.unlink(missing_ok=True)
+    same = all(old_plan.get(key) == plan[key] for key in plan if key != "patients")
+    done = {}
+    for case, entry in old_patients.items():
+        if same and plan["patients"].get(case) == entry and made.get(case) == _checksums(destination, case):
+            done[case] = made[case]
+            continue
+        for path in _files(destination, case):
+            path.unlink(missing_ok=True)
+    _write_record(destination, plan, done)
+    return done
+
+
+def _files(destination: Path, case: str) -> tuple[Path, Path]:
+    return destination / "img" / f"img{case}.nii.gz", destination / "label" / f"label{case}.nii.gz"
+
+
+def _checksums(destination: Path, case: str) -> dict[str, str]:
+    """Return file -> sha256 of those of a patient's two files that are there."""
+    paths = [path for path in _files(destination, case) if path.is_file()]
+    return {path.relative_to(destination).as_posix(): sha256(path) for path in paths}
+
+
+def _write_record(destination: Path, plan: dict[str, Any], done: dict[str, dict[str, str]]) -> None:
+    record = {"plan": plan, "files_sha256": dict(sorted(done.items()))}
+    write_text(destination / "cohort.json", json.dumps(record, indent=1) + "\n")

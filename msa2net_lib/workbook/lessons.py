@@ -1,0 +1,86 @@
+"""The lessons: their order, titles and parameters, in one place for notebooks, batch runs and the index."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msa2net_lib.errors import InputError
+
+PROFILES = ("smoke", "gpu", "paper")
+COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One notebook: file name without suffix, title, what it is for, and its own parameters."""
+
+    name: str
+    title: str
+    summary: str
+    own_parameters: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All names its `parameters` cell declares."""
+        return COMMON + self.own_parameters
+
+
+LESSONS: dict[str, Lesson] = {
+    lesson.name: lesson
+    for lesson in (
+        Lesson("00_start_here", "Start here", "What is here, what your machine can do, what it costs."),
+        Lesson(
+            "01_data",
+            "Data",
+            "From a CT scanner's numbers to a training slice: each step, in pictures and histograms.",
+            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS"),
+        ),
+        Lesson(
+            "10_training",
+            "Training",
+            "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
+            ("STEPS", "BATCH_SIZE", "PRESET", "RESUME"),
+        ),
+        Lesson(
+            "11_evaluation",
+            "Evaluation",
+            "Dice and HD95 case by case, two protocols, and published beside measured.",
+            ("CHECKPOINT", "BATCH_SIZE"),
+        ),
+    )
+}
+
+
+def lesson_by_name(name: str) -> Lesson:
+    """Look a lesson up. Errors: `InputError` with the nearest name."""
+    if name not in LESSONS:
+        raise InputError(
+            f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}"
+        )
+    return LESSONS[name]
+
+
+def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:
+    """Refuse names that the lesson does not declare and profiles that do not exist.
+
+    papermill only warns of a misspelt parameter and goes on with the default; here it is an error.
+    """
+    for name in given:
+        if name not in lesson.parameters:
+            hint = _nearest(name, lesson.parameters)
+            raise InputError(
+                f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}"
+            )
+    profile = given.get("PROFILE", "smoke")
+    if profile not in PROFILES:
+        raise InputError(
+            f"PROFILE={profile!r} is unknown{_nearest(profile, PROFILES)}: use {', '.join(PROFILES)}"
+        )
+
+
+def _nearest(name: str, known: Any) -> str:
+    match = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {match[0]}?)" if match else ""

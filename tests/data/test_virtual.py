@@ -1,0 +1,318 @@
+"""Virtual patients: smooth, unfolded, different from one another, enhanced like the phase they imitate."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from msa2net_lib.data.labels import BTCV_IDS, ORGANS
+from msa2net_lib.data.virtual import (
+    PHASES,
+    VirtualRecipe,
+    jacobian_determinant,
+    make_virtual_patient,
+    random_displacement,
+    write_virtual_cohort,
+)
+from msa2net_lib.data.volumes import Volume, read_pair
+
+NOTHING = VirtualRecipe(bends=(), scale=0, rotation_deg=0, shear=0, noise_hu=(0, 0), individual_hu=0)
+SEEDS = [20241001, 20241002, 20242001]
+
+
+@pytest.fixture(scope="module")
+def real(example_ct):
+    """The real patient all virtual ones come from: image in HU and raw labels."""
+    return read_pair(example_ct / "img" / "img0001.nii.gz", example_ct / "label" / "label0001.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def patients(real):
+    """Virtual patients by seed, one in each phase."""
+    return {
+        seed: make_virtual_patient(*real, seed, phase=phase)
+        for seed, phase in zip(SEEDS, PHASES, strict=True)
+    }
+
+
+def overlap(first, second, organ):
+    """Return the Dice coefficient of one organ in two raw label arrays."""
+    a, b = first == BTCV_IDS[organ], second == BTCV_IDS[organ]
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def mean_hu(patient, organ):
+    image, label = patient
+    return float(image.array[label.array == BTCV_IDS[organ]].mean())
+
+
+def test_form_and_place(real, patients):
+    for image, label in patients.values():
+        assert (image.array.dtype, label.array.dtype) == (np.int16, np.uint8)
+        assert image.array.shape == label.array.shape == real[0].array.shape
+        for volume in (image, label):
+            assert (volume.spacing, volume.origin) == (real[0].spacing, real[0].origin)
+            assert volume.direction == real[0].direction
+        assert image.array.min() >= -1024
+        assert image.array.max() <= 3071
+
+
+def test_every_structure_survives_at_a_plausible_size(real, patients):
+    for _, label in patients.values():
+        assert set(np.unique(label.array)) == set(np.unique(real[1].array))
+        for organ in ORGANS:
+            number = BTCV_IDS[organ]
+            ratio = np.count_nonzero(label.array == number) / np.count_nonzero(real[1].array == number)
+            assert 0.5 < ratio < 2
+
+
+def test_a_memorised_patient_would_not_score(real, patients):
+    """Labels overlap with the source's and with one another's, but far from fully."""
+    labels = [real[1].array, *(label.array for _, label in patients.values())]
+    for first, second in combinations(labels, 2):
+        assert 0.4 < np.mean([overlap(first, second, organ) for organ in ORGANS]) < 0.85
+
+
+def test_the_seed_decides(real, patients):
+    seed = SEEDS[1]
+    image, label = make_virtual_patient(*real, seed, phase=PHASES[1])
+    np.testing.assert_array_equal(image.array, patients[seed][0].array)
+    np.testing.assert_array_equal(label.array, patients[seed][1].array)
+
+
+def test_image_and_labels_move_together():
+    """An image that shows its own labels still does so afterwards."""
+    z, y, x = np.ogrid[:40, :48, :44]
+    label = np.zeros((40, 48, 44), np.uint8)
+    label[((z - 20) / 12) ** 2 + ((y - 22) / 14) ** 2 + ((x - 18) / 9) ** 2 < 1] = BTCV_IDS["liver"]
+    spacing = (4.0, 3.0, 3.0)
+    recipe = VirtualRecipe(noise_hu=(0, 0), individual_hu=0)
+    image = Volume(np.where(label > 0, 80, -100).astype(np.int16), spacing)
+    for seed in range(3):
+        bent_image, bent = make_virtual_patient(
+            image, Volume(label, spacing), seed, phase="unenhanced", recipe=recipe
+        )
+        shown = np.where(bent_image.array > -10, BTCV_IDS["liver"], 0)
+        assert overlap(shown, bent.array, "liver") > 0.97
+        assert overlap(label, bent.array, "liver") < 0.95
+
+
+def test_recipe_of_nothing_returns_the_patient(real):
+    image, label = make_virtual_patient(*real, 3, phase="unenhanced", recipe=NOTHING)
+    np.testing.assert_array_equal(label.array, real[1].array)
+    np.testing.assert_array_equal(image.array, real[0].array)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_folding(real, seed):
+    """Signed volume of every voxel cell's three edges after the deformation, by plain differences."""
+    spacing, shape = real[0].spacing, real[0].array.shape
+    displacement = random_displacement(shape, spacing, np.random.default_rng(seed), VirtualRecipe())
+    assert displacement.shape == (3, *shape)
+    grid = np.stack(
+        np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij")
+    )
+    moved = grid + displacement
+    corner = (slice(None), *(slice(0, -1),) * 3)
+    edges = [np.diff(moved, axis=axis + 1) for axis in range(3)]
+    edges = [edge[:, : shape[0] - 1, : shape[1] - 1, : shape[2] - 1] for edge in edges]
+    volume = np.einsum("i...,i...->...", edges[0], np.cross(edges[1], edges[2], axis=0)) / np.prod(spacing)
+    assert volume.min() > 0.1
+    assert jacobian_determinant(displacement, spacing).min() > 0.1
+    np.testing.assert_array_equal(
+        moved[corner][0, 0], grid[corner][0, 0]
+    )  # the first slice stays in its plane
+    assert np.linalg.norm(displacement, axis=0).mean() > 4  # mm: otherwise nothing could fold
+
+
+def test_jacobian_of_a_linear_map():
+    matrix = np.array([[1.1, 0.2, -0.1], [0.05, 0.9, 0.3], [0.0, -0.2, 1.3]])
+    spacing = (3.0, 0.7, 1.5)
+    position = np.stack(
+        np.meshgrid(*(np.arange(n) * s for n, s in zip((5, 6, 7), spacing, strict=True)), indexing="ij")
+    )
+    displacement = np.tensordot(matrix - np.eye(3), position, axes=1)
+    np.testing.assert_allclose(jacobian_determinant(displacement, spacing), np.linalg.det(matrix), rtol=1e-9)
+    mirrored = -2 * position * np.array([1, 0, 0])[:, None, None, None]
+    np.testing.assert_allclose(jacobian_determinant(mirrored, spacing), -1, rtol=1e-9)
+
+
+def test_too_strong_a_recipe_is_weakened_until_nothing_folds_or_vanishes(real):
+    wild = VirtualRecipe(bends=((30.0, 25.0),), noise_hu=(0, 0))
+    displacement = random_displacement(real[0].array.shape, real[0].spacing, np.random.default_rng(1), wild)
+    assert jacobian_determinant(displacement, real[0].spacing).min() < 0
+    _, label = make_virtual_patient(*real, 1, recipe=wild)
+    assert set(np.unique(label.array)) == set(np.unique(real[1].array))
+
+
+def test_phases_look_like_themselves(real):
+    """Same seed, hence same shape, in each phase; HU ranges as a radiologist expects them."""
+    by_phase = {phase: make_virtual_patient(*real, 7, phase=phase) for phase in PHASES}
+    plain, arterial, portal = (by_phase[phase] for phase in PHASES)
+    np.testing.assert_array_equal(plain[1].array, arterial[1].array)
+    np.testing.assert_array_equal(plain[1].array, portal[1].array)
+    assert mean_hu(arterial, "aorta") > 190 > mean_hu(portal, "aorta") > 90 > mean_hu(plain, "aorta")
+    assert mean_hu(portal, "liver") > mean_hu(arterial, "liver") + 20
+    assert mean_hu(portal, "inferior vena cava") > mean_hu(arterial, "inferior vena cava") + 20
+    for organ in ("left kidney", "right kidney", "spleen"):
+        assert mean_hu(arterial, organ) > mean_hu(plain, organ) + 30
+        assert mean_hu(portal, organ) > mean_hu(plain, organ) + 30
+    assert abs(mean_hu(portal, "gallbladder") - mean_hu(plain, "gallbladder")) < 25
+
+
+def test_fat_and_air_take_up_nothing(real):
+    quiet = VirtualRecipe(noise_hu=(0, 0), individual_hu=0)
+    plain, _ = make_virtual_patient(*real, 7, phase="unenhanced", recipe=quiet)
+    portal, _ = make_virtual_patient(*real, 7, phase="portal-venous", recipe=quiet)
+    dull = plain.array < -80
+    np.testing.assert_array_equal(portal.array[dull], plain.array[dull])
+    muscle = (plain.array > 30) & (plain.array < 80)
+    assert (portal.array[muscle] >= plain.array[muscle]).all()
+    assert portal.array[muscle].mean() > plain.array[muscle].mean() + 5
+
+
+def test_noise_has_its_strength_and_is_correlated_within_slices(real):
+    def patient(sigma):
+        recipe = VirtualRecipe(noise_hu=(sigma, sigma))
+        return make_virtual_patient(*real, 5, phase="arterial", recipe=recipe)[0].array.astype(float)
+
+    tissue = np.s_[60:110, 30:70, 30:90]  # inside the body, where nothing is clipped at -1024
+    noise = (patient(15.0) - patient(0.0))[tissue]
+    assert noise.std() == pytest.approx(15, rel=0.03)
+    assert abs(noise.mean()) < 0.5
+
+    def correlation(a, b):
+        return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+    assert 0.2 < correlation(noise[:, :, 1:], noise[:, :, :-1]) < 0.8
+    assert abs(correlation(noise[1:], noise[:-1])) < 0.02
+
+
+def test_wrong_arguments(real, refused):
+    refused("'late'", make_virtual_patient, *real, 1, phase="late")
+    other = Volume(real[1].array[1:], real[1].spacing)
+    refused("shape", make_virtual_patient, real[0], other, 1)
+
+
+# ---- cohorts, from a small source so that many fit in a second --------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path, save_nifti):
+    """A BTCV folder with one blocky patient."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(40, 10, (24, 30, 28)).astype(np.int16)
+    label = np.zeros(image.shape, np.uint8)
+    for number in range(1, 14):
+        row, column = divmod(number, 4)
+        label[6:18, 2 + 7 * row : 8 + 7 * row, 1 + 7 * column : 6 + 7 * column] = number
+    folder = tmp_path / "raw"
+    save_nifti(folder / "img" / "img0001.nii.gz", image, spacing=(5.0, 3.0, 3.0))
+    save_nifti(folder / "label" / "label0001.nii.gz", label, spacing=(5.0, 3.0, 3.0))
+    return folder
+
+
+def cohort(source, out, **options):
+    return write_virtual_cohort(source, out, **{"train": 3, "test": 2, "progress": False, **options})
+
+
+def test_cohort_layout(source, tmp_path, tree):
+    out = tmp_path / "out"
+    assert cohort(source, out) == (["1001", "1002", "1003"], ["2001", "2002"])
+    names = [
+        f"{kind}/{kind}{case}.nii.gz" for case in (1001, 1002, 1003, 2001, 2002) for kind in ("img", "label")
+    ]
+    assert sorted(tree(out)) == sorted([*names, "cohort.json"])
+    original = nib.load(source / "img" / "img0001.nii.gz")
+    for name in names:
+        written = nib.load(out / name)
+        np.testing.assert_allclose(written.affine, original.affine, atol=1e-5)
+        assert written.get_data_dtype() == (np.int16 if name.startswith("img") else np.uint8)
+    plan = json.loads((out / "cohort.json").read_text())["plan"]
+    seeds = {
+        group: [p["seed"] for p in plan["patients"].values() if p["group"] == group]
+        for group in ("train", "held out")
+    }
+    assert [len(seeds[group]) for group in seeds] == [3, 2]
+    assert len({*seeds["train"], *seeds["held out"]}) == 5
+    assert {p["phase"] for p in plan["patients"].values() if p["group"] == "train"} == set(PHASES)
+    assert str(tmp_path) not in (out / "cohort.json").read_text()
+    # The recorded seed and phase make the recorded patient.
+    real = read_pair(source / "img" / "img0001.nii.gz", source / "label" / "label0001.nii.gz")
+    again = make_virtual_patient(
+        *real, plan["patients"]["2002"]["seed"], phase=plan["patients"]["2002"]["phase"]
+    )
+    stored = read_pair(out / "img" / "img2002.nii.gz", out / "label" / "label2002.nii.gz")
+    np.testing.assert_array_equal(stored[0].array, again[0].array)
+    np.testing.assert_array_equal(stored[1].array, again[1].array)
+
+
+def test_second_run_makes_only_what_is_missing_or_altered(source, tmp_path, monkeypatch, tree):
+    from msa2net_lib.data import virtual
+
+    out = tmp_path / "out"
+    cohort(source, out)
+    before = tree(out)
+    made = []
+
+    def counted(image, label, seed, **options):
+        made.append(seed)
+        return make_virtual_patient(image, label, seed, **options)
+
+    monkeypatch.setattr(virtual, "make_virtual_patient", counted)
+    cohort(source, out)
+    assert made == []
+    (out / "img" / "img1002.nii.gz").write_bytes(b"altered")
+    (out / "label" / "label2001.nii.gz").unlink()
+    (out / "img" / ".partial-1-img1003.nii.gz").write_bytes(b"half")
+    cohort(source, out)
+    assert made == [2024_1002, 2024_2001]
+    assert tree(out) == before
+
+
+def test_stopped_and_run_again(source, tmp_path, monkeypatch, tree):
+    from msa2net_lib.data import virtual
+
+    cohort(source, tmp_path / "clean")
+    write = virtual.write_volume
+    for stop in (0, 1, 5):
+        calls = iter(range(100))
+
+        def interrupted(volume, path, calls=calls, stop=stop):
+            if next(calls) == stop:
+                raise KeyboardInterrupt
+            return write(volume, path)
+
+        out = tmp_path / f"stopped{stop}"
+        monkeypatch.setattr(virtual, "write_volume", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cohort(source, out)
+        monkeypatch.setattr(virtual, "write_volume", write)
+        cohort(source, out)
+        assert tree(out) == tree(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("options", [{"seed": 5}, {"train": 1}, {"test": 0}])
+def test_other_parameters_make_another_cohort(source, tmp_path, tree, options):
+    out = tmp_path / "out"
+    cohort(source, out)
+    first = tree(out)
+    cohort(source, out, **options)
+    cohort(source, tmp_path / "clean", **options)
+    assert tree(out) == tree(tmp_path / "clean") != first
+
+
+def test_wrong_cohorts(source, tmp_path, refused, tree):
+    out = tmp_path / "out"
+    refused([source / "img" / "img0003.nii.gz", "no such file"], cohort, source, out, patient="0003")
+    refused("train=-1", cohort, source, out, train=-1)
+    refused("seed=-1", cohort, source, out, seed=-1)
+    refused([source, "no cohort.json"], cohort, source, source)
+    path = source / "img" / "img0001.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    refused([path, "truncated"], cohort, source, out)
+    assert not out.exists()
