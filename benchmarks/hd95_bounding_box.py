@@ -11,20 +11,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from _machine import describe_machine
 from medpy.metric import binary
 from scipy import ndimage
 
 from msa2net_lib.files import write_text
 from msa2net_lib.metrics import score_volume
+from msa2net_lib.workbook.machine import hardware, versions
 
 RESULT = Path(__file__).parent / "results" / "hd95_bounding_box.json"
-PACKAGES = ("numpy", "scipy", "medpy")
+HARDWARE = ("processor", "cores")  # what decides these numbers: no accelerator, little memory
+VERSIONS = ("python", "system", "numpy", "scipy", "medpy")
 REPEATS = 3  # of the fast side, whose single run is short enough to be noisy
 IN_PLANE, FULL_DEPTH = 512, 120
 
@@ -79,7 +81,8 @@ def main() -> int:
             name: {"dice": round(row[0], 4), "hd95_voxels": round(row[1], 3)}
             for name, row in zip(ORGANS, box_scores.tolist(), strict=False)
         },
-        "machine": describe_machine(PACKAGES),
+        "hardware": _chosen(hardware(), HARDWARE),
+        "versions": _chosen(versions(), VERSIONS),
     }
     if arguments.output is not None:
         write_text(arguments.output, json.dumps(record, indent=2) + "\n")
@@ -137,6 +140,11 @@ def score_whole(pred: np.ndarray, target: np.ndarray, num_classes: int) -> np.nd
     return scores
 
 
+def _chosen(facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return those of the facts that matter here, in this order."""
+    return {name: facts[name] for name in names}
+
+
 def _timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float, float]:
     """Return the function's result, its wall-clock seconds and this process's CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -146,9 +154,7 @@ def _timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float, float
 
 def _parse_arguments() -> argparse.Namespace:
     """Read the command line and refuse sizes the case cannot have."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--organs", type=int, default=len(ORGANS), metavar="N", help="score the first N of the 8 organs"
     )

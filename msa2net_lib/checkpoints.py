@@ -50,9 +50,7 @@ def load_network(path: str | Path, image_size: int | tuple[int, int] | None = No
             metadata = handle.metadata() or {}
             state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable safetensors file ({error}); train or copy it again"
-        ) from error
+        raise InputError(f"{path}: not a readable safetensors file ({error}); train or copy it again") from error
     if "network_config" not in metadata:
         raise InputError(f"{path}: holds no network config; load files that save_network wrote")
     config = NetworkConfig.from_dict(json.loads(metadata["network_config"]))

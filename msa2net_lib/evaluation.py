@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from msa2net_lib.data.datasets import Case, resize_image, resize_label
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import score_volume
 
@@ -70,11 +72,37 @@ def evaluate(
         predicted = predict_volume(network, case.image, progress=progress)
         predictions[name] = predicted
         for protocol in protocols:
-            scores = score_volume(
-                predicted, case.label, len(organs) + 1, protocol=protocol, spacing=case.spacing
-            )
+            scores = score_volume(predicted, case.label, len(organs) + 1, protocol=protocol, spacing=case.spacing)
             for index, (organ, (dsc, hd95)) in enumerate(zip(organs, scores, strict=True), start=1):
                 present = bool((case.label == index).any())
                 rows.append((protocol, name, organ, present, dsc, hd95))
     columns = ["protocol", "case", "organ", "in_label", "dsc", "hd95"]
     return Evaluation(pd.DataFrame(rows, columns=columns), predictions)
+
+
+def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int, int]) -> Case:
+    """Resample a case in the slice plane to another pixel size and cut out one field of view.
+
+    pixel_mm: (y, x). The result's slices have ``height_width`` pixels, centred on the body (whatever is
+    brighter than a twentieth of the window), padded with air where the scan ends. Slices are neither added nor
+    dropped. Errors: `InputError` for a case without spacing.
+    """
+    if case.spacing is None:
+        raise InputError(f"{case.name}: no spacing is stored with it; prepare it from the original scan")
+    size = tuple(
+        max(1, round(pixels * old / new))
+        for pixels, old, new in zip(case.image.shape[1:], case.spacing[1:], pixel_mm, strict=True)
+    )
+    image = np.stack([resize_image(z, (size[0], size[1])) for z in case.image]).clip(0, 1)
+    label = np.stack([resize_label(z, (size[0], size[1])) for z in case.label])
+    middle = [round(float(np.median(axis))) for axis in np.nonzero(image > 0.05)[1:]]
+    image, label = (_crop_around(array, middle, height_width) for array in (image, label))
+    return Case(case.name, image, label, (case.spacing[0], float(pixel_mm[0]), float(pixel_mm[1])))
+
+
+def _crop_around(array: NDArray, middle: Sequence[int], height_width: tuple[int, int]) -> NDArray:
+    """Cut (z, *height_width) out of (z, y, x) with ``middle`` (y, x) in the centre; zeros beyond the edge."""
+    pads = [(length // 2, length - length // 2) for length in height_width]
+    padded = np.pad(array, [(0, 0), *pads])
+    (top, left), (height, width) = middle, height_width
+    return padded[:, top : top + height, left : left + width]

@@ -37,9 +37,7 @@ def predict_volume(
     bar = tqdm(total=len(volume), desc="predicting", unit="slice", disable=not progress)
     with bar:
         for start in range(0, len(volume), batch_size):
-            slices = [
-                resize_image(image, network.config.height_width) for image in volume[start:][:batch_size]
-            ]
+            slices = [resize_image(image, network.config.height_width) for image in volume[start:][:batch_size]]
             batch = torch.from_numpy(normalise(np.stack(slices))).float().to(device)
             classes = network(batch[:, None]).argmax(dim=1).byte().cpu().numpy()
             for offset, predicted in enumerate(classes):

@@ -85,9 +85,7 @@ class BoundaryDoULoss(nn.Module):
         super().__init__()
         self.num_classes = checked_num_classes(num_classes)
 
-    def forward(
-        self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]
-    ) -> Float[Tensor, ""]:
+    def forward(self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """Return the loss, a scalar from about 0 (perfect) to 1, without unit.
 
         Args:
@@ -135,9 +133,7 @@ class BoundaryDoUCrossEntropyLoss(nn.Module):
         super().__init__()
         self.boundary_dou = BoundaryDoULoss(num_classes)
 
-    def forward(
-        self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]
-    ) -> Float[Tensor, ""]:
+    def forward(self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """Return BDoU (no unit) plus cross-entropy (nats per pixel); arguments and errors as there."""
         overlap = self.boundary_dou(logits, target)  # first, because it checks the arguments
         return overlap + F.cross_entropy(_at_least_float32(logits), target.long())

@@ -34,9 +34,7 @@ def mask_pair(pred: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
 def check_shapes(pred: np.ndarray, target: np.ndarray) -> None:
     """Raise InputError unless both arrays have the same shape."""
     if pred.shape != target.shape:
-        raise InputError(
-            f"pred: shape {pred.shape} differs from target's {target.shape}; bring both to the same grid"
-        )
+        raise InputError(f"pred: shape {pred.shape} differs from target's {target.shape}; bring both to the same grid")
 
 
 def checked_labels(value: Any, num_classes: int, name: str) -> np.ndarray:
@@ -78,18 +76,14 @@ def checked_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, 
     values = np.asarray(spacing)
     if values.dtype.kind in "uif" and values.shape == (ndim,) and np.all((values > 0) & (values < np.inf)):
         return tuple(map(float, values))
-    raise InputError(
-        f"spacing: got {spacing!r}; give {ndim} positive numbers, the voxel size along each axis"
-    )
+    raise InputError(f"spacing: got {spacing!r}; give {ndim} positive numbers, the voxel size along each axis")
 
 
 def _as_mask(value: Any, name: str) -> np.ndarray:
     """Return a boolean array; refuse what looks like probabilities, where non-zero means nothing."""
     array = as_array(value)
     if array.dtype.kind not in "buif" or array.ndim == 0:
-        raise InputError(
-            f"{name}: got dtype {array.dtype} and shape {array.shape}; give a mask of booleans or numbers"
-        )
+        raise InputError(f"{name}: got dtype {array.dtype} and shape {array.shape}; give a mask of booleans or numbers")
     if array.dtype.kind == "f" and not ((array == 0) | (array == 1)).all():
         raise InputError(f"{name}: floats other than 0 and 1 are no binary mask; apply a threshold first")
     return array.astype(bool, copy=False)

@@ -123,9 +123,7 @@ def score_volume(
     if protocol == "paper":
         steps, pred_only, target_only, neither = None, (1.0, 0.0), (0.0, 0.0), (0.0, 0.0)
     elif steps is None:
-        raise InputError(
-            "spacing: protocol 'strict' measures in mm; give the voxel size along each axis in mm"
-        )
+        raise InputError("spacing: protocol 'strict' measures in mm; give the voxel size along each axis in mm")
     else:
         diagonal = math.hypot(*np.multiply(first.shape, steps))
         pred_only, target_only, neither = (0.0, diagonal), (0.0, diagonal), (math.nan, math.nan)
@@ -176,8 +174,7 @@ def pixel_scores(
     pred_list, target_list = list(preds), list(targets)
     if not pred_list or len(pred_list) != len(target_list):
         raise InputError(
-            f"preds: {len(pred_list)} images against {len(target_list)} in targets; "
-            "give as many of both, at least one"
+            f"preds: {len(pred_list)} images against {len(target_list)} in targets; give as many of both, at least one"
         )
     pairs = zip(pred_list, target_list, strict=True)
     counts = np.array([_confusion(pred, target, threshold) for pred, target in pairs])

@@ -152,9 +152,7 @@ class _Run:
         """Take over a saved state after checking that it is of the same run."""
         for name, own in (("network_config", self.network.config), ("train_config", self.config)):
             if type(own).from_dict(state[name]) != own:
-                raise InputError(
-                    f"{path}: written by a run with another {name}; give another output_dir, or delete it"
-                )
+                raise InputError(f"{path}: written by a run with another {name}; give another output_dir, or delete it")
         self.step, self.history = state["step"], state["history"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

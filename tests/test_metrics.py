@@ -33,9 +33,7 @@ def random_blobs(rng, shape):
 def border_boxes(rng, shape):
     """A box that fills a corner of the array, touching as many borders as there are axes."""
     mask = np.zeros(shape, dtype=bool)
-    corner = tuple(
-        slice(0, rng.integers(1, n)) if rng.random() < 0.5 else slice(rng.integers(0, n), n) for n in shape
-    )
+    corner = tuple(slice(0, rng.integers(1, n)) if rng.random() < 0.5 else slice(rng.integers(0, n), n) for n in shape)
     mask[corner] = True
     return mask
 

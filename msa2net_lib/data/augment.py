@@ -24,10 +24,10 @@ class AffineAugmentation:
     random state, which `training.train` seeds for every step.
     """
 
-    rotation: float = 12.0
-    scale: float = 0.2
-    shift: float = 0.08
-    contrast: float = 0.2
+    rotation: float = 8.0
+    scale: float = 0.15
+    shift: float = 0.05
+    contrast: float = 0.15
     noise: float = 0.02
 
     def __call__(

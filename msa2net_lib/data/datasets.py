@@ -68,9 +68,7 @@ class PreparedDataset:
         if (root / "cases").is_dir() and not manifest_path.is_file():
             raise InputError(f"{root}: its preparation did not finish; run prepare_synapse once more")
         folders = [root / "lists", root / "lists" / "lists_Synapse"]
-        lists = next(
-            (f for f in folders if (f / "train.txt").is_file() or (f / "test_vol.txt").is_file()), None
-        )
+        lists = next((f for f in folders if (f / "train.txt").is_file() or (f / "test_vol.txt").is_file()), None)
         if lists is None:
             raise InputError(f"{root}: holds no prepared data (no lists/train.txt); {make_it}")
         train_slices, test_cases = _read_list(lists / "train.txt"), _read_list(lists / "test_vol.txt")
@@ -176,9 +174,7 @@ def _zoomed(array: NDArray, size: int | tuple[int, int], order: int) -> NDArray:
         raise InputError(f"only one slice (H, W) at a time can be resized, not shape {array.shape}")
     if array.shape == target:
         return array.copy()
-    return np.asarray(
-        ndimage.zoom(array, (target[0] / array.shape[0], target[1] / array.shape[1]), order=order)
-    )
+    return np.asarray(ndimage.zoom(array, (target[0] / array.shape[0], target[1] / array.shape[1]), order=order))
 
 
 def _height_width(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -188,17 +184,14 @@ def _height_width(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _checked(
-    path: Path, image: NDArray, label: NDArray, ndim: int
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _checked(path: Path, image: NDArray, label: NDArray, ndim: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Check a stored image and label and bring them to float32 and uint8.
 
     The range is checked here because after a cubic resize it no longer holds.
     """
     if image.ndim != ndim or image.shape != label.shape:
         raise InputError(
-            f"{path}: image {image.shape} and label {label.shape} should be {ndim}-D and of one shape; "
-            "prepare it again"
+            f"{path}: image {image.shape} and label {label.shape} should be {ndim}-D and of one shape; prepare it again"
         )
     if not (image.size and image.min() >= 0.0 and image.max() <= 1.0):  # nan fails both
         raise InputError(f"{path}: image leaves [0, 1]; prepare it with the [-125, 275] HU window")

@@ -1,42 +1,35 @@
 """Prepare the Synapse (BTCV) data in the field's format: 2-D slices to train on, whole volumes to score.
 
 Recipe (TransUNet's, followed by the paper): window [-125, 275] HU to [0, 1], every slice, no resampling, no
-crop, labels in scheme A. Every file is written atomically and every finished case leaves a record, so a run
-that was stopped continues where it was, and its result is the same as that of a run that was not.
+crop, labels in scheme A. How a stopped run continues: see ``data.prepare``.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from msa2net_lib.data.labels import SCHEMES, raw_to_scheme
+from msa2net_lib.data.prepare import (
+    CaseJob,
+    check_inputs_exist,
+    locked,
+    prepare_pending,
+    remove_orphans,
+    remove_partials,
+)
 from msa2net_lib.data.volumes import WINDOW_HU, read_pair, window
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path, sha256, write_text
+from msa2net_lib.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, two runs into one folder are the user's to avoid
-    fcntl = None
 
 # fmt: off
 SYNAPSE_TRAIN_CASES: tuple[str, ...] = (
@@ -53,21 +46,13 @@ SYNAPSE_TEST_CASES: tuple[str, ...] = (
 
 _SETTINGS: dict[str, Any] = {"format": 1, "window_hu": list(WINDOW_HU), "label_scheme": "A"}
 _OURS = re.compile(r"case\d{4}(_slice\d{3,}\.npz|\.npy\.h5|\.json)")
-_OUTPUT_FOLDERS = ("train_npz", "test_vol_h5", "cases")
+_CASE_FOLDERS = ("train_npz", "test_vol_h5")
+_OUTPUT_FOLDERS = (*_CASE_FOLDERS, "lists")
+_INDEX = ("dataset.json", "lists/train.txt", "lists/test_vol.txt")
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One case to prepare; plain enough to be sent to another process."""
-
-    source: str
-    destination: str
-    case: str
-    split: str
-
-    @property
-    def name(self) -> str:
-        return f"case{self.case}"
+class _Job(CaseJob):
+    """One scan of the BTCV layout."""
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -76,22 +61,11 @@ class _Job:
             "label": Path(self.source, "label", f"label{self.case}.nii.gz"),
         }
 
-    @property
-    def record_path(self) -> Path:
-        return Path(self.destination, "cases", f"{self.name}.json")
-
-    def sources(self) -> dict[str, dict[str, str]]:
-        """Return what the record says about the inputs: name within the source folder and checksum."""
-        return {
-            kind: {"file": path.relative_to(self.source).as_posix(), "sha256": sha256(path)}
-            for kind, path in self.inputs.items()
-        }
-
-    def outputs(self, slices: int) -> list[Path]:
+    def outputs(self, shape: Sequence[int]) -> list[Path]:
         if self.split == "test":
             return [Path(self.destination, "test_vol_h5", f"{self.name}.npy.h5")]
         folder = Path(self.destination, "train_npz")
-        return [folder / f"{self.name}_slice{z:03d}.npz" for z in range(slices)]
+        return [folder / f"{self.name}_slice{z:03d}.npz" for z in range(shape[0])]
 
 
 def prepare_synapse(
@@ -119,35 +93,23 @@ def prepare_synapse(
 
     source, destination = Path(source), Path(destination)
     split = _split(source, train_cases, test_cases)
-    jobs = [
-        _Job(str(source), str(destination), case, part) for part, cases in split.items() for case in cases
-    ]
-    _check_inputs_exist(jobs)
+    jobs = [_Job(str(source), str(destination), case, part) for part, cases in split.items() for case in cases]
+    check_inputs_exist(jobs)
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    with _locked(destination):
-        for folder in ("", "lists", *_OUTPUT_FOLDERS):  # what stopped runs left; none is alive now
-            for stale in (destination / folder).glob(".partial-*"):
-                stale.unlink(missing_ok=True)
-        pending = [job for job in jobs if not _is_finished(job)]
+    with locked(destination, _OUTPUT_FOLDERS):
+        remove_partials(destination, _OUTPUT_FOLDERS)
+        pending = [job for job in jobs if not job.is_finished(_SETTINGS)]
         if pending:  # until all are done there is no data set here to open
-            for path in ("dataset.json", "lists/train.txt", "lists/test_vol.txt"):
+            for path in _INDEX:
                 (destination / path).unlink(missing_ok=True)
-        workers = min(workers or _cores(), max(1, len(pending)))
-        bar = tqdm(
-            total=len(jobs), initial=len(jobs) - len(pending), desc="cases", unit="case", disable=not progress
-        )
-        with bar:
-            for _ in _run(pending, workers):
-                bar.update()
+        prepare_pending(_prepare_case, jobs, pending, workers, progress)
         _write_index(destination, jobs)
-        _remove_orphans(destination, jobs)
+        remove_orphans(jobs, destination, _CASE_FOLDERS, _OURS)
     return PreparedDataset.open(destination)
 
 
-def _split(
-    source: Path, train_cases: Sequence[str] | None, test_cases: Sequence[str] | None
-) -> dict[str, list[str]]:
+def _split(source: Path, train_cases: Sequence[str] | None, test_cases: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the cases of each part, in list order."""
     for folder in ("img", "label"):
         if not (source / folder).is_dir():
@@ -182,47 +144,6 @@ def _split(
     return split
 
 
-def _check_inputs_exist(jobs: Iterable[_Job]) -> None:
-    for job in jobs:
-        for kind, path in job.inputs.items():
-            if not path.is_file():
-                raise InputError(f"{path}: case {job.case} has no {kind}; add the file or leave the case out")
-
-
-def _run(jobs: list[_Job], workers: int) -> Iterator[None]:
-    """Prepare ``jobs``, yielding after each; on the first failure the jobs not yet begun are dropped."""
-    if workers == 1:
-        for job in jobs:
-            yield _prepare_case(job)
-        return
-    # spawn: a fork of a process that runs torch, a notebook or pytest may inherit a locked lock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(_prepare_case, job) for job in jobs]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process died: out of memory, or a script without `if __name__ == '__main__':`; "
-                "try workers=1"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _become_worker() -> None:
-    """Leave Ctrl-C to the main process, and end when it does, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
 def _prepare_case(job: _Job) -> None:
     """Read one case and write its outputs, the record last."""
     sources = job.sources()
@@ -231,22 +152,15 @@ def _prepare_case(job: _Job) -> None:
     labels = raw_to_scheme(label.array)
     # The old record goes first: if this run is stopped, outputs of two kinds must not look finished.
     job.record_path.unlink(missing_ok=True)
-    outputs = job.outputs(len(pixels))
+    outputs = job.outputs(pixels.shape)
     if job.split == "test":
         _write_volume(outputs[0], pixels, labels, image.spacing)
     else:
         for path, pixels_2d, labels_2d in zip(outputs, pixels, labels, strict=True):
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, image=pixels_2d, label=labels_2d)
-    record = {
-        "settings": _SETTINGS,
-        "split": job.split,
-        "shape": list(pixels.shape),
-        "spacing_mm": list(image.spacing),
-        "sources": sources,
-        "voxels": {organ: int(np.count_nonzero(labels == number)) for organ, number in SCHEMES["A"].items()},
-    }
-    write_text(job.record_path, json.dumps(record, indent=1) + "\n")
+    voxels = {organ: int(np.count_nonzero(labels == number)) for organ, number in SCHEMES["A"].items()}
+    job.write_record(_SETTINGS, pixels.shape, spacing_mm=list(image.spacing), sources=sources, voxels=voxels)
 
 
 def _write_volume(path: Path, image: np.ndarray, label: np.ndarray, spacing: Sequence[float]) -> None:
@@ -258,77 +172,17 @@ def _write_volume(path: Path, image: np.ndarray, label: np.ndarray, spacing: Seq
         file.attrs["spacing"] = np.asarray(spacing, dtype=np.float64)
 
 
-def _read_record(job: _Job) -> dict[str, Any]:
-    """Return the record of a finished case; empty if there is none, or none that can be read."""
-    try:
-        record = json.loads(job.record_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and "shape" in record else {}
-
-
-def _is_finished(job: _Job) -> bool:
-    """Tell whether an earlier run prepared this case from these very files with these settings."""
-    record = _read_record(job)
-    if not record or (record.get("settings"), record.get("split")) != (_SETTINGS, job.split):
-        return False
-    outputs = job.outputs(record["shape"][0])
-    return record.get("sources") == job.sources() and all(path.is_file() for path in outputs)
-
-
 def _write_index(destination: Path, jobs: Iterable[_Job]) -> None:
     """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
-    records = {job: _read_record(job) for job in jobs}
+    records = {job: job.read_record() for job in jobs}
     slices = [
-        path.stem
-        for job, record in records.items()
-        if job.split == "train"
-        for path in job.outputs(record["shape"][0])
+        path.stem for job, record in records.items() if job.split == "train" for path in job.outputs(record["shape"])
     ]
     write_text(destination / "lists" / "train.txt", "".join(f"{name}\n" for name in slices))
     tests = [job.name for job in records if job.split == "test"]
     write_text(destination / "lists" / "test_vol.txt", "".join(f"{name}\n" for name in tests))
     cases = {
-        job.name: {key: value for key, value in record.items() if key != "settings"}
-        for job, record in records.items()
+        job.name: {key: value for key, value in record.items() if key != "settings"} for job, record in records.items()
     }
     manifest = {**_SETTINGS, "organs": SCHEMES["A"], "cases": cases}
     write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
-
-
-def _remove_orphans(destination: Path, jobs: Iterable[_Job]) -> None:
-    """Remove outputs of cases that are no longer in the split: nothing lists them, and they would mislead."""
-    wanted = {job.record_path for job in jobs}
-    for job in jobs:
-        wanted.update(job.outputs(_read_record(job)["shape"][0]))
-    for folder in _OUTPUT_FOLDERS:
-        for path in (destination / folder).glob("case*"):
-            if _OURS.fullmatch(path.name) and path not in wanted:
-                path.unlink()
-
-
-@contextmanager
-def _locked(destination: Path) -> Iterator[None]:
-    """Claim ``destination`` for this run; the claim ends with the process, however it ends."""
-    if destination.exists() and not destination.is_dir():
-        raise InputError(f"{destination}: is a file; give a folder to write to")
-    ours = destination / "cases"
-    if not ours.is_dir() and any(
-        (destination / name).exists() for name in ("train_npz", "test_vol_h5", "lists")
-    ):
-        raise InputError(f"{destination}: holds data that something else prepared; choose an empty folder")
-    ours.mkdir(parents=True, exist_ok=True)
-    with open(ours / ".lock", "w") as handle:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"{destination}: another preparation is writing there; wait for it"
-                ) from error
-        yield
-
-
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm import tqdm
 
-from msa2net_lib.data.labels import BTCV_IDS
+from msa2net_lib.data.deform import DeformationRecipe, deform
+from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.volumes import Volume, check_same_geometry, read_pair, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256, write_text
@@ -44,26 +45,23 @@ UPTAKE_HU: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 the portal-venous phase: typical of adults, set by hand. "other" is soft tissue without a label; the
 gallbladder takes up nothing."""
 
-_SMALLEST_JACOBIAN = 0.2
-"""Local volume may shrink to a fifth, not further: well clear of folding."""
-
 
 @dataclass(frozen=True)
-class VirtualRecipe:
-    """How far a virtual patient may be from the real one.
+class VirtualRecipe(DeformationRecipe):
+    """How far a virtual patient may be from the real one, and how much of it is scanned.
 
-    ``bends``: pairs (smoothness, amplitude), both in mm: a random displacement field whose components vary
-    over about ``smoothness`` and have ``amplitude`` as standard deviation. ``scale``, ``rotation_deg``,
-    ``shear``: standard deviations of the affine part. ``noise_hu``: range of the added noise's sigma.
-    ``individual_hu``: standard deviation of each organ's own offset, in any phase.
+    ``noise_hu``: range of the added noise's sigma. ``individual_hu``: standard deviation of each organ's own
+    offset, in any phase. ``margin_mm``: the scan range, in mm beyond the evaluated organs at either end;
+    None for the real patient's whole range, which reaches far below an abdominal scan's.
     """
 
-    bends: tuple[tuple[float, float], ...] = ((75.0, 3.2), (35.0, 2.0))
-    scale: float = 0.025
-    rotation_deg: float = 2.0
-    shear: float = 0.02
     noise_hu: tuple[float, float] = (5.0, 20.0)
     individual_hu: float = 5.0
+    margin_mm: float | None = 15.0
+
+    def __post_init__(self) -> None:
+        if self.margin_mm is not None and not self.margin_mm >= 0:
+            raise InputError(f"margin_mm={self.margin_mm}: give 0 or more, or None for the whole scan")
 
 
 def make_virtual_patient(
@@ -72,10 +70,13 @@ def make_virtual_patient(
     """Return a virtual patient made from a real one: (int16 image in HU, uint8 raw BTCV labels).
 
     ``image`` (Z, Y, X) in HU, taken as unenhanced, and ``label`` (Z, Y, X) with raw BTCV ids share a voxel
-    grid, and the result has it too. The same ``seed`` gives the same patient. ``phase`` is one of
-    ``PHASES``, drawn from the seed if None. Every structure of ``label`` is present in the result, and the
-    deformation has a positive Jacobian determinant everywhere. Raises InputError for an unknown phase or
-    when image and label do not match.
+    grid. The result keeps its rows, columns and spacing; of its slices it has those with any of the 8
+    evaluated organs (``labels.ORGANS``) and at least ``recipe.margin_mm`` beyond them at both ends, as far as
+    ``image`` reaches, its origin moved along; all of them for ``margin_mm=None`` and for a label without such
+    an organ. The same ``seed`` gives the same patient, whatever the margin. ``phase`` is one of ``PHASES``,
+    drawn from the seed if None. Every structure of ``label`` survives the deformation, whose Jacobian
+    determinant is positive everywhere; only structures that are not evaluated can lie outside the margin.
+    Raises InputError for an unknown phase or when image and label do not match.
     """
     check_same_geometry(image, label, "the source image", "the source label")
     if phase is not None and phase not in PHASES:
@@ -84,37 +85,31 @@ def make_virtual_patient(
     # Independent streams: changing how noise is drawn leaves shapes as they were.
     bend_rng, contrast_rng, noise_rng = np.random.default_rng(seed).spawn(3)
     drawn = str(contrast_rng.choice(PHASES))
-    hu, labels = _deform(image, label, bend_rng, recipe)
+    hu, labels = deform(image, label, bend_rng, recipe)
     hu = _enhance(hu, labels, image.spacing, phase or drawn, contrast_rng, recipe.individual_hu)
     hu += _noise(hu.shape, noise_rng, recipe.noise_hu)
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     place = (image.spacing, image.origin, image.direction)
-    return Volume(hu, *place), Volume(labels, *place)
+    first, last = _scan_range(labels, image.spacing[0], recipe.margin_mm)
+    return _crop_slices(Volume(hu, *place), first, last), _crop_slices(Volume(labels, *place), first, last)
 
 
-def random_displacement(
-    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, recipe: VirtualRecipe
-) -> NDArray[np.float32]:
-    """Return a smooth random displacement field (3, Z, Y, X) in mm; components in the order z, y, x.
-
-    Output voxel at position p takes its value from p + displacement(p). The z component fades to zero at the
-    first and last slice, so that no slice has to be invented beyond the scanned range.
-    """
-    field = _affine_displacement(shape, spacing, rng, recipe)
-    for smoothness, amplitude in recipe.bends:
-        for component in field:
-            component += amplitude * _smooth_noise(shape, spacing, rng, smoothness)
-    edge_mm = 0.25 * shape[0] * spacing[0]
-    from_edge_mm = np.minimum(np.arange(shape[0]), np.arange(shape[0])[::-1]) * spacing[0]
-    field[0] *= np.sin(0.5 * math.pi * np.minimum(1.0, from_edge_mm / edge_mm))[:, None, None]
-    return field
+def _scan_range(labels: NDArray, slice_mm: float, margin_mm: float | None) -> tuple[int, int]:
+    """Return the slices [first, last) that hold an evaluated organ, or lie within the margin of one."""
+    scored = np.isin(labels, [BTCV_IDS[organ] for organ in ORGANS]).any(axis=(1, 2))
+    occupied = np.flatnonzero(scored)
+    if margin_mm is None or not len(occupied):
+        return 0, len(labels)
+    # Whole slices, at least the margin; the tolerance is for spacings that headers hold as float32.
+    margin = math.ceil(margin_mm / slice_mm - 1e-4)
+    return max(0, int(occupied[0]) - margin), min(len(labels), int(occupied[-1]) + 1 + margin)
 
 
-def jacobian_determinant(displacement: NDArray, spacing: Sequence[float]) -> NDArray[np.float32]:
-    """Return det(I + grad u), (Z, Y, X), of a displacement u (3, Z, Y, X) in mm; at or below 0 it folds."""
-    jacobian = np.stack([np.stack(np.gradient(u, *spacing)) for u in displacement])
-    jacobian += np.eye(3)[:, :, None, None, None]
-    return np.einsum("i...,i...->...", jacobian[0], np.cross(jacobian[1], jacobian[2], axis=0))
+def _crop_slices(volume: Volume, first: int, last: int) -> Volume:
+    """Return slices [first, last) of a volume, at the place in the scanner where they were."""
+    step = np.asarray(volume.direction[2::3]) * volume.spacing[0]  # from slice to slice, (x, y, z) in mm
+    x, y, z = (float(value) for value in volume.origin + first * step)
+    return replace(volume, array=volume.array[first:last].copy(), origin=(x, y, z))
 
 
 def write_virtual_cohort(
@@ -157,47 +152,6 @@ def write_virtual_cohort(
     return ids
 
 
-def _deform(
-    image: Volume, label: Volume, rng: np.random.Generator, recipe: VirtualRecipe
-) -> tuple[NDArray, NDArray]:
-    """Bend image and labels by one random field, as strongly as folding and the smallest structure allow."""
-    displacement = random_displacement(image.array.shape, image.spacing, rng, recipe)
-    voxel_mm = np.asarray(image.spacing, np.float32)[:, None, None, None]
-    structures = np.unique(label.array)
-    grid = np.indices(image.array.shape, dtype=np.float32)
-    strength = 1.0
-    while True:  # ends: an unbent patient neither folds nor loses anything
-        coordinates = grid + strength * displacement / voxel_mm
-        if jacobian_determinant(strength * displacement, image.spacing).min() >= _SMALLEST_JACOBIAN:
-            labels = _warp_labels(label.array, coordinates)
-            if np.isin(structures, labels).all():
-                break
-        strength = strength - 0.2 if strength > 0.3 else 0.0
-    hu = ndimage.map_coordinates(image.array.astype(np.float32), coordinates, order=3, mode="nearest")
-    return hu, labels
-
-
-def _warp_labels(labels: NDArray, coordinates: NDArray) -> NDArray:
-    """Sample labels at ``coordinates``: each output voxel takes the label with most weight around its source.
-
-    Linear weights of every label's own map give rounder outlines than the nearest voxel's label. Only voxels
-    with a labelled neighbour need the vote.
-    """
-    nearest = ndimage.map_coordinates(labels, coordinates, order=0, mode="nearest")
-    close = np.asarray(ndimage.binary_dilation(nearest > 0, iterations=2), dtype=bool)
-    points = coordinates[:, close]
-    best = np.zeros(points.shape[1], dtype=np.uint8)
-    best_weight = np.zeros(points.shape[1], dtype=np.float32)
-    for structure in np.unique(labels):
-        presence = (labels == structure).astype(np.float32)
-        weight = ndimage.map_coordinates(presence, points, order=1, mode="nearest")
-        best[weight > best_weight] = structure
-        best_weight = np.maximum(weight, best_weight)
-    warped = np.zeros(labels.shape, dtype=np.uint8)
-    warped[close] = best
-    return warped
-
-
 def _enhance(
     hu: NDArray,
     labels: NDArray,
@@ -228,44 +182,6 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator, sigma_range: tuple[
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = ndimage.gaussian_filter(noise, [0.0, 0.6, 0.6])
     return noise * np.float32(rng.uniform(*sigma_range) / noise.std())
-
-
-def _smooth_noise(
-    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, smoothness_mm: float
-) -> NDArray:
-    """Return a random map (Z, Y, X), standard normal at each voxel, that varies over ``smoothness_mm``.
-
-    Random values on a coarse grid with that pitch, joined by cubic B-splines axis by axis.
-    """
-    weights = [_cubic_weights(np.arange(n) * s / smoothness_mm) for n, s in zip(shape, spacing, strict=True)]
-    values = rng.standard_normal([w.shape[1] for w in weights])
-    return np.einsum("zi,yj,xk,ijk->zyx", *weights, values, optimize=True).astype(np.float32)
-
-
-def _cubic_weights(at: NDArray) -> NDArray:
-    """Return the (positions, knots) matrix of cubic B-spline weights at ``at`` >= 0, in units of the pitch.
-
-    Each row has unit length, so that standard normal knots give a standard normal value everywhere.
-    """
-    distance = np.abs(at[:, None] - np.arange(-1, math.ceil(at[-1]) + 2))
-    near = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
-    far = np.clip(2.0 - distance, 0.0, None) ** 3 / 6.0
-    weights = np.where(distance < 1.0, near, far)
-    return weights / np.linalg.norm(weights, axis=1, keepdims=True)
-
-
-def _affine_displacement(
-    shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator, recipe: VirtualRecipe
-) -> NDArray:
-    """Return the displacement (3, Z, Y, X) in mm of a small random scaling, shear and in-plane rotation."""
-    angle = math.radians(rng.normal(0.0, recipe.rotation_deg))
-    turn = np.eye(3)
-    turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    stretch = np.diag(np.exp(rng.normal(0.0, recipe.scale, 3)))
-    slant = np.eye(3) + np.triu(rng.normal(0.0, recipe.shear, (3, 3)), k=1)
-    extent = [np.arange(n) * s - 0.5 * (n - 1) * s for n, s in zip(shape, spacing, strict=True)]
-    position = np.stack(np.meshgrid(*extent, indexing="ij"))
-    return np.tensordot(turn @ stretch @ slant - np.eye(3), position, axes=1).astype(np.float32)
 
 
 def _plan(image_path: Path, label_path: Path, seed: int, ids: tuple[list[str], list[str]]) -> dict[str, Any]:

@@ -175,13 +175,9 @@ def _check_nifti_stream(path: Path) -> None:
         detail = _last_line(error)
         raise InputError(f"{path}: truncated or corrupt ({detail}); copy or download it again") from error
     if header is None:
-        raise InputError(
-            f"{path}: not a NIfTI-1 file, the kind SimpleITK reads; check what it is, or export it again"
-        )
+        raise InputError(f"{path}: not a NIfTI-1 file, the kind SimpleITK reads; check what it is, or export it again")
     if size < header.data_bytes:
-        raise InputError(
-            f"{path}: truncated, {size} of {header.data_bytes} bytes of voxels; copy or download it again"
-        )
+        raise InputError(f"{path}: truncated, {size} of {header.data_bytes} bytes of voxels; copy or download it again")
     if bad:
         raise InputError(f"{path}: {_NOT_FINITE.format(bad)}")
 

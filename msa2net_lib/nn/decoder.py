@@ -49,9 +49,7 @@ class DecoderLevel(nn.Module):
         self.blocks = nn.ModuleList(BLOCKS[config.block](channels) for _ in range(count))
         self.expand = PatchExpand(channels, scale)
 
-    def gating_features(
-        self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]
-    ) -> Float[Tensor, "b c h w"]:
+    def gating_features(self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
         """G, what the decoder brings to the gate."""
         assert self.linear is not None, "a level without a gate has no gating features"
         return tokens_to_map(self.linear(tokens), *grid, layout=self.layout)

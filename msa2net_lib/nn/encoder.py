@@ -62,22 +62,14 @@ def _size_message(given: tuple[int, ...], built: tuple[int, int]) -> str:
         advice = "resize it to multiples of 32 first"
     else:
         advice = f"build the network with image_size={height if height == width else (height, width)}"
-    return (
-        f"input of {height} x {width} pixels, but the network is built for {built[0]} x {built[1]}: {advice}"
-    )
+    return f"input of {height} x {width} pixels, but the network is built for {built[0]} x {built[1]}: {advice}"
 
 
-def _create_backbone(
-    name: str, image_size: tuple[int, int], pretrained: bool, options: dict[str, Any]
-) -> Any:
+def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool, options: dict[str, Any]) -> Any:
     if not timm.is_model(name):
-        raise InputError(
-            f"encoder={name!r} is no model of timm {timm.__version__}: see timm.list_models('maxvit*')"
-        )
+        raise InputError(f"encoder={name!r} is no model of timm {timm.__version__}: see timm.list_models('maxvit*')")
     try:
-        backbone = timm.create_model(
-            name, pretrained=pretrained, img_size=image_size, num_classes=0, **options
-        )
+        backbone = timm.create_model(name, pretrained=pretrained, img_size=image_size, num_classes=0, **options)
     except TypeError as error:
         raise InputError(f"encoder={name!r} does not take {error}: use a MaxViT of timm") from error
     except Exception as error:

@@ -125,9 +125,7 @@ class Recalibration(nn.Module):
         """The attention map in (0, 1), one value per pixel and channel."""
         return self.attend_norm(self.attend(u_modulated)).sigmoid()
 
-    def forward(
-        self, u_modulated: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
+    def forward(self, u_modulated: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return self.project_norm(self.project(self.attention(u_modulated) * x))
 
 

@@ -69,9 +69,7 @@ def table_1() -> pd.DataFrame:
 
 def table_2() -> pd.DataFrame:
     """Table 2, ISIC 2018: DSC, sensitivity, specificity, accuracy (shares of one)."""
-    return pd.DataFrame.from_dict(_TABLE_2, orient="index", columns=["dsc", "se", "sp", "acc"]).rename_axis(
-        "method"
-    )
+    return pd.DataFrame.from_dict(_TABLE_2, orient="index", columns=["dsc", "se", "sp", "acc"]).rename_axis("method")
 
 
 def table_3() -> pd.DataFrame:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msa2net_lib.config import PROFILES
 from msa2net_lib.errors import InputError
 
-PROFILES = ("smoke", "gpu", "paper")
 COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
 
 
@@ -42,13 +42,13 @@ LESSONS: dict[str, Lesson] = {
             "10_training",
             "Training",
             "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
-            ("STEPS", "BATCH_SIZE", "PRESET", "RESUME"),
+            ("STEPS", "BATCH_SIZE", "RESUME"),
         ),
         Lesson(
             "11_evaluation",
             "Evaluation",
             "Dice and HD95 case by case, two protocols, and published beside measured.",
-            ("CHECKPOINT", "BATCH_SIZE"),
+            ("CHECKPOINT",),
         ),
     )
 }
@@ -57,9 +57,7 @@ LESSONS: dict[str, Lesson] = {
 def lesson_by_name(name: str) -> Lesson:
     """Look a lesson up. Errors: `InputError` with the nearest name."""
     if name not in LESSONS:
-        raise InputError(
-            f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}"
-        )
+        raise InputError(f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
     return LESSONS[name]
 
 
@@ -71,14 +69,10 @@ def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in lesson.parameters:
             hint = _nearest(name, lesson.parameters)
-            raise InputError(
-                f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}"
-            )
+            raise InputError(f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}")
     profile = given.get("PROFILE", "smoke")
     if profile not in PROFILES:
-        raise InputError(
-            f"PROFILE={profile!r} is unknown{_nearest(profile, PROFILES)}: use {', '.join(PROFILES)}"
-        )
+        raise InputError(f"PROFILE={profile!r} is unknown{_nearest(profile, PROFILES)}: use {', '.join(PROFILES)}")
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -45,9 +45,7 @@ class Recorder:
         parameters = {
             key: value
             for key, value in namespace.items()
-            if key.isupper()
-            and not key.startswith("_")
-            and isinstance(value, str | int | float | bool | None)
+            if key.isupper() and not key.startswith("_") and isinstance(value, str | int | float | bool | None)
         }
         return cls(lesson_by_name(name), parameters)
 

@@ -158,9 +158,7 @@ def test_cubic_resize_follows_a_smooth_function():
     fine_y, fine_x = np.mgrid[0:1:97j, 0:1:65j]
     resized = resize_image(np.sin(3 * y) * x**2, (97, 65))
     # Away from the border, where the mirror ending bends the spline. Linear resizing would be off by 2e-3.
-    np.testing.assert_allclose(
-        resized[12:-12, 8:-8], (np.sin(3 * fine_y) * fine_x**2)[12:-12, 8:-8], atol=5e-4
-    )
+    np.testing.assert_allclose(resized[12:-12, 8:-8], (np.sin(3 * fine_y) * fine_x**2)[12:-12, 8:-8], atol=5e-4)
 
 
 def test_cubic_resize_overshoots_a_step():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import combinations
 
@@ -10,17 +11,11 @@ import numpy as np
 import pytest
 
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
-from msa2net_lib.data.virtual import (
-    PHASES,
-    VirtualRecipe,
-    jacobian_determinant,
-    make_virtual_patient,
-    random_displacement,
-    write_virtual_cohort,
-)
+from msa2net_lib.data.virtual import PHASES, VirtualRecipe, make_virtual_patient, write_virtual_cohort
 from msa2net_lib.data.volumes import Volume, read_pair
 
-NOTHING = VirtualRecipe(bends=(), scale=0, rotation_deg=0, shear=0, noise_hu=(0, 0), individual_hu=0)
+NOTHING = VirtualRecipe(bends=(), scale=0, rotation_deg=0, shear=0, noise_hu=(0, 0), individual_hu=0, margin_mm=None)
+WHOLE = VirtualRecipe(margin_mm=None)
 SEEDS = [20241001, 20241002, 20242001]
 
 
@@ -32,9 +27,9 @@ def real(example_ct):
 
 @pytest.fixture(scope="module")
 def patients(real):
-    """Virtual patients by seed, one in each phase."""
+    """Virtual patients by seed, one in each phase, over the real patient's whole range."""
     return {
-        seed: make_virtual_patient(*real, seed, phase=phase)
+        seed: make_virtual_patient(*real, seed, phase=phase, recipe=WHOLE)
         for seed, phase in zip(SEEDS, PHASES, strict=True)
     }
 
@@ -79,7 +74,7 @@ def test_a_memorised_patient_would_not_score(real, patients):
 
 def test_the_seed_decides(real, patients):
     seed = SEEDS[1]
-    image, label = make_virtual_patient(*real, seed, phase=PHASES[1])
+    image, label = make_virtual_patient(*real, seed, phase=PHASES[1], recipe=WHOLE)
     np.testing.assert_array_equal(image.array, patients[seed][0].array)
     np.testing.assert_array_equal(label.array, patients[seed][1].array)
 
@@ -90,12 +85,10 @@ def test_image_and_labels_move_together():
     label = np.zeros((40, 48, 44), np.uint8)
     label[((z - 20) / 12) ** 2 + ((y - 22) / 14) ** 2 + ((x - 18) / 9) ** 2 < 1] = BTCV_IDS["liver"]
     spacing = (4.0, 3.0, 3.0)
-    recipe = VirtualRecipe(noise_hu=(0, 0), individual_hu=0)
+    recipe = VirtualRecipe(noise_hu=(0, 0), individual_hu=0, margin_mm=None)
     image = Volume(np.where(label > 0, 80, -100).astype(np.int16), spacing)
     for seed in range(3):
-        bent_image, bent = make_virtual_patient(
-            image, Volume(label, spacing), seed, phase="unenhanced", recipe=recipe
-        )
+        bent_image, bent = make_virtual_patient(image, Volume(label, spacing), seed, phase="unenhanced", recipe=recipe)
         shown = np.where(bent_image.array > -10, BTCV_IDS["liver"], 0)
         assert overlap(shown, bent.array, "liver") > 0.97
         assert overlap(label, bent.array, "liver") < 0.95
@@ -107,46 +100,58 @@ def test_recipe_of_nothing_returns_the_patient(real):
     np.testing.assert_array_equal(image.array, real[0].array)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_no_folding(real, seed):
-    """Signed volume of every voxel cell's three edges after the deformation, by plain differences."""
-    spacing, shape = real[0].spacing, real[0].array.shape
-    displacement = random_displacement(shape, spacing, np.random.default_rng(seed), VirtualRecipe())
-    assert displacement.shape == (3, *shape)
-    grid = np.stack(
-        np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij")
-    )
-    moved = grid + displacement
-    corner = (slice(None), *(slice(0, -1),) * 3)
-    edges = [np.diff(moved, axis=axis + 1) for axis in range(3)]
-    edges = [edge[:, : shape[0] - 1, : shape[1] - 1, : shape[2] - 1] for edge in edges]
-    volume = np.einsum("i...,i...->...", edges[0], np.cross(edges[1], edges[2], axis=0)) / np.prod(spacing)
-    assert volume.min() > 0.1
-    assert jacobian_determinant(displacement, spacing).min() > 0.1
-    np.testing.assert_array_equal(
-        moved[corner][0, 0], grid[corner][0, 0]
-    )  # the first slice stays in its plane
-    assert np.linalg.norm(displacement, axis=0).mean() > 4  # mm: otherwise nothing could fold
+def position(volume, index):
+    """Return the (x, y, z) position in mm of a voxel [z, y, x], by SimpleITK's definition."""
+    axes = np.reshape(volume.direction, (3, 3))
+    return volume.origin + axes @ (np.array(volume.spacing) * index)[::-1]
 
 
-def test_jacobian_of_a_linear_map():
-    matrix = np.array([[1.1, 0.2, -0.1], [0.05, 0.9, 0.3], [0.0, -0.2, 1.3]])
-    spacing = (3.0, 0.7, 1.5)
-    position = np.stack(
-        np.meshgrid(*(np.arange(n) * s for n, s in zip((5, 6, 7), spacing, strict=True)), indexing="ij")
-    )
-    displacement = np.tensordot(matrix - np.eye(3), position, axes=1)
-    np.testing.assert_allclose(jacobian_determinant(displacement, spacing), np.linalg.det(matrix), rtol=1e-9)
-    mirrored = -2 * position * np.array([1, 0, 0])[:, None, None, None]
-    np.testing.assert_allclose(jacobian_determinant(mirrored, spacing), -1, rtol=1e-9)
+def test_scan_range(real, patients):
+    """Fifteen mm are five slices of 3 mm; within them it is the whole patient's scan, at its place."""
+    seed = SEEDS[2]
+    image, label = make_virtual_patient(*real, seed, phase=PHASES[2])
+    whole_image, whole_label = patients[seed]
+    scored = np.isin(whole_label.array, [BTCV_IDS[organ] for organ in ORGANS])
+    occupied = np.flatnonzero(scored.any(axis=(1, 2)))
+    first, last = occupied[0] - 5, min(len(scored), occupied[-1] + 6)
+    assert 0 < first < last == len(scored)  # real patient 1's scan ends within the organs
+    for cropped, whole in ((image, whole_image), (label, whole_label)):
+        assert len(cropped.array) == last - first
+        np.testing.assert_array_equal(cropped.array, whole.array[first:last])
+        assert (cropped.spacing, cropped.direction) == (whole.spacing, whole.direction)
+        np.testing.assert_allclose(position(cropped, (2, 7, 9)), position(whole, (first + 2, 7, 9)))
+    for organ in ORGANS:
+        number = BTCV_IDS[organ]
+        assert np.count_nonzero(label.array == number) == np.count_nonzero(whole_label.array == number)
 
 
-def test_too_strong_a_recipe_is_weakened_until_nothing_folds_or_vanishes(real):
-    wild = VirtualRecipe(bends=((30.0, 25.0),), noise_hu=(0, 0))
-    displacement = random_displacement(real[0].array.shape, real[0].spacing, np.random.default_rng(1), wild)
-    assert jacobian_determinant(displacement, real[0].spacing).min() < 0
-    _, label = make_virtual_patient(*real, 1, recipe=wild)
-    assert set(np.unique(label.array)) == set(np.unique(real[1].array))
+OBLIQUE = (1.0, 0.0, 0.0, 0.0, 0.8, -0.6, 0.0, 0.6, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("margin", "first", "last"), [(None, 0, 24), (0.0, 9, 15), (4.0, 7, 17), (4.1, 6, 18), (900.0, 0, 24)]
+)
+def test_margin(margin, first, last):
+    """Slices of 2 mm on tilted axes, an evaluated organ in 9 to 14 and another structure above it."""
+    label = np.zeros((24, 8, 9), np.uint8)
+    label[9:15, 2:6, 2:7] = BTCV_IDS["spleen"]
+    label[20:22, 2:6, 2:7] = BTCV_IDS["esophagus"]
+    place = (2.0, 1.5, 1.0), (-20.0, 30.0, 40.0), OBLIQUE
+    source = Volume(np.full(label.shape, 40, np.int16), *place), Volume(label, *place)
+    recipe = dataclasses.replace(NOTHING, margin_mm=margin)
+    for cropped, whole in zip(make_virtual_patient(*source, 0, recipe=recipe), source, strict=True):
+        assert cropped.array.shape == (last - first, 8, 9)
+        np.testing.assert_allclose(position(cropped, (0, 3, 4)), position(whole, (first, 3, 4)))
+        assert cropped.array.flags.c_contiguous
+    _, cropped_label = make_virtual_patient(*source, 0, recipe=recipe)
+    np.testing.assert_array_equal(cropped_label.array, label[first:last])
+
+
+def test_without_an_evaluated_organ_there_is_nothing_to_crop_to():
+    label = np.zeros((6, 8, 9), np.uint8)
+    source = Volume(np.full(label.shape, 40, np.int16), (2.0, 1.5, 1.0)), Volume(label, (2.0, 1.5, 1.0))
+    image, _ = make_virtual_patient(*source, 0)
+    assert image.array.shape == label.shape
 
 
 def test_phases_look_like_themselves(real):
@@ -177,7 +182,7 @@ def test_fat_and_air_take_up_nothing(real):
 
 def test_noise_has_its_strength_and_is_correlated_within_slices(real):
     def patient(sigma):
-        recipe = VirtualRecipe(noise_hu=(sigma, sigma))
+        recipe = VirtualRecipe(noise_hu=(sigma, sigma), margin_mm=None)
         return make_virtual_patient(*real, 5, phase="arterial", recipe=recipe)[0].array.astype(float)
 
     tissue = np.s_[60:110, 30:70, 30:90]  # inside the body, where nothing is clipped at -1024
@@ -193,6 +198,7 @@ def test_noise_has_its_strength_and_is_correlated_within_slices(real):
 
 
 def test_wrong_arguments(real, refused):
+    refused("margin_mm=-1", VirtualRecipe, margin_mm=-1.0)
     refused("'late'", make_virtual_patient, *real, 1, phase="late")
     other = Volume(real[1].array[1:], real[1].spacing)
     refused("shape", make_virtual_patient, real[0], other, 1)
@@ -223,19 +229,20 @@ def cohort(source, out, **options):
 def test_cohort_layout(source, tmp_path, tree):
     out = tmp_path / "out"
     assert cohort(source, out) == (["1001", "1002", "1003"], ["2001", "2002"])
-    names = [
-        f"{kind}/{kind}{case}.nii.gz" for case in (1001, 1002, 1003, 2001, 2002) for kind in ("img", "label")
-    ]
+    names = [f"{kind}/{kind}{case}.nii.gz" for case in (1001, 1002, 1003, 2001, 2002) for kind in ("img", "label")]
     assert sorted(tree(out)) == sorted([*names, "cohort.json"])
     original = nib.load(source / "img" / "img0001.nii.gz")
     for name in names:
         written = nib.load(out / name)
-        np.testing.assert_allclose(written.affine, original.affine, atol=1e-5)
+        np.testing.assert_allclose(written.affine[:, :3], original.affine[:, :3], atol=1e-5)
+        slices = (written.affine[:3, 3] - original.affine[:3, 3]) / 5.0  # of 5 mm, cut off below
+        np.testing.assert_allclose(slices, [0, 0, round(slices[2])], atol=1e-5)
+        assert 0 < slices[2] < 6  # organs begin at slice 6 or so, three slices of margin
+        assert written.shape[2] < original.shape[2]
         assert written.get_data_dtype() == (np.int16 if name.startswith("img") else np.uint8)
     plan = json.loads((out / "cohort.json").read_text())["plan"]
     seeds = {
-        group: [p["seed"] for p in plan["patients"].values() if p["group"] == group]
-        for group in ("train", "held out")
+        group: [p["seed"] for p in plan["patients"].values() if p["group"] == group] for group in ("train", "held out")
     }
     assert [len(seeds[group]) for group in seeds] == [3, 2]
     assert len({*seeds["train"], *seeds["held out"]}) == 5
@@ -243,9 +250,7 @@ def test_cohort_layout(source, tmp_path, tree):
     assert str(tmp_path) not in (out / "cohort.json").read_text()
     # The recorded seed and phase make the recorded patient.
     real = read_pair(source / "img" / "img0001.nii.gz", source / "label" / "label0001.nii.gz")
-    again = make_virtual_patient(
-        *real, plan["patients"]["2002"]["seed"], phase=plan["patients"]["2002"]["phase"]
-    )
+    again = make_virtual_patient(*real, plan["patients"]["2002"]["seed"], phase=plan["patients"]["2002"]["phase"])
     stored = read_pair(out / "img" / "img2002.nii.gz", out / "label" / "label2002.nii.gz")
     np.testing.assert_array_equal(stored[0].array, again[0].array)
     np.testing.assert_array_equal(stored[1].array, again[1].array)

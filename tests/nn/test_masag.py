@@ -68,9 +68,7 @@ def test_a_gate_that_attends_nowhere_returns_its_bias_only(features):
     torch.testing.assert_close(output, output[:, :, :1, :1].expand_as(output))
 
 
-@pytest.mark.parametrize(
-    ("channels", "millions"), [(96, 0.1133), (192, 0.4478), (384, 1.7802), (768, 7.0994)]
-)
+@pytest.mark.parametrize(("channels", "millions"), [(96, 0.1133), (192, 0.4478), (384, 1.7802), (768, 7.0994)])
 def test_parameter_counts(channels, millions):
     """Counted on the released modules, four decimals; together they round to Table A's 9.44 M."""
     dense = count_parameters(MASAG(channels, "dense"))

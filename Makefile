@@ -1,0 +1,42 @@
+# make workbook | test | lab | notebooks | checkpoint | clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: workbook test lint lab notebooks checkpoint clean
+
+# Every lesson in the smoke profile; open results/smoke/index.html afterwards.
+workbook: $(STAMP)
+	$(BIN)/msa2net reproduce --profile smoke --output results
+
+# pytest and nbval run one after the other: the training lesson uses both cores of a small machine.
+test: lint
+	$(BIN)/python -m pytest -q
+	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+lab: $(STAMP)
+	cd notebooks && ../$(BIN)/jupyter lab 00_start_here.ipynb
+
+# Execute the committed notebooks in place; run it whenever the library changes what they show.
+notebooks: $(STAMP)
+	$(BIN)/python -m msa2net_lib.workbook.execute
+
+# Train the network that ships with the library, and its record.
+checkpoint: $(STAMP)
+	$(BIN)/python -m msa2net_lib.workbook.ship
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks,test]"
+	touch $(STAMP)
+
+clean:
+	rm -rf results data/virtual data/patient2

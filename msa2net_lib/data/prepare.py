@@ -1,0 +1,200 @@
+"""What every preparation shares: one run a folder, cases in parallel, and going on after a stop.
+
+A recipe (``data.synapse``) subclasses ``CaseJob`` and brings a function that prepares one case, writing every
+file atomically and the case's record last. A case is finished when its record says that it was made from
+these very files with these settings; so a run that was stopped continues where it was, and its result is
+the same as that of a run that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import sha256, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, two runs into one folder are the user's to avoid
+    fcntl = None
+
+RECORDS = "cases"
+"""The folder, within the destination, of the finished cases' records and the lock."""
+
+
+@dataclass(frozen=True)
+class CaseJob:
+    """One case to prepare; plain enough to be sent to another process. Recipes fill in the file names.
+
+    source, destination: folders. case: its id within the source. split: the part it belongs to.
+    """
+
+    source: str
+    destination: str
+    case: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        """The case's name in the prepared data."""
+        return f"case{self.case}"
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Kind ("image", "label") -> file of the source."""
+        raise NotImplementedError
+
+    def outputs(self, shape: Sequence[int]) -> list[Path]:
+        """The files that a case with an array of this shape is prepared into."""
+        raise NotImplementedError
+
+    @property
+    def record_path(self) -> Path:
+        """The file whose presence means that the case was prepared to its end."""
+        return Path(self.destination, RECORDS, f"{self.name}.json")
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Return what the record says about the inputs: name within the source folder and checksum."""
+        return {
+            kind: {"file": path.relative_to(self.source).as_posix(), "sha256": sha256(path)}
+            for kind, path in self.inputs.items()
+        }
+
+    def read_record(self) -> dict[str, Any]:
+        """Return the record of a finished case; empty if there is none, or none that can be read."""
+        try:
+            record = json.loads(self.record_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) and "shape" in record else {}
+
+    def write_record(self, settings: Mapping[str, Any], shape: Sequence[int], **facts: Any) -> None:
+        """Declare the case finished. ``settings`` decide, with the sources, whether it has to be redone."""
+        record = {"settings": settings, "split": self.split, "shape": list(shape), **facts}
+        write_text(self.record_path, json.dumps(record, indent=1) + "\n")
+
+    def is_finished(self, settings: Mapping[str, Any]) -> bool:
+        """Tell whether an earlier run prepared this case from these very files with these settings."""
+        record = self.read_record()
+        if not record or (record.get("settings"), record.get("split")) != (settings, self.split):
+            return False
+        outputs = self.outputs(record["shape"])
+        return record.get("sources") == self.sources() and all(path.is_file() for path in outputs)
+
+
+JobT = TypeVar("JobT", bound=CaseJob)
+
+
+def check_inputs_exist(jobs: Iterable[CaseJob]) -> None:
+    """Raise InputError for the first input that is missing, before any work is done."""
+    for job in jobs:
+        for kind, path in job.inputs.items():
+            if not path.is_file():
+                raise InputError(f"{path}: case {job.case} has no {kind}; add the file or leave the case out")
+
+
+def prepare_pending(
+    prepare_case: Callable[[JobT], None],
+    jobs: Sequence[JobT],
+    pending: Sequence[JobT],
+    workers: int | None,
+    progress: bool,
+) -> None:
+    """Prepare those of ``jobs`` that are ``pending``, in ``workers`` processes (None: one a core or case)."""
+    workers = min(workers or _cores(), max(1, len(pending)))
+    done = len(jobs) - len(pending)
+    with tqdm(total=len(jobs), initial=done, desc="cases", unit="case", disable=not progress) as bar:
+        for _ in _run(prepare_case, pending, workers):
+            bar.update()
+
+
+@contextmanager
+def locked(destination: Path, outputs: Sequence[str]) -> Iterator[None]:
+    """Claim ``destination`` for this run; the claim ends with the process, however it ends.
+
+    Raises InputError if it is a file, another run has it, or it holds any of the ``outputs`` (names within
+    it) without our records: then something else prepared them.
+    """
+    if destination.exists() and not destination.is_dir():
+        raise InputError(f"{destination}: is a file; give a folder to write to")
+    records = destination / RECORDS
+    if not records.is_dir() and any((destination / name).exists() for name in outputs):
+        raise InputError(f"{destination}: holds data that something else prepared; choose an empty folder")
+    records.mkdir(parents=True, exist_ok=True)
+    with open(records / ".lock", "w") as handle:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f"{destination}: another preparation is writing there; wait for it") from error
+        yield
+
+
+def remove_partials(destination: Path, folders: Iterable[str]) -> None:
+    """Remove what stopped runs left half written; call it under the lock, when no writer is alive."""
+    for folder in ("", RECORDS, *folders):
+        for stale in (destination / folder).glob(".partial-*"):
+            stale.unlink(missing_ok=True)
+
+
+def remove_orphans(jobs: Iterable[CaseJob], destination: Path, folders: Iterable[str], ours: re.Pattern[str]) -> None:
+    """Remove outputs of cases no longer in the split (file names like ``ours``): they would mislead."""
+    wanted: set[Path] = set()
+    for job in jobs:
+        wanted.update([job.record_path, *job.outputs(job.read_record()["shape"])])
+    for folder in (RECORDS, *folders):
+        for path in (destination / folder).glob("*"):
+            if ours.fullmatch(path.name) and path not in wanted:
+                path.unlink()
+
+
+def _run(prepare_case: Callable[[JobT], None], jobs: Sequence[JobT], workers: int) -> Iterator[None]:
+    """Prepare ``jobs``, yielding after each; on the first failure the jobs not yet begun are dropped."""
+    if workers == 1:
+        for job in jobs:
+            yield prepare_case(job)
+        return
+    # spawn: a fork of a process that runs torch, a notebook or pytest may inherit a locked lock.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker) as pool:
+        try:
+            for future in as_completed([pool.submit(prepare_case, job) for job in jobs]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process died: out of memory, or a script without `if __name__ == '__main__':`; try workers=1"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _become_worker() -> None:
+    """Leave Ctrl-C to the main process, and end when it does, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,128 @@
+"""Exercises that answer: each check compares your function with the library's and names likely mistakes.
+
+A check draws random inputs in float64. Yours is right if it agrees on all of them; if it agrees with a
+known mistake instead, that mistake is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from msa2net_lib.data.volumes import window as library_window
+from msa2net_lib.metrics import dice as library_dice
+
+Draw = Callable[[np.random.Generator], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One exercise: the right answer, how inputs are drawn, and the mistakes that have a name."""
+
+    name: str
+    answer: Callable[..., Any]
+    draw: Draw
+    mistakes: dict[str, Callable[..., Any]]
+    rounds: int = 5
+    tolerance: float = 1e-6
+
+    def __call__(self, yours: Callable[..., Any]) -> bool:
+        """Try ``yours``, print the verdict, return whether it is right."""
+        verdict = self.verdict(yours)
+        print(f"{self.name}: {verdict or 'correct'}")
+        return verdict is None
+
+    def verdict(self, yours: Callable[..., Any]) -> str | None:
+        """What is wrong with ``yours``, in one line; None if nothing is."""
+        inputs = [self.draw(np.random.default_rng(seed)) for seed in range(self.rounds)]
+        try:
+            given = [yours(*arguments) for arguments in inputs]
+        except Exception as error:  # whatever the reader's code raises is part of the answer
+            return f"it raised {type(error).__name__}: {error}"
+        expected = [self.answer(*arguments) for arguments in inputs]
+        for ours, theirs in zip(expected, given, strict=True):
+            if np.shape(theirs) != np.shape(ours):
+                return f"it returned shape {np.shape(theirs)}, expected {np.shape(ours)}"
+        if self._agree(given, expected):
+            return None
+        for message, mistake in self.mistakes.items():
+            if self._agree(given, [mistake(*arguments) for arguments in inputs]):
+                return message
+        gap = max(float(np.max(np.abs(np.asarray(a) - b))) for a, b in zip(given, expected, strict=True))
+        return f"not yet: largest difference {gap:.3g}"
+
+    def _agree(self, given: list[Any], expected: list[Any]) -> bool:
+        return all(
+            np.allclose(a, b, rtol=0, atol=self.tolerance, equal_nan=True) for a, b in zip(given, expected, strict=True)
+        )
+
+
+def _draw_hu(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (rng.uniform(-1000, 1500, size=(6, 7)),)
+
+
+def _draw_masks(rng: np.random.Generator) -> tuple[Any, ...]:
+    return rng.random((9, 8)) < 0.4, rng.random((9, 8)) < 0.6
+
+
+def _draw_steps(rng: np.random.Generator) -> tuple[Any, ...]:
+    steps = int(rng.integers(50, 500))
+    return int(rng.integers(1, steps)), steps, float(rng.uniform(0.001, 0.1))
+
+
+def _iou(pred: np.ndarray, target: np.ndarray) -> float:
+    return (pred & target).sum() / (pred | target).sum()
+
+
+def poly_learning_rate(step: int, steps: int, base: float) -> float:
+    """Learning rate of the polynomial schedule with power 0.9 (released code)."""
+    return base * (1 - step / steps) ** 0.9
+
+
+window = Check(
+    "window",
+    lambda hu: library_window(hu),
+    _draw_hu,
+    {
+        "values outside [-125, 275] HU are not clipped": lambda hu: (hu + 125) / 400,
+        "divided by 275, the upper end, where the width of the window (400) belongs": lambda hu: (
+            (np.clip(hu, -125, 275) + 125) / 275
+        ),
+        "the lower end (-125) is not subtracted before dividing": lambda hu: np.clip(hu, -125, 275) / 400,
+        "the sign of the shift is wrong: subtract the lower end, which is negative": lambda hu: (
+            (np.clip(hu, -125, 275) - 125) / 400
+        ),
+        "clipped only, not scaled to [0, 1]": lambda hu: np.clip(hu, -125, 275),
+    },
+)
+dice = Check(
+    "dice",
+    library_dice,
+    _draw_masks,
+    {
+        "that is intersection over union (Jaccard), not Dice": _iou,
+        "the factor 2 is missing": lambda p, t: (p & t).sum() / (p.sum() + t.sum()),
+        "that is precision: the denominator holds the prediction only": lambda p, t: (p & t).sum() / p.sum(),
+        "that is sensitivity: the denominator holds the target only": lambda p, t: (p & t).sum() / t.sum(),
+        "that is accuracy: it also rewards agreement on the background": lambda p, t: (p == t).mean(),
+    },
+)
+poly = Check(
+    "poly",
+    poly_learning_rate,
+    _draw_steps,
+    {
+        "the power 0.9 is missing: that is linear decay": lambda step, steps, base: base * (1 - step / steps),
+        "it rises from zero: use the share of steps that is left": lambda step, steps, base: (
+            base * (step / steps) ** 0.9
+        ),
+        "the base rate is missing": lambda step, steps, base: (1 - step / steps) ** 0.9,
+        "the power applies to the share done, not to the share left": lambda step, steps, base: (
+            base * (1 - (step / steps) ** 0.9)
+        ),
+    },
+)
+ALL = {check.name: check for check in (window, dice, poly)}

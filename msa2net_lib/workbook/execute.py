@@ -1,0 +1,122 @@
+"""Runs lessons with papermill, turns them into pages, and refreshes the committed notebooks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import atomic_path, write_text
+from msa2net_lib.workbook.lessons import LESSONS, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.workbook.report import write_index
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def run_all(
+    profile: str,
+    output_dir: str | Path,
+    *,
+    only: Sequence[str] | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> int:
+    """Run every lesson (or those named) in reading order; returns the number of lessons that failed.
+
+    Each leaves ``<output_dir>/<profile>/<lesson>/`` with the executed notebook, its page and its results;
+    ``index.html`` links them. A failed lesson is named with its page and does not stop the others.
+    """
+    lessons = [lesson_by_name(name) for name in only] if only else list(LESSONS.values())
+    failed = 0
+    for lesson in lessons:
+        started = time.perf_counter()
+        print(f"{lesson.name}: running", flush=True)
+        error = run_lesson(lesson, profile, output_dir, parameters or {})
+        outcome = f"failed: {error}" if error else "done"
+        print(f"{lesson.name}: {outcome} ({(time.perf_counter() - started) / 60:.1f} min)", flush=True)
+        failed += error is not None
+    index = write_index(output_dir, profile)
+    print(f"results: {index}")
+    return failed
+
+
+def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters: dict[str, Any]) -> str | None:
+    """Execute one lesson with papermill; returns None, or the first line of what went wrong."""
+    import papermill
+
+    source = NOTEBOOKS / f"{lesson.name}.ipynb"
+    if not source.is_file():
+        raise InputError(f"{source}: no such notebook; run from a checkout of the workbook")
+    folder = Path(output_dir).resolve() / profile / lesson.name
+    folder.mkdir(parents=True, exist_ok=True)
+    # Relative to the notebook, so that no path of this machine gets into the results.
+    given = {"OUTPUT_DIR": os.path.relpath(Path(output_dir).resolve(), NOTEBOOKS), "PROFILE": profile}
+    given |= parameters
+    check_parameters(lesson, given)
+    executed, error = folder / f"{lesson.name}.ipynb", None
+    with atomic_path(executed) as temporary:
+        try:
+            papermill.execute_notebook(
+                source, temporary, parameters=given, cwd=NOTEBOOKS, progress_bar=sys.stderr.isatty()
+            )
+        except papermill.PapermillExecutionError as failure:
+            error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
+    _write_page(executed)
+    return error
+
+
+def _write_page(notebook: Path) -> None:
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter().from_filename(str(notebook))
+    write_text(notebook.with_suffix(".html"), body)
+
+
+def refresh(names: Sequence[str] | None = None) -> None:
+    """Execute the committed notebooks in place, in `smoke`, and keep outputs that do not change by chance.
+
+    Progress bars, warnings on stderr, timings and widget state are left out of the committed files.
+    """
+    os.environ["TQDM_DISABLE"] = "1"
+    for name in names or LESSONS:
+        path = NOTEBOOKS / f"{lesson_by_name(name).name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        print(f"{name}: running", flush=True)
+        client = NotebookClient(
+            notebook,
+            timeout=3600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(NOTEBOOKS)}},
+            store_widget_state=False,
+        )
+        client.execute()
+        with atomic_path(path) as temporary:
+            nbformat.write(tidy(notebook), temporary)
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from run to run and says nothing to a reader; returns the same notebook."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:
+                output.get("metadata", {}).clear()
+    return notebook
+
+
+if __name__ == "__main__":
+    refresh(sys.argv[1:])

@@ -1,0 +1,196 @@
+"""Figures of the workbook: one palette, radiological orientation, data named on the figure itself.
+
+Volumes are LPS arrays (z, y, x), so an axial slice drawn with its rows downwards shows the patient's right
+on the viewer's left, as radiologists read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from msa2net_lib.data.labels import ORGANS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ORGAN_COLORS: dict[str, str] = {
+    # Okabe and Ito's palette, which stays apart in the common colour-vision deficiencies, plus lavender.
+    "aorta": "#D55E00",
+    "gallbladder": "#009E73",
+    "left kidney": "#F0E442",
+    "right kidney": "#E69F00",
+    "liver": "#56B4E9",
+    "pancreas": "#CC79A7",
+    "spleen": "#0072B2",
+    "stomach": "#C8B6FF",
+}
+VIRTUAL = "virtual patients made from one real CT; not comparable with the paper's Table 1"
+REAL = "one real CT, model-made reference labels; not comparable with the paper's Table 1"
+FILL = 0.25
+
+
+def show_slice(
+    ax: Axes,
+    image: NDArray,
+    label: NDArray | None = None,
+    *,
+    spacing: Sequence[float] | None = None,
+    title: str = "",
+    limits: tuple[float, float] | None = (0.0, 1.0),
+    sides: bool = True,
+) -> Axes:
+    """Draw an axial slice (y, x) in grey with organ contours (label (y, x), scheme A) and R and L marked.
+
+    spacing: (..., y, x) in mm, for the true aspect. limits: grey values of black and white, None for the
+    image's own. sides: mark the patient's right and left; leave off where the picture is not anatomy.
+    """
+    aspect = 1.0 if spacing is None else spacing[-2] / spacing[-1]
+    low, high = limits if limits is not None else (float(image.min()), float(image.max()))
+    ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
+    if label is not None:
+        _draw_organs(ax, label, aspect)
+    if sides:
+        for x, letter in ((0.03, "R"), (0.97, "L")):
+            ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha="center", va="center", fontsize=9)
+    ax.set_title(title, fontsize=9)
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:
+    fill = np.zeros((*label.shape, 4))
+    for index, organ in enumerate(ORGANS, start=1):
+        mask = label == index
+        if not mask.any():
+            continue
+        fill[mask] = (*to_rgb(ORGAN_COLORS[organ]), FILL)
+        ax.contour(mask, levels=[0.5], colors=[ORGAN_COLORS[organ]], linewidths=1.2)
+    ax.imshow(fill, aspect=aspect, interpolation="nearest")
+
+
+def organ_legend(figure: Figure, label: NDArray | None = None) -> None:
+    """Name the organs' colours below the figure: those in ``label``, or all eight."""
+    present = [organ for index, organ in enumerate(ORGANS, start=1) if label is None or bool((label == index).any())]
+    handles = [Patch(color=ORGAN_COLORS[organ], label=organ) for organ in present]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8)
+
+
+def stamp(figure: Figure, text: str) -> Figure:
+    """Write on the figure what its data are, so that it stays true when it travels alone."""
+    figure.supxlabel(text, fontsize=7, color="0.35", x=0.99, ha="right")
+    return figure
+
+
+def figure_grid(rows: int, columns: int, width: float = 2.6, height: float = 2.4) -> tuple[Figure, NDArray]:
+    """A grid of axes, always 2-D, with room for a legend; closed for pyplot so that it shows only once."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows + 0.3), squeeze=False, layout="constrained"
+    )
+    plt.close(figure)
+    return figure, axes
+
+
+def plot_comparison(
+    image: NDArray,
+    label: NDArray,
+    predictions: Mapping[str, NDArray],
+    slices: Sequence[int],
+    spacing: Sequence[float] | None,
+    source: str,
+) -> Figure:
+    """Slices side by side: reference label in the first row, each prediction below it.
+
+    image, label and predictions: (z, y, x); slices: z indices. source: `VIRTUAL`, `REAL` or another line.
+    """
+    rows = {"reference label": label, **predictions}
+    figure, axes = figure_grid(len(rows), len(slices))
+    for row, (name, labels) in enumerate(rows.items()):
+        for column, z in enumerate(slices):
+            title = f"slice {z}: {name}" if row == 0 or column == 0 else f"slice {z}"
+            show_slice(axes[row, column], image[z], labels[z], spacing=spacing, title=title)
+    organ_legend(figure, np.concatenate([labels[list(slices)] for labels in rows.values()]))
+    return stamp(figure, source)
+
+
+def plot_histograms(panels: Mapping[str, NDArray], xlabel: Mapping[str, str]) -> Figure:
+    """One histogram per panel, share of pixels on a logarithmic axis."""
+    figure, axes = figure_grid(1, len(panels), width=2.9, height=2.0)
+    for ax, (name, values) in zip(axes[0], panels.items(), strict=True):
+        flat = np.asarray(values, dtype=np.float32).ravel()
+        ax.hist(flat, bins=80, weights=np.full(flat.size, 1 / flat.size), color="#0072B2")
+        ax.set_yscale("log")
+        ax.set_title(name, fontsize=9)
+        ax.set_xlabel(xlabel[name], fontsize=8)
+        ax.tick_params(labelsize=7)
+    axes[0, 0].set_ylabel("share of pixels", fontsize=8)
+    return figure
+
+
+def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss (with its running mean over ten entries) and learning rate against the step."""
+    figure, axes = figure_grid(1, 2, width=4.2, height=2.3)
+    table = pd.DataFrame(list(history))
+    left, right = axes[0]
+    left.plot(table.step, table.loss, color="0.75", linewidth=1, label="batch")
+    left.plot(table.step, table.loss.rolling(10, min_periods=1).mean(), color="#D55E00", label="mean of 10")
+    left.set(xlabel="step", ylabel="loss")
+    left.legend(fontsize=7, frameon=False)
+    right.plot(table.step, table.learning_rate, color="#0072B2")
+    right.set(xlabel="step", ylabel="learning rate")
+    return figure
+
+
+def plot_scores(scores: pd.DataFrame, column: str, xlabel: str, source: str) -> Figure:
+    """One row per organ, one dot per case, a bar at the mean; missing values leave no dot.
+
+    scores: columns case, organ and ``column``.
+    """
+    figure, axes = figure_grid(1, 1, width=6.4, height=2.9)
+    ax = axes[0, 0]
+    for row, organ in enumerate(ORGANS):
+        values = scores.loc[scores.organ == organ, column].dropna()
+        ax.plot(values, [row] * len(values), "o", color=ORGAN_COLORS[organ], markeredgecolor="0.3", alpha=0.9)
+        if len(values):
+            ax.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color="0.2", linewidth=1.5)
+    ax.set_yticks(range(len(ORGANS)), ORGANS, fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel, fontsize=9)
+    ax.grid(axis="x", color="0.9")
+    return stamp(figure, source)
+
+
+def plot_ceiling(table: pd.DataFrame, source: str) -> Figure:
+    """Best possible DSC by organ after resizing the label there and back; one line per network size.
+
+    table: index organ, one column per size in pixels, values DSC.
+    """
+    figure, axes = figure_grid(1, 1, width=6.4, height=2.9)
+    ax = axes[0, 0]
+    for size, marker in zip(table.columns, "osD^v", strict=False):
+        ax.plot(table[size], range(len(table)), marker, label=f"{size} x {size} pixels", alpha=0.85)
+    ax.set_yticks(range(len(table)), list(table.index), fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlabel("highest DSC that any network could reach", fontsize=9)
+    ax.grid(axis="x", color="0.9")
+    ax.legend(fontsize=7, frameon=False)
+    return stamp(figure, source)
+
+
+def busiest_slices(label: NDArray, count: int) -> list[int]:
+    """``count`` slices (z indices, ascending), spread over the volume, each rich in organs; [] if none has any."""
+    organs = np.array([np.count_nonzero(np.bincount(z.ravel(), minlength=9)[1:]) for z in label], dtype=float)
+    occupied = np.flatnonzero(organs)
+    if not len(occupied):
+        return []
+    parts: list[Any] = np.array_split(occupied, min(count, len(occupied)))
+    return [int(part[np.argmax(organs[part])]) for part in parts]

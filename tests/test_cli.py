@@ -1,0 +1,312 @@
+"""The command line, in-process: what each command leaves, and mistakes in one line with exit code 2."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from msa2net_lib import checkpoints
+from msa2net_lib.cli import main
+from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.workbook import doctor
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small gain nothing from threads, and lose much where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A random `tiny` network on disk, for 32 x 32 pixels."""
+    network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32))
+    return checkpoints.save_network(network, tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Scans 0001, 0005 and 0008 in the BTCV layout, 12 slices of 40 x 36 voxels, all 13 structures."""
+    rng = np.random.default_rng(0)
+    label = np.zeros((36, 40, 12), np.uint8)
+    for number in range(1, 14):
+        row, column = divmod(number, 4)
+        label[9 * column : 9 * column + 7, 10 * row : 10 * row + 7, 3:9] = number
+    affine = np.diag([-4.0, -4.0, 5.0, 1.0])
+    for case in ("0001", "0005", "0008"):
+        image = rng.normal(40, 20, label.shape).astype(np.int16)
+        for kind, array in (("img", image), ("label", label)):
+            (tmp_path / "raw" / kind).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array, affine), tmp_path / "raw" / kind / f"{kind}{case}.nii.gz")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def prepared(raw, tmp_path):
+    """Case 0005 to train on, 0008 to test on."""
+    run("prepare", "synapse", "--source", raw, "--destination", tmp_path / "prepared", "--workers", 1,
+        "--train-cases", "0005", "--test-cases", "0008")  # fmt: skip
+    return tmp_path / "prepared"
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys, *arguments):
+    """Run a command that must fail on its input; return its one line."""
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("msa2net: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_is_fast_because_torch_is_not_loaded():
+    code = "import sys, msa2net_lib.cli as cli; cli._parser().format_help(); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+def test_as_a_module():
+    command = [sys.executable, "-m", "msa2net_lib", "train", "--dataset", "nowhere", "--output", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("msa2net: nowhere: no such folder")
+    assert result.stderr.count("\n") == 1
+
+
+# ---- doctor -----------------------------------------------------------------------------------------------
+
+
+def test_doctor_knows_the_dependencies(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def names(requirements):
+        return sorted(requirement.partition(">")[0] for requirement in requirements)
+
+    assert sorted(doctor.PACKAGES) == names(project["dependencies"])
+    assert sorted(doctor.NOTEBOOK_PACKAGES) == names(project["optional-dependencies"]["notebooks"])
+
+
+def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", checkpoint)
+    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ())
+    shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
+    assert run("doctor", "--data", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("ok ", "missing ")) for line in lines)
+    assert all("not needed for smoke" in line for line in lines if line.startswith("missing"))
+    text = "\n".join(lines)
+    for word in ("Python 3.", "torch ", "cores", "GiB", "accelerator", "4 files", "tiny.safetensors (loads)"):
+        assert word in text
+    for name in ("virtual", "patient2", "synapse"):
+        assert f"missing  data set {name}" in text
+
+
+def test_doctor_finds_what_is_wrong(root, tmp_path, prepared, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", tmp_path / "tiny.safetensors")
+    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ("no-such-package",))
+    shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
+    (tmp_path / "example_ct" / "img" / "img0002.nii.gz").write_bytes(b"altered")
+    (tmp_path / "example_ct" / "label" / "label0001.nii.gz").unlink()
+    prepared.rename(tmp_path / "synapse")
+    capsys.readouterr()
+    assert run("doctor", "--data", tmp_path) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (scans,) = [line for line in lines if line.startswith("missing  shipped CT")]
+    assert "img/img0002.nii.gz, label/label0001.nii.gz;" in scans
+    assert [line for line in lines if line.startswith("missing  shipped checkpoint")]
+    assert [line for line in lines if line.startswith("missing  no-such-package: run pip install")]
+    assert [line for line in lines if line.startswith("ok       data set synapse") and "12 training" in line]
+
+
+def test_doctor_elsewhere(tmp_path):
+    (found,) = [f for f in doctor.examine(tmp_path) if "shipped CT" in f.what]
+    assert not found.ok
+    assert "--data" in found.remedy
+
+
+# ---- prepare ----------------------------------------------------------------------------------------------
+
+
+def test_prepare_synapse(raw, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("prepare", "synapse", "--source", raw, "--destination", out, "--workers", 1) == 0
+    assert capsys.readouterr().out == f"{out}: 12 training slices, 2 test cases\n"
+    assert PreparedDataset.open(out).test_cases == ["case0008", "case0001"]
+    chosen = ("--train-cases", "0008, 0005", "--workers", 1)
+    assert run("prepare", "synapse", "--source", raw, "--destination", out, *chosen) == 0
+    assert capsys.readouterr().out == f"{out}: 24 training slices, 0 test cases\n"
+
+
+def test_prepare_virtual(raw, tmp_path, capsys):
+    out = tmp_path / "virtual"
+    sizes = ("--train", 1, "--test", 1, "--workers", 1)
+    assert run("prepare", "virtual", "--source", raw, "--destination", out, *sizes) == 0
+    dataset = PreparedDataset.open(out / "prepared")
+    assert dataset.test_cases == ["case2001"]
+    assert {name[:8] for name in dataset.train_slices} == {"case1001"}
+    assert (out / "raw" / "cohort.json").is_file()
+
+
+def test_prepare_refuses(raw, tmp_path, capsys):
+    out = ("--destination", tmp_path / "out")
+    line = refused(capsys, "prepare", "synapse", "--source", tmp_path / "nowhere", *out)
+    assert "nowhere" in line
+    assert "twice" in refused(capsys, "prepare", "synapse", "--source", raw, *out, "--train-cases", "0005,0005")
+    assert "workers=0" in refused(capsys, "prepare", "synapse", "--source", raw, *out, "--workers", 0)
+    assert "train=-1" in refused(capsys, "prepare", "virtual", "--source", raw, *out, "--train", -1)
+
+
+# ---- train and evaluate -----------------------------------------------------------------------------------
+
+
+def test_train(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", NetworkConfig.from_preset("tiny", image_size=64))
+    command = ("train", "--dataset", prepared, "--output", tmp_path / "run", "--steps", 1, "--batch-size", 2)
+    capsys.readouterr()
+    assert run(*command, "--device", "cpu", "--half") == 0
+    out, _ = capsys.readouterr()
+    weights = tmp_path / "run" / "weights.safetensors"
+    assert out.startswith(f"weights: {weights} (1 steps; ")
+    assert out.count("\n") == 1
+    assert checkpoints.load_network(weights).config == NetworkConfig.from_preset("tiny")
+    half = weights.stat().st_size
+    assert half < 0.6 * checkpoints.save_network(checkpoints.load_network(weights), weights).stat().st_size
+    assert "another train_config" in refused(capsys, *command, "--seed", 5)
+
+
+def test_train_refuses(prepared, tmp_path, capsys, monkeypatch):
+    command = ("train", "--dataset", prepared, "--output", tmp_path / "run")
+    assert "huge" in refused(capsys, *command, "--preset", "huge")
+    assert "quick" in refused(capsys, *command, "--recipe", "quick")
+    assert "steps=0" in refused(capsys, *command, "--steps", 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "--device cuda" in refused(capsys, *command, "--device", "cuda")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate(prepared, tmp_path, checkpoint, capsys):
+    table = tmp_path / "scores.csv"
+    command = ("evaluate", "--checkpoint", checkpoint, "--dataset", prepared, "--device", "cpu")
+    capsys.readouterr()
+    assert run(*command, "--protocol", "both", "--output", table) == 0
+    out, _ = capsys.readouterr()
+    for word in ("paper protocol", "strict protocol", "DSC (0 to 1)", "HD95 (voxels)", "HD95 (mm)", *ORGANS):
+        assert word in out
+    assert len([line for line in out.splitlines() if line.startswith("mean")]) == 2
+    scores = pd.read_csv(table)
+    assert len(scores) == 2 * len(ORGANS)
+    assert set(zip(scores.protocol, scores.hd95_unit, strict=True)) == {("paper", "voxels"), ("strict", "mm")}
+    assert set(scores.case) == {"case0008"}
+    assert list(tmp_path.glob(".partial-*")) == []
+
+
+def test_evaluate_refuses(prepared, tmp_path, checkpoint, capsys):
+    data = ("--dataset", prepared)
+    assert "no such checkpoint" in refused(capsys, "evaluate", "--checkpoint", tmp_path / "none", *data)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(checkpoint.read_bytes()[:1000])
+    assert str(damaged) in refused(capsys, "evaluate", "--checkpoint", damaged, *data)
+    binary = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32, num_classes=2))
+    other = checkpoints.save_network(binary, tmp_path / "other.safetensors")
+    assert "2 classes" in refused(capsys, "evaluate", "--checkpoint", other, *data)
+    with h5py.File(prepared / "test_vol_h5" / "case0008.npy.h5", "r+") as file:
+        del file.attrs["spacing"]
+    strict = ("--protocol", "strict", "--device", "cpu")
+    assert "spacing" in refused(capsys, "evaluate", "--checkpoint", checkpoint, *data, *strict)
+    (prepared / "lists" / "test_vol.txt").write_text("")
+    assert "no test case" in refused(capsys, "evaluate", "--checkpoint", checkpoint, *data)
+
+
+# ---- reproduce and interruption ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """Stand in for the lesson runner; returns the calls, and fails as many lessons as `failed` says."""
+    calls = []
+    runner = types.ModuleType("msa2net_lib.workbook.execute")
+    runner.failed = 0  # pyright: ignore[reportAttributeAccessIssue]
+
+    def run_all(profile, output_dir, *, only=None, parameters=None):
+        calls.append((profile, str(output_dir), only, parameters))
+        return runner.failed
+
+    runner.run_all = run_all  # pyright: ignore[reportAttributeAccessIssue]
+    runner.calls = calls  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "msa2net_lib.workbook.execute", runner)
+    return runner
+
+
+def test_reproduce(executed):
+    assert run("reproduce") == 0
+    given = (
+        "-p",
+        "STEPS=3",
+        "-p",
+        "DATASET=virtual",
+        "-p",
+        "RESUME=False",
+        "-p",
+        "CASE=0008",
+        "-p",
+        "NOTE=a=b",
+    )
+    executed.failed = 3
+    assert run("reproduce", "--profile", "gpu", "--output", "out", "--only", "01_data", "10_training", *given) == 1
+    parameters = {"STEPS": 3, "DATASET": "virtual", "RESUME": False, "CASE": "0008", "NOTE": "a=b"}
+    assert executed.calls == [
+        ("smoke", "results", None, {}),
+        ("gpu", "out", ["01_data", "10_training"], parameters),
+    ]
+
+
+def test_reproduce_refuses(executed, capsys):
+    assert "NAME=VALUE" in refused(capsys, "reproduce", "-p", "STEPS")
+    assert executed.calls == []
+
+
+def test_interrupted(executed, monkeypatch, capsys):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executed, "run_all", stop)
+    assert run("reproduce") == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+
+
+def test_a_bug_keeps_its_traceback(executed, monkeypatch):
+    def fail(*arguments, **options):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(executed, "run_all", fail)
+    with pytest.raises(KeyError, match="a bug"):
+        run("reproduce")
+
+
+@pytest.mark.parametrize("arguments", [[], ["prepare"], ["train"], ["conquer"], ["train", "--steps", "few"]])
+def test_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: msa2net" in capsys.readouterr().err

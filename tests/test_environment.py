@@ -1,0 +1,62 @@
+"""One environment, told four ways: pyproject, constraints, conda's file and the Makefile must agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def pins(root):
+    lines = [line.split("#")[0].strip() for line in (root / "constraints.txt").read_text().splitlines()]
+    return {canonicalize_name(r.name): r for r in map(Requirement, filter(None, lines))}
+
+
+def requirements(project):
+    extras = project["optional-dependencies"]
+    return [Requirement(r) for r in [*project["dependencies"], *extras["notebooks"], *extras["test"]]]
+
+
+def test_every_dependency_is_bounded_below_only_and_pinned_within(project, pins):
+    for requirement in requirements(project):
+        assert [s.operator for s in requirement.specifier] == [">="], requirement
+        pin = pins[canonicalize_name(requirement.name)]
+        (exact,) = pin.specifier
+        assert exact.operator == "=="
+        assert requirement.specifier.contains(Version(exact.version)), pin
+
+
+def test_constraints_hold_no_addresses(root):
+    text = (root / "constraints.txt").read_text()
+    assert not re.search(r"://|\s@\s|--|\blocalhost\b", text)
+
+
+def test_conda_installs_the_same_extras_under_the_same_constraints(root, project):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    makefile = (root / "Makefile").read_text()
+    assert pip == ["--constraint constraints.txt", "--editable .[notebooks,test]"]
+    assert '--constraint constraints.txt --editable ".[notebooks,test]"' in makefile
+    assert set(project["optional-dependencies"]) == {"notebooks", "test"}
+    assert f"python{project['requires-python']}" in environment["dependencies"]
+
+
+def test_numpy_is_never_held_below_two(project):
+    (numpy,) = [r for r in requirements(project) if r.name == "numpy"]
+    assert str(numpy.specifier) == ">=2.0"
+
+
+def test_ci_runs_the_readmes_test_command(root):
+    assert "make test" in (root / ".ci" / "run").read_text()
+    assert "make test" in (root / "README.md").read_text()

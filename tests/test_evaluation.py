@@ -1,0 +1,95 @@
+"""Evaluation against metrics computed by hand, and the rescaling used to explain patient 2."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation import Evaluation, evaluate, rescaled_case
+from msa2net_lib.inference import predict_volume
+from msa2net_lib.metrics import score_volume
+from msa2net_lib.nn.network import MSA2Net
+
+
+class OneCase:
+    """A data set of one small case with an ellipsoid "liver" and spacing."""
+
+    test_cases = ("case0001",)
+
+    def load_case(self, name):
+        z, y, x = np.mgrid[:4, :40, :50]
+        inside = ((z - 2) / 2) ** 2 + ((y - 20) / 12) ** 2 + ((x - 15) / 9) ** 2 <= 1
+        rng = np.random.default_rng(0)
+        image = np.clip(0.3 + 0.4 * inside + 0.05 * rng.standard_normal(inside.shape), 0, 1)
+        return Case(name, image.astype(np.float32), (5 * inside).astype(np.uint8), (3.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def network():
+    import torch
+
+    torch.manual_seed(3)
+    return MSA2Net.from_preset("tiny", image_size=64).eval()
+
+
+def test_evaluate_is_prediction_plus_score(network):
+    result = evaluate(network, OneCase(), progress=False)  # pyright: ignore[reportArgumentType]
+    case = OneCase().load_case("case0001")
+    predicted = predict_volume(network, case.image)
+    np.testing.assert_array_equal(result.predictions["case0001"], predicted)
+    for protocol in ("paper", "strict"):
+        rows = result.scores[result.scores.protocol == protocol]
+        expected = score_volume(predicted, case.label, 9, protocol=protocol, spacing=case.spacing)
+        np.testing.assert_array_equal(rows[["dsc", "hd95"]].to_numpy(), expected)
+    present = result.scores.query("protocol == 'paper'").set_index("organ").in_label
+    assert list(present[present].index) == ["liver"]
+
+
+def test_means_are_over_cases_first_then_organs():
+    """With a case missing an organ the order matters: organ means 0.5 and 1.0, not the grand mean."""
+    rows = [
+        ("strict", "a", "liver", True, 0.4, 1.0),
+        ("strict", "b", "liver", True, 0.6, 3.0),
+        ("strict", "a", "spleen", True, 1.0, 2.0),
+        ("strict", "b", "spleen", False, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["protocol", "case", "organ", "in_label", "dsc", "hd95"])
+    assert Evaluation(table, {}).mean("strict") == (pytest.approx(0.75), pytest.approx(2.0))
+    assert list(Evaluation(table, {}).by_case("strict").dsc) == [pytest.approx(0.7), pytest.approx(0.6)]
+
+
+def test_predicting_in_batches_changes_nothing(network):
+    volume = OneCase().load_case("x").image
+    one = predict_volume(network, volume, batch_size=1)
+    np.testing.assert_array_equal(one, predict_volume(network, volume, batch_size=3))
+
+
+@pytest.mark.parametrize(
+    ("volume", "fragment"),
+    [(np.zeros((4, 4)), "slices, rows, columns"), (np.full((2, 9, 9), 40.0), "window it first"),
+     (np.full((2, 9, 9), np.nan), "window it first")],
+)  # fmt: skip
+def test_predict_volume_refuses(network, volume, fragment):
+    with pytest.raises(InputError, match=fragment):
+        predict_volume(network, volume)
+
+
+def test_rescaling_keeps_millimetres_and_centres_the_body():
+    """A 20 x 30 mm box stays 20 x 30 mm; the body's middle goes to the middle of the new picture."""
+    image, label = np.zeros((2, 100, 120), np.float32), np.zeros((2, 100, 120), np.uint8)
+    image[:, 60:80, 20:50], label[:, 60:80, 20:50] = 0.8, 5
+    small = rescaled_case(Case("c", image, label, (3.0, 1.0, 1.0)), (2.0, 2.0), (40, 50))
+    assert small.image.shape == small.label.shape == (2, 40, 50)
+    assert small.spacing == (3.0, 2.0, 2.0)
+    rows, columns = np.nonzero(small.label[0])
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (10, 15)
+    assert abs(rows.mean() - 20) <= 1
+    assert abs(columns.mean() - 25) <= 1
+
+
+def test_rescaling_needs_spacing():
+    with pytest.raises(InputError, match="no spacing"):
+        rescaled_case(Case("c", np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), None), (1, 1), (4, 4))

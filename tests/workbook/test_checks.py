@@ -1,0 +1,44 @@
+"""Every planted mistake is refused with its own message; the right answer passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from msa2net_lib.workbook import checks
+
+PLANTED = [(name, message) for name, check in checks.ALL.items() for message in check.mistakes]
+
+
+@pytest.mark.parametrize(("name", "message"), PLANTED)
+def test_each_planted_mistake_is_named(name, message):
+    assert checks.ALL[name].verdict(checks.ALL[name].mistakes[message]) == message
+
+
+@pytest.mark.parametrize("name", checks.ALL)
+def test_at_least_four_mistakes_are_known(name):
+    assert len(checks.ALL[name].mistakes) >= 4
+
+
+def test_independent_answers_pass(capsys):
+    assert checks.window(lambda hu: (np.minimum(np.maximum(hu, -125), 275) + 125) / 400)
+    assert checks.dice(lambda p, t: 2 * np.sum(p * t) / (np.sum(p) + np.sum(t)))
+    assert checks.poly(lambda step, steps, base: base * np.exp(0.9 * np.log1p(-step / steps)))
+    assert capsys.readouterr().out.splitlines() == ["window: correct", "dice: correct", "poly: correct"]
+
+
+def test_poly_is_what_torch_schedules():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.05)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=40, power=0.9)
+    for step in range(40):
+        assert schedule.get_last_lr()[0] == pytest.approx(checks.poly_learning_rate(step, 40, 0.05), rel=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def test_stubs_and_errors_are_answered_in_one_line():
+    assert checks.window.verdict(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
+    assert checks.dice.verdict(lambda p, t: 0.0).startswith("not yet: largest difference")
+    assert checks.dice.verdict(lambda p: 0.0).startswith("it raised TypeError")
