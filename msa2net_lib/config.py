@@ -166,7 +166,7 @@ class TrainConfig:
     """
 
     recipe: str = "smoke"
-    steps: int = 600
+    steps: int = 700
     batch_size: int = 4
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     learning_rate: float = 5e-3
@@ -174,7 +174,7 @@ class TrainConfig:
     momentum: float = 0.9
     schedule: Literal["poly", "one_cycle", "constant"] = "one_cycle"
     poly_power: float = 0.9
-    loss: Literal["boundary_dou", "boundary_dou+cross_entropy"] = "boundary_dou+cross_entropy"
+    loss: Literal["boundary_dou", "boundary_dou+balanced_cross_entropy"] = "boundary_dou+balanced_cross_entropy"
     augment: Literal["none", "affine"] = "affine"
     seed: int = 1234
     checkpoint_every: int = 100
@@ -189,7 +189,7 @@ class TrainConfig:
             raise InputError(f"learning_rate={self.learning_rate}: give a positive number")
         _require_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
         _require_choice("schedule", self.schedule, ("poly", "one_cycle", "constant"))
-        _require_choice("loss", self.loss, ("boundary_dou", "boundary_dou+cross_entropy"))
+        _require_choice("loss", self.loss, ("boundary_dou", "boundary_dou+balanced_cross_entropy"))
         _require_choice("augment", self.augment, ("none", "affine"))
 
     @classmethod

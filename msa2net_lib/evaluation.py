@@ -38,18 +38,20 @@ class Evaluation:
 
     def by_organ(self, protocol: Protocol = "paper") -> pd.DataFrame:
         """Mean over cases: one row per organ, columns dsc and hd95. Missing values are left out."""
-        rows = self.scores[self.scores.protocol == protocol]
-        return rows.groupby("organ", sort=False)[["dsc", "hd95"]].mean()
+        return self._mean_by("organ", protocol)
 
     def by_case(self, protocol: Protocol = "paper") -> pd.DataFrame:
         """Mean over organs: one row per case, columns dsc and hd95. Missing values are left out."""
-        rows = self.scores[self.scores.protocol == protocol]
-        return rows.groupby("case", sort=False)[["dsc", "hd95"]].mean()
+        return self._mean_by("case", protocol)
 
     def mean(self, protocol: Protocol = "paper") -> tuple[float, float]:
         """Mean DSC and HD95: over cases for each organ, then over organs (released code)."""
-        organs = self.by_organ(protocol).mean()
-        return float(organs["dsc"]), float(organs["hd95"])
+        organs = self.by_organ(protocol)
+        return float(np.nanmean(organs["dsc"])), float(np.nanmean(organs["hd95"]))
+
+    def _mean_by(self, column: str, protocol: Protocol) -> pd.DataFrame:
+        rows = self.scores.loc[self.scores["protocol"] == protocol, [column, "dsc", "hd95"]]
+        return rows.groupby(column, sort=False).mean()
 
 
 def evaluate(

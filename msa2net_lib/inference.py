@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from msa2net_lib.data.datasets import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
+from msa2net_lib.progress import progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def predict_volume(
         raise InputError("volume has values outside [0, 1]: window it first (data.volumes.window)")
     device = next(network.parameters()).device
     labels = np.zeros(volume.shape, dtype=np.uint8)
-    bar = tqdm(total=len(volume), desc="predicting", unit="slice", disable=not progress)
+    bar = progress_bar(total=len(volume), desc="predicting", unit="slice", enabled=progress)
     with bar:
         for start in range(0, len(volume), batch_size):
             slices = [resize_image(image, network.config.height_width) for image in volume[start:][:batch_size]]

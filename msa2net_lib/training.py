@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
-from tqdm.auto import tqdm
 
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.config import NetworkConfig, TrainConfig
@@ -20,6 +19,7 @@ from msa2net_lib.data.datasets import PreparedDataset, load_training_tensors
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.progress import progress_bar
 
 History = list[dict[str, float]]
 
@@ -69,7 +69,7 @@ def train(
         run.restore(load_state(state_path), state_path)
     images, labels = load_training_tensors(dataset, network.height_width, progress=progress)
     images, labels = images.to(run.device), labels.to(run.device)
-    bar = tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=not progress)
+    bar = progress_bar(total=config.steps, initial=run.step, desc="training", unit="step", enabled=progress)
     with torch.random.fork_rng(), bar:
         try:
             while run.step < config.steps:
@@ -170,10 +170,12 @@ def batch_indices(count: int, step: int, config: TrainConfig) -> Tensor:
 def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser a config names, over all parameters that require gradients."""
     parameters = [p for p in network.parameters() if p.requires_grad]
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=config.momentum, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer](parameters, **common)
+        return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> lr_scheduler.LRScheduler:
@@ -182,7 +184,7 @@ def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> lr_
         return lr_scheduler.PolynomialLR(optimizer, total_iters=config.steps, power=config.poly_power)
     if config.schedule == "one_cycle":
         return lr_scheduler.OneCycleLR(
-            optimizer, max_lr=config.learning_rate, total_steps=config.steps + 1, cycle_momentum=False
+            optimizer, max_lr=config.learning_rate, total_steps=config.steps + 1, pct_start=0.15, cycle_momentum=False
         )
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import (
-    BoundaryDoUCrossEntropyLoss,
+    BoundaryDoUBalancedCrossEntropyLoss,
     BoundaryDoULoss,
     boundary_alpha,
     build_loss,
@@ -178,7 +178,7 @@ def test_half_precision_and_autocast_accumulate_in_float32(dtype):
     torch.manual_seed(2)
     logits = torch.randn(2, 3, 300, 300).to(dtype)
     wide = logits.float()
-    for loss in (BoundaryDoULoss(3), BoundaryDoUCrossEntropyLoss(3)):
+    for loss in (BoundaryDoULoss(3), BoundaryDoUBalancedCrossEntropyLoss(3)):
         expected = loss(wide, target)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             value = loss(logits, target)
@@ -188,7 +188,7 @@ def test_half_precision_and_autocast_accumulate_in_float32(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
 def test_any_integer_target_gives_the_same_loss(dtype, recorded):
-    for name in ("boundary_dou", "boundary_dou+cross_entropy"):
+    for name in ("boundary_dou", "boundary_dou+balanced_cross_entropy"):
         loss = build_loss(name, 9)
         expected = loss(recorded["logits"], recorded["target"])
         assert torch.equal(loss(recorded["logits"], recorded["target"].to(dtype)), expected)
@@ -201,16 +201,28 @@ def test_same_on_a_gpu(recorded):
     assert value.item() == pytest.approx(recorded["loss"].item(), abs=1e-5)
 
 
-def test_sum_with_cross_entropy(recorded):
+def test_sum_with_balanced_cross_entropy(recorded):
+    """The weighted mean written out: each pixel counts 1 / sqrt(pixels of its class)."""
     logits, target = recorded["logits"], recorded["target"]
-    expected = recorded["loss"] + F.cross_entropy(logits, target)
-    torch.testing.assert_close(BoundaryDoUCrossEntropyLoss(9)(logits, target), expected, rtol=1e-5, atol=1e-5)
+    labels, counts = target.unique(return_counts=True)
+    share = dict(zip(labels.tolist(), (1 / counts.sqrt()).tolist(), strict=True))
+    weights = torch.tensor([share[label] for label in target.flatten().tolist()])
+    surprise = -logits.log_softmax(1).gather(1, target[:, None]).flatten()
+    expected = recorded["loss"] + (weights * surprise).sum() / weights.sum()
+    loss = BoundaryDoUBalancedCrossEntropyLoss(9)(logits, target)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_balance_ignores_absent_classes():
+    logits = torch.randn(1, 4, 6, 6)
+    loss = BoundaryDoUBalancedCrossEntropyLoss(4)(logits, torch.zeros(1, 6, 6, dtype=torch.long))
+    assert torch.isfinite(loss)
 
 
 def test_build_loss_knows_both_names_and_lists_them():
     assert type(build_loss("boundary_dou", 3)) is BoundaryDoULoss
-    assert type(build_loss("boundary_dou+cross_entropy", 3)) is BoundaryDoUCrossEntropyLoss
-    with pytest.raises(InputError, match=r"'dice'.*boundary_dou, boundary_dou\+cross_entropy"):
+    assert type(build_loss("boundary_dou+balanced_cross_entropy", 3)) is BoundaryDoUBalancedCrossEntropyLoss
+    with pytest.raises(InputError, match=r"'dice'.*boundary_dou, boundary_dou\+balanced_cross_entropy"):
         build_loss("dice", 3)
 
 
@@ -244,7 +256,7 @@ def a_target(*values):
         (torch.zeros(0, 3, 5, 6), a_target()[:0], "target: shape (0, 5, 6) holds no pixel"),
     ],
 )
-@pytest.mark.parametrize("name", ["boundary_dou", "boundary_dou+cross_entropy"])
+@pytest.mark.parametrize("name", ["boundary_dou", "boundary_dou+balanced_cross_entropy"])
 def test_wrong_input_is_told_in_one_line(name, logits, target, words):
     with pytest.raises(InputError) as caught:
         build_loss(name, 3)(logits, target)

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from msa2net_lib.data.labels import ORGANS, whole_labels
 from msa2net_lib.errors import InputError
+from msa2net_lib.progress import progress_bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def load_training_tensors(
     height, width = _height_width(image_size)
     images = torch.empty(len(slices), 1, height, width)
     labels = torch.empty(len(slices), height, width, dtype=torch.int64)
-    for index in tqdm(range(len(slices)), desc="training slices", unit="slice", disable=not progress):
+    for index in progress_bar(range(len(slices)), desc="training slices", unit="slice", enabled=progress):
         images[index], labels[index] = slices[index]
     return images, labels
 

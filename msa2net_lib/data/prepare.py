@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256, write_text
+from msa2net_lib.progress import progress_bar
 
 try:
     import fcntl
@@ -117,7 +116,7 @@ def prepare_pending(
     """Prepare those of ``jobs`` that are ``pending``, in ``workers`` processes (None: one a core or case)."""
     workers = min(workers or _cores(), max(1, len(pending)))
     done = len(jobs) - len(pending)
-    with tqdm(total=len(jobs), initial=done, desc="cases", unit="case", disable=not progress) as bar:
+    with progress_bar(total=len(jobs), initial=done, desc="cases", unit="case", enabled=progress) as bar:
         for _ in _run(prepare_case, pending, workers):
             bar.update()
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from tqdm import tqdm
 
 from msa2net_lib.data.deform import DeformationRecipe, deform
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.volumes import Volume, check_same_geometry, read_pair, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256, write_text
+from msa2net_lib.progress import progress_bar
 
 PHASES: tuple[str, ...] = ("unenhanced", "arterial", "portal-venous")
 
@@ -142,7 +142,7 @@ def write_virtual_cohort(
     plan = _plan(image_path, label_path, seed, ids)
     done = _resume(destination, plan)
     todo = [case for case in plan["patients"] if case not in done]
-    for case in tqdm(todo, desc="virtual patients", unit="patient", disable=not progress):
+    for case in progress_bar(todo, desc="virtual patients", unit="patient", enabled=progress):
         wanted = plan["patients"][case]
         outputs = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"])
         for path, volume in zip(_files(destination, case), outputs, strict=True):

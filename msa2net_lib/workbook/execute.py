@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from msa2net_lib.files import atomic_path, write_text
 from msa2net_lib.workbook.lessons import LESSONS, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.workbook.report import write_index
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
 
 
 def run_all(
@@ -81,7 +84,8 @@ def _write_page(notebook: Path) -> None:
 def refresh(names: Sequence[str] | None = None) -> None:
     """Execute the committed notebooks in place, in `smoke`, and keep outputs that do not change by chance.
 
-    Progress bars, warnings on stderr, timings and widget state are left out of the committed files.
+    Progress bars, warnings on stderr and widget state are left out of the committed files; the README's picture
+    is taken from the results.
     """
     os.environ["TQDM_DISABLE"] = "1"
     for name in names or LESSONS:
@@ -93,11 +97,16 @@ def refresh(names: Sequence[str] | None = None) -> None:
             timeout=3600,
             kernel_name="python3",
             resources={"metadata": {"path": str(NOTEBOOKS)}},
-            store_widget_state=False,
+            coalesce_streams=True,
+            store_widget_state=True,  # nbclient needs it to draw widgets; tidy() drops it
         )
         client.execute()
         with atomic_path(path) as temporary:
             nbformat.write(tidy(notebook), temporary)
+    made, shown = (ROOT / place for place in README_FIGURE)
+    if made.is_file():
+        with atomic_path(shown) as temporary:
+            shutil.copyfile(made, temporary)
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -87,7 +87,7 @@ def organ_legend(figure: Figure, label: NDArray | None = None) -> None:
 
 def stamp(figure: Figure, text: str) -> Figure:
     """Write on the figure what its data are, so that it stays true when it travels alone."""
-    figure.supxlabel(text, fontsize=7, color="0.35", x=0.99, ha="right")
+    figure.suptitle(text, fontsize=7, color="0.35", x=0.99, ha="right")
     return figure
 
 
@@ -193,4 +193,6 @@ def busiest_slices(label: NDArray, count: int) -> list[int]:
     if not len(occupied):
         return []
     parts: list[Any] = np.array_split(occupied, min(count, len(occupied)))
-    return [int(part[np.argmax(organs[part])]) for part in parts]
+    # The middle half of each part, so that neighbouring parts do not give neighbouring slices.
+    middles = [part[len(part) // 4 : len(part) - len(part) // 4] for part in parts]
+    return [int(middle[np.argmax(organs[middle])]) for middle in middles]
