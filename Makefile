@@ -39,4 +39,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf results data/virtual data/patient2
+	rm -rf results data/virtual* data/patient2

@@ -30,8 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"msa2net: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        hint = ", with -p RESUME=True for a stopped training" if arguments.run is _reproduce else ""
+        print(f"stopped; run the same command again to go on{hint}", file=sys.stderr)
         return 130
 
 
@@ -63,7 +67,8 @@ def _add_synapse(parser: argparse.ArgumentParser) -> None:
 def _add_virtual(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_prepare, virtual=True)
     parser.add_argument("--source", type=Path, default="data/example_ct", metavar="DIR")
-    parser.add_argument("--destination", type=Path, default="data/virtual", metavar="DIR")
+    where = "default: data/virtual, with the settings in its name if they are not the defaults"
+    parser.add_argument("--destination", type=Path, metavar="DIR", help=where)
     parser.add_argument("--train", type=int, default=6, metavar="N", help="training patients; default: 6")
     parser.add_argument("--test", type=int, default=4, metavar="N", help="held-out patients; default: 4")
     parser.add_argument("--seed", type=int, default=2024, metavar="N", help="default: 2024")
@@ -79,6 +84,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     for option in ("--steps", "--batch-size", "--seed"):
         parser.add_argument(option, type=int, metavar="N", help="default: the recipe's")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--pretrained", action="store_true", help="start the encoder from ImageNet (downloads)")
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
 
 
@@ -109,6 +115,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
+    from msa2net_lib.data.catalog import cohort_folder
     from msa2net_lib.data.synapse import prepare_synapse
     from msa2net_lib.data.virtual import write_virtual_cohort
 
@@ -116,6 +123,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     running: dict[str, Any] = {"progress": sys.stderr.isatty()}
     if arguments.virtual:
         wanted = {name: getattr(arguments, name) for name in ("train", "test", "seed")}
+        destination = destination or cohort_folder(Path("data"), **wanted)
         train, test = write_virtual_cohort(source, destination / "raw", **wanted, **running)
         source, destination = destination / "raw", destination / "prepared"
     else:
@@ -135,9 +143,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
     given = {name: getattr(arguments, name) for name in ("steps", "batch_size", "seed")}
     config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
-    network = NetworkConfig.from_preset(arguments.preset)
-    dataset, device = PreparedDataset.open(arguments.dataset), _device(arguments.device)
-    result = train(network, config, dataset, arguments.output, device=device, progress=sys.stderr.isatty())
+    network = NetworkConfig.from_preset(arguments.preset, pretrained=arguments.pretrained)
+    dataset = PreparedDataset.open(arguments.dataset)
+    result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
         save_network(result.network, weights, half=True)
@@ -158,7 +166,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.checkpoint}: has {classes} classes, the data set {len(ORGANS) + 1}")
     if not dataset.test_cases:
         raise InputError(f"{arguments.dataset}: lists no test case; prepare it with test cases")
-    network = network.to(choose_device(_device(arguments.device)))
+    network = network.to(choose_device(arguments.device))
     protocols = BOTH if arguments.protocol == "both" else (arguments.protocol,)
     result = evaluate(network, dataset, protocols=protocols, progress=sys.stderr.isatty())
     for protocol in protocols:
@@ -198,13 +206,3 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _device(name: str) -> str:
-    """Check that torch has the device asked for."""
-    import torch
-
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not found.get(name, True):
-        raise InputError(f"--device {name}: torch sees none here; use --device auto or cpu")
-    return name

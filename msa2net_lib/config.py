@@ -239,15 +239,19 @@ RECIPES: dict[str, TrainConfig] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile of the notebooks trains: network preset, recipe and data set by name."""
+    """What a profile of the notebooks trains: network preset, recipe and data set by name.
+
+    pretrained: start the encoder from ImageNet weights, which timm downloads.
+    """
 
     preset: str
     recipe: str
     dataset: str
+    pretrained: bool = False
 
 
 PROFILES: dict[str, Profile] = {
     "smoke": Profile("tiny", "smoke", "virtual"),
     "gpu": Profile("paper", "gpu", "virtual"),
-    "paper": Profile("paper", "synapse", "synapse"),
+    "paper": Profile("paper", "synapse", "synapse", pretrained=True),
 }

@@ -71,6 +71,11 @@ def evaluate(
     predictions, rows = {}, []
     for name in dataset.test_cases if cases is None else cases:
         case = dataset.load_case(name)
+        if "strict" in protocols and case.spacing is None:
+            raise InputError(
+                f"{dataset.case_path(name)}: stores no spacing, which the strict protocol needs; "
+                "use protocols=('paper',), or prepare the case from the original scan"
+            )
         predicted = predict_volume(network, case.image, progress=progress)
         predictions[name] = predicted
         for protocol in protocols:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from msa2net_lib.errors import InputError
 
 
 @contextmanager
@@ -34,6 +37,17 @@ def write_text(destination: str | Path, text: str) -> Path:
     with atomic_path(destination) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(destination)
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """Make a folder and try it: better no work than work that cannot be saved. Errors: `InputError`."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}); name another output folder") from error
 
 
 def sha256(path: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -9,5 +10,6 @@ from tqdm.auto import tqdm
 
 def progress_bar(iterable: Any = None, *, enabled: bool, **options: Any) -> Any:
     """A tqdm bar; ``enabled=False`` hides it, and so does TQDM_DISABLE=1 in the environment."""
-    # tqdm heeds its environment variables only for arguments that are not given.
-    return tqdm(iterable, **options) if enabled else tqdm(iterable, disable=True, **options)
+    # tqdm's widget bars do not heed the variable that its terminal bars do.
+    silenced = os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    return tqdm(iterable, disable=silenced or not enabled, **options)

@@ -17,6 +17,8 @@ from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.augment import AffineAugmentation
 from msa2net_lib.data.datasets import PreparedDataset, load_training_tensors
 from msa2net_lib.errors import InputError
+from msa2net_lib.files import writable_folder
+from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.progress import progress_bar
@@ -35,12 +37,15 @@ class TrainResult:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device named, or for "auto" the best one at hand: CUDA, Apple's MPS, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """Return the device named, or for "auto" the best one at hand: CUDA, Apple's MPS, else the CPU.
+
+    Errors: `InputError` for a device that torch does not know or does not see here.
+    """
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = [kind for kind, is_here in seen.items() if is_here]
+    if name != "auto" and name.partition(":")[0] not in here:
+        raise InputError(f"device {name!r}: torch sees none such here; use auto or one of {', '.join(here)}")
+    return torch.device(here[0] if name == "auto" else name)
 
 
 def train(
@@ -57,48 +62,47 @@ def train(
 
     Everything random is a function of ``config.seed`` and the step, so a run that was interrupted and
     started again with the same arguments continues bit for bit on the CPU. With ``output_dir`` it writes
-    ``state.pt`` every ``config.checkpoint_every`` steps and on Ctrl-C, and ``weights.safetensors`` at the
-    end. ``on_log`` is called with the log so far every ``config.log_every`` steps, for a live plot.
-    Errors: `InputError` if ``output_dir`` holds another run's state; FloatingPointError if the loss is
-    not finite.
+    ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on Ctrl-C, and
+    ``weights.safetensors`` at the end. ``on_log`` is called with the log so far every ``config.log_every``
+    steps, for a live plot. Errors: `InputError` if ``output_dir`` cannot be written or holds another run's
+    state; FloatingPointError if the loss is not finite.
     """
     started = time.perf_counter()
-    run = _Run(network, config, choose_device(device))
-    state_path = None if output_dir is None else Path(output_dir) / "state.pt"
+    run = _Run(network, config, choose_device(device), dataset.digest())
+    state_path = None if output_dir is None else writable_folder(output_dir) / "state.pt"
     if state_path is not None and state_path.is_file():
         run.restore(load_state(state_path), state_path)
     images, labels = load_training_tensors(dataset, network.height_width, progress=progress)
     images, labels = images.to(run.device), labels.to(run.device)
     bar = progress_bar(total=config.steps, initial=run.step, desc="training", unit="step", enabled=progress)
-    with torch.random.fork_rng(), bar:
-        try:
-            while run.step < config.steps:
-                loss = run.advance(images, labels)
-                bar.update()
-                if run.step % config.log_every == 0 or run.step == config.steps:
-                    run.log(loss.item())
-                    bar.set_postfix(loss=f"{run.history[-1]['loss']:.3f}")
-                    if on_log is not None:
-                        on_log(run.history)
-                if state_path is not None and run.step % config.checkpoint_every == 0:
-                    save_state(run.state(), state_path)
-        except KeyboardInterrupt:
-            if state_path is not None:
+    with torch.random.fork_rng(), bar, deferred_interrupt() as interrupted:
+        while run.step < config.steps:
+            loss = run.advance(images, labels)
+            bar.update()
+            if run.step % config.log_every == 0 or run.step == config.steps:
+                run.log(loss.item())
+                bar.set_postfix(loss=f"{run.history[-1]['loss']:.3f}")
+                if on_log is not None:
+                    on_log(run.history)
+            if state_path is not None and (run.step % config.checkpoint_every == 0 or interrupted.is_set()):
                 save_state(run.state(), state_path)
-            raise
+            if interrupted.is_set():
+                raise KeyboardInterrupt
     weights = None
     if output_dir is not None and state_path is not None:
         save_state(run.state(), state_path)
         weights = save_network(run.network, Path(output_dir) / "weights.safetensors")
     minutes = (time.perf_counter() - started) / 60
-    return TrainResult(run.network.cpu().eval(), run.history, minutes, weights)
+    # In the layout that a network read from disk has, so that both compute the same to the last bit.
+    trained = run.network.cpu().to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return TrainResult(trained.eval(), run.history, minutes, weights)
 
 
 class _Run:
     """A run in progress: network, optimiser, schedule, step and log."""
 
-    def __init__(self, network: NetworkConfig, config: TrainConfig, device: torch.device):
-        self.config, self.device = config, device
+    def __init__(self, network: NetworkConfig, config: TrainConfig, device: torch.device, data: str):
+        self.config, self.device, self.data = config, device, data
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.network = MSA2Net(network)
@@ -141,6 +145,7 @@ class _Run:
         return {
             "network_config": self.network.config.to_dict(),
             "train_config": self.config.to_dict(),
+            "data": self.data,
             "step": self.step,
             "history": self.history,
             "network": self.network.state_dict(),
@@ -150,13 +155,21 @@ class _Run:
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Take over a saved state after checking that it is of the same run."""
-        for name, own in (("network_config", self.network.config), ("train_config", self.config)):
-            if type(own).from_dict(state[name]) != own:
-                raise InputError(f"{path}: written by a run with another {name}; give another output_dir, or delete it")
-        self.step, self.history = state["step"], state["history"]
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        try:
+            same = {
+                "network": NetworkConfig.from_dict(state["network_config"]) == self.network.config,
+                "training config": TrainConfig.from_dict(state["train_config"]) == self.config,
+                "data set": state["data"] == self.data,
+            }
+            for name, is_same in same.items():
+                if not is_same:
+                    raise InputError(f"{path}: of a run with another {name}; give another output_dir, or delete it")
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.step, self.history = state["step"], state["history"]
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
 
 
 def batch_indices(count: int, step: int, config: TrainConfig) -> Tensor:

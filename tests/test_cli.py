@@ -192,7 +192,7 @@ def test_train(prepared, tmp_path, capsys, monkeypatch):
     assert checkpoints.load_network(weights).config == NetworkConfig.from_preset("tiny")
     half = weights.stat().st_size
     assert half < 0.6 * checkpoints.save_network(checkpoints.load_network(weights), weights).stat().st_size
-    assert "another train_config" in refused(capsys, *command, "--seed", 5)
+    assert "another training config" in refused(capsys, *command, "--seed", 5)
 
 
 def test_train_refuses(prepared, tmp_path, capsys, monkeypatch):
@@ -201,7 +201,7 @@ def test_train_refuses(prepared, tmp_path, capsys, monkeypatch):
     assert "quick" in refused(capsys, *command, "--recipe", "quick")
     assert "steps=0" in refused(capsys, *command, "--steps", 0)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "--device cuda" in refused(capsys, *command, "--device", "cuda")
+    assert "device 'cuda'" in refused(capsys, *command, "--device", "cuda")
     assert not (tmp_path / "run").exists()
 
 
@@ -292,7 +292,9 @@ def test_interrupted(executed, monkeypatch, capsys):
 
     monkeypatch.setattr(executed, "run_all", stop)
     assert run("reproduce") == 130
-    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+    assert capsys.readouterr().err == (
+        "stopped; run the same command again to go on, with -p RESUME=True for a stopped training\n"
+    )
 
 
 def test_a_bug_keeps_its_traceback(executed, monkeypatch):

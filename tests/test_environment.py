@@ -60,3 +60,17 @@ def test_numpy_is_never_held_below_two(project):
 def test_ci_runs_the_readmes_test_command(root):
     assert "make test" in (root / ".ci" / "run").read_text()
     assert "make test" in (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(root, page):
+    text = (root / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("https://"):
+            assert ((root / page).parent / target).exists(), target
+    assert not re.search(r"\b[A-Z]+_[A-Z_]+\b(?!`)", re.sub(r"`[^`]*`", "", text)), "a placeholder"
+
+
+def test_readme_is_one_screen(root):
+    lines = (root / "README.md").read_text().splitlines()
+    assert len(lines) <= 65

@@ -67,6 +67,18 @@ def test_predicting_in_batches_changes_nothing(network):
     np.testing.assert_array_equal(one, predict_volume(network, volume, batch_size=3))
 
 
+def test_strict_without_spacing_is_refused_before_predicting():
+    class NoSpacing(OneCase):
+        def load_case(self, name):
+            return Case(name, np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), None)
+
+        def case_path(self, name):
+            return f"test_vol_h5/{name}.npy.h5"
+
+    with pytest.raises(InputError, match=r"case0001\.npy\.h5: stores no spacing"):
+        evaluate(None, NoSpacing(), progress=False)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("volume", "fragment"),
     [(np.zeros((4, 4)), "slices, rows, columns"), (np.full((2, 9, 9), 40.0), "window it first"),

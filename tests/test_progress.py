@@ -14,7 +14,7 @@ CODE = "from msa2net_lib.progress import progress_bar; [_ for _ in progress_bar(
     ("enabled", "environment", "shown"), [(True, {}, True), (False, {}, False), (True, {"TQDM_DISABLE": "1"}, False)]
 )
 def test_who_silences_a_bar(enabled, environment, shown, monkeypatch):
-    """An explicit argument would beat tqdm's environment variable; the executed notebooks need the variable."""
+    """The committed notebooks are executed with the variable set, which tqdm's own widget bars ignore."""
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from msa2net_lib.checkpoints import load_network, save_network
+from msa2net_lib import training
+from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.augment import AffineAugmentation
 from msa2net_lib.errors import InputError
-from msa2net_lib.training import batch_indices, build_optimizer, build_schedule, train
+from msa2net_lib.losses import build_loss
+from msa2net_lib.training import batch_indices, build_optimizer, build_schedule, choose_device, train
 
-SMALL = NetworkConfig.from_preset("tiny", image_size=32, num_classes=3)
+SMALL = NetworkConfig.from_preset("tiny", image_size=64, num_classes=3)
 CONFIG = TrainConfig(steps=6, batch_size=2, checkpoint_every=2, log_every=1, learning_rate=1e-3)
 
 
 class Slices:
     """Five seeded slices with two ellipses each, in memory."""
+
+    def __init__(self, digest="one"):
+        self.digest = lambda: digest
 
     train_slices = tuple(f"case0001_slice{i:03d}" for i in range(5))
 
@@ -36,8 +43,8 @@ def losses(result):
     return [row["loss"] for row in result.history]
 
 
-def run(output_dir=None, config=CONFIG, **options):
-    return train(SMALL, config, Slices(), output_dir, device="cpu", progress=False, **options)
+def run(output_dir=None, config=CONFIG, data="one", **options):
+    return train(SMALL, config, Slices(data), output_dir, device="cpu", progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +59,7 @@ class StopError(Exception):
 @pytest.mark.parametrize("stop_at", [2, 3, 5])
 @pytest.mark.parametrize("how", [StopError, KeyboardInterrupt])
 def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at, how):
-    """A crash falls back to the last checkpoint, Ctrl-C saves first; both end with identical weights."""
+    """A crash falls back to the last checkpoint; the run ends with identical weights."""
 
     def stop(history):
         if history[-1]["step"] == stop_at:
@@ -66,9 +73,36 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at
         assert torch.equal(value, resumed.network.state_dict()[key]), key
 
 
+def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterrupted, monkeypatch):
+    """The signal comes between forward and backward pass, after batch norm has moved; nothing is saved half."""
+    steps = []
+
+    def loss_with_signal(name, num_classes):
+        loss = build_loss(name, num_classes)
+
+        def compute(logits, target):
+            steps.append(None)
+            if len(steps) == 3:
+                signal.raise_signal(signal.SIGINT)
+            return loss(logits, target)
+
+        return compute
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "build_loss", loss_with_signal)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert load_state(tmp_path / "state.pt")["step"] == 3
+    resumed = run(tmp_path)
+    assert losses(resumed) == losses(uninterrupted)
+    for key, value in uninterrupted.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[key]), key
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_weights_on_disk_are_the_last_steps(uninterrupted):
     loaded = load_network(uninterrupted.weights)
-    image = torch.rand(1, 1, 32, 32)
+    image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(image), uninterrupted.network(image))
 
@@ -95,8 +129,34 @@ def test_it_learns():
 
 def test_state_of_another_run_is_refused(tmp_path):
     run(tmp_path)
-    with pytest.raises(InputError, match=r"state\.pt: written by a run with another train_config"):
+    with pytest.raises(InputError, match=r"state\.pt: of a run with another training config"):
         run(tmp_path, config=TrainConfig(**(CONFIG.to_dict() | {"steps": 7})))
+
+
+def test_state_of_another_data_set_is_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(InputError, match=r"state\.pt: of a run with another data set"):
+        run(tmp_path, data="two")
+
+
+def test_a_torch_file_of_something_else_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "state.pt")
+    with pytest.raises(InputError, match=r"state\.pt: no training state of this version"):
+        run(tmp_path)
+
+
+def test_output_that_cannot_be_written_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"file: cannot write there"):
+        run(tmp_path / "file")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99x", "abacus"])
+def test_unknown_devices_are_refused(device):
+    if torch.cuda.is_available() and device.startswith("cuda"):
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(InputError, match=r"torch sees none such here; use auto or one of .*cpu"):
+        choose_device(device)
 
 
 def test_a_damaged_state_is_refused_and_code_in_it_not_run(tmp_path):
@@ -178,7 +238,7 @@ def test_half_precision_file_is_half_the_size_and_close(tmp_path, uninterrupted)
     whole = save_network(uninterrupted.network, tmp_path / "whole.safetensors")
     half = save_network(uninterrupted.network, tmp_path / "half.safetensors", half=True)
     assert half.stat().st_size < 0.6 * whole.stat().st_size
-    image = torch.rand(1, 1, 32, 32)
+    image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         expected = uninterrupted.network(image)
         assert (load_network(half)(image) - expected).abs().max() < 0.02 * expected.abs().max()

@@ -16,6 +16,13 @@ DATASETS: dict[str, str] = {
 }
 
 
+def cohort_folder(data_dir: Path, train: int = 6, test: int = 4, seed: int = 2024) -> Path:
+    """Where a virtual cohort lives: one folder per setting, so that none replaces another."""
+    if (train, test, seed) == (6, 4, 2024):
+        return data_dir / "virtual"
+    return data_dir / f"virtual_{train}_{test}_{seed}"
+
+
 def open_dataset(
     name: str, data_dir: str | Path, *, train: int = 6, test: int = 4, progress: bool = True
 ) -> PreparedDataset:
@@ -26,7 +33,7 @@ def open_dataset(
     """
     data_dir = Path(data_dir)
     if name == "virtual":
-        home = data_dir / ("virtual" if (train, test) == (6, 4) else f"virtual_{train}_{test}")
+        home = cohort_folder(data_dir, train, test)
         ids = write_virtual_cohort(data_dir / "example_ct", home / "raw", train=train, test=test, progress=progress)
         return prepare_synapse(
             home / "raw", home / "prepared", train_cases=ids[0], test_cases=ids[1], progress=progress

@@ -6,6 +6,7 @@ it was downloaded. Labels are in scheme A.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -76,6 +77,11 @@ class PreparedDataset:
         _check_listed(lists / "train.txt", train_slices, dataset.slice_path)
         _check_listed(lists / "test_vol.txt", test_cases, dataset.case_path)
         return dataset
+
+    def digest(self) -> str:
+        """What tells this data set from another: SHA-256 of slice ids, cases and the sources' checksums."""
+        content = [self.train_slices, self.test_cases, self.manifest]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def slice_path(self, slice_id: str) -> Path:
         """Return the file of a training slice."""

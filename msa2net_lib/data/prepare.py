@@ -116,7 +116,9 @@ def prepare_pending(
     """Prepare those of ``jobs`` that are ``pending``, in ``workers`` processes (None: one a core or case)."""
     workers = min(workers or _cores(), max(1, len(pending)))
     done = len(jobs) - len(pending)
-    with progress_bar(total=len(jobs), initial=done, desc="cases", unit="case", enabled=progress) as bar:
+    with progress_bar(
+        total=len(jobs), initial=done, desc="cases", unit="case", enabled=progress and bool(pending)
+    ) as bar:
         for _ in _run(prepare_case, pending, workers):
             bar.update()
 

@@ -142,7 +142,7 @@ def write_virtual_cohort(
     plan = _plan(image_path, label_path, seed, ids)
     done = _resume(destination, plan)
     todo = [case for case in plan["patients"] if case not in done]
-    for case in progress_bar(todo, desc="virtual patients", unit="patient", enabled=progress):
+    for case in progress_bar(todo, desc="virtual patients", unit="patient", enabled=progress and bool(todo)):
         wanted = plan["patients"][case]
         outputs = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"])
         for path, volume in zip(_files(destination, case), outputs, strict=True):

@@ -12,10 +12,12 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path, write_text
 from msa2net_lib.workbook.lessons import LESSONS, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.workbook.records import RECORD
 from msa2net_lib.workbook.report import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,17 +38,31 @@ def run_all(
     ``index.html`` links them. A failed lesson is named with its page and does not stop the others.
     """
     lessons = [lesson_by_name(name) for name in only] if only else list(LESSONS.values())
+    given = _parameters_by_lesson(lessons, {"PROFILE": profile} | (parameters or {}))
     failed = 0
     for lesson in lessons:
         started = time.perf_counter()
         print(f"{lesson.name}: running", flush=True)
-        error = run_lesson(lesson, profile, output_dir, parameters or {})
+        error = run_lesson(lesson, profile, output_dir, given[lesson.name])
         outcome = f"failed: {error}" if error else "done"
         print(f"{lesson.name}: {outcome} ({(time.perf_counter() - started) / 60:.1f} min)", flush=True)
         failed += error is not None
     index = write_index(output_dir, profile)
     print(f"results: {index}")
     return failed
+
+
+def _parameters_by_lesson(lessons: Sequence[Lesson], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give each lesson the parameters that it declares; one that none of them declares is an error."""
+    for name in given:
+        if not any(name in lesson.parameters for lesson in lessons):
+            check_parameters(lessons[-1], {name: given[name]})
+    chosen = {
+        lesson.name: {name: value for name, value in given.items() if name in lesson.parameters} for lesson in lessons
+    }
+    for lesson in lessons:
+        check_parameters(lesson, chosen[lesson.name])
+    return chosen
 
 
 def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters: dict[str, Any]) -> str | None:
@@ -58,10 +74,11 @@ def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters:
         raise InputError(f"{source}: no such notebook; run from a checkout of the workbook")
     folder = Path(output_dir).resolve() / profile / lesson.name
     folder.mkdir(parents=True, exist_ok=True)
+    # What an earlier run left must not pass for this one's result.
+    (folder / RECORD).unlink(missing_ok=True)
     # Relative to the notebook, so that no path of this machine gets into the results.
     given = {"OUTPUT_DIR": os.path.relpath(Path(output_dir).resolve(), NOTEBOOKS), "PROFILE": profile}
     given |= parameters
-    check_parameters(lesson, given)
     executed, error = folder / f"{lesson.name}.ipynb", None
     with atomic_path(executed) as temporary:
         try:
@@ -70,6 +87,8 @@ def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters:
             )
         except papermill.PapermillExecutionError as failure:
             error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
+        except (DeadKernelError, CellTimeoutError) as failure:
+            error = f"{type(failure).__name__}: the kernel died or hung; was there enough memory?"
     _write_page(executed)
     return error
 

@@ -76,5 +76,6 @@ def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:
 
 
 def _nearest(name: str, known: Any) -> str:
-    match = difflib.get_close_matches(str(name), list(known), n=1)
+    by_letters = {str(one).upper(): one for one in known}
+    match = [by_letters[m] for m in difflib.get_close_matches(str(name).upper(), by_letters, n=1)]
     return f" (did you mean {match[0]}?)" if match else ""

@@ -35,6 +35,8 @@ ORGAN_COLORS: dict[str, str] = {
 }
 VIRTUAL = "virtual patients made from one real CT; not comparable with the paper's Table 1"
 REAL = "one real CT, model-made reference labels; not comparable with the paper's Table 1"
+SOURCES = {"virtual": VIRTUAL, "patient2": REAL, "synapse": "Synapse (BTCV)"}
+"""What to write on a figure, by data set name."""
 FILL = 0.25
 
 
@@ -169,8 +171,8 @@ def plot_scores(scores: pd.DataFrame, column: str, xlabel: str, source: str) -> 
     return stamp(figure, source)
 
 
-def plot_ceiling(table: pd.DataFrame, source: str) -> Figure:
-    """Best possible DSC by organ after resizing the label there and back; one line per network size.
+def plot_round_trip(table: pd.DataFrame, source: str) -> Figure:
+    """DSC of each organ's label after resizing it there and back; one marker per network size.
 
     table: index organ, one column per size in pixels, values DSC.
     """
@@ -180,7 +182,7 @@ def plot_ceiling(table: pd.DataFrame, source: str) -> Figure:
         ax.plot(table[size], range(len(table)), marker, label=f"{size} x {size} pixels", alpha=0.85)
     ax.set_yticks(range(len(table)), list(table.index), fontsize=8)
     ax.invert_yaxis()
-    ax.set_xlabel("highest DSC that any network could reach", fontsize=9)
+    ax.set_xlabel("DSC of the label itself, resized there and back", fontsize=9)
     ax.grid(axis="x", color="0.9")
     ax.legend(fontsize=7, frameon=False)
     return stamp(figure, source)

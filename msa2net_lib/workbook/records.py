@@ -41,13 +41,19 @@ class Recorder:
 
     @classmethod
     def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
-        """Take the parameters (names in capitals) out of a notebook's ``globals()``."""
+        """Take the parameters (names in capitals) out of a notebook's ``globals()``.
+
+        A declared name in other letters, ``steps`` for ``STEPS``, is taken too, and so refused.
+        """
+        lesson = lesson_by_name(name)
         parameters = {
             key: value
             for key, value in namespace.items()
-            if key.isupper() and not key.startswith("_") and isinstance(value, str | int | float | bool | None)
+            if (key.isupper() or key.upper() in lesson.parameters)
+            and not key.startswith("_")
+            and isinstance(value, str | int | float | bool | list | tuple | dict | None)
         }
-        return cls(lesson_by_name(name), parameters)
+        return cls(lesson, parameters)
 
     def number(self, name: str, value: float | int | None, unit: str, note: str = "") -> None:
         """Record one number with its unit; None or nan is stored as "not measured"."""

@@ -6,7 +6,7 @@ import papermill
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.execute import NOTEBOOKS, run_all
+from msa2net_lib.workbook.execute import NOTEBOOKS, _parameters_by_lesson, run_all
 from msa2net_lib.workbook.lessons import LESSONS, check_parameters, lesson_by_name
 
 
@@ -31,6 +31,11 @@ def test_batch_run_refuses_a_misspelt_parameter_before_running(tmp_path):
     with pytest.raises(InputError, match="STEP is no parameter"):
         run_all("smoke", tmp_path, only=["10_training"], parameters={"STEP": 3})
     assert not list(tmp_path.rglob("*.ipynb"))
+
+
+def test_a_parameter_goes_to_the_lessons_that_declare_it():
+    chosen = _parameters_by_lesson([LESSONS["10_training"], LESSONS["11_evaluation"]], {"SEED": 3, "STEPS": 5})
+    assert chosen == {"10_training": {"SEED": 3, "STEPS": 5}, "11_evaluation": {"SEED": 3}}
 
 
 def test_plain_papermill_fails_on_a_misspelt_parameter(tmp_path):
