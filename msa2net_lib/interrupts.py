@@ -13,11 +13,12 @@ from typing import Any
 def deferred_interrupt() -> Iterator[threading.Event]:
     """Hold Ctrl-C back inside the block: the first sets the event yielded, a second interrupts at once.
 
-    Whoever holds the event checks it where stopping is safe. Signals reach the main thread only; in any
-    other thread nothing changes.
+    Whoever holds the event checks it where stopping is safe. Signals reach the main thread only, and a
+    process started to ignore Ctrl-C (in the background) goes on ignoring it; there nothing changes.
     """
     requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield requested
         return
 

@@ -14,6 +14,7 @@ from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.augment import AffineAugmentation
 from msa2net_lib.errors import InputError
+from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.losses import build_loss
 from msa2net_lib.training import batch_indices, build_optimizer, build_schedule, choose_device, train
 
@@ -88,16 +89,31 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterru
 
         return compute
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "build_loss", loss_with_signal)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "build_loss", loss_with_signal)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert load_state(tmp_path / "state.pt")["step"] == 3
     resumed = run(tmp_path)
     assert losses(resumed) == losses(uninterrupted)
     for key, value in uninterrupted.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[key]), key
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_background_run_goes_on_ignoring_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt() as requested:
+            signal.raise_signal(signal.SIGINT)
+        assert not requested.is_set()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_weights_on_disk_are_the_last_steps(uninterrupted):
