@@ -161,8 +161,8 @@ PRESETS: dict[str, NetworkConfig] = {
 class TrainConfig:
     """One training run. Every field is saved with the checkpoint.
 
-    steps: optimiser steps. learning_rate: the peak, or the start for "poly". image_size: pixels, as in
-    `NetworkConfig`. augment: "none" or "affine" (see `data.augment`). checkpoint_every, log_every: steps.
+    steps: optimiser steps. learning_rate: the peak, or the start for "poly". augment: "none" or "affine" (see
+    `data.augment`). checkpoint_every, log_every: steps. notes: where values come from, by field name.
     """
 
     recipe: str = "smoke"
