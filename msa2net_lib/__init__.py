@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from msa2net_lib.metrics import dice, hd95, pixel_scores, score_volume
     from msa2net_lib.nn.masag import MASAG
     from msa2net_lib.nn.network import MSA2Net
+    from msa2net_lib.official_checkpoints import load_official_checkpoint, save_official_checkpoint
     from msa2net_lib.training import train
 
 __version__ = "0.1.0"
@@ -28,6 +29,8 @@ _HOME = {
     "TrainConfig": "config",
     "MASAG": "nn.masag",
     "BoundaryDoULoss": "losses",
+    "load_official_checkpoint": "official_checkpoints",
+    "save_official_checkpoint": "official_checkpoints",
     "dice": "metrics",
     "hd95": "metrics",
     "score_volume": "metrics",
@@ -48,10 +51,12 @@ __all__ = [
     "dice",
     "evaluate",
     "hd95",
+    "load_official_checkpoint",
     "pixel_scores",
     "predict_image",
     "predict_volume",
     "prepare_synapse",
+    "save_official_checkpoint",
     "score_volume",
     "train",
 ]

@@ -1,0 +1,227 @@
+"""Checkpoints of the authors' released code: read, checked key by key, and written back.
+
+A file is read by torch's weights-only loader, so nothing in it is executed. Source of the format:
+github.com/xmindflow/MSA-2Net, commit 209ca72, ``trainer.py`` (a plain state dict); other wrappings are the
+ones that training scripts of this field use.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msa2net_lib.checkpoints import load_network
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import atomic_path
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.nn.official import official_key
+
+FORMS = ("published", "released")
+"""The two networks that the released source defines; see `config.PRESETS`."""
+HEAD = "decoder_0.last_layer.weight"
+WRAPPINGS = ("state_dict", "model", "model_weights", "model_state_dict")
+PREFIXES = ("module.", "_orig_mod.")
+SHOWN = 3  # offenders that a message names
+# A best score stored beside the weights is often a NumPy number; these names only build one.
+NUMPY_SCALARS: list[Any] = [
+    np.dtype,
+    *{type(np.dtype(code)) for code in ["f2", "f4", "f8", "i4", "i8", "b1"]},
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+]
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """How the entries of a file fit one of the two released networks."""
+
+    path: Path
+    form: str
+    num_classes: int
+    matched: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shape: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every entry fits and none is left over."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path.name}: form {self.form}, {self.num_classes} classes; {self.matched} matched, "
+            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
+        )
+
+    def offenders(self) -> str:
+        """The first entries that do not fit, by kind, in one line."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": self.wrong_shape}
+        shown = (f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
+        return "; ".join(shown)
+
+
+def load_official_checkpoint(
+    path: str | Path, *, image_size: int | tuple[int, int] = 224, verbose: bool = True
+) -> MSA2Net:
+    """Read weights saved by the released code into the network they belong to; float32, CPU, evaluation mode.
+
+    Whether it is the `published` or the `released` network and its number of classes are found out from the
+    keys; a state dict may be plain, under "state_dict", "model" or "model_weights", and have "module." prefixes.
+    Prints a `KeyReport`. Errors: `InputError` for a missing or damaged file, one that would run code, another
+    network's weights, any entry missing, left over or of another shape, and values that are not finite.
+    """
+    path = Path(path)
+    state = read_state_dict(path)
+    report = report_keys(state, path)
+    if verbose:
+        print(report)
+    if report.matched < len(state) / 2:
+        raise InputError(
+            f"{path}: not a checkpoint of MSA²Net's released code ({report.matched} of {len(state)} keys fit)"
+        )
+    if not report.complete:
+        raise InputError(f"{path}: does not fit the {report.form} network; {report.offenders()}; use the original file")
+    _require_finite(state, path)
+    config = NetworkConfig.from_preset(report.form, num_classes=report.num_classes, image_size=image_size)
+    network = MSA2Net(config)
+    theirs = official_keys(network)
+    network.load_state_dict({ours: _as_stored(state[key]) for ours, key in theirs.items()})
+    return network.eval()
+
+
+def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
+    """Write a `published` or `released` network as the released code saves it: a plain state dict, atomically.
+
+    A `released` one runs in the authors' source as it stands, a `published` one after its second definition of
+    the deep level is removed. Errors: `InputError` for a network of another form, which that source cannot run.
+    """
+    config = network.config
+    same = NetworkConfig.from_preset(
+        config.preset if config.preset in FORMS else FORMS[0],
+        num_classes=config.num_classes,
+        image_size=config.image_size,
+        pretrained=config.pretrained,
+    )
+    if config != same:
+        raise InputError(
+            f"network of preset {config.preset!r}, or changed from it, has another form than the released code: "
+            f"train preset {' or '.join(FORMS)} to save in its format"
+        )
+    ours = network.state_dict()
+    state = {key: ours[name].detach().cpu().contiguous() for name, key in official_keys(network).items()}
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+    return Path(path)
+
+
+def open_checkpoint(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:
+    """Read a network from either kind of file: this library's ``.safetensors`` or the released code's."""
+    if Path(path).suffix == ".safetensors":
+        return load_network(path, image_size)
+    if image_size is None:
+        return load_official_checkpoint(path)
+    return load_official_checkpoint(path, image_size=image_size)
+
+
+def official_keys(network: MSA2Net) -> dict[str, str]:
+    """Released name of each entry of a `published` or `released` network's state dict."""
+    blocks = tuple(level.block for level in network.config.levels)
+    return {key: official_key(key, blocks) for key in network.state_dict()}
+
+
+def report_keys(state: Mapping[str, Tensor], path: Path) -> KeyReport:
+    """Compare a state dict with both released networks; the report is of the one that fits better."""
+    num_classes = state[HEAD].shape[0] if HEAD in state and state[HEAD].ndim == 4 else 9
+    reports = [_report(state, form, num_classes, path) for form in FORMS]
+    return max(reports, key=lambda report: report.matched - len(report.unexpected))
+
+
+def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path) -> KeyReport:
+    with torch.device("meta"):
+        network = MSA2Net(NetworkConfig.from_preset(form, num_classes=max(2, num_classes)))
+    theirs, ours = official_keys(network), network.state_dict()
+    shapes = {theirs[name]: tuple(value.shape) for name, value in ours.items()}
+    both = [key for key in shapes if key in state]
+    wrong = {key: tuple(state[key].shape) for key in both if tuple(state[key].shape) != shapes[key]}
+    return KeyReport(
+        path,
+        form,
+        num_classes,
+        matched=len(both) - len(wrong),
+        missing=tuple(key for key in shapes if key not in state),
+        unexpected=tuple(key for key in state if key not in shapes),
+        wrong_shape=tuple(f"{key} {found} for {shapes[key]}" for key, found in wrong.items()),
+    )
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the state dict out of a PyTorch file, whatever it is wrapped in, executing nothing.
+
+    Errors: `InputError` for a missing, truncated or foreign file, and for one with anything but tensors and
+    plain values in it.
+    """
+    path = Path(path)
+    content: Any = _load_weights_only(path)
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        found = _some(tuple(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path}: holds no state dict (found {found or 'nothing'}); give the file that holds weights")
+    return {_without_prefixes(str(key)): value for key, value in content.items()}
+
+
+def _load_weights_only(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; download the weights first, or name another file")
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise InputError(f"{path}: damaged, or not a PyTorch file; copy or download it again") from error
+        raise InputError(
+            f"{path}: refused, loading it would run {named[1]}, which is no tensor; nothing in it was executed: "
+            "re-save it as a plain state dict where you trust it"
+        ) from error
+    except Exception as error:  # torch raises whatever its zip and pickle readers do
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}" if str(error) else type(error).__name__
+        raise InputError(f"{path}: damaged, or not a PyTorch file ({reason}); copy or download it again") from error
+
+
+def _without_prefixes(key: str) -> str:
+    while key.startswith(PREFIXES):
+        key = key.partition(".")[2]
+    return key
+
+
+def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    bad = {key: int((~value.isfinite()).sum()) for key, value in state.items() if not bool(value.isfinite().all())}
+    if bad:
+        key, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more entries" if len(bad) > 1 else ""
+        raise InputError(
+            f"{path}: {count} values of {key} are not finite{more}; the training diverged, use another file"
+        )
+
+
+def _as_stored(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _some(keys: tuple[str, ...]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + more

@@ -1,0 +1,133 @@
+"""Checkpoints of the released code: whole ones load and go round, everything else is refused by name."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from functional_reference import seeded_state
+
+from msa2net_lib import MSA2Net, load_official_checkpoint, save_official_checkpoint
+from msa2net_lib.errors import InputError
+from msa2net_lib.official_checkpoints import HEAD, read_state_dict, report_keys
+
+
+@pytest.fixture(scope="module")
+def states(official_shapes):
+    """A full state dict of each released network, filled by a seeded rule."""
+    return {form: seeded_state(official_shapes(form), seed=3) for form in ("published", "released")}
+
+
+@pytest.mark.parametrize("form", ["published", "released"])
+def test_round_trip_gives_the_same_logits_and_bits(states, form, tmp_path, capsys):
+    torch.save(states[form], tmp_path / "theirs.pth")
+    network = load_official_checkpoint(tmp_path / "theirs.pth")
+    keys = len(states[form])
+    assert (
+        f"form {form}, 9 classes; {keys} matched, 0 missing, 0 unexpected, 0 of wrong shape" in capsys.readouterr().out
+    )
+    assert network.config.preset == form
+    assert not network.training
+    save_official_checkpoint(network, tmp_path / "ours.pth")
+    again = load_official_checkpoint(tmp_path / "ours.pth", verbose=False)
+    image = torch.randn(1, 1, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), again(image), rtol=0, atol=0)
+    written = torch.load(tmp_path / "ours.pth", weights_only=True)
+    assert written.keys() == states[form].keys()
+    assert all(torch.equal(written[key], states[form][key]) for key in written)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 5, "best_dice": np.float64(0.8)},
+        lambda state: {"model": {f"module.{key}": value for key, value in state.items()}},
+        lambda state: {"model_weights": state},
+        lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    ],
+    ids=["state_dict and a NumPy score", "model, DataParallel", "model_weights", "compiled, DataParallel"],
+)
+def test_wrappings(states, wrap, tmp_path):
+    torch.save(wrap(states["released"]), tmp_path / "wrapped.pth")
+    assert read_state_dict(tmp_path / "wrapped.pth").keys() == states["released"].keys()
+
+
+def test_number_of_classes_comes_from_the_head(states, tmp_path):
+    head = {HEAD: states["published"][HEAD][:2], HEAD.replace("weight", "bias"): torch.zeros(2)}
+    report = report_keys(states["published"] | head, tmp_path / "two.pth")
+    assert (report.form, report.num_classes, report.complete) == ("published", 2, True)
+
+
+def without(state, key):
+    return {k: v for k, v in state.items() if k != key}
+
+
+KEY = "decoder_1.layer_lka_1.norm1.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (lambda s: without(s, KEY) | {"decoder_1.layer_lka_1.norm9.weight": s[KEY]},
+         (f"missing: {KEY}", "unexpected: decoder_1.layer_lka_1.norm9.weight")),
+        (lambda s: s | {KEY: s[KEY][:-1]}, (f"wrong shape: {KEY} (191,) for (192,)",)),
+        (lambda s: without(s, HEAD), (f"missing: {HEAD}",)),
+        (lambda s: s | {KEY: s[KEY] * float("nan")}, (f"192 values of {KEY} are not finite",)),
+        (lambda s: {"conv1.weight": torch.zeros(3), "fc.bias": torch.zeros(2)}, ("not a checkpoint of MSA²Net",)),
+        (lambda s: {"epoch": 3}, ("holds no state dict (found epoch)",)),
+        (lambda s: torch.zeros(3), ("holds no state dict (found Tensor)",)),
+    ],
+    ids=["renamed key", "changed shape", "missing head", "NaN", "foreign network", "no weights", "a tensor"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["published", "released"])
+def test_anything_less_is_refused_by_name(states, form, change, fragments, tmp_path):
+    torch.save(change(states[form]), tmp_path / "bad.pth")
+    with pytest.raises(InputError) as caught:
+        load_official_checkpoint(tmp_path / "bad.pth", verbose=False)
+    message = str(caught.value)
+    assert "bad.pth" in message
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message
+
+
+class Bomb:
+    """Unpickling this would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path, zipped):
+    bomb = tmp_path / "executed"
+    torch.save({"state_dict": Bomb(bomb)}, tmp_path / "bad.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"refused, loading it would run posix\.mkdir"):
+        load_official_checkpoint(tmp_path / "bad.pth")
+    assert not bomb.exists()
+
+
+def test_missing_truncated_and_foreign_files(states, tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_official_checkpoint(tmp_path / "none.pth")
+    torch.save({KEY: states["published"][KEY]}, tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("text", b"not weights at all"), ("empty", b"")):
+        (tmp_path / f"{name}.pth").write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}\.pth: damaged, or not a PyTorch file") as caught:
+            load_official_checkpoint(tmp_path / f"{name}.pth")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"dilated": "dense", "layout": "reinterpreted", "grey_stem": True}])
+def test_other_forms_cannot_be_saved_in_the_released_format(overrides, tmp_path):
+    network = MSA2Net.from_preset("tiny", **overrides)
+    with pytest.raises(InputError, match="has another form than the released code"):
+        save_official_checkpoint(network, tmp_path / "no.pth")
+    assert not list(tmp_path.iterdir())
