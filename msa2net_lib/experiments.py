@@ -1,0 +1,112 @@
+"""Experiments: the same training run for several networks and seeds, scored and compared.
+
+One seed decides everything random in a run, so at one seed all networks see the same slices in the same
+order with the same augmentation. Differences are therefore taken seed by seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation import evaluate
+from msa2net_lib.files import write_text
+from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.training import train
+
+
+def compare(
+    variants: Mapping[str, NetworkConfig],
+    config: TrainConfig,
+    seeds: Sequence[int],
+    dataset: PreparedDataset,
+    output_dir: str | Path | None = None,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
+
+    Returns one row per run: variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs,
+    the DSC of each organ, final loss, parameters, minutes. With ``output_dir`` each finished run leaves a JSON
+    file there, and a run whose configs and data are unchanged is read back instead of repeated: delete the
+    folder after changing the library. Errors: `InputError` without variants or seeds.
+    """
+    if not variants or not seeds:
+        raise InputError("nothing to compare: give at least one variant and one seed")
+    rows = []
+    for seed in seeds:
+        for name, network in variants.items():
+            run_config = replace(config, seed=seed)
+            key = _digest(network, run_config, dataset)
+            path = None if output_dir is None else Path(output_dir) / f"{key}.json"
+            if path is not None and path.is_file():
+                row = json.loads(path.read_text(encoding="utf-8"))
+            else:
+                row = run_once(network, run_config, dataset, device=device, progress=progress)
+                if path is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_text(path, json.dumps(row))
+            rows.append({"variant": name, "seed": seed} | row)
+    return pd.DataFrame(rows)
+
+
+def run_once(
+    network: NetworkConfig,
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train one network and score it: the values of one row of `compare`."""
+    result = train(network, config, dataset, device=device, progress=progress)
+    evaluation = evaluate(result.network, dataset, protocols=("paper",), progress=progress)
+    dsc, hd95 = evaluation.mean("paper")
+    return {
+        "dsc": dsc,
+        "hd95": hd95,
+        **evaluation.by_organ("paper")["dsc"].add_prefix("dsc ").to_dict(),
+        "loss": result.history[-1]["loss"],
+        "parameters": count_parameters(result.network),
+        "minutes": round(result.minutes, 2),
+    }
+
+
+def summarise(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.DataFrame:
+    """Mean and spread of a score over seeds, and the difference from a baseline taken seed by seed.
+
+    runs: as `compare` returns it. Returns one row per variant, in the order of the runs: seeds, mean, standard
+    deviation (n - 1), difference (mean over seeds), its standard deviation, and in how many seeds it is above 0.
+    With one seed a standard deviation is nan. Errors: `InputError` if the baseline is not among the variants.
+    """
+    order = list(dict.fromkeys(runs.variant))
+    if baseline not in order:
+        raise InputError(f"baseline={baseline!r} is not among the variants: {', '.join(order)}")
+    scores = runs.pivot(index="seed", columns="variant", values=column)[order]
+    differences = scores.sub(scores[baseline], axis=0)
+    return pd.DataFrame(
+        {
+            "seeds": scores.count(),
+            "mean": scores.mean(),
+            "sd": scores.std(ddof=1),
+            "difference": differences.mean(),
+            "difference_sd": differences.std(ddof=1),
+            "seeds_above": (differences > 0).sum(),
+        }
+    ).loc[order]
+
+
+def _digest(network: NetworkConfig, config: TrainConfig, dataset: PreparedDataset) -> str:
+    """Sixteen letters that differ as soon as anything differs that a run rests on."""
+    parts = json.dumps([network.to_dict(), config.to_dict(), dataset.digest()], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -1,0 +1,29 @@
+"""The differences between paper and released code that this library can switch, one by one, on any preset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from msa2net_lib.config import NetworkConfig
+
+AS_WRITTEN = "as the paper writes it"
+DENSE = "dense dilated convolution"
+SCRAMBLED = "scrambled token layout"
+IDLE = "idle deepest level"
+ALL = "all three"
+
+
+def switch_variants(base: NetworkConfig) -> dict[str, NetworkConfig]:
+    """The base network (`AS_WRITTEN`), each switch set as in the released code, and all three together.
+
+    base: a config of the paper's form, "paper" or "tiny".
+    """
+    deepest = replace(base.levels[3], idle=("blocks",))
+    idle = (*base.levels[:3], deepest)
+    return {
+        AS_WRITTEN: base,
+        DENSE: replace(base, dilated="dense"),
+        SCRAMBLED: replace(base, layout="reinterpreted"),
+        IDLE: replace(base, levels=idle),
+        ALL: replace(base, dilated="dense", layout="reinterpreted", levels=idle),
+    }
