@@ -84,13 +84,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     for option in ("--steps", "--batch-size", "--seed"):
         parser.add_argument(option, type=int, metavar="N", help="default: the recipe's")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--pretrained", action="store_true", help="start the encoder from ImageNet (downloads)")
+    imagenet = "start the encoder from ImageNet weights: FILE, or a download without one"
+    parser.add_argument("--pretrained", nargs="?", const=True, default=False, metavar="FILE", help=imagenet)
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="ours or the authors'")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
     parser.add_argument("--protocol", choices=(*BOTH, "both"), default="paper")
@@ -154,14 +155,14 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.checkpoints import load_network
     from msa2net_lib.data.datasets import PreparedDataset
     from msa2net_lib.data.labels import ORGANS
     from msa2net_lib.evaluation import HD95_UNIT, evaluate
     from msa2net_lib.files import write_text
+    from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 
-    network, dataset = load_network(arguments.checkpoint), PreparedDataset.open(arguments.dataset)
+    network, dataset = open_checkpoint(arguments.checkpoint), PreparedDataset.open(arguments.dataset)
     if (classes := network.config.num_classes) != len(ORGANS) + 1:
         raise InputError(f"{arguments.checkpoint}: has {classes} classes, the data set {len(ORGANS) + 1}")
     if not dataset.test_cases:

@@ -54,7 +54,8 @@ class NetworkConfig:
     """Everything needed to build an `MSA2Net`.
 
     encoder: name of a timm MaxViT; encoder_options: changes to its architecture (timm's keywords), for
-    which channels must double from stage to stage. pretrained: ImageNet weights from timm. image_size:
+    which channels must double from stage to stage. pretrained: True downloads timm's ImageNet weights, a
+    path loads a file of them (the authors' ``maxvit_rmlp_small_rw_224_sw-6ef0ae4f.pth``). image_size:
     pixels, one number or (height, width), multiples of 32; it sets the attention windows. levels: decoder
     levels 0 (finest) to 3 (deepest). dilated: the dilated convolution in MASAG. layout: how tokens are laid
     out on the grid. grey_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
@@ -63,7 +64,7 @@ class NetworkConfig:
     preset: str = "paper"
     encoder: str = "maxvit_rmlp_small_rw_224"
     encoder_options: dict[str, Any] = field(default_factory=dict)
-    pretrained: bool = False
+    pretrained: bool | str = False
     image_size: int | tuple[int, int] = 224
     num_classes: int = 9
     levels: tuple[LevelConfig, LevelConfig, LevelConfig, LevelConfig] = (

@@ -7,14 +7,10 @@ ones that training scripts of this field use.
 
 from __future__ import annotations
 
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,20 +20,11 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
+from msa2net_lib.torch_files import read_state_dict, require_finite, some_of
 
 FORMS = ("published", "released")
 """The two networks that the released source defines; see `config.PRESETS`."""
 HEAD = "decoder_0.last_layer.weight"
-WRAPPINGS = ("state_dict", "model", "model_weights", "model_state_dict")
-PREFIXES = ("module.", "_orig_mod.")
-SHOWN = 3  # offenders that a message names
-# A best score stored beside the weights is often a NumPy number; these names only build one.
-NUMPY_SCALARS: list[Any] = [
-    np.dtype,
-    *{type(np.dtype(code)) for code in ["f2", "f4", "f8", "i4", "i8", "b1"]},
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
-]
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,7 @@ class KeyReport:
     def offenders(self) -> str:
         """The first entries that do not fit, by kind, in one line."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": self.wrong_shape}
-        shown = (f"{kind}: {_some(keys)}" for kind, keys in kinds.items() if keys)
+        shown = (f"{kind}: {some_of(keys)}" for kind, keys in kinds.items() if keys)
         return "; ".join(shown)
 
 
@@ -91,7 +78,7 @@ def load_official_checkpoint(
         )
     if not report.complete:
         raise InputError(f"{path}: does not fit the {report.form} network; {report.offenders()}; use the original file")
-    _require_finite(state, path)
+    require_finite(state, path)
     config = NetworkConfig.from_preset(report.form, num_classes=report.num_classes, image_size=image_size)
     network = MSA2Net(config)
     theirs = official_keys(network)
@@ -164,64 +151,5 @@ def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path
     )
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the state dict out of a PyTorch file, whatever it is wrapped in, executing nothing.
-
-    Errors: `InputError` for a missing, truncated or foreign file, and for one with anything but tensors and
-    plain values in it.
-    """
-    path = Path(path)
-    content: Any = _load_weights_only(path)
-    while isinstance(content, Mapping):
-        inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        found = _some(tuple(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
-        raise InputError(f"{path}: holds no state dict (found {found or 'nothing'}); give the file that holds weights")
-    return {_without_prefixes(str(key)): value for key, value in content.items()}
-
-
-def _load_weights_only(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; download the weights first, or name another file")
-    try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
-            return torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            raise InputError(f"{path}: damaged, or not a PyTorch file; copy or download it again") from error
-        raise InputError(
-            f"{path}: refused, loading it would run {named[1]}, which is no tensor; nothing in it was executed: "
-            "re-save it as a plain state dict where you trust it"
-        ) from error
-    except Exception as error:  # torch raises whatever its zip and pickle readers do
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}" if str(error) else type(error).__name__
-        raise InputError(f"{path}: damaged, or not a PyTorch file ({reason}); copy or download it again") from error
-
-
-def _without_prefixes(key: str) -> str:
-    while key.startswith(PREFIXES):
-        key = key.partition(".")[2]
-    return key
-
-
-def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    bad = {key: int((~value.isfinite()).sum()) for key, value in state.items() if not bool(value.isfinite().all())}
-    if bad:
-        key, count = next(iter(bad.items()))
-        more = f", and {len(bad) - 1} more entries" if len(bad) > 1 else ""
-        raise InputError(
-            f"{path}: {count} values of {key} are not finite{more}; the training diverged, use another file"
-        )
-
-
 def _as_stored(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
-
-
-def _some(keys: tuple[str, ...]) -> str:
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more

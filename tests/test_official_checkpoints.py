@@ -10,8 +10,10 @@ import torch
 from functional_reference import seeded_state
 
 from msa2net_lib import MSA2Net, load_official_checkpoint, save_official_checkpoint
+from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.errors import InputError
-from msa2net_lib.official_checkpoints import HEAD, read_state_dict, report_keys
+from msa2net_lib.official_checkpoints import HEAD, open_checkpoint, report_keys
+from msa2net_lib.torch_files import read_state_dict
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path, zipped):
 
 
 def test_missing_truncated_and_foreign_files(states, tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such checkpoint"):
         load_official_checkpoint(tmp_path / "none.pth")
     torch.save({KEY: states["published"][KEY]}, tmp_path / "whole.pth")
     whole = (tmp_path / "whole.pth").read_bytes()
@@ -131,3 +133,9 @@ def test_other_forms_cannot_be_saved_in_the_released_format(overrides, tmp_path)
     with pytest.raises(InputError, match="has another form than the released code"):
         save_official_checkpoint(network, tmp_path / "no.pth")
     assert not list(tmp_path.iterdir())
+
+
+def test_open_checkpoint_tells_the_kinds_apart(states, tmp_path):
+    torch.save(states["released"], tmp_path / "theirs.pth")
+    assert open_checkpoint(tmp_path / "theirs.pth").config.preset == "released"
+    assert open_checkpoint(SHIPPED_TINY).config.preset == "tiny"

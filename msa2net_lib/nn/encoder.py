@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import timm
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.torch_files import read_state_dict, require_finite, some_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -27,7 +29,7 @@ class Encoder(nn.Module):
         name: str,
         image_size: tuple[int, int],
         options: dict[str, Any] | None = None,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         grey_stem: bool = False,
     ):
         super().__init__()
@@ -65,21 +67,43 @@ def _size_message(given: tuple[int, ...], built: tuple[int, int]) -> str:
     return f"input of {height} x {width} pixels, but the network is built for {built[0]} x {built[1]}: {advice}"
 
 
-def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool, options: dict[str, Any]) -> Any:
+def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool | str, options: dict[str, Any]) -> Any:
     if not timm.is_model(name):
         raise InputError(f"encoder={name!r} is no model of timm {timm.__version__}: see timm.list_models('maxvit*')")
     try:
-        backbone = timm.create_model(name, pretrained=pretrained, img_size=image_size, num_classes=0, **options)
+        backbone = timm.create_model(name, pretrained=pretrained is True, img_size=image_size, num_classes=0, **options)
     except TypeError as error:
         raise InputError(f"encoder={name!r} does not take {error}: use a MaxViT of timm") from error
     except Exception as error:
-        if not pretrained:
+        if pretrained is not True:
             raise
         raise InputError(
-            f"encoder={name!r}: its pretrained weights could not be loaded ({type(error).__name__}): connect "
-            "to the network once, or build with pretrained=False, knowing that the encoder starts untrained"
+            f"encoder={name!r}: its pretrained weights could not be downloaded ({type(error).__name__}), nothing was "
+            "built: connect to the network once, give the path of a downloaded file as pretrained, or build with "
+            "pretrained=False, knowing that the encoder starts untrained"
         ) from error
     reductions = [stage["reduction"] for stage in getattr(backbone, "feature_info", [])]
     if reductions != [2, 4, 8, 16, 32] or not hasattr(backbone, "forward_intermediates"):
         raise InputError(f"encoder={name!r} has no stages at 1/4, 1/8, 1/16 and 1/32: use a MaxViT of timm")
+    if isinstance(pretrained, str):
+        load_backbone(backbone, pretrained)
     return backbone
+
+
+def load_backbone(backbone: nn.Module, path: str | Path) -> None:
+    """Load a timm state dict, such as the authors' ImageNet file, into a backbone; its classifier is left out.
+
+    Errors: `InputError` for a file that cannot be read, or of which any entry is missing, left over or of another
+    shape (the released code loads with ``strict=False``, which hides that).
+    """
+    state = {key: value for key, value in read_state_dict(path).items() if not key.startswith("head.fc.")}
+    ours = backbone.state_dict()
+    wrong = [key for key in ours if key not in state or state[key].shape != ours[key].shape]
+    if wrong or len(state) > len(ours):
+        offenders = wrong or [key for key in state if key not in ours]
+        raise InputError(
+            f"{path}: does not fit the encoder ({len(ours) - len(wrong)} of {len(ours)} entries do; first offenders: "
+            f"{some_of(offenders)}): give the weights of the same timm model"
+        )
+    require_finite(state, Path(path))
+    backbone.load_state_dict(state)

@@ -1,0 +1,87 @@
+"""Weights in PyTorch's own file format, read without executing anything in the file."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msa2net_lib.errors import InputError
+
+SHOWN = 3  # offenders that a message names
+WRAPPINGS = ("state_dict", "model", "model_weights", "model_state_dict")
+PREFIXES = ("module.", "_orig_mod.")
+# A best score stored beside the weights is often a NumPy number; these names only build one.
+NUMPY_SCALARS: list[Any] = [
+    np.dtype,
+    *{type(np.dtype(code)) for code in ["f2", "f4", "f8", "i4", "i8", "b1"]},
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+]
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the state dict out of a PyTorch file, whatever it is wrapped in, executing nothing.
+
+    Errors: `InputError` for a missing, truncated or foreign file, and for one with anything but tensors and
+    plain values in it.
+    """
+    path = Path(path)
+    content: Any = _load_weights_only(path)
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        found = some_of(tuple(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path}: holds no state dict (found {found or 'nothing'}); give the file that holds weights")
+    return {_without_prefixes(str(key)): value for key, value in content.items()}
+
+
+def _load_weights_only(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; train or download one, or name another file")
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise InputError(f"{path}: damaged, or not a PyTorch file; copy or download it again") from error
+        raise InputError(
+            f"{path}: refused, loading it would run {named[1]}, which is no tensor; nothing in it was executed: "
+            "re-save it as a plain state dict where you trust it"
+        ) from error
+    except Exception as error:  # torch raises whatever its zip and pickle readers do
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}" if str(error) else type(error).__name__
+        raise InputError(f"{path}: damaged, or not a PyTorch file ({reason}); copy or download it again") from error
+
+
+def _without_prefixes(key: str) -> str:
+    while key.startswith(PREFIXES):
+        key = key.partition(".")[2]
+    return key
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights with nan or infinite values. Errors: `InputError` with the first entry's name."""
+    bad = {key: int((~value.isfinite()).sum()) for key, value in state.items() if not bool(value.isfinite().all())}
+    if bad:
+        key, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more entries" if len(bad) > 1 else ""
+        raise InputError(
+            f"{path}: {count} values of {key} are not finite{more}; the training diverged, use another file"
+        )
+
+
+def some_of(keys: Sequence[str]) -> str:
+    """The first few keys, and how many more there are."""
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + more
