@@ -47,12 +47,13 @@ class KeyReport:
     def __str__(self) -> str:
         return (
             f"{self.path.name}: form {self.form}, {self.num_classes} classes; {self.matched} matched, "
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape"
+            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, "
+            f"{len(self.wrong_shape)} of wrong shape or type"
         )
 
     def offenders(self) -> str:
         """The first entries that do not fit, by kind, in one line."""
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": self.wrong_shape}
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape or type": self.wrong_shape}
         shown = (f"{kind}: {some_of(keys)}" for kind, keys in kinds.items() if keys)
         return "; ".join(shown)
 
@@ -65,7 +66,8 @@ def load_official_checkpoint(
     Whether it is the `published` or the `released` network and its number of classes are found out from the
     keys; a state dict may be plain, under "state_dict", "model" or "model_weights", and have "module." prefixes.
     Prints a `KeyReport`. Errors: `InputError` for a missing or damaged file, one that would run code, another
-    network's weights, any entry missing, left over or of another shape, and values that are not finite.
+    network's weights, any entry missing, left over or of another shape or kind of number,
+    and values that are not finite.
     """
     path = Path(path)
     state = read_state_dict(path)
@@ -115,9 +117,7 @@ def open_checkpoint(path: str | Path, image_size: int | tuple[int, int] | None =
     """Read a network from either kind of file: this library's ``.safetensors`` or the released code's."""
     if Path(path).suffix == ".safetensors":
         return load_network(path, image_size)
-    if image_size is None:
-        return load_official_checkpoint(path)
-    return load_official_checkpoint(path, image_size=image_size)
+    return load_official_checkpoint(path, image_size=image_size or 224)
 
 
 def official_keys(network: MSA2Net) -> dict[str, str]:
@@ -138,8 +138,12 @@ def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path
         network = MSA2Net(NetworkConfig.from_preset(form, num_classes=max(2, num_classes)))
     theirs, ours = official_keys(network), network.state_dict()
     shapes = {theirs[name]: tuple(value.shape) for name, value in ours.items()}
+    floating = {theirs[name]: value.is_floating_point() for name, value in ours.items()}
     both = [key for key in shapes if key in state]
-    wrong = {key: tuple(state[key].shape) for key in both if tuple(state[key].shape) != shapes[key]}
+    wrong = {key: f"{tuple(state[key].shape)} for {shapes[key]}" for key in both if state[key].shape != shapes[key]}
+    # Whole numbers would be copied into float weights without a word: a quantised file is no match.
+    typed = {key: f"of type {state[key].dtype}" for key in both if state[key].is_floating_point() != floating[key]}
+    wrong = typed | wrong
     return KeyReport(
         path,
         form,
@@ -147,7 +151,7 @@ def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path
         matched=len(both) - len(wrong),
         missing=tuple(key for key in shapes if key not in state),
         unexpected=tuple(key for key in state if key not in shapes),
-        wrong_shape=tuple(f"{key} {found} for {shapes[key]}" for key, found in wrong.items()),
+        wrong_shape=tuple(f"{key} {found}" for key, found in wrong.items()),
     )
 
 

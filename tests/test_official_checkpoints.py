@@ -27,9 +27,8 @@ def test_round_trip_gives_the_same_logits_and_bits(states, form, tmp_path, capsy
     torch.save(states[form], tmp_path / "theirs.pth")
     network = load_official_checkpoint(tmp_path / "theirs.pth")
     keys = len(states[form])
-    assert (
-        f"form {form}, 9 classes; {keys} matched, 0 missing, 0 unexpected, 0 of wrong shape" in capsys.readouterr().out
-    )
+    expected = f"form {form}, 9 classes; {keys} matched, 0 missing, 0 unexpected, 0 of wrong shape or type"
+    assert expected in capsys.readouterr().out
     assert network.config.preset == form
     assert not network.training
     save_official_checkpoint(network, tmp_path / "ours.pth")
@@ -75,14 +74,16 @@ KEY = "decoder_1.layer_lka_1.norm1.weight"
     [
         (lambda s: without(s, KEY) | {"decoder_1.layer_lka_1.norm9.weight": s[KEY]},
          (f"missing: {KEY}", "unexpected: decoder_1.layer_lka_1.norm9.weight")),
-        (lambda s: s | {KEY: s[KEY][:-1]}, (f"wrong shape: {KEY} (191,) for (192,)",)),
+        (lambda s: s | {KEY: s[KEY][:-1]}, (f"wrong shape or type: {KEY} (191,) for (192,)",)),
+        (lambda s: s | {KEY: s[KEY].to(torch.int8)}, (f"wrong shape or type: {KEY} of type torch.int8",)),
         (lambda s: without(s, HEAD), (f"missing: {HEAD}",)),
         (lambda s: s | {KEY: s[KEY] * float("nan")}, (f"192 values of {KEY} are not finite",)),
         (lambda s: {"conv1.weight": torch.zeros(3), "fc.bias": torch.zeros(2)}, ("not a checkpoint of MSA²Net",)),
         (lambda s: {"epoch": 3}, ("holds no state dict (found epoch)",)),
         (lambda s: torch.zeros(3), ("holds no state dict (found Tensor)",)),
     ],
-    ids=["renamed key", "changed shape", "missing head", "NaN", "foreign network", "no weights", "a tensor"],
+    ids=["renamed key", "changed shape", "quantised",
+         "missing head", "NaN", "foreign network", "no weights", "a tensor"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["published", "released"])
 def test_anything_less_is_refused_by_name(states, form, change, fragments, tmp_path):
