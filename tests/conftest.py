@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from msa2net_lib.paper.recorded import recorded_shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "reference"
@@ -48,9 +49,4 @@ def recorded():
 @pytest.fixture(scope="session")
 def official_shapes():
     """Key and shape of every entry of the released state dict, by preset."""
-
-    def read(preset: str) -> dict[str, tuple[int, ...]]:
-        shapes = json.loads((REFERENCE / preset / "state_dict_shapes.json").read_text())
-        return {key: tuple(shape) for key, shape in shapes.items()}
-
-    return read
+    return recorded_shapes

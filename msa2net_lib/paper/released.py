@@ -1,0 +1,45 @@
+"""What the released training script does, as rules that run: rates, epochs, augmentation.
+
+Restated here from reading train.py, trainer.py and datasets/datasets_synapse.py of
+github.com/xmindflow/MSA-2Net, commit 209ca72, so that the audit can compute with them.
+"""
+
+from __future__ import annotations
+
+DEFAULT_EPOCHS, README_EPOCHS = 400, 700
+"""Epochs without an argument, and in the README's command (and in the paper, section 4.2)."""
+PAPER_BATCH, PAPER_RATE = 20, 0.05
+"""Batch size and base learning rate of the paper, section 4.2."""
+SCORING_INTERVAL = 20
+NOISE_SIGMA = 0.005 * 255
+"""Standard deviation of the additive noise; the factor suits images of 0 to 255, those here are 0 to 1."""
+MOST_OPERATIONS = 4
+"""Each sample gets 0 to this many of `AUGMENTATIONS`, every number as likely, in random order."""
+AUGMENTATIONS = {
+    "vertical flip": "probability 0.5",
+    "horizontal flip": "probability 0.5",
+    "additive Gaussian noise": f"standard deviation {NOISE_SIGMA:g}",
+    "Gaussian blur": "sigma 1 pixel",
+    "linear contrast": "factor 0.5 to 1.5",
+    "scaling": "factor 0.5 to 2, each axis its own",
+    "rotation": "-40 to 40 degrees",
+    "shear": "-16 to 16 degrees",
+    "piecewise affine": "0.008 to 0.03 of the size",
+    "translation": "-20 to 20 % of the size",
+}
+
+
+def effective_rate(base: float, batch_size: int) -> float:
+    """Learning rate that training starts with: scaled by batch/24 if the batch is a multiple of 5 and not 24."""
+    return base * batch_size / 24 if batch_size != 24 and batch_size % 5 == 0 else base
+
+
+def poly_rate(base: float, epoch: float, epochs: int) -> float:
+    """Learning rate at an epoch of a run of ``epochs``: polynomial decay with power 0.9."""
+    return base * (1 - epoch / epochs) ** 0.9
+
+
+def scored_epochs(epochs: int) -> list[int]:
+    """Epochs, counted from 1, after which the test cases are scored: from half time on, and the last."""
+    late = (epoch for epoch in range(epochs) if epoch >= epochs // 2)
+    return [epoch + 1 for epoch in late if (epoch + 1) % SCORING_INTERVAL == 0 or epoch == epochs - 1]
