@@ -106,6 +106,19 @@ def summarise(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
     ).loc[order]
 
 
+def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a measurement that `benchmarks/` committed: its runs, as `compare` returns them, and the rest of the file.
+
+    Errors: `InputError` if the file is missing or holds no runs.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return pd.DataFrame(record.pop("runs")), record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no measured runs ({type(error).__name__}); measure anew") from error
+
+
 def _digest(network: NetworkConfig, config: TrainConfig, dataset: PreparedDataset) -> str:
     """Sixteen letters that differ as soon as anything differs that a run rests on."""
     parts = json.dumps([network.to_dict(), config.to_dict(), dataset.digest()], sort_keys=True)

@@ -88,3 +88,17 @@ def test_recorded_effects_follow_from_their_runs(root):
     assert organs.shape[1] == 8
     np.testing.assert_allclose(organs.mean(axis=1), runs.dsc, atol=2e-5)
     assert record["selection"] == "none: last step"
+
+
+def test_committed_measurement_reads_back(root, tmp_path):
+    runs, record = experiments.read_measurement(root / "benchmarks" / "results" / "switch_effects.json")
+    assert len(runs) == runs.seed.nunique() * runs.variant.nunique()
+    assert runs.seed.nunique() >= 3
+    assert {"hardware", "versions", "training", "selection"} <= set(record)
+    assert set(runs.variant) == set(switch_variants(NetworkConfig.from_dict(record["network"])))
+    for content in ("", "{}", "[]"):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(InputError, match="holds no measured runs"):
+            experiments.read_measurement(tmp_path / "bad.json")
+    with pytest.raises(InputError, match=r"absent\.json: holds no measured runs"):
+        experiments.read_measurement(tmp_path / "absent.json")
