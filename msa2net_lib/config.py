@@ -89,6 +89,12 @@ class NetworkConfig:
             raise InputError(f"levels has {len(levels)} entries: the decoder has 4, from 0 (finest) to 3")
         if levels[3].gate != "none" and "gate" not in levels[3].idle:
             raise InputError("levels[3].gate: the deepest level has no skip; use gate='none' or make it idle")
+        for index, level in enumerate(levels[:3]):
+            ignored = [part for part in level.idle if part in ("linear", "norm")]
+            if ignored:
+                raise InputError(
+                    f"levels[{index}].idle: a level with a skip runs its {ignored[0]}; use 'gate' or 'blocks' only"
+                )
         for pixels in self.height_width:
             if pixels < 32 or pixels % 32:
                 lower = max(32, pixels // 32 * 32)

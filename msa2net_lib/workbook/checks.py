@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from msa2net_lib.data.volumes import window as library_window
 from msa2net_lib.metrics import dice as library_dice
+from msa2net_lib.paper.consistency import pooled_accuracy
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
 
@@ -73,6 +76,16 @@ def _draw_steps(rng: np.random.Generator) -> tuple[Any, ...]:
     return int(rng.integers(1, steps)), steps, float(rng.uniform(0.001, 0.1))
 
 
+def _draw_convolution(rng: np.random.Generator) -> tuple[Any, ...]:
+    groups, narrow, wide, kernel = (int(rng.choice(values)) for values in ([2, 4, 8], [3, 5, 6], [2, 7, 9], [3, 5, 7]))
+    height, width = (int(pixels) for pixels in rng.integers(8, 40, size=2))
+    return groups * narrow, groups * wide, kernel, groups, height, width
+
+
+def _draw_shares(rng: np.random.Generator) -> tuple[Any, ...]:
+    return tuple(float(share) for share in rng.uniform([0.05, 0.5, 0.6], [0.4, 1.0, 1.0]))
+
+
 def _iou(pred: np.ndarray, target: np.ndarray) -> float:
     return (pred & target).sum() / (pred | target).sum()
 
@@ -80,6 +93,16 @@ def _iou(pred: np.ndarray, target: np.ndarray) -> float:
 def poly_learning_rate(step: int, steps: int, base: float) -> float:
     """Learning rate of the polynomial schedule with power 0.9 (released code)."""
     return base * (1 - step / steps) ** 0.9
+
+
+def count_convolution(
+    channels_in: int, channels_out: int, kernel: int, groups: int, height: int, width: int
+) -> tuple[int, int]:
+    """Parameters, with bias, and multiply-adds of a k x k convolution to a map of height x width, as torch counts."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        convolution = torch.nn.Conv2d(channels_in, channels_out, kernel, padding="same", groups=groups)
+        convolution(torch.empty(1, channels_in, height, width))
+    return sum(parameter.numel() for parameter in convolution.parameters()), counter.get_total_flops() // 2
 
 
 window = Check(
@@ -125,4 +148,54 @@ poly = Check(
         ),
     },
 )
-ALL = {check.name: check for check in (window, dice, poly)}
+convolution = Check(
+    "convolution",
+    count_convolution,
+    _draw_convolution,
+    {
+        "the groups are forgotten: an output channel sees the inputs of its own group only": lambda i, o, k, g, h, w: (
+            o * i * k * k + o,
+            o * i * k * k * h * w,
+        ),
+        "the bias is forgotten among the parameters": lambda i, o, k, g, h, w: (
+            o * i // g * k * k,
+            o * i // g * k * k * h * w,
+        ),
+        "the kernel is a square: k times k weights, not k": lambda i, o, k, g, h, w: (
+            o * i // g * k + o,
+            o * i // g * k * h * w,
+        ),
+        "the pixels are forgotten: every weight is used once per output pixel": lambda i, o, k, g, h, w: (
+            o * i // g * k * k + o,
+            o * i // g * k * k,
+        ),
+        "the pixels went into the parameters: all pixels share the same weights": lambda i, o, k, g, h, w: (
+            (o * i // g * k * k + o) * h * w,
+            o * i // g * k * k * h * w,
+        ),
+        "those are operations: a multiplication and its addition are one multiply-add": lambda i, o, k, g, h, w: (
+            o * i // g * k * k + o,
+            2 * o * i // g * k * k * h * w,
+        ),
+        "divided by the groups twice": lambda i, o, k, g, h, w: (
+            o * i // g**2 * k * k + o,
+            o * i // g**2 * k * k * h * w,
+        ),
+    },
+)
+accuracy = Check(
+    "accuracy",
+    pooled_accuracy,
+    _draw_shares,
+    {
+        "the prevalence is ignored: that is the plain mean (balanced accuracy)": lambda p, se, sp: (se + sp) / 2,
+        "the weights are swapped: sensitivity speaks of the lesion pixels, a share p of all": lambda p, se, sp: (
+            (1 - p) * se + p * sp
+        ),
+        "the true negatives are missing": lambda p, se, sp: p * se,
+        "the true positives are missing": lambda p, se, sp: (1 - p) * sp,
+        "both scores are weighted by p: the background is the other share, 1 - p": lambda p, se, sp: p * (se + sp),
+        "that is the product of both, not their weighted mean": lambda p, se, sp: se * sp,
+    },
+)
+ALL = {check.name: check for check in (window, dice, poly, convolution, accuracy)}

@@ -40,4 +40,4 @@ def source_line() -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:.0f}"
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"

@@ -39,6 +39,12 @@ LESSONS: dict[str, Lesson] = {
             ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS"),
         ),
         Lesson(
+            "08_network",
+            "The network and its parameters",
+            "One image walks through; parameters and multiply-adds counted, beside Tables 1 and A; what never runs.",
+            ("PRESET_DRAWN",),
+        ),
+        Lesson(
             "10_training",
             "Training",
             "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
@@ -49,6 +55,12 @@ LESSONS: dict[str, Lesson] = {
             "Evaluation",
             "Dice and HD95 case by case, two protocols, and published beside measured.",
             ("CHECKPOINT",),
+        ),
+        Lesson(
+            "16_paper_audit",
+            "Paper audit",
+            "Paper against code against tables: every difference, shown live, and what it changes.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
         ),
     )
 }

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from msa2net_lib import MSA2Net, NetworkConfig
-from msa2net_lib.config import PRESETS
+from msa2net_lib.config import PRESETS, LevelConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import count_parameters
@@ -77,6 +77,15 @@ def test_idle_share_of_the_published_network_is_36_161315_million():
     with torch.device("meta"):
         level = MSA2Net.from_preset("published").decoder.levels[3]
     assert count_parameters(level) - count_parameters(level.expand) + 12 == 36_161_315
+
+
+@pytest.mark.parametrize("part", ["linear", "norm"])
+def test_a_part_that_cannot_idle_is_refused(part):
+    """A level with a skip runs its linear and norm: accepting the setting would be to ignore it."""
+    levels = list(NetworkConfig.from_preset("tiny").levels)
+    levels[1] = LevelConfig("lka", "masag", idle=(part,))
+    with pytest.raises(InputError, match=rf"levels\[1\]\.idle: a level with a skip runs its {part}"):
+        NetworkConfig.from_preset("tiny", levels=tuple(levels))
 
 
 @pytest.mark.parametrize("size", [32, 96, 160, (64, 128)])

@@ -42,3 +42,10 @@ def test_stubs_and_errors_are_answered_in_one_line():
     assert checks.window.verdict(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
     assert checks.dice.verdict(lambda p, t: 0.0).startswith("not yet: largest difference")
     assert checks.dice.verdict(lambda p: 0.0).startswith("it raised TypeError")
+
+
+def test_convolution_counts_by_hand_and_as_the_formula():
+    """A depthwise 3 x 3 on 4 channels: 36 weights, 4 biases, each weight used on 5 x 6 pixels."""
+    assert checks.count_convolution(4, 4, 3, 4, 5, 6) == (40, 1080)
+    assert checks.convolution(lambda i, o, k, g, h, w: (o * (i // g) * k**2 + o, o * (i // g) * k**2 * h * w))
+    assert "not yet" in str(checks.convolution.verdict(lambda i, o, k, g, h, w: (0, 0)))

@@ -10,7 +10,7 @@ import pandas as pd
 from msa2net_lib.paper.ledger import COMMIT, NOT_MEASURED, Evidence, entry
 from msa2net_lib.workbook.ledger_cards import card, source_line
 
-EVIDENCE = Evidence("12 <b> gates", pd.DataFrame({"count": [0.123456, 1234567.0]}, index=["a<b", "c"]), True)
+EVIDENCE = Evidence("12 <b> gates", pd.DataFrame({"count": [0.1234561, 1234567.0]}, index=["a<b", "c"]), True)
 
 
 def test_a_card_says_all_of_the_entry():
@@ -19,7 +19,7 @@ def test_a_card_says_all_of_the_entry():
     assert page is not None
     for text in (one.title, one.paper, one.place, one.file, one.advice, NOT_MEASURED, "12 <b> gates"):
         assert escape(text) in page
-    assert "0.1235" in page
+    assert "0.123456" in page
     assert "1234567" in page
     assert "a&lt;b" in page
     assert "NO DIFFERENCE" not in page

@@ -58,5 +58,5 @@ def test_the_index_shows_headlines_and_names_what_did_not_run(tmp_path):
     page = write_index(tmp_path, "smoke").read_text()
     assert 'src="00_start_here/seen.png" alt="A &lt;caption&gt;."' in page
     assert "unseen.png" not in page
-    assert page.count("Not finished in this run") == 3
+    assert page.count("Not finished in this run") == 5
     assert 'href="00_start_here/00_start_here.html"' in page

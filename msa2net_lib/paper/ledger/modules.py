@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import timm
 import torch
@@ -37,6 +39,29 @@ def dense_convolution(_: Path) -> Evidence:
     return Evidence(says, table.rename_axis("level"), recorded != meant)
 
 
+@dataclass
+class _Settings:
+    """Stands for any settings object that another dataclass takes as a default."""
+
+
+def imports_today(_: Path) -> Evidence:
+    try:
+        make_dataclass("Config", [("block", _Settings, _Settings())])
+        default = True
+    except ValueError:
+        default = False
+    works = {
+        "a settings object as a dataclass default (vendored encoder; refused from Python 3.11)": default,
+        "numpy.sctypes (imgaug; gone from NumPy 2)": hasattr(np, "sctypes"),
+    }
+    table = pd.DataFrame({"works here": works})
+    says = (
+        f"{sum(works.values())} of {len(works)} things that the released code needs on import work with this Python "
+        f"and NumPy {np.__version__}"
+    )
+    return Evidence(says, table, not all(works.values()))
+
+
 def batch_norms(_: Path) -> Evidence:
     keys = [key for key in recorded_shapes("published") if key.startswith("decoder_0.ag_attn.")]
     norms = [key.removesuffix(".running_mean") for key in keys if key.endswith("running_mean")]
@@ -58,7 +83,7 @@ def head_count(_: Path) -> Evidence:
     listed = LISTED_HEADS[2]
     says = (
         f"with {listed} heads, as listed for level 2, the same weights give an output {table.loc[listed].item():.0%} "
-        f"away from what is built; with one head {table.loc[1].item():.0e}"
+        f"away from what is built; with one head {table.loc[1].item():.1g}"
     )
     return Evidence(says, table.rename_axis("heads"), bool(gaps[listed] > 0.01 and gaps[1] < 1e-5))
 
@@ -132,5 +157,13 @@ ENTRIES = (
         "ImageNet weights go in with strict=False, so a renamed key leaves its weights random without a word",
         "networks/merit_lib/networks.py", hidden_mismatch, "none: here a file fits whole or is refused",
         "Load with strict=True after dropping the keys you know to be surplus.",
+    ),
+    Entry(
+        "imports-today", "network", "The released code imports on no current Python",
+        "implemented in PyTorch", "section 4.2",
+        "a copy of timm's MaxViT from before Python 3.11, and imgaug, whose last release is from 2020",
+        "networks/merit_lib/maxxvit_4out.py, datasets/datasets_synapse.py", imports_today,
+        "none: timm itself and torch", "Use timm's maintained MaxViT: the weights are the same.",
+        effect="none",
     ),
 )  # fmt: skip

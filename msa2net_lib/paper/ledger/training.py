@@ -173,7 +173,7 @@ ENTRIES = (
     ),
     Entry(
         "repeated-random-state", "training", "Workers repeat each other's augmentation",
-        "nothing", "",
+        "no word on it", "",
         "worker_init_fn seeds Python's generator only; the augmentation keeps its own, copied into each worker",
         TRAINER, repeated_random_state, "none: augmentation runs in one process, seeded per step",
         "Seed every generator a worker uses from torch.initial_seed().",
