@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.paper.claims import OURS, Claim
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity, pooled_accuracy, pooled_dsc
 from msa2net_lib.paper.tables import table_2
+from msa2net_lib.workbook.explorer import explorer
 from msa2net_lib.workbook.plots import figure_grid, stamp
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -128,8 +128,7 @@ def _draw_plane(ax: Axes, rows: pd.DataFrame, choice: _Choice) -> None:
 def isic_audit_widget() -> Any:
     """Three sliders over `plot_isic_audit`, starting at the paper's own row; returns an ipywidgets box.
 
-    The start prevalence is the one that the row's DSC, SE and ACC imply. An error while drawing is raised
-    where the slider was moved: the picture is drawn outside of any output widget, which would swallow it.
+    The start prevalence is the one that the row's DSC, SE and ACC imply.
     """
     import ipywidgets
 
@@ -139,21 +138,11 @@ def isic_audit_widget() -> Any:
     sliders = {
         name: ipywidgets.FloatSlider(
             round(value, 4), min=low, max=high, step=0.0001, description=name.upper() if name in own else name,
-            readout_format=".4f", continuous_update=False, layout={"width": "420px"},
+            readout_format=".4f",
         )
         for name, (value, low, high) in start.items()
     }  # fmt: skip
-    picture = ipywidgets.Image(format="png")
-
-    def redraw(_: Any = None) -> None:
-        buffer = BytesIO()
-        plot_isic_audit(**{name: slider.value for name, slider in sliders.items()}).savefig(buffer, dpi=110)
-        picture.value = buffer.getvalue()
-
-    for slider in sliders.values():
-        slider.observe(redraw, names="value")
-    redraw()
-    return ipywidgets.VBox([*sliders.values(), picture])
+    return explorer(lambda **values: plot_isic_audit(**values), **sliders)
 
 
 def plot_claims(claims: Sequence[Claim]) -> Figure:

@@ -68,14 +68,18 @@ def show_slice(
     return ax
 
 
+def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.2) -> None:
+    """Outline the organs of a label (y, x), scheme A, in their colours on what is drawn already."""
+    for index, organ in enumerate(ORGANS, start=1):
+        if (label == index).any():
+            ax.contour(label == index, levels=[0.5], colors=[ORGAN_COLORS[organ]], linewidths=linewidth)
+
+
 def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:
     fill = np.zeros((*label.shape, 4))
     for index, organ in enumerate(ORGANS, start=1):
-        mask = label == index
-        if not mask.any():
-            continue
-        fill[mask] = (*to_rgb(ORGAN_COLORS[organ]), FILL)
-        ax.contour(mask, levels=[0.5], colors=[ORGAN_COLORS[organ]], linewidths=1.2)
+        fill[label == index] = (*to_rgb(ORGAN_COLORS[organ]), FILL)
+    draw_outlines(ax, label)
     ax.imshow(fill, aspect=aspect, interpolation="nearest")
 
 

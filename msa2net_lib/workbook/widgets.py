@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.workbook import plots
+from msa2net_lib.workbook.explorer import explorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,19 +36,8 @@ def volume_browser(case: Case, predictions: Mapping[str, NDArray] | None = None)
     import ipywidgets
 
     start = plots.busiest_slices(case.label, 1) or [len(case.image) // 2]
-    slider = ipywidgets.IntSlider(start[0], 0, len(case.image) - 1, description="slice", continuous_update=False)
-    switch = ipywidgets.Checkbox(True, description="organs")
-    output = ipywidgets.interactive_output(
-        lambda z, outlines: _show(draw_browser_view(case, z, predictions, outlines)),
-        {"z": slider, "outlines": switch},
-    )
-    return ipywidgets.VBox([ipywidgets.HBox([slider, switch]), output])
-
-
-def _show(figure: Figure) -> None:
-    from IPython.display import display
-
-    display(figure)
+    slider = ipywidgets.IntSlider(start[0], 0, len(case.image) - 1, description="slice")
+    return explorer(lambda z, organs: draw_browser_view(case, z, predictions, organs), z=slider, organs=True)
 
 
 class LivePlot:

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from msa2net_lib.workbook import checks
+from msa2net_lib.workbook.checks import check
+from msa2net_lib.workbook.checks.check import random_tensor
 
 PLANTED = [(name, message) for name, check in checks.ALL.items() for message in check.mistakes]
 
@@ -36,6 +38,53 @@ def test_poly_is_what_torch_schedules():
         assert schedule.get_last_lr()[0] == pytest.approx(checks.poly_learning_rate(step, 40, 0.05), rel=1e-9)
         optimizer.step()
         schedule.step()
+
+
+ADD = checks.Check(
+    "add",
+    lambda x, y: (x + y, x - y),
+    lambda rng: (random_tensor(rng, 1, 2, 5, 6), random_tensor(rng, 1, 2, 5, 6)),
+    {"the signs are swapped": lambda x, y: (x - y, x + y)},
+)
+
+
+def test_tensors_and_several_results():
+    assert ADD.verdict(lambda x, y: (y + x, -(y - x))) is None
+    assert ADD.verdict(lambda x, y: (x - y, x + y)) == "the signs are swapped"
+    assert ADD.verdict(lambda x, y: x + y) == "it returned 1 result(s), expected 2"
+    assert ADD.verdict(lambda x, y: (x, x[0])) == "it returned shape (2, 5, 6), expected (1, 2, 5, 6)"
+    assert str(ADD.verdict(lambda x, y: (x, y))).startswith("not yet: largest difference")
+
+
+def test_code_that_writes_into_its_inputs_spoils_nothing():
+    def in_place(x, y):
+        x += y
+        return x, x - 2 * y
+
+    assert ADD.verdict(in_place) is None
+    assert ADD.verdict(in_place) is None
+
+
+def test_wrong_maps_are_shown_beside_the_right_ones(monkeypatch):
+    shown = []
+    monkeypatch.setattr(check, "display", shown.append)
+    assert not ADD(lambda x, y: (x, y))
+    (figure,) = shown
+    assert [ax.get_title() for ax in figure.axes] == ["target", "yours", "yours - target"] * 2
+    x, y = ADD._inputs()[0]
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), (x + y)[0, 0])
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), x[0, 0])
+    assert ADD(lambda x, y: (x + y, x - y))
+    assert not ADD(lambda x, y: 1 / 0)
+    assert not checks.dice(lambda p, t: 0.0)
+    assert len(shown) == 1
+
+
+def test_the_answer_is_the_source_as_it_is():
+    page = checks.reveal(checks.poly_learning_rate).data
+    assert page is not None
+    assert "<details>" in page
+    assert "base * (1 - step / steps) ** 0.9" in page
 
 
 def test_stubs_and_errors_are_answered_in_one_line():

@@ -1,13 +1,7 @@
-"""Exercises that answer: each check compares your function with the library's and names likely mistakes.
-
-A check draws random inputs in float64. Yours is right if it agrees on all of them; if it agrees with a
-known mistake instead, that mistake is named.
-"""
+"""Exercises of the lessons on data, training, scores and counting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,50 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from msa2net_lib.data.volumes import window as library_window
 from msa2net_lib.metrics import dice as library_dice
 from msa2net_lib.paper.consistency import pooled_accuracy
-
-Draw = Callable[[np.random.Generator], tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One exercise: the right answer, how inputs are drawn, and the mistakes that have a name."""
-
-    name: str
-    answer: Callable[..., Any]
-    draw: Draw
-    mistakes: dict[str, Callable[..., Any]]
-    rounds: int = 5
-    tolerance: float = 1e-6
-
-    def __call__(self, yours: Callable[..., Any]) -> bool:
-        """Try ``yours``, print the verdict, return whether it is right."""
-        verdict = self.verdict(yours)
-        print(f"{self.name}: {verdict or 'correct'}")
-        return verdict is None
-
-    def verdict(self, yours: Callable[..., Any]) -> str | None:
-        """What is wrong with ``yours``, in one line; None if nothing is."""
-        inputs = [self.draw(np.random.default_rng(seed)) for seed in range(self.rounds)]
-        try:
-            given = [yours(*arguments) for arguments in inputs]
-        except Exception as error:  # whatever the reader's code raises is part of the answer
-            return f"it raised {type(error).__name__}: {error}"
-        expected = [self.answer(*arguments) for arguments in inputs]
-        for ours, theirs in zip(expected, given, strict=True):
-            if np.shape(theirs) != np.shape(ours):
-                return f"it returned shape {np.shape(theirs)}, expected {np.shape(ours)}"
-        if self._agree(given, expected):
-            return None
-        for message, mistake in self.mistakes.items():
-            if self._agree(given, [mistake(*arguments) for arguments in inputs]):
-                return message
-        gap = max(float(np.max(np.abs(np.asarray(a) - b))) for a, b in zip(given, expected, strict=True))
-        return f"not yet: largest difference {gap:.3g}"
-
-    def _agree(self, given: list[Any], expected: list[Any]) -> bool:
-        return all(
-            np.allclose(a, b, rtol=0, atol=self.tolerance, equal_nan=True) for a, b in zip(given, expected, strict=True)
-        )
+from msa2net_lib.workbook.checks.check import Check
 
 
 def _draw_hu(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -198,4 +149,3 @@ accuracy = Check(
         "that is the product of both, not their weighted mean": lambda p, se, sp: se * sp,
     },
 )
-ALL = {check.name: check for check in (window, dice, poly, convolution, accuracy)}

@@ -1,0 +1,56 @@
+"""The one interactive piece of every lesson: controls above, a picture below, nothing in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from msa2net_lib.errors import InputError
+
+DPI = 80
+
+
+def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
+    """Put controls over the figure that ``draw(**values)`` returns; returns an ipywidgets box.
+
+    controls: one per argument of ``draw``. A list of choices or a dict of label -> value gives a menu, True or False
+    a box to tick, (low, high) or (low, high, step) a slider, which is whole-numbered if all three are; a widget of
+    one's own is taken as it is, and sets where to start. The picture is redrawn when a control is let go.
+
+    An error while drawing is raised where it happened: the picture is drawn outside of any output widget, which
+    would swallow it. Errors: `InputError` for a control that gives no widget.
+    """
+    import ipywidgets
+
+    widgets = {name: _control(name, given) for name, given in controls.items()}
+    picture = ipywidgets.Image(format="png")
+
+    def redraw(_: Any = None) -> None:
+        buffer = BytesIO()
+        figure = draw(**{name: widget.value for name, widget in widgets.items()})
+        figure.savefig(buffer, format="png", dpi=DPI)
+        picture.value = buffer.getvalue()
+
+    for widget in widgets.values():
+        widget.observe(redraw, names="value")
+    redraw()
+    return ipywidgets.VBox([*widgets.values(), picture])
+
+
+def _control(name: str, given: Any) -> Any:
+    import ipywidgets
+
+    widget: Any = ipywidgets.interactive.widget_from_abbrev(given)
+    if widget is None:
+        raise InputError(
+            f"{name}={given!r} gives no control: use choices, True or False, (low, high, step) or a widget"
+        )
+    widget.description = widget.description or name.replace("_", " ")
+    widget.style.description_width = "initial"
+    if hasattr(widget, "continuous_update"):
+        widget.continuous_update = False
+        widget.layout.width = "420px"
+    return widget

@@ -1,0 +1,93 @@
+"""One slice as a trained network met it: the image, the organs, and every tensor of every gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.data.datasets import Case, normalise, resize_image, resize_label
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
+from msa2net_lib.nn.masag import MASAG, MASAGTrace
+from msa2net_lib.nn.network import MSA2Net
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A slice and its way through the gates of a network in evaluation mode; make one with `study_slice`.
+
+    image: (h, w) in about [0, 1] and label: (h, w) in scheme A, both at the network's input size. source: what to
+    write on figures, a line on where the data are from. traces: decoder level (0 is finest) -> every tensor of the
+    gate there, see `MASAGTrace`; batch of one.
+    """
+
+    network: MSA2Net
+    name: str
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    source: str
+    traces: dict[int, MASAGTrace]
+
+    @property
+    def levels(self) -> list[int]:
+        """Decoder levels that have a MASAG, finest first."""
+        return sorted(self.traces)
+
+    def gate(self, level: int) -> MASAG:
+        """The gate of a level. Errors: `InputError` for a level without one."""
+        if level not in self.traces:
+            raise InputError(f"level {level} has no MASAG: use one of {', '.join(map(str, self.levels))}")
+        gate = self.network.decoder.levels[level].gate
+        assert isinstance(gate, MASAG)
+        return gate
+
+    def label_at(self, level: int) -> NDArray[np.uint8]:
+        """The label (h, w) on a level's grid, by the nearest neighbour."""
+        height, width = self.traces[level].x.shape[-2:]
+        return resize_label(self.label, (height, width))
+
+    @cached_property
+    def organs(self) -> list[str]:
+        """Organs in the slice, largest first."""
+        counts = np.bincount(self.label.ravel(), minlength=len(ORGANS) + 1)[1:]
+        return [ORGANS[index] for index in np.argsort(-counts) if counts[index]]
+
+
+def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
+    """Run a slice of a case through a network and keep what its gates did. Errors: `InputError`, no such slice."""
+    if not 0 <= z < len(case.image):
+        raise InputError(f"z={z}: {case.name} has slices 0 to {len(case.image) - 1}")
+    size = network.config.height_width
+    image = resize_image(case.image[z], size)
+    network = network.eval()
+    device = next(network.parameters()).device
+    pixels = torch.from_numpy(normalise(image))[None, None].to(device)
+    with torch.inference_mode():
+        traces = network.trace_gates(pixels)
+    label = resize_label(case.label[z], size)
+    return Study(network, f"{case.name}, slice {z}", image, label, source, traces)
+
+
+def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:
+    """The network that a lesson looks at: (network, its file, where it is from in words).
+
+    results: the folder of this profile's results. checkpoint: a file, or "auto" for the one that lesson 10 trained
+    there, else the one that ships.
+    """
+    trained_here = results / "10_training" / "run" / "weights.safetensors"
+    if checkpoint != "auto":
+        path, origin = Path(checkpoint), "the checkpoint you named"
+    elif trained_here.is_file():
+        path, origin = trained_here, "trained by lesson 10 on this machine"
+    else:
+        path, origin = SHIPPED_TINY, "the network that ships"
+    return load_network(path), path, origin
