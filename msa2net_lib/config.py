@@ -59,6 +59,7 @@ class NetworkConfig:
     pixels, one number or (height, width), multiples of 32; it sets the attention windows. levels: decoder
     levels 0 (finest) to 3 (deepest). dilated: the dilated convolution in MASAG. layout: how tokens are laid
     out on the grid. grey_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
+    decoder_init: torch's own start for every layer, or the released code's, Xavier uniform and biases zero.
     """
 
     preset: str = "paper"
@@ -76,6 +77,7 @@ class NetworkConfig:
     dilated: Literal["depthwise", "dense"] = "depthwise"
     layout: Literal["grid", "reinterpreted"] = "grid"
     grey_stem: bool = False
+    decoder_init: Literal["torch", "xavier"] = "torch"
 
     def __post_init__(self) -> None:
         levels = tuple(lv if isinstance(lv, LevelConfig) else LevelConfig(**lv) for lv in self.levels)
@@ -103,6 +105,7 @@ class NetworkConfig:
             raise InputError(f"num_classes={self.num_classes}: give at least 2, background counts as a class")
         _require_choice("dilated", self.dilated, ("depthwise", "dense"))
         _require_choice("layout", self.layout, ("grid", "reinterpreted"))
+        _require_choice("decoder_init", self.decoder_init, ("torch", "xavier"))
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -136,6 +139,7 @@ PRESETS: dict[str, NetworkConfig] = {
         dilated="dense",
         layout="reinterpreted",
         grey_stem=True,
+        decoder_init="xavier",
     ),
     # The source as it executes: a second definition of the deep level replaces the first.
     "released": NetworkConfig(
@@ -149,6 +153,7 @@ PRESETS: dict[str, NetworkConfig] = {
         dilated="dense",
         layout="reinterpreted",
         grey_stem=True,
+        decoder_init="xavier",
     ),
     # `paper`'s form on a small MaxViT, for laptops: the pico encoder, narrower and shallower.
     "tiny": NetworkConfig(

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.datasets import PreparedDataset
@@ -86,21 +88,28 @@ def summarise(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
     """Mean and spread of a score over seeds, and the difference from a baseline taken seed by seed.
 
     runs: as `compare` returns it. Returns one row per variant, in the order of the runs: seeds, mean, standard
-    deviation (n - 1), difference (mean over seeds), its standard deviation, and in how many seeds it is above 0.
-    With one seed a standard deviation is nan. Errors: `InputError` if the baseline is not among the variants.
+    deviation (n - 1), difference (mean over seeds), its standard deviation, the 95 % interval of the mean difference
+    from ``low`` to ``high`` (paired t), and in how many seeds it is above 0. With one seed spreads are nan.
+    Errors: `InputError` if the baseline is not among the variants.
     """
     order = list(dict.fromkeys(runs.variant))
     if baseline not in order:
         raise InputError(f"baseline={baseline!r} is not among the variants: {', '.join(order)}")
     scores = runs.pivot(index="seed", columns="variant", values=column)[order]
     differences = scores.sub(scores[baseline], axis=0)
+    count: Any = scores.count()
+    # Student's t: with three seeds the interval is 2.5 standard deviations wide to each side.
+    freedom = np.maximum(count.to_numpy() - 1, 1)
+    half = differences.std(ddof=1) / count**0.5 * stats.t.ppf(0.975, freedom)
     return pd.DataFrame(
         {
-            "seeds": scores.count(),
+            "seeds": count,
             "mean": scores.mean(),
             "sd": scores.std(ddof=1),
             "difference": differences.mean(),
             "difference_sd": differences.std(ddof=1),
+            "low": differences.mean() - half,
+            "high": differences.mean() + half,
             "seeds_above": (differences > 0).sum(),
         }
     ).loc[order]

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from msa2net_lib import experiments
 from msa2net_lib.config import NetworkConfig, TrainConfig
@@ -27,6 +28,8 @@ def test_differences_are_taken_seed_by_seed():
     differences = np.array([0.02, 0.03, -0.01])
     assert table.loc["b", "difference"] == pytest.approx(differences.mean())
     assert table.loc["b", "difference_sd"] == pytest.approx(np.std(differences, ddof=1))
+    interval = stats.ttest_rel([0.82, 0.73, 0.74], [0.80, 0.70, 0.75]).confidence_interval(0.95)
+    assert table.loc["b", ["low", "high"]].tolist() == pytest.approx(list(interval))
     assert table.loc["a", "sd"] == pytest.approx(np.std([0.8, 0.7, 0.75], ddof=1))
     assert list(table.seeds_above) == [0, 2]
     assert list(table.index) == ["a", "b"]

@@ -88,6 +88,15 @@ class DecoderLevel(nn.Module):
         return self.expand(tokens, grid)
 
 
+def xavier_start(decoder: nn.Module) -> None:
+    """Fill every linear and convolution with Xavier-uniform weights and zero biases, as the released code does."""
+    for module in decoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class Decoder(nn.Module):
     """Four levels from coarse to fine and the 1x1 convolution to classes.
 
@@ -101,6 +110,8 @@ class Decoder(nn.Module):
             for index, (c, level) in enumerate(zip(channels, config.levels, strict=True))
         )
         self.head = nn.Conv2d(channels[0], config.num_classes, 1)
+        if config.decoder_init == "xavier":
+            xavier_start(self)
 
     def forward(self, features: list[Tensor]) -> Float[Tensor, "b k h w"]:
         tokens = map_to_tokens(features[3])

@@ -11,10 +11,15 @@ DEFAULT_EPOCHS, README_EPOCHS = 400, 700
 PAPER_BATCH, PAPER_RATE = 20, 0.05
 """Batch size and base learning rate of the paper, section 4.2."""
 SCORING_INTERVAL = 20
+SCORING_ARGUMENTS = ("image", "label", "net", "classes", "patch_size", "test_save_path", "case", "z_spacing")
+"""What utils.test_single_volume takes; test.py passes `TEST_ARGUMENT` besides."""
+TEST_ARGUMENT = "noise"
 NOISE_SIGMA = 0.005 * 255
 """Standard deviation of the additive noise; the factor suits images of 0 to 255, those here are 0 to 1."""
 MOST_OPERATIONS = 4
 """Each sample gets 0 to this many of `AUGMENTATIONS`, every number as likely, in random order."""
+FLIPS, FLIP_PROBABILITY = 2, 0.5
+"""The first of `AUGMENTATIONS` are flips, which act with this probability once they are drawn."""
 AUGMENTATIONS = {
     "vertical flip": "probability 0.5",
     "horizontal flip": "probability 0.5",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from msa2net_lib.experiments import summarise
 from msa2net_lib.workbook.plots import figure_grid, stamp
@@ -18,13 +20,19 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
     """Draw how far each variant is from the baseline, one panel per set of runs, each on its own scale.
 
     panels: title -> runs as `msa2net_lib.experiments.compare` returns them. A dot is one seed: the variant's score
-    minus the baseline's at that seed. The bar is their mean and standard deviation; the grey band is the standard
+    minus the baseline's at that seed. The bar is their mean and its 95 % interval; the grey band is the standard
     deviation of the baseline's own scores over seeds. Errors: `InputError` if the baseline is missing.
     """
     figure, axes = figure_grid(1, len(panels), width=4.6, height=2.9)
     for ax, (title, runs) in zip(axes[0], panels.items(), strict=True):
         _draw_panel(ax, runs, baseline, column)
         ax.set_title(title, fontsize=8.5)
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", color=BLUE, label="one seed"),
+        Line2D([], [], marker="|", color=ORANGE, markersize=10, label="mean and 95 % interval of the mean"),
+        Patch(color="0.92", label="standard deviation of the baseline over seeds"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
     return stamp(figure, source)
 
 
@@ -39,7 +47,7 @@ def _draw_panel(ax: Axes, runs: pd.DataFrame, baseline: str, column: str) -> Non
         difference = scores[name] - scores[baseline]
         ax.plot(difference, [y] * len(difference), "o", color=BLUE, alpha=0.75, markersize=6, zorder=2)
         ax.errorbar(
-            summary.difference[name], y + 0.22, xerr=summary.difference_sd[name],
+            summary.difference[name], y + 0.22, xerr=summary.high[name] - summary.difference[name],
             fmt="|", color=ORANGE, markersize=10, capsize=3, zorder=3,
         )  # fmt: skip
     ax.set_yticks(range(len(variants)), variants, fontsize=8)

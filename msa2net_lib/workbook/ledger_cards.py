@@ -20,7 +20,7 @@ def card(one: Entry, evidence: Evidence, effects: pd.DataFrame | None = None) ->
     lines = {
         "the paper": f"{one.paper} ({one.place})" if one.place else one.paper,
         "the code": code,
-        "shown just now": evidence.says if evidence.differs else f"NO DIFFERENCE SEEN: {evidence.says}",
+        f"shown just now ({one.kind})": evidence.says if evidence.differs else f"NO DIFFERENCE SEEN: {evidence.says}",
         "switch": one.switch,
         "effect on the score": effect_of(one, effects),
         "for a builder": one.advice,

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS, LevelConfig
@@ -77,6 +78,22 @@ def test_idle_share_of_the_published_network_is_36_161315_million():
     with torch.device("meta"):
         level = MSA2Net.from_preset("published").decoder.levels[3]
     assert count_parameters(level) - count_parameters(level.expand) + 12 == 36_161_315
+
+
+def test_released_start_of_the_decoder():
+    """Xavier's bound is sqrt(6 / (fan_in + fan_out)), and the encoder keeps its own start."""
+    torch.manual_seed(0)
+    decoder = MSA2Net.from_preset("tiny", decoder_init="xavier").decoder
+    linear = decoder.levels[0].linear
+    bound = (6 / (2 * linear.in_features)) ** 0.5
+    assert 0.95 * bound < linear.weight.abs().max() <= bound
+    assert all(
+        not m.bias.any() for m in decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None
+    )
+    assert MSA2Net.from_preset("tiny").decoder.levels[0].linear.bias.any()
+    assert {name: PRESETS[name].decoder_init for name in PRESETS} == {
+        "paper": "torch", "published": "xavier", "released": "xavier", "tiny": "torch",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("part", ["linear", "norm"])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.analysis.token_layout import share_of_true_neighbours
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper import ledger, released, tables
 from msa2net_lib.paper.consistency import SCORES
@@ -97,6 +97,9 @@ SAY_NO = {
     "attention-heads": (modules, "LISTED_HEADS", {2: 1, 1: 1}),
     "effective-learning-rate": (released, "PAPER_BATCH", 24),
     "schedule-length": (released, "DEFAULT_EPOCHS", 700),
+    "test-script": (released, "TEST_ARGUMENT", "case"),
+    "code-for-tables-2-and-3": (scoring, "recorded_shapes", lambda form: {"decoder_0.ag_attn.proj.weight": (1,)}),
+    "initialisation": (training, "replace", lambda config, **_: PRESETS["tiny"]),
     "augmentation-noise": (released, "NOISE_SIGMA", 0.005),
     "repeated-random-state": (training._Draws, "__getitem__", lambda self, i: (i % 2, float(i), float(i))),
     "selection-on-test": (released, "SCORING_INTERVAL", 1000),
@@ -130,8 +133,10 @@ def test_table_without_and_with_measured_effects():
     assert AS_WRITTEN not in variants
     dense = entry("dense-dilated-convolution")
     assert table.loc[dense.key, "effect on the score"] == ledger.NOT_MEASURED
-    effects = pd.DataFrame({"difference": [0.001], "difference_sd": [0.0079], "seeds": [3]}, index=[dense.variant])
-    assert effect_of(dense, effects).startswith("+0.0010 DSC (sd 0.0079, 3 seeds)")
+    effects = pd.DataFrame(
+        {"difference": [0.001], "low": [-0.019], "high": [0.021], "seeds": [3]}, index=[dense.variant]
+    )
+    assert effect_of(dense, effects).startswith("+0.0010 DSC (95 % interval -0.019 to +0.021, 3 seeds)")
     assert effect_of(entry("selection-on-test"), effects) == ledger.NOT_MEASURED
     with pytest.raises(InputError, match="'noise' is unknown: there are"):
         entry("noise")

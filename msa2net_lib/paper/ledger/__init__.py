@@ -49,4 +49,5 @@ def effect_of(one: Entry, effects: pd.DataFrame | None) -> str:
     if not one.variant or effects is None or one.variant not in effects.index:
         return one.effect
     row = effects.loc[one.variant]
-    return f"{row.difference:+.4f} DSC (sd {row.difference_sd:.4f}, {row.seeds:.0f} seeds), small virtual run"
+    interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.seeds:.0f} seeds"
+    return f"{row.difference:+.4f} DSC ({interval}), small virtual run"

@@ -82,8 +82,8 @@ def head_count(_: Path) -> Evidence:
     table = pd.DataFrame({"relative difference from what is built": {h: float(g) for h, g in gaps.items()}})
     listed = LISTED_HEADS[2]
     says = (
-        f"with {listed} heads, as listed for level 2, the same weights give an output {table.loc[listed].item():.0%} "
-        f"away from what is built; with one head {table.loc[1].item():.1g}"
+        f"with {listed} heads, as listed for level 2, the same random weights give an output "
+        f"{table.loc[listed].item():.0%} away from what is built; with one head {table.loc[1].item():.1g}"
     )
     return Evidence(says, table.rename_axis("heads"), bool(gaps[listed] > 0.01 and gaps[1] < 1e-5))
 
@@ -118,48 +118,51 @@ def hidden_mismatch(_: Path) -> Evidence:
     total = len(network.state_dict())
     table = pd.DataFrame({"entries": {"filled": total - len(missing), "left as initialised": len(missing)}})
     says = (
-        f"with strict=False a feature extractor that names its stages otherwise takes {total - len(missing)} of "
-        f"{total} entries and raises nothing"
+        f"with strict=False another extractor of timm, which names its stages otherwise, takes {total - len(missing)} "
+        f"of {total} entries and raises nothing"
     )
     return Evidence(says, table, len(missing) > 0)
 
 
 ENTRIES = (
     Entry(
-        "dense-dilated-convolution", "network", "The dilated convolution in MASAG is dense",
-        "local context is DW, then DW-D, read as depthwise and depthwise dilated convolution", "Equation 1",
+        "dense-dilated-convolution", "network", "recorded", "The dilated convolution in MASAG is dense",
+        "local context is DW, then DW-D, depthwise and dilated convolutions; DW-D is read here as in LKA, depthwise",
+        "Equation 1",
         "the 3x3 convolution with dilation 2 has no groups: every channel sees every other", "networks/masag.py",
         dense_convolution, 'NetworkConfig(dilated="depthwise" | "dense")',
-        "Build it depthwise: it is what the equation says, and a quarter of the gates' parameters.",
+        "Build it depthwise: the likelier reading of the name, and a quarter of the gates' parameters.",
         variant=switches.DENSE,
     ),
     Entry(
-        "batch-norms-in-the-gate", "network", "The gate holds batch norms that no equation shows",
+        "batch-norms-in-the-gate", "network", "recorded", "The gate holds batch norms that no equation shows",
         "convolutions, poolings, softmax and sigmoid", "Equations 1 to 6",
         "a batch norm after almost every convolution of the gate", "networks/masag.py", batch_norms,
         "none: kept in all presets", "With small batches these are the first thing to freeze or replace.",
     ),
     Entry(
-        "attention-heads", "network", "Efficient attention has one head, whatever is listed",
-        "no number of heads", "section 3.1",
-        "the network lists 32, 16, 1 and 1 heads by level; the block passes on a literal 1", "networks/msa2net.py",
+        "attention-heads", "network", "executed", "Efficient attention has one head, whatever is listed",
+        "no number of heads", "section 3.2",
+        "the network lists 32, 16, 1 and 1 heads by level, and the block passes on a literal 1; the listed kind of "
+        "feed-forward and the reduction ratios reach no block either", "networks/msa2net.py",
         head_count, "none: one head, as it runs", "Do not report the list; for heads, wire them and train anew.",
     ),
     Entry(
-        "encoder-name", "network", '"MaxViT-B" is a small MaxViT',
+        "encoder-name", "network", "recorded", '"MaxViT-B" is a small MaxViT',
         "the encoder is MaxViT-B", "Table A, supplement B",
         "the encoder is maxvit_rmlp_small_rw_224", "networks/merit_lib/networks.py",
         encoder_name, "NetworkConfig(encoder=...)", "Cite the encoder by timm's name, and compare with small encoders.",
     ),
     Entry(
-        "hidden-mismatch", "network", "Pretrained weights are loaded with mismatches hidden",
+        "hidden-mismatch", "network", "executed", "Pretrained weights are loaded with mismatches hidden",
         "the encoder is pretrained", "section 4.2",
-        "ImageNet weights go in with strict=False, so a renamed key leaves its weights random without a word",
+        "ImageNet weights go in with strict=False, so a renamed key would leave its weights random without a word; "
+        "nothing shows that theirs lost any",
         "networks/merit_lib/networks.py", hidden_mismatch, "none: here a file fits whole or is refused",
         "Load with strict=True after dropping the keys you know to be surplus.",
     ),
     Entry(
-        "imports-today", "network", "The released code imports on no current Python",
+        "imports-today", "network", "executed", "The released code imports on no current Python",
         "implemented in PyTorch", "section 4.2",
         "a copy of timm's MaxViT from before Python 3.11, and imgaug, whose last release is from 2020",
         "networks/merit_lib/maxxvit_4out.py, datasets/datasets_synapse.py", imports_today,

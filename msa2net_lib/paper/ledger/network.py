@@ -111,6 +111,16 @@ def added_and_normalised(_: Path) -> Evidence:
     return Evidence(says, table, len(norms) > 0 and gap > 0)
 
 
+def notation(_: Path) -> Evidence:
+    network = _small("paper").eval()
+    with torch.no_grad():
+        trace = network.trace_gates(_image(network))[0]
+    table = pd.DataFrame({"shape of one": {name: str(tuple(getattr(trace, name).shape)) for name in ("weight_x", "x")}})
+    both = float((trace.weight_x + trace.weight_g).max())
+    says = f"one selection weight has {trace.weight_x.shape[1]} channel, not 2; the two add up to {both:.3f} everywhere"
+    return Evidence(says, table, trace.weight_x.shape[1] == 1)
+
+
 def _small(form: str) -> MSA2Net:
     """A form of the network at laptop size: its decoder on the tiny encoder, 64 x 64 pixels."""
     tiny = PRESETS["tiny"]
@@ -123,39 +133,48 @@ def _image(network: MSA2Net) -> Tensor:
 
 ENTRIES = (
     Entry(
-        "three-or-four-gates", "network", "Three gates are described, four are counted",
+        "three-or-four-gates", "network", "recorded", "Three gates are described, four are counted",
         "three MASAG modules with 9.44 M parameters", "supplement B, Table A",
-        "each of four decoder levels owns a gate, the deepest is called without a skip", "networks/msa2net.py",
+        "each of four decoder levels owns a gate; the deepest is called without a skip, and in the file as it runs "
+        "level 2 passes its own by too, so that two run", "networks/msa2net.py",
         gates, 'LevelConfig(gate="masag" | "none", idle=("gate",))',
         "Quote the gate's cost from the gates that run.",
     ),
     Entry(
-        "idle-deepest-level", "network", "The deepest decoder level does nothing but enlarge",
-        "dual-attention blocks in the deeper layers, two of them", "section 3.1, supplement B",
+        "idle-deepest-level", "network", "executed", "The deepest decoder level does nothing but enlarge",
+        "dual-attention blocks in the deeper layers, two modules of them", "section 3.2, supplement B",
         "without a skip a level returns its patch expansion at once; linear, gate, norm and blocks never run",
         "networks/msa2net.py", idle_level, 'LevelConfig(idle=("linear", "gate", "norm", "blocks"))',
         "Count what gets a gradient before you compare sizes: a third of the published network does not.",
         variant=switches.IDLE,
     ),
     Entry(
-        "deep-layer-defined-twice", "network", "The deep layer's class is written twice, the second one wins",
-        "dual-attention blocks at the two coarsest levels", "section 3.1, Figure 1",
+        "deep-layer-defined-twice", "network", "recorded", "The deep layer's class is written twice, the second wins",
+        "dual-attention blocks in the deeper layers", "section 3.2, Figure 1",
         "one class has two constructors and forward passes; Python keeps the second, with LKA blocks and a plain sum",
         "networks/msa2net.py", defined_twice, 'MSA2Net.from_preset("published" | "released" | "paper")',
         "Ask of any checkpoint which of the two it is: `load_official_checkpoint` tells from the keys.",
     ),
     Entry(
-        "scrambled-token-layout", "network", "Tokens are laid out by reinterpreting memory",
+        "scrambled-token-layout", "network", "executed", "Tokens are laid out by reinterpreting memory",
         "feature maps, each value at its place", "Figure 1, Equations 1 to 6",
-        "three reshapes per level read (h, w, c) memory as (c, h, w) and back, so channels become places",
+        "an LKA level reads memory (h, w, c) as (c, h, w) twice and back once, so that channels become places; a "
+        "dual-attention level never goes back",
         "networks/msa2net.py", scrambled_layout, 'NetworkConfig(layout="grid" | "reinterpreted")',
         "Permute axes. Keep the reinterpretation only for weights that were trained with it.",
         variant=switches.SCRAMBLED,
     ),
     Entry(
-        "sum-and-norm", "network", "The gate's output is added to G and normalised",
+        "sum-and-norm", "network", "recorded", "The gate's output is added to G and normalised",
         "the recalibrated X goes to the decoder", "section 3.3.4, Equation 6",
         "G + gate(X, G), then a layer norm", "networks/msa2net.py", added_and_normalised,
         "none: kept in all presets", "Keep it, and write it into your equations.",
+    ),
+    Entry(
+        "notation", "network", "executed", "Two slips of notation in the gate's equations",
+        "each selection weight has 2 channels; sigmoid(G') is called the local, sigmoid(X') the global weight",
+        "Equation 2, section 3.3.3",
+        "each weight has one channel, the two together have 2; X' carries local context and G' global",
+        "networks/masag.py", notation, "none: MASAG is written so", "Read the weights as one map each.", effect="none",
     ),
 )  # fmt: skip

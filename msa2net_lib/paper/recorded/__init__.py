@@ -1,4 +1,4 @@
-"""What was recorded from the authors' released code and ships: the keys and shapes of its state dicts."""
+"""What was recorded from the authors' source and ships: keys and shapes of the networks it builds, untrained."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def recorded_shapes(form: str) -> dict[str, tuple[int, ...]]:
-    """Return key and shape of every entry of a released state dict, in order; statistics included.
+    """Return key and shape of every entry of a state dict of the authors' source, in order; statistics included.
 
-    form: "published" (the first of the deep level's two definitions, Table 1's network) or "released" (the
-    source as it runs). Errors: `InputError` for another form. Source: github.com/xmindflow/MSA-2Net, commit
-    209ca72, run once with PyTorch 2.15.
+    form: "released" (the source as it runs) or "published" (with the second of the deep level's two definitions
+    taken out, which gives Table 1's network). Errors: `InputError` for another form. Source:
+    github.com/xmindflow/MSA-2Net, commit 209ca72, run once with PyTorch 2.15.
     """
     if form not in FORMS:
         raise InputError(f"form={form!r} is unknown: use one of {', '.join(FORMS)}")
