@@ -1,10 +1,10 @@
-# make workbook | test | lab | notebooks | checkpoint | clean
+# make workbook | test | test-browser | lab | notebooks | checkpoint | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: workbook test lint lab notebooks checkpoint clean
+.PHONY: workbook test test-browser lint lab notebooks checkpoint clean
 
 # Every lesson in the smoke profile; open results/smoke/index.html afterwards.
 workbook: $(STAMP)
@@ -14,6 +14,10 @@ workbook: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -q
 	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+
+# The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
+test-browser: $(STAMP)
+	$(BIN)/python tests/browser/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

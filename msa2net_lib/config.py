@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeVar, get_args
 from msa2net_lib.errors import InputError
 
 Block = Literal["lka", "dual_attention", "none"]
-Gate = Literal["masag", "addition", "none"]
+Gate = Literal[
+    "masag", "addition", "concatenation", "attention", "constant", "shuffled", "random", "none"
+]  # fmt: skip
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
 
 ConfigT = TypeVar("ConfigT", bound="NetworkConfig | TrainConfig")

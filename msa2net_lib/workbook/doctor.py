@@ -19,7 +19,7 @@ PACKAGES = (
 )
 """What the library needs: the dependencies in pyproject.toml."""
 
-NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "papermill", "nbconvert")
+NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert")
 """What the lessons need besides: its extra ``notebooks``."""
 
 

@@ -26,7 +26,8 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
     import ipywidgets
 
     widgets = {name: _control(name, given) for name, given in controls.items()}
-    picture = ipywidgets.Image(format="png")
+    # At its own size: stretched to the page it would blur.
+    picture = ipywidgets.Image(format="png", layout={"align_self": "flex-start", "max_width": "100%"})
 
     def redraw(_: Any = None) -> None:
         buffer = BytesIO()

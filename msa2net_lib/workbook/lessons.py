@@ -39,10 +39,52 @@ LESSONS: dict[str, Lesson] = {
             ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS"),
         ),
         Lesson(
+            "02_fusion",
+            "Multi-scale fusion",
+            "What the gate sees: a footprint drawn on the slice, measured by gradient, and two branches added up.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "03_selection",
+            "Spatial selection",
+            "Two weights per pixel that sum to one: where they favour encoder or decoder, and what that proves.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "04_modulation",
+            "Cross-modulation",
+            "Encoder and decoder features gate each other: what sharpens, and what a blank or shuffled input does.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "05_recalibration",
+            "Recalibration and the whole gate",
+            "The attention map, the skip before and after, the gate on one sheet, and each stage switched off.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "06_skip_gates",
+            "Skip gates compared",
+            "Addition, concatenation, attention gate, MASAG and three controls, trained alike; what a map proves.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+        ),
+        Lesson(
+            "07_decoder_blocks",
+            "Decoder blocks",
+            "Large kernels, efficient attention and attention between channels: what each sees, weighs and costs.",
+            ("CHECKPOINT", "CASE", "SLICE"),
+        ),
+        Lesson(
             "08_network",
             "The network and its parameters",
             "One image walks through; parameters and multiply-adds counted, beside Tables 1 and A; what never runs.",
             ("PRESET_DRAWN",),
+        ),
+        Lesson(
+            "09_boundary_loss",
+            "The boundary loss",
+            "Alpha against size and shape, gradients beside Dice and cross-entropy, and what an absent class costs.",
+            ("CHECKPOINT", "CASE", "SLICE", "ORGAN"),
         ),
         Lesson(
             "10_training",

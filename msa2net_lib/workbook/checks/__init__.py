@@ -11,19 +11,61 @@ from msa2net_lib.workbook.checks.basics import (
     poly_learning_rate,
     window,
 )
+from msa2net_lib.workbook.checks.blocks import efficient_attention, large_kernel_attention
+from msa2net_lib.workbook.checks.boundary import alpha
 from msa2net_lib.workbook.checks.check import Check, reveal
+from msa2net_lib.workbook.checks.fusion import global_pooling, pool_channels, receptive_field, same_padding
+from msa2net_lib.workbook.checks.modulation import cross_modulation
+from msa2net_lib.workbook.checks.recalibration import recalibration, whole_gate
+from msa2net_lib.workbook.checks.selection import select, selection, share
+from msa2net_lib.workbook.checks.skip_gates import attention_gate
 
-ALL: dict[str, Check] = {check.name: check for check in (window, dice, poly, convolution, accuracy)}
+ALL: dict[str, Check] = {
+    check.name: check
+    for check in (
+        window,
+        dice,
+        poly,
+        convolution,
+        accuracy,
+        global_pooling,
+        receptive_field,
+        same_padding,
+        selection,
+        share,
+        cross_modulation,
+        recalibration,
+        whole_gate,
+        attention_gate,
+        large_kernel_attention,
+        efficient_attention,
+        alpha,
+    )
+}
 
 __all__ = [
     "ALL",
     "Check",
     "accuracy",
+    "alpha",
+    "attention_gate",
     "convolution",
     "count_convolution",
+    "cross_modulation",
     "dice",
+    "efficient_attention",
+    "global_pooling",
+    "large_kernel_attention",
     "poly",
     "poly_learning_rate",
+    "pool_channels",
+    "recalibration",
+    "receptive_field",
     "reveal",
+    "same_padding",
+    "select",
+    "selection",
+    "share",
+    "whole_gate",
     "window",
 ]

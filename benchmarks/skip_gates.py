@@ -1,0 +1,86 @@
+"""Do skip gates differ in the same small training run, and does a map that looks right go with a better score?
+
+Trains the `tiny` network on the shipped virtual cohort with each skip gate (see `msa2net_lib.nn.gates`), four
+rivals and three negative controls, with several seeds, scores the last step on the held-out virtual patients, and
+measures how far each map follows the organs. The maps of the first seed's networks on one slice are kept too. Each
+run keeps its state, so an interrupted measurement goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.data.catalog import open_dataset
+from msa2net_lib.data.datasets import resize_image
+from msa2net_lib.experiments import summarise
+from msa2net_lib.files import write_text
+from msa2net_lib.workbook.gate_comparison import (
+    BASELINE,
+    GATES,
+    compare_gates,
+    gate_maps,
+    gate_parameters,
+    gate_variants,
+    maps_to_json,
+)
+from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.workbook.plots import busiest_slices
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "skip_gates.json"
+
+
+def main() -> int:
+    """Run what is missing, print the table and write it; return the exit status."""
+    arguments = _parse_arguments()
+    dataset = open_dataset("virtual", ROOT / "data")
+    network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
+    config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
+    seeds, variants = list(range(1, arguments.seeds + 1)), gate_variants(network)
+    done = compare_gates(variants, config, seeds, dataset, arguments.runs, device=arguments.device)
+    print(summarise(done.runs, BASELINE).round(4).to_string())
+    case = dataset.load_case(dataset.test_cases[0])
+    z = busiest_slices(case.label, 1)[0]
+    image = resize_image(case.image[z], network.height_width)[None]
+    maps = {}
+    for gate in GATES:
+        maps |= gate_maps(done.networks[gate], image, gate)
+    record = {
+        "question": "Effect of the skip gate on DSC, and agreement of its map with the organs",
+        "date": datetime.now(UTC).date().isoformat(),
+        "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
+        "network": network.to_dict(),
+        "training": config.to_dict() | {"seed": "see runs"},
+        "selection": "none: last step",
+        "baseline": BASELINE,
+        "gate_parameters": {gate: gate_parameters(done.networks[gate]) for gate in GATES},
+        "slice": {"case": case.name, "z": z, "seed": seeds[0]},
+        "maps": maps_to_json(maps),
+        "runs": done.runs.round(5).to_dict("records"),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+    # nan is not JSON: a run of a gate has no agreement for another gate's map.
+    record["runs"] = [{key: value for key, value in row.items() if value == value} for row in record["runs"]]
+    write_text(arguments.output, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="runs per gate, with seeds 1, 2, ...")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "skip_gates", help="folder of the runs' states")
+    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

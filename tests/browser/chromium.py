@@ -1,0 +1,42 @@
+"""The system's Chromium: found, or installed from Debian where apt is at hand, or asked for in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+FLAGS = (
+    *("--no-sandbox", "--no-first-run", "--disable-quic", "--disable-sync", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update"),
+    # Nothing but this machine can be reached, so that what needs the network fails wherever the test runs.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # No graphics card here: WebGL, which the volume viewer draws with, is computed by SwiftShader.
+    *("--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+)
+
+
+class NoChromiumError(Exception):
+    """There is no Chromium and none could be installed."""
+
+
+def find_chromium() -> Path:
+    """Return the browser's path, installing Debian's package if need be. Errors: `NoChromiumError`."""
+    if CHROMIUM.exists():
+        return CHROMIUM
+    wanted = f"the browser test drives Chromium and {CHROMIUM} is not there"
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise NoChromiumError(f"{wanted}: install it (Debian, Ubuntu: sudo apt-get install chromium), then try again")
+    print(f"{CHROMIUM} is not there: installing Debian's chromium with apt-get", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "-qq", "update"], ["apt-get", "-qq", "install", "-y", "chromium"]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(done.stdout[-2000:] + done.stderr[-2000:])
+            raise NoChromiumError(f"{wanted}: `{' '.join(command)}` ended with status {done.returncode}")
+    if not CHROMIUM.exists():
+        raise NoChromiumError(f"{wanted}: the package chromium of this system puts it elsewhere; link it there")
+    return CHROMIUM

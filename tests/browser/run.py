@@ -1,0 +1,146 @@
+"""The lessons in a real browser: `make test-browser`, or `python tests/browser/run.py [NAME ...] [--screenshots DIR]`.
+
+Starts a JupyterLab of its own over a copy of the notebooks, drives it in headless Chromium, runs all cells of each
+lesson that has a widget, moves every control, and asserts that the picture changed and that no error is on the page.
+
+pytest does not collect this folder's files, as none is named test_*: a browser is not needed for `make test`.
+Exit status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chromium import FLAGS, NoChromiumError, find_chromium
+from lab import Lab, jupyterlab
+from planted import PLANTED, write_planted
+
+from msa2net_lib.workbook.lessons import LESSONS
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+NO_BROWSER = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the planted notebooks, then the lessons; prints one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="lessons; default: all that have a widget")
+    parser.add_argument("--screenshots", type=Path, help="folder for a picture of each widget, before and after")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended then, too
+    try:
+        browser = find_chromium()
+    except NoChromiumError as error:
+        print(error)
+        return NO_BROWSER
+    names = given.names or [name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")]
+    if given.screenshots:
+        given.screenshots.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="msa2net-browser-") as temporary:
+        folder = Path(temporary) / "checkout"
+        lay_out(folder, names)
+        with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page(browser) as (page, outside):
+            failed = [name for name in PLANTED if not check_planted(page, lab, name)]
+            failed += [name for name in names if not check_lesson(page, lab, name, given.screenshots)]
+            if outside:
+                failed.append("offline")
+                print(f"FAILED  pages asked for what is not on this machine: {', '.join(sorted(set(outside)))}")
+    print(f"{len(PLANTED) + len(names) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def has_widget(notebook: Path) -> bool:
+    """Whether the committed, executed notebook shows one."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return any(WIDGET in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
+
+
+def lay_out(folder: Path, names: Sequence[str]) -> None:
+    """A folder that looks like the checkout to a notebook; committed notebooks and results are not touched."""
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "results").mkdir()
+    for shared in ("data", "benchmarks"):
+        (folder / shared).symlink_to(ROOT / shared)
+    for name in names:
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":  # what is on the page must be of this run
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+    write_planted(folder / "planted")
+
+
+@contextmanager
+def chromium_page(browser: Path) -> Iterator[tuple]:
+    """A page in headless Chromium, and the addresses of code or data elsewhere that it asked for and did not get."""
+    from playwright.sync_api import sync_playwright
+
+    outside: list[str] = []
+
+    def note(request) -> None:
+        here = request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+        if not here and request.resource_type != "image":  # a badge in the text may come from elsewhere
+            outside.append(request.url)
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(browser), args=list(FLAGS))
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page.on("request", note)
+        yield page, outside
+        chromium.close()
+
+
+def check_planted(page, lab: Lab, name: str) -> bool:
+    """Whether the check says of a planted notebook what it must."""
+    _, expected = PLANTED[name]
+    seconds, updates, error = check(page, lab, f"planted/{name}.ipynb", name, None)
+    right = error is None if expected is None else expected in (error or "")
+    said = f"refused: {error}" if error else f"accepted, {len(updates)} updates"
+    print(f"{'ok    ' if right else 'FAILED'}  planted {name}: {seconds:.0f} s, {said}", flush=True)
+    return right
+
+
+def check_lesson(page, lab: Lab, name: str, screenshots: Path | None) -> bool:
+    """Whether a lesson runs and its widgets answer."""
+    seconds, updates, error = check(page, lab, f"notebooks/{name}.ipynb", name, screenshots)
+    times = ", ".join(f"{update.control} {update.seconds:.2f} s" for update in updates)
+    print(f"{'FAILED' if error else 'ok    '}  {name}: {seconds:.0f} s; {error or times}", flush=True)
+    return error is None
+
+
+def check(page, lab: Lab, path: str, name: str, screenshots: Path | None) -> tuple[float, list, str | None]:
+    """Open, run, move; returns seconds, updates, and what was wrong."""
+    from page import CheckError, check_no_error, move_every_control, open_notebook, run_all_cells, shut_down
+    from playwright.sync_api import Error as PlaywrightError
+
+    started, updates, error = time.perf_counter(), [], None
+    try:
+        open_notebook(page, lab.url(path))
+        run_all_cells(page)
+        updates = move_every_control(page, screenshots, name)
+        check_no_error(page)
+    except (CheckError, PlaywrightError) as failure:
+        error = str(failure).splitlines()[0]
+        if screenshots:
+            page.screenshot(path=screenshots / f"{name}_failed.png")
+    shut_down(page)
+    return time.perf_counter() - started, updates, error
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
