@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from monai.networks.nets.attentionunet import AttentionBlock
 
 from msa2net_lib import MASAG, MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
@@ -86,10 +87,9 @@ def test_attention_gate_pixel_by_pixel():
 
 
 def test_attention_gate_is_monais_block():
-    nets = pytest.importorskip("monai.networks.nets.attentionunet")
     x, g = drawn(2, 6, 4, 3)
     ours = built("attention")
-    theirs = nets.AttentionBlock(spatial_dims=2, f_int=3, f_g=6, f_l=6).double().eval()
+    theirs = AttentionBlock(spatial_dims=2, f_int=3, f_g=6, f_l=6).double().eval()
     ours_state = list(ours.state_dict().values())
     entries = len(ours.theta_x.state_dict())
     keys = [key for part in ("W_x", "W_g", "psi") for key in theirs.state_dict() if key.startswith(f"{part}.")]
