@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.dual_attention import ChannelAttention
 from msa2net_lib.workbook import block_plots
@@ -23,16 +21,6 @@ from msa2net_lib.workbook.block_traces import (
     standard_attention,
     trace_blocks,
 )
-from msa2net_lib.workbook.study import study_slice
-
-
-@pytest.fixture(scope="module")
-def study():
-    rng = np.random.default_rng(0)
-    label = np.zeros((1, 96, 96), np.uint8)
-    label[0, 20:60, 20:60], label[0, 70:80, 70:80] = 5, 1
-    case = Case("case", rng.random((1, 96, 96), dtype=np.float32), label, None)
-    return study_slice(load_network(SHIPPED_TINY), case, 0, "noise of this test")
 
 
 @pytest.fixture(scope="module")

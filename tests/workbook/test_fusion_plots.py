@@ -8,8 +8,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_receptive_field, footprint_paths
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case, normalise
+from msa2net_lib.data.datasets import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.fusion_plots import (
     branch_spread,
@@ -22,16 +21,6 @@ from msa2net_lib.workbook.fusion_plots import (
     plot_reach,
 )
 from msa2net_lib.workbook.maps import channel_map
-from msa2net_lib.workbook.study import study_slice
-
-
-@pytest.fixture(scope="module")
-def study():
-    rng = np.random.default_rng(0)
-    label = np.zeros((1, 96, 96), np.uint8)
-    label[0, 20:60, 20:60], label[0, 70:80, 70:80] = 5, 1
-    case = Case("case", rng.random((1, 96, 96), dtype=np.float32), label, None)
-    return study_slice(load_network(SHIPPED_TINY), case, 0, "noise of this test")
 
 
 def drawn_on(ax):

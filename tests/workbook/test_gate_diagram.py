@@ -8,8 +8,6 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.workbook.gate_diagram import (
@@ -25,16 +23,6 @@ from msa2net_lib.workbook.gate_diagram import (
     thumbnail,
 )
 from msa2net_lib.workbook.interventions import STAGES
-from msa2net_lib.workbook.study import study_slice
-
-
-@pytest.fixture(scope="module")
-def study():
-    rng = np.random.default_rng(0)
-    label = np.zeros((1, 96, 96), np.uint8)
-    label[0, 20:60, 20:60], label[0, 70:80, 70:80] = 5, 1
-    image = rng.random((1, 96, 96), dtype=np.float32)
-    return study_slice(load_network(SHIPPED_TINY), Case("case", image, label, None), 0, "noise of this test")
 
 
 def texts(figure):

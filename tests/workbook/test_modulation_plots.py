@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.modulation_plots import (
     SQUARED,
@@ -21,16 +19,6 @@ from msa2net_lib.workbook.modulation_plots import (
     strongest_channel,
     verdict,
 )
-from msa2net_lib.workbook.study import study_slice
-
-
-@pytest.fixture(scope="module")
-def study():
-    rng = np.random.default_rng(0)
-    label = np.zeros((1, 96, 96), np.uint8)
-    label[0, 20:60, 20:60], label[0, 70:76, 70:76] = 5, 1
-    image = rng.random((1, 96, 96), dtype=np.float32)
-    return study_slice(load_network(SHIPPED_TINY), Case("case", image, label, None), 0, "noise of this test")
 
 
 def titled(figure):

@@ -6,21 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.data.datasets import Case, normalise, resize_image
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.maps import DIVERGING, Panel, channel_map, plot_maps
 from msa2net_lib.workbook.study import find_network, study_slice
-
-
-@pytest.fixture(scope="module")
-def study():
-    rng = np.random.default_rng(0)
-    label = np.zeros((3, 96, 96), np.uint8)
-    label[1, 20:60, 20:60], label[1, 70:80, 70:80] = 5, 1
-    case = Case("case", rng.random((3, 96, 96), dtype=np.float32), label, (3.0, 3.0, 3.0))
-    return study_slice(load_network(SHIPPED_TINY), case, 1, "noise of this test")
 
 
 def test_traces_are_what_the_network_computes(study):
