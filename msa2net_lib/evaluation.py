@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from msa2net_lib.data.datasets import Case, resize_image, resize_label
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import score_volume

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from msa2net_lib.data.datasets import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.progress import progress_bar
 

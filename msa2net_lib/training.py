@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.augment import AffineAugmentation
-from msa2net_lib.data.datasets import PreparedDataset, load_training_tensors
+from msa2net_lib.data.training_slices import TrainingData, load_training_tensors
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import writable_folder
 from msa2net_lib.interrupts import deferred_interrupt
@@ -51,7 +51,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def train(
     network: NetworkConfig,
     config: TrainConfig,
-    dataset: PreparedDataset,
+    dataset: TrainingData,
     output_dir: str | Path | None = None,
     *,
     device: str = "auto",

@@ -13,6 +13,7 @@ from msa2net_lib import training
 from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.augment import AffineAugmentation
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.losses import build_loss
@@ -28,16 +29,17 @@ class Slices:
     def __init__(self, digest="one"):
         self.digest = lambda: digest
 
-    train_slices = tuple(f"case0001_slice{i:03d}" for i in range(5))
+    train_ids = tuple(f"case0001_slice{i:03d}" for i in range(5))
 
-    def load_slice(self, name):
+    def training_sample(self, name, size):
         rng = np.random.default_rng(int(name[-3:]))
         y, x = np.mgrid[:40, :44]
         label = np.zeros((40, 44), np.uint8)
         for organ in (1, 2):
             cy, cx = rng.uniform(10, 30, 2)
             label[((y - cy) / 8) ** 2 + ((x - cx) / 6) ** 2 <= 1] = organ
-        return np.clip(0.4 * label + 0.05 * rng.standard_normal(label.shape), 0, 1).astype(np.float32), label
+        image = np.clip(0.4 * label + 0.05 * rng.standard_normal(label.shape), 0, 1).astype(np.float32)
+        return normalise(resize_image(image, size))[None], resize_label(label, size)
 
 
 def losses(result):

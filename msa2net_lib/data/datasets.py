@@ -1,4 +1,4 @@
-"""Prepared data: open the folder, load slices and cases, resize, feed training.
+"""Prepared data: open the folder, load slices and cases.
 
 The folder is the field's format (TransUNet's prepared Synapse data), whether ``prepare_synapse`` wrote it or
 it was downloaded. Labels are in scheme A.
@@ -17,15 +17,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import ndimage
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from msa2net_lib.data.labels import ORGANS, whole_labels
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.progress import progress_bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +100,21 @@ class PreparedDataset:
             raise InputError(f"{path}: {_unreadable(error)}") from error
         return _checked(path, image, label, ndim=2)
 
+    @property
+    def train_ids(self) -> list[str]:
+        """Ids of the training samples, as `training_slices.TrainingData` asks for them."""
+        return self.train_slices
+
+    def training_sample(
+        self, sample_id: str, size: int | tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return a training slice as the network sees it: (1, h, w) about [-1, 1] and (h, w), 0 to 8.
+
+        The field's recipe: cubic zoom of the image, nearest of the label, then (x - 0.5) / 0.5.
+        """
+        image, label = self.load_slice(sample_id)
+        return normalise(resize_image(image, size))[None], resize_label(label, size)
+
     def load_case(self, name: str) -> Case:
         """Return a test volume; raises InputError, naming the file, if it is missing or not in that form."""
         path = self.case_path(name)
@@ -115,79 +126,6 @@ class PreparedDataset:
         except (OSError, KeyError, ValueError) as error:
             raise InputError(f"{path}: {_unreadable(error)}") from error
         return Case(name, *_checked(path, image, label, ndim=3), spacing)
-
-
-class SliceDataset(Dataset):
-    """Training slices read from disk one by one: (image (1, h, w) float32 normalised, label (h, w) int64).
-
-    The same samples in the same order as ``load_training_tensors``, for data that do not fit in memory.
-    """
-
-    def __init__(self, prepared: PreparedDataset, image_size: int | tuple[int, int]) -> None:
-        self.prepared = prepared
-        self.image_size = image_size
-
-    def __len__(self) -> int:
-        return len(self.prepared.train_slices)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, label = self.prepared.load_slice(self.prepared.train_slices[index])
-        image = normalise(resize_image(image, self.image_size))
-        label = resize_label(label, self.image_size)
-        return torch.from_numpy(image)[None], torch.from_numpy(label.astype(np.int64))
-
-
-def load_training_tensors(
-    prepared: PreparedDataset, image_size: int | tuple[int, int], progress: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Return all training slices, resized, in list order: (images, labels).
-
-    Images (N, 1, h, w) float32, normalised to about [-1, 1]; labels (N, h, w) int64, 0 to 8. Raises
-    InputError if there is no training slice.
-    """
-    slices = SliceDataset(prepared, image_size)
-    if len(slices) == 0:
-        raise InputError(f"{prepared.root}: lists no training slice; prepare it with training cases")
-    height, width = _height_width(image_size)
-    images = torch.empty(len(slices), 1, height, width)
-    labels = torch.empty(len(slices), height, width, dtype=torch.int64)
-    for index in progress_bar(range(len(slices)), desc="training slices", unit="slice", enabled=progress):
-        images[index], labels[index] = slices[index]
-    return images, labels
-
-
-def resize_image(image: NDArray, size: int | tuple[int, int]) -> NDArray[np.float32]:
-    """Resize (H, W) to (size, size) or (h, w) with cubic splines, as the field does; float32.
-
-    Splines overshoot at sharp edges, so an image in [0, 1] comes out in about [-0.1, 1.2].
-    """
-    return _zoomed(np.asarray(image, dtype=np.float32), size, order=3)
-
-
-def resize_label(label: NDArray, size: int | tuple[int, int]) -> NDArray:
-    """Resize (H, W) to (size, size) or (h, w) by the nearest neighbour, as the field does; same dtype."""
-    return _zoomed(np.asarray(label), size, order=0)
-
-
-def normalise(image: NDArray) -> NDArray[np.float32]:
-    """Map [0, 1] to [-1, 1], any shape, float32: the encoder's mean and standard deviation are both 0.5."""
-    return (np.asarray(image, dtype=np.float32) - np.float32(0.5)) / np.float32(0.5)
-
-
-def _zoomed(array: NDArray, size: int | tuple[int, int], order: int) -> NDArray:
-    target = _height_width(size)
-    if array.ndim != 2:
-        raise InputError(f"only one slice (H, W) at a time can be resized, not shape {array.shape}")
-    if array.shape == target:
-        return array.copy()
-    return np.asarray(ndimage.zoom(array, (target[0] / array.shape[0], target[1] / array.shape[1]), order=order))
-
-
-def _height_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise InputError(f"image size {size}: give one or two positive numbers of pixels")
-    return height, width
 
 
 def _checked(path: Path, image: NDArray, label: NDArray, ndim: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.data.datasets import normalise
+from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import DualAttentionBlock

@@ -16,7 +16,7 @@ from msa2net_lib.analysis.receptive_field import (
     footprint_paths,
     place_footprint,
 )
-from msa2net_lib.data.datasets import normalise
+from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.maps import DIVERGING, SEQUENTIAL, Panel, channel_map
 from msa2net_lib.workbook.plots import figure_grid, organ_legend, show_slice, stamp

@@ -14,7 +14,8 @@ from einops import rearrange, reduce
 from scipy.stats import mannwhitneyu
 
 from msa2net_lib.config import Gate, NetworkConfig, TrainConfig
-from msa2net_lib.data.datasets import Case, PreparedDataset, normalise, resize_image, resize_label
+from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.nn.gates import attention_map

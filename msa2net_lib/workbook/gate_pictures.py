@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from msa2net_lib.data.datasets import resize_label
+from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.effect_plots import BLUE, ORANGE
 from msa2net_lib.workbook.gate_comparison import BASELINE, CONTROLS, GATES, Maps, agreement

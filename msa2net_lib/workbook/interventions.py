@@ -17,8 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from msa2net_lib.data.datasets import normalise
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from msa2net_lib.analysis.token_layout import Step, apply_step, neighbourhood, trace_origin
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import normalise, resize_image
+from msa2net_lib.data.resize import normalise, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import TokenLayout
 from msa2net_lib.workbook.plots import VIRTUAL, figure_grid, show_slice, stamp

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import ndimage
 
-from msa2net_lib.data.datasets import resize_label
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import resize_label
 from msa2net_lib.losses import MAX_ALPHA
 from msa2net_lib.workbook.loss_study import (
     COMPARED,

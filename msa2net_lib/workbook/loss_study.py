@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from msa2net_lib.data.datasets import Case, normalise, resize_image, resize_label
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import SMOOTH, BoundaryDoULoss, boundary_alpha
 from msa2net_lib.nn.network import MSA2Net

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case, normalise, resize_image, resize_label
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net

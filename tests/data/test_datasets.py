@@ -10,14 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from msa2net_lib.data.datasets import (
-    PreparedDataset,
-    SliceDataset,
-    load_training_tensors,
-    normalise,
-    resize_image,
-    resize_label,
-)
+from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.training_slices import SliceDataset, load_training_tensors
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_receptive_field, footprint_paths
-from msa2net_lib.data.datasets import normalise
+from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.fusion_plots import (
     branch_spread,

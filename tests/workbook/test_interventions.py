@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case, normalise
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.interventions import (
     INPUTS,

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from msa2net_lib.checkpoints import SHIPPED_TINY
-from msa2net_lib.data.datasets import Case, normalise, resize_image
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import normalise, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.maps import DIVERGING, Panel, channel_map, plot_maps
 from msa2net_lib.workbook.study import find_network, study_slice

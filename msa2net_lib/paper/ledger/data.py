@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msa2net_lib.data.datasets import resize_image, resize_label
 from msa2net_lib.data.labels import ORGANS, SCHEMES, convert_scheme
+from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.metrics import dice, score_volume
 from msa2net_lib.paper import released, tables
 from msa2net_lib.paper.ledger.entry import Entry, Evidence
@@ -101,13 +101,13 @@ ENTRIES = (
         "cubic-overshoot", "data", "executed", "Cubic resizing leaves the range it was given",
         "images are resized to 224 x 224", "section 4.2",
         "cubic splines, after the window to [0, 1] and with no clip", "datasets/datasets_synapse.py, utils.py",
-        cubic_overshoot, "data.datasets.resize_image: the same", "Assert the range before the resize, not after.",
+        cubic_overshoot, "data.resize.resize_image: the same", "Assert the range before the resize, not after.",
     ),
     Entry(
         "label-round-trip", "data", "executed", "Copying the training labels exactly is not a score of 1",
         "does not say at what size scores are computed", "section 4.3",
         "predictions of 224 x 224 are enlarged to 512 x 512 by the nearest neighbour", "utils.py", label_round_trip,
-        "data.datasets.resize_label: the same", "Know what the protocol itself costs before you chase the last point.",
+        "data.resize.resize_label: the same", "Know what the protocol itself costs before you chase the last point.",
         effect="see the evidence: what exact training labels score; a mask placed better can score a little more",
     ),
 )  # fmt: skip
