@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.files import write_text
-from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.training import train
 
 
@@ -35,13 +36,16 @@ def compare(
     *,
     device: str = "auto",
     progress: bool = True,
+    look: Callable[[str, MSA2Net], dict[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
 
     Returns one row per run: variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs,
     the DSC of each organ, final loss, parameters, minutes. With ``output_dir`` each finished run leaves a JSON
     file there, and a run whose configs and data are unchanged is read back instead of repeated: delete the
-    folder after changing the library. Errors: `InputError` without variants or seeds.
+    folder after changing the library. ``look(variant, network)`` sees every trained network and adds columns to
+    its row; runs then keep their training state in the folder instead, from which the network comes back.
+    Errors: `InputError` without variants or seeds.
     """
     if not variants or not seeds:
         raise InputError("nothing to compare: give at least one variant and one seed")
@@ -50,13 +54,14 @@ def compare(
         for name, network in variants.items():
             run_config = replace(config, seed=seed)
             key = _digest(network, run_config, dataset)
-            path = None if output_dir is None else Path(output_dir) / f"{key}.json"
+            path = None if output_dir is None or look else Path(output_dir) / f"{key}.json"
             if path is not None and path.is_file():
                 row = json.loads(path.read_text(encoding="utf-8"))
             else:
-                row = run_once(network, run_config, dataset, device=device, progress=progress)
+                state = Path(output_dir) / key if output_dir is not None and look else None
+                seen = None if look is None else partial(look, name)
+                row = run_once(network, run_config, dataset, state, device=device, progress=progress, look=seen)
                 if path is not None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
                     write_text(path, json.dumps(row))
             rows.append({"variant": name, "seed": seed} | row)
     return pd.DataFrame(rows)
@@ -66,12 +71,14 @@ def run_once(
     network: NetworkConfig,
     config: TrainConfig,
     dataset: PreparedDataset,
+    output_dir: str | Path | None = None,
     *,
     device: str = "auto",
     progress: bool = True,
+    look: Callable[[MSA2Net], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Train one network and score it: the values of one row of `compare`."""
-    result = train(network, config, dataset, device=device, progress=progress)
+    """Train one network (its state in ``output_dir``) and score it: the values of one row of `compare`."""
+    result = train(network, config, dataset, output_dir, device=device, progress=progress)
     evaluation = evaluate(result.network, dataset, protocols=("paper",), progress=progress)
     dsc, hd95 = evaluation.mean("paper")
     return {
@@ -81,6 +88,7 @@ def run_once(
         "loss": result.history[-1]["loss"],
         "parameters": count_parameters(result.network),
         "minutes": round(result.minutes, 2),
+        **({} if look is None else look(result.network)),
     }
 
 

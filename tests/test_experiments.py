@@ -50,7 +50,7 @@ class Dataset:
 def test_finished_runs_are_read_back_unless_something_changed(monkeypatch, tmp_path):
     done = []
 
-    def run_once(network, config, dataset, **_):
+    def run_once(network, config, dataset, *_, **__):
         done.append((network.dilated, config.seed, config.steps))
         return {"dsc": 0.5, "minutes": 1.0}
 

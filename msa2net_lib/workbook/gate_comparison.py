@@ -17,11 +17,10 @@ from msa2net_lib.config import Gate, NetworkConfig, TrainConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation import evaluate
+from msa2net_lib.experiments import compare
 from msa2net_lib.nn.gates import attention_map
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net, count_parameters
-from msa2net_lib.training import train
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,36 +131,20 @@ def compare_gates(
 ) -> GateRuns:
     """Train and score every gate with every seed, and look at its maps.
 
-    As `msa2net_lib.experiments.compare`, which keeps no network: the last step's weights, scored on the test cases by
-    the paper's protocol, no selection. Rows: variant, seed, ``dsc`` (0 to 1), the DSC of each organ, final loss,
-    parameters, minutes, and per map and level ``agreement KIND, LEVEL`` on the first test case (see `agreement`).
-    With ``output_dir`` each run keeps its state there and an interrupted one goes on. Errors: `InputError` without
-    variants or seeds.
+    `msa2net_lib.experiments.compare` with a look at each network. Besides its columns, a row has per map and level
+    ``agreement KIND, LEVEL`` on the first test case (see `agreement`). Errors: `InputError` without variants or seeds.
     """
-    if not variants or not seeds:
-        raise InputError("nothing to compare: give at least one gate and one seed")
-    size = next(iter(variants.values())).height_width
-    images, label = slices_at(dataset.load_case(dataset.test_cases[0]), size)
-    rows, networks = [], {}
-    for seed in seeds:
-        for name, network in variants.items():
-            folder = None if output_dir is None else Path(output_dir) / f"{name}_{seed}"
-            result = train(network, replace(config, seed=seed), dataset, folder, device=device, progress=False)
-            evaluation = evaluate(result.network, dataset, protocols=("paper",), progress=False)
-            networks.setdefault(name, result.network)
-            rows.append(
-                {
-                    "variant": name,
-                    "seed": seed,
-                    "dsc": evaluation.mean("paper")[0],
-                    **evaluation.by_organ("paper")["dsc"].add_prefix("dsc ").to_dict(),
-                    "loss": result.history[-1]["loss"],
-                    "parameters": count_parameters(result.network),
-                    "minutes": round(result.minutes, 2),
-                    **_agreements(gate_maps(result.network, images, name), label),
-                }
-            )
-    return GateRuns(pd.DataFrame(rows), networks)
+    networks: dict[str, MSA2Net] = {}
+    if not variants:
+        raise InputError("variants is empty: give at least one gate")
+    images, label = slices_at(dataset.load_case(dataset.test_cases[0]), next(iter(variants.values())).height_width)
+
+    def look(name: str, network: MSA2Net) -> dict[str, float]:
+        networks.setdefault(name, network)
+        return _agreements(gate_maps(network, images, name), label)
+
+    runs = compare(variants, config, seeds, dataset, output_dir, device=device, progress=False, look=look)
+    return GateRuns(runs, networks)
 
 
 def agreement_table(runs: pd.DataFrame, level: int) -> pd.DataFrame:
