@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from msa2net_lib.config import NetworkConfig, TrainConfig
+    from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
     from msa2net_lib.evaluation import evaluate
     from msa2net_lib.inference import predict_image, predict_volume
@@ -40,6 +41,7 @@ _HOME = {
     "train": "training",
     "evaluate": "evaluation",
     "prepare_synapse": "data.synapse",
+    "prepare_isic": "data.isic",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "pixel_scores",
     "predict_image",
     "predict_volume",
+    "prepare_isic",
     "prepare_synapse",
     "save_official_checkpoint",
     "score_volume",

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.files import write_text
+from msa2net_lib.prepare_commands import add_prepare
 
 if TYPE_CHECKING:
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.picture_dataset import PictureDataset
     from msa2net_lib.evaluation import Evaluation, Protocol
+    from msa2net_lib.nn.network import MSA2Net
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BOTH: tuple[Protocol, ...] = ("paper", "strict")
@@ -45,34 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is here, what is missing and what to do about it")
     doctor.add_argument("--data", type=Path, default="data", metavar="DIR", help="default: data")
     doctor.set_defaults(run=_doctor)
-    prepare = commands.add_parser("prepare", help="bring scans into the form that training reads")
-    kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    _add_synapse(kinds.add_parser("synapse", help="scans in the BTCV layout"))
-    _add_virtual(kinds.add_parser("virtual", help="virtual patients, made from a shipped CT"))
+    add_prepare(commands)
     _add_train(commands.add_parser("train", help="train a network, or go on with a stopped run"))
     _add_evaluate(commands.add_parser("evaluate", help="score a network on the test cases"))
     _add_reproduce(commands.add_parser("reproduce", help="run the lessons in batch"))
     return parser
-
-
-def _add_synapse(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_prepare, virtual=False)
-    parser.add_argument("--source", type=Path, required=True, metavar="DIR", help="holds img/ and label/")
-    parser.add_argument("--destination", type=Path, required=True, metavar="DIR")
-    for option in ("--train-cases", "--test-cases"):
-        parser.add_argument(option, type=_list, metavar="0005,...", help="default: the published split")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")
-
-
-def _add_virtual(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_prepare, virtual=True)
-    parser.add_argument("--source", type=Path, default="data/example_ct", metavar="DIR")
-    where = "default: data/virtual, with the settings in its name if they are not the defaults"
-    parser.add_argument("--destination", type=Path, metavar="DIR", help=where)
-    parser.add_argument("--train", type=int, default=6, metavar="N", help="training patients; default: 6")
-    parser.add_argument("--test", type=int, default=4, metavar="N", help="held-out patients; default: 4")
-    parser.add_argument("--seed", type=int, default=2024, metavar="N", help="default: 2024")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -115,37 +97,18 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return int(any(found.needed and not found.ok for found in findings))
 
 
-def _prepare(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.data.catalog import cohort_folder
-    from msa2net_lib.data.synapse import prepare_synapse
-    from msa2net_lib.data.virtual import write_virtual_cohort
-
-    source, destination = arguments.source, arguments.destination
-    running: dict[str, Any] = {"progress": sys.stderr.isatty()}
-    if arguments.virtual:
-        wanted = {name: getattr(arguments, name) for name in ("train", "test", "seed")}
-        destination = destination or cohort_folder(Path("data"), **wanted)
-        train, test = write_virtual_cohort(source, destination / "raw", **wanted, **running)
-        source, destination = destination / "raw", destination / "prepared"
-    else:
-        train, test = arguments.train_cases, arguments.test_cases
-    running["workers"] = arguments.workers
-    dataset = prepare_synapse(source, destination, train_cases=train, test_cases=test, **running)
-    counts = f"{len(dataset.train_slices)} training slices, {len(dataset.test_cases)} test cases"
-    print(f"{dataset.root}: {counts}")
-    return 0
-
-
 def _train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.checkpoints import save_network
     from msa2net_lib.config import NetworkConfig, TrainConfig
-    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.training import train
 
     given = {name: getattr(arguments, name) for name in ("steps", "batch_size", "seed")}
     config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
-    network = NetworkConfig.from_preset(arguments.preset, pretrained=arguments.pretrained)
-    dataset = PreparedDataset.open(arguments.dataset)
+    dataset = open_prepared(arguments.dataset)
+    network = NetworkConfig.from_preset(
+        arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1
+    )
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
@@ -155,27 +118,46 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.labels import ORGANS
-    from msa2net_lib.evaluation import HD95_UNIT, evaluate
-    from msa2net_lib.files import write_text
+    from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.data.picture_dataset import PictureDataset
     from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 
-    network, dataset = open_checkpoint(arguments.checkpoint), PreparedDataset.open(arguments.dataset)
-    if (classes := network.config.num_classes) != len(ORGANS) + 1:
-        raise InputError(f"{arguments.checkpoint}: has {classes} classes, the data set {len(ORGANS) + 1}")
-    if not dataset.test_cases:
-        raise InputError(f"{arguments.dataset}: lists no test case; prepare it with test cases")
+    network, dataset = open_checkpoint(arguments.checkpoint), open_prepared(arguments.dataset)
+    if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
+        raise InputError(f"{arguments.checkpoint}: has {classes} classes, the data set {wanted}")
     network = network.to(choose_device(arguments.device))
-    protocols = BOTH if arguments.protocol == "both" else (arguments.protocol,)
+    if isinstance(dataset, PictureDataset):
+        scores = _score_pictures(network, dataset)
+    else:
+        protocols = BOTH if arguments.protocol == "both" else (arguments.protocol,)
+        scores = _score_volumes(network, dataset, protocols)
+    if arguments.output is not None:
+        print(f"scores: {write_text(arguments.output, scores)}")
+    return 0
+
+
+def _score_volumes(network: MSA2Net, dataset: PreparedDataset, protocols: Sequence[Protocol]) -> str:
+    """Print the scores on the test cases and return every case's as CSV."""
+    from msa2net_lib.evaluation import HD95_UNIT, evaluate
+
+    if not dataset.test_cases:
+        raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
     result = evaluate(network, dataset, protocols=protocols, progress=sys.stderr.isatty())
     for protocol in protocols:
         print(_table(result, protocol, HD95_UNIT[protocol]))
-    if arguments.output is not None:
-        scores = result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT))
-        print(f"scores: {write_text(arguments.output, scores.to_csv(index=False))}")
-    return 0
+    return result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT)).to_csv(index=False)
+
+
+def _score_pictures(network: MSA2Net, dataset: PictureDataset) -> str:
+    """Print the scores on the test pictures and return every picture's as CSV."""
+    from msa2net_lib.picture_evaluation import evaluate_pictures
+
+    result = evaluate_pictures(network, dataset, progress=sys.stderr.isatty())
+    what = "synthetic pictures" if dataset.is_synthetic else "pictures"
+    print(f"{len(result.predictions)} test {what}, {result.prevalence:.4f} of the pixels lesion")
+    print(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep="not measured"))
+    return result.by_picture.to_csv()
 
 
 def _table(result: Evaluation, protocol: Protocol, unit: str) -> str:
@@ -203,7 +185,3 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_volume
@@ -61,15 +60,14 @@ def evaluate(
     *,
     cases: Sequence[str] | None = None,
     protocols: Sequence[Protocol] = ("paper", "strict"),
-    organs: Sequence[str] = ORGANS,
     progress: bool = True,
 ) -> Evaluation:
     """Predict and score the test cases of a prepared data set (or those named), under each protocol.
 
     "strict" needs the cases' spacing; a case without it (TransUNet's own files store none) is an error
-    there. Class i of the network is organ i - 1. See `metrics.score_volume` for the protocols.
+    there. Class i of the network is the data set's class i. See `metrics.score_volume` for the protocols.
     """
-    predictions, rows = {}, []
+    predictions, rows, organs = {}, [], dataset.class_names
     for name in dataset.test_cases if cases is None else cases:
         case = dataset.load_case(name)
         if "strict" in protocols and case.spacing is None:

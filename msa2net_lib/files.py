@@ -1,9 +1,12 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and a full disk is told in one line."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,31 +14,95 @@ from pathlib import Path
 
 from msa2net_lib.errors import InputError
 
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full (your quota on it is used up)",
+    errno.EFBIG: "the disk is full for this file (it, or `ulimit -f`, allows no larger one)",
+}
+# What writers say that hide the error number: HDF5, ITK, safetensors; then NumPy and torch in words of their own.
+_WORDS = {
+    errno.ENOSPC: r"No space left on device|not enough space on the disk"
+    r"|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
+    errno.EDQUOT: "Disk quota exceeded",
+    errno.EFBIG: "File too large",
+}
+_PROBE_BYTES = 1 << 16
+
+
+class DiskFullError(InputError):
+    """The disk takes no more of ``path``: what was begun is removed, and what was there before is as it was.
+
+    ``size``: bytes that have to be free, as far as known; 0 if not at all.
+    """
+
+    def __init__(self, path: str, reason: str, size: int) -> None:
+        super().__init__(path, reason, size)  # as `args`, which is what travels between processes
+        self.path, self.reason, self.size = path, reason, size
+
+    def __str__(self) -> str:
+        space = f"{math.ceil(self.size / 1e6)} MB" if self.size else "some space"
+        return f"{self.path}: {self.reason}; free {space} and run the same command again"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an exception, or one it was raised from, means a full disk, a used-up quota or a file size limit.
+
+    Python says so by ``errno``; HDF5, ITK, NumPy, safetensors and torch in words, each in its own. ITK says
+    nothing when it writes NIfTI; `atomic_path` notices by itself.
+    """
+    return _full_reason(error) is not None
+
 
 @contextmanager
-def atomic_path(destination: str | Path) -> Iterator[Path]:
+def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
     """Yield a path beside ``destination`` to write to; rename it into place when the block succeeds.
 
     The temporary name keeps the destination's suffixes (``.nii.gz`` decides how SimpleITK writes) and
     carries the process id, so that parallel workers never share one. If the block raises, also on
-    Ctrl-C, the temporary file is removed and an existing destination stays as it was.
+    Ctrl-C, the temporary file is removed and an existing destination stays as it was. ``size``: bytes to be
+    written, where known, for the advice if the disk is full. Errors: `DiskFullError`, which is an
+    `InputError`, whatever the writer makes of a full disk.
     """
     destination = Path(destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".partial-{os.getpid()}-{destination.name}")
+    with tell_disk_full(destination, size):
+        destination.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
+        # ITK leaves a NIfTI file short without a word; a disk that was full to it is full to some bytes more.
+        if error := _try_to_grow(temporary):
+            raise error
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, destination)
+    except DiskFullError:
+        raise
+    except Exception as error:  # writers have each their own kind; what is no full disk goes on as it is
+        if reason := _full_reason(error) or _full_reason(_try_to_grow(temporary)):
+            raise DiskFullError(str(destination), reason, size or _size(temporary)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def tell_disk_full(path: str | Path, size: int = 0) -> Iterator[None]:
+    """Turn what the block raises for a full disk into `DiskFullError` about ``path``; ``size`` in bytes, if known."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if reason := _full_reason(error):
+            raise DiskFullError(str(path), reason, size) from error
+        raise
+
+
 def write_text(destination: str | Path, text: str) -> Path:
     """Write ``text`` as UTF-8 to ``destination`` atomically and return the path."""
-    with atomic_path(destination) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    content = text.encode("utf-8")
+    with atomic_path(destination, len(content)) as temporary:
+        temporary.write_bytes(content)
     return Path(destination)
 
 
@@ -43,14 +110,51 @@ def writable_folder(folder: str | Path) -> Path:
     """Make a folder and try it: better no work than work that cannot be saved. Errors: `InputError`."""
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        with tell_disk_full(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); name another output folder") from error
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits; of a folder, that of its files' names and sums."""
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _full_reason(error: BaseException | None) -> str | None:
+    """Return how a full disk is told, if that is what an exception, or one it was raised from, means."""
+    while error is not None:
+        if isinstance(error, DiskFullError):
+            return error.reason
+        for number, reason in _REASONS.items():
+            if getattr(error, "errno", None) == number or re.search(_WORDS[number], str(error)):
+                return reason
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _try_to_grow(path: Path) -> OSError | None:
+    """Append some bytes to a file and take them off again; return the error if the disk refused them."""
+    try:
+        with open(path, "rb+") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            try:
+                handle.write(bytes(_PROBE_BYTES))
+                handle.flush()
+            finally:
+                handle.truncate(end)
+    except OSError as error:
+        return error
+    return None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import zipfile
 
 import h5py
 import nibabel as nib
@@ -18,10 +19,16 @@ import torch
 from msa2net_lib import checkpoints
 from msa2net_lib.cli import main
 from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.data import obtain
 from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.skin import write_skin_pictures
+from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.workbook import doctor
+from msa2net_lib.workbook.foreign_data import store_as_others
 
 
 @pytest.fixture(autouse=True)
@@ -150,12 +157,43 @@ def test_doctor_elsewhere(tmp_path):
 
 def test_prepare_synapse(raw, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run("prepare", "synapse", "--source", raw, "--destination", out, "--workers", 1) == 0
-    assert capsys.readouterr().out == f"{out}: 12 training slices, 2 test cases\n"
-    assert PreparedDataset.open(out).test_cases == ["case0008", "case0001"]
     chosen = ("--train-cases", "0008, 0005", "--workers", 1)
-    assert run("prepare", "synapse", "--source", raw, "--destination", out, *chosen) == 0
-    assert capsys.readouterr().out == f"{out}: 24 training slices, 0 test cases\n"
+    run("prepare", "synapse", "--source", raw, "--destination", out, *chosen)
+    assert "24 training" in PreparedDataset.open(out).counts()
+    run("prepare", "synapse", "--source", raw, "--destination", out, "--workers", 1)
+    assert PreparedDataset.open(out).test_cases == ["case0008", "case0001"]
+    assert len(PreparedDataset.open(out).train_slices) == 12
+
+
+def test_prepare_synapse_ends_with_the_contract(root, raw, tmp_path, capsys):
+    """Blocks in a row are no organs, and the command says so by its exit code; real patients pass."""
+    out = ("--destination", tmp_path / "out", "--workers", 1)
+    assert run("prepare", "synapse", "--source", raw, *out) == 1
+    assert "not passed" in capsys.readouterr().out
+    out = ("--destination", tmp_path / "real", "--workers", 1)
+    assert run("prepare", "synapse", "--source", root / "data" / "example_ct", *out) == 0
+    printed = capsys.readouterr().out
+    assert "label scheme" in printed
+    assert printed.endswith(f"{tmp_path / 'real'}: 0 training slices, 2 test cases\n")
+    assert (tmp_path / "real" / "orientation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_prepare_synapse_of_others(root, tmp_path, capsys):
+    """Stored in scheme B and transposed: the command stops, names the flip that is needed, and passes with it."""
+    home = tmp_path / "virtual"
+    two = ("--source", root / "data" / "example_ct", "--train", 0, "--test", 2, "--workers", 1)
+    assert run("prepare", "virtual", "--destination", home, *two) == 0
+    virtual = PreparedDataset.open(home / "prepared")
+    foreign = store_as_others(virtual, virtual.test_cases, tmp_path / "theirs", "B", "t")
+    assert run("prepare", "synapse", "--prepared", foreign) == 1
+    printed = capsys.readouterr().out
+    assert "--flip t" in printed
+    assert not (foreign / "contract.json").exists()
+    with pytest.raises(InputError, match="msa2net prepare synapse"):
+        PreparedDataset.open(foreign).load_case("case2001")
+    assert run("prepare", "synapse", "--prepared", foreign, "--flip", "t") == 0
+    case = PreparedDataset.open(foreign).load_case("case2001")
+    np.testing.assert_array_equal(case.label, virtual.load_case("case2001").label)
 
 
 def test_prepare_virtual(raw, tmp_path, capsys):
@@ -166,6 +204,79 @@ def test_prepare_virtual(raw, tmp_path, capsys):
     assert dataset.test_cases == ["case2001"]
     assert {name[:8] for name in dataset.train_slices} == {"case1001"}
     assert (out / "raw" / "cohort.json").is_file()
+
+
+def test_prepare_synapse_from_drive(tmp_path, capsys, monkeypatch):
+    """What is downloaded is unpacked, found at whatever depth, moved to the destination, and then examined."""
+    asked = []
+
+    def fetch_drive(file_id, destination, **options):
+        asked.append((file_id, options["dataset"]))
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(destination, "w") as archive:
+            archive.writestr("project/data/Synapse/train_npz/case0005_slice000.npz", b"no npz")
+        return destination
+
+    monkeypatch.setattr(obtain, "fetch_drive", fetch_drive)
+    out = tmp_path / "data" / "synapse"
+    assert run("prepare", "synapse", "--download", "--destination", out) == 1
+    assert asked == [(obtain.SYNAPSE_DRIVE_ID, "synapse-prepared")]
+    assert (out / "train_npz" / "case0005_slice000.npz").is_file()
+    assert "not passed" in capsys.readouterr().out
+    assert run("prepare", "synapse", "--download", "--destination", out) == 1
+    assert len(asked) == 1
+
+
+def test_prepare_synapse_without_a_source_shows_the_terms_and_the_ways(tmp_path, capsys):
+    assert run("prepare", "synapse", "--destination", tmp_path / "none") == 2
+    out, err = capsys.readouterr()
+    assert "synapse.org" in out
+    assert err.count("\n") == 1
+    for way in ("--source", "--fetch-raw", "--prepared", "--download"):
+        assert way in err
+
+
+def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
+    out, few = tmp_path / "skin", ("--count", 12, "--size", 64, "--workers", 1)
+    assert run("prepare", "skin", "--destination", out, *few) == 0
+    printed = capsys.readouterr().out
+    assert "8 training, 1 validation and 3 test pictures" in printed
+    assert "synthetic" in printed
+    trained = ("--output", tmp_path / "run", "--steps", 2, "--device", "cpu")
+    assert run("train", "--dataset", out / "prepared", *trained) == 0
+    capsys.readouterr()
+    weights = ("--checkpoint", tmp_path / "run" / "weights.safetensors", "--device", "cpu")
+    table = ("--output", tmp_path / "scores.csv")
+    assert run("evaluate", "--dataset", out / "prepared", *weights, *table) == 0
+    assert "3 test synthetic pictures" in capsys.readouterr().out
+    assert list(pd.read_csv(tmp_path / "scores.csv").columns)[:2] == ["picture", "dsc"]
+
+
+def test_prepare_pictures_and_isic(tmp_path, capsys):
+    write_skin_pictures(tmp_path / "raw", count=5, size=(64, 80), progress=False)
+    images, masks = find_isic(tmp_path / "raw", progress=False)
+    small = ("--size", 32, "--workers", 1)
+    out = tmp_path / "pictures"
+    assert run("prepare", "pictures", "--images", images, "--masks", masks, "--destination", out, *small) == 0
+    assert "3 training, 0 validation and 2 test pictures" in capsys.readouterr().out
+    line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)
+    assert "2594" in line
+
+
+def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys):
+    for kind, folder in (("img", "images"), ("label", "labels")):
+        (tmp_path / folder).mkdir()
+        for case in ("0001", "0005"):
+            shutil.copy(raw / kind / f"{kind}{case}.nii.gz", tmp_path / folder / f"case {case}.nii.gz")
+    folders = ("--images", tmp_path / "images", "--labels", tmp_path / "labels", "--destination", tmp_path / "own")
+    classes = ("--classes", "liver=6", "both kidneys=2,3", "--others-are-background", "--workers", 1)
+    assert run("prepare", "scans", *folders, *classes, "--test-cases", "case 0005") == 0
+    assert "12 training slices, 1 test cases" in capsys.readouterr().out
+    assert PreparedDataset.open(tmp_path / "own").class_names == ("liver", "both kidneys")
+    small = ("--steps", 1, "--batch-size", 2, "--device", "cpu")
+    assert run("train", "--dataset", tmp_path / "own", "--output", tmp_path / "run", *small) == 0
+    assert open_checkpoint(tmp_path / "run" / "weights.safetensors").config.num_classes == 3
+    assert "--classes liver" in refused(capsys, "prepare", "scans", *folders, "--classes", "liver")
 
 
 def test_prepare_refuses(raw, tmp_path, capsys):

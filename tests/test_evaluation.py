@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import Evaluation, evaluate, rescaled_case
 from msa2net_lib.inference import predict_volume
@@ -18,6 +19,7 @@ class OneCase:
     """A data set of one small case with an ellipsoid "liver" and spacing."""
 
     test_cases = ("case0001",)
+    class_names = ORGANS
 
     def load_case(self, name):
         z, y, x = np.mgrid[:4, :40, :50]

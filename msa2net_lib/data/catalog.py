@@ -1,12 +1,16 @@
-"""Data sets by name: what the notebooks and the command line mean by "virtual", "patient2" or "synapse"."""
+"""Data sets by name: what the notebooks and the command line mean by "virtual", "synapse", "skin" and so on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.isic import find_isic
+from msa2net_lib.data.picture_dataset import PictureDataset, is_pictures
+from msa2net_lib.data.prepare_pictures import prepare_pictures
+from msa2net_lib.data.skin import write_skin_pictures
 from msa2net_lib.data.synapse import prepare_synapse
-from msa2net_lib.data.virtual import write_virtual_cohort
+from msa2net_lib.data.virtual_cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
 from msa2net_lib.errors import InputError
 
 DATASETS: dict[str, str] = {
@@ -14,19 +18,34 @@ DATASETS: dict[str, str] = {
     "patient2": "real patient 2, which ships: another scanner, contrast phase and field of view; test only",
     "synapse": "the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases",
 }
+"""Data sets of scans, for `open_dataset`."""
+
+PICTURES: dict[str, str] = {
+    "skin": "synthetic skin pictures, drawn by a program",
+    "isic": "ISIC 2018 task 1, which you bring or download: 2594 dermoscopic pictures",
+}
+"""Data sets of pictures, for `open_pictures`."""
 
 
-def cohort_folder(data_dir: Path, train: int = 6, test: int = 4, seed: int = 2024) -> Path:
+def cohort_folder(
+    data_dir: Path,
+    train: int | None = None,
+    test: int | None = None,
+    seed: int = 2024,
+    size: CohortSize | None = None,
+) -> Path:
     """Where a virtual cohort lives: one folder per setting, so that none replaces another."""
-    if (train, test, seed) == (6, 4, 2024):
-        return data_dir / "virtual"
-    return data_dir / f"virtual_{train}_{test}_{seed}"
+    base, usual = ("virtual", (6, 4)) if size is None else ("virtual_synapse", (18, 12))
+    train, test = (usual[0] if train is None else train), (usual[1] if test is None else test)
+    if size not in (None, SYNAPSE_SIZE):
+        raise InputError("size: only SYNAPSE_SIZE has a folder of its own; name one for other sizes")
+    return data_dir / (base if (train, test, seed) == (*usual, 2024) else f"{base}_{train}_{test}_{seed}")
 
 
 def open_dataset(
     name: str, data_dir: str | Path, *, train: int = 6, test: int = 4, progress: bool = True
 ) -> PreparedDataset:
-    """Open a data set under ``data_dir``; those made from the shipped CT are prepared on first use.
+    """Open a data set of scans under ``data_dir``; those made from the shipped CT are prepared on first use.
 
     train, test: patients of the virtual cohort. Errors: `InputError` for an unknown name, or data that are
     not there and cannot be made here.
@@ -43,3 +62,46 @@ def open_dataset(
     if name == "synapse":
         return PreparedDataset.open(data_dir / "synapse")
     raise InputError(f"data set {name!r} is unknown: use one of {', '.join(DATASETS)}")
+
+
+def open_pictures(
+    name: str, data_dir: str | Path, *, count: int = 300, size: int = 224, progress: bool = True
+) -> PictureDataset:
+    """Open a data set of pictures under ``data_dir``; the synthetic ones are drawn and prepared on first use.
+
+    count, size: number of skin pictures, and pixels a side they are prepared to. Errors: as `open_dataset`.
+    """
+    data_dir = Path(data_dir)
+    if name == "skin":
+        return prepare_skin(skin_folder(data_dir, count, size), count=count, size=size, progress=progress)
+    if name == "isic":
+        return PictureDataset.open(data_dir / "isic2018")
+    raise InputError(f"pictures {name!r} are unknown: use one of {', '.join(PICTURES)}")
+
+
+def skin_folder(data_dir: Path, count: int = 300, size: int = 224) -> Path:
+    """Where skin pictures live: one folder per setting."""
+    return data_dir / ("skin" if (count, size) == (300, 224) else f"skin_{count}_{size}")
+
+
+def prepare_skin(
+    home: Path,
+    *,
+    count: int = 300,
+    seed: int = 2024,
+    recipe: str = "dermosegdiff",
+    size: int = 224,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PictureDataset:
+    """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared."""
+    write_skin_pictures(home / "raw", count=count, seed=seed, progress=progress)
+    images, masks = find_isic(home / "raw", progress=progress)
+    return prepare_pictures(
+        images, masks, home / "prepared", recipe=recipe, size=size, workers=workers, progress=progress
+    )
+
+
+def open_prepared(root: str | Path) -> PreparedDataset | PictureDataset:
+    """Open a prepared folder of either kind: scans or pictures. Errors: `InputError` as their ``open``."""
+    return PictureDataset.open(root) if is_pictures(root) else PreparedDataset.open(root)

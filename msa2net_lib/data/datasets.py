@@ -1,32 +1,43 @@
 """Prepared data: open the folder, load slices and cases.
 
-The folder is the field's format (TransUNet's prepared Synapse data), whether ``prepare_synapse`` wrote it or
-it was downloaded. Labels are in scheme A.
+The folder is in the field's format (TransUNet's prepared Synapse data), whether we prepared it or it was
+downloaded. What others prepared does not say how its labels are numbered and how its slices are turned: it is
+read as its ``contract.json`` says (``data.contract.examine`` writes it), and not at all without one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.labels import ORGANS, whole_labels
+from msa2net_lib.data.dataset_json import manifest_spacing, organ_ids, prepared_here
+from msa2net_lib.data.flips import flip_spacing
+from msa2net_lib.data.labels import whole_labels
+from msa2net_lib.data.prepared_files import (
+    PreparedFiles,
+    check_shapes,
+    find_prepared,
+    read_slice,
+    read_spacing,
+    read_volume,
+    slices_by_case,
+    split_slice_id,
+)
+from msa2net_lib.data.reading import Reading, read_contract, unread
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One test volume: ``image`` (Z, H, W) float32 in [0, 1], ``label`` (Z, H, W) uint8 in scheme A.
+    """One volume: ``image`` (Z, H, W) float32 in [0, 1], ``label`` (Z, H, W) uint8, 0 to the number of organs.
 
     ``spacing`` is (z, y, x) in mm, or None where the file does not store it.
     """
@@ -42,63 +53,71 @@ class PreparedDataset:
     """Handle on a folder of prepared data; ``PreparedDataset.open(root)`` makes one.
 
     ``train_slices`` are ids such as "case0005_slice000" and ``test_cases`` such as "case0008", in list order.
-    ``manifest`` is the content of ``dataset.json``, empty for data that others prepared.
+    ``manifest`` is the content of ``dataset.json``, empty for data that others prepared. ``reading`` is how
+    those are read, None for data of our own (and while nobody has checked others').
     """
 
     root: Path
     train_slices: list[str]
     test_cases: list[str]
     manifest: dict[str, Any] = field(repr=False)
+    reading: Reading | None = None
 
     @classmethod
     def open(cls, root: str | Path) -> PreparedDataset:
-        """Open a folder written by ``prepare_synapse`` or downloaded as TransUNet's prepared data.
+        """Open a folder written by ``prepare_synapse`` or another recipe, or downloaded as prepared data.
 
-        The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``. Raises InputError if the folder is not
-        prepared, its preparation did not finish, or a listed file is missing.
+        The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``; what others prepared may come without,
+        then all its files count. Raises InputError if the folder is not prepared, its preparation did not finish,
+        a listed file is missing, or the files are not those that its contract was made for.
         """
-        root = Path(root)
-        make_it = f"prepare it with prepare_synapse(SOURCE, {str(root)!r}) or `msa2net prepare`"
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder; {make_it}")
-        manifest_path = root / "dataset.json"
-        if (root / "cases").is_dir() and not manifest_path.is_file():
-            raise InputError(f"{root}: its preparation did not finish; run prepare_synapse once more")
-        folders = [root / "lists", root / "lists" / "lists_Synapse"]
-        lists = next((f for f in folders if (f / "train.txt").is_file() or (f / "test_vol.txt").is_file()), None)
-        if lists is None:
-            raise InputError(f"{root}: holds no prepared data (no lists/train.txt); {make_it}")
-        train_slices, test_cases = _read_list(lists / "train.txt"), _read_list(lists / "test_vol.txt")
-        dataset = cls(root, train_slices, test_cases, _read_manifest(manifest_path))
-        _check_listed(lists / "train.txt", train_slices, dataset.slice_path)
-        _check_listed(lists / "test_vol.txt", test_cases, dataset.case_path)
+        files = find_prepared(root)
+        if files.lists is not None:
+            _check_listed(files.lists / "train.txt", files.train_slices, files.slice_path)
+            _check_listed(files.lists / "test_vol.txt", files.test_cases, files.case_path)
+        reading = None if prepared_here(files.manifest) else read_contract(files)
+        dataset = cls(files.root, files.train_slices, files.test_cases, files.manifest, reading)
+        organ_ids(dataset.manifest, dataset.root)  # refuses what is none
         return dataset
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes without the background: the label id is the index plus one."""
+        return tuple(organ_ids(self.manifest, self.root))
+
+    def counts(self) -> str:
+        """How much there is, in words."""
+        return f"{len(self.train_slices)} training slices, {len(self.test_cases)} test cases"
+
+    def read_as(self, label_scheme: str, flip: str = "none") -> PreparedDataset:
+        """Return this data set of others read in a given way, to try it out: nothing is checked or recorded."""
+        if prepared_here(self.manifest):
+            raise InputError(f"{self.root}: dataset.json says how to read it; leave label scheme and flip out")
+        return replace(self, reading=Reading(label_scheme, flip))
+
     def digest(self) -> str:
-        """What tells this data set from another: SHA-256 of slice ids, cases and the sources' checksums."""
-        content = [self.train_slices, self.test_cases, self.manifest]
+        """What tells this data set, as it is read, from another: SHA-256 of ids, manifest and contract."""
+        content: list[Any] = [self.train_slices, self.test_cases, self.manifest]
+        if self.reading is not None:
+            content.append(self.reading.record())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def slice_path(self, slice_id: str) -> Path:
         """Return the file of a training slice."""
-        return self.root / "train_npz" / f"{slice_id}.npz"
+        return self._files.slice_path(slice_id)
 
     def case_path(self, name: str) -> Path:
         """Return the file of a test case."""
-        return self.root / "test_vol_h5" / f"{name}.npy.h5"
+        return self._files.case_path(name)
 
     def load_slice(self, slice_id: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return a training slice: image (H, W) float32 in [0, 1] and label (H, W) uint8, 0 to 8.
+        """Return a training slice: image (H, W) float32 in [0, 1] and label (H, W) uint8, 0 to the number of organs.
 
-        Raises InputError, naming the file, if it is missing, unreadable or not in that form.
+        Raises InputError, naming the file, if it is missing, unreadable or not in that form, or nobody has
+        checked how these data are to be read.
         """
         path = self.slice_path(slice_id)
-        try:
-            with np.load(path) as arrays:
-                image, label = arrays["image"], arrays["label"]
-        except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: {_unreadable(error)}") from error
-        return _checked(path, image, label, ndim=2)
+        return self._as_read(path, *read_slice(path), ndim=2)
 
     @property
     def train_ids(self) -> list[str]:
@@ -108,7 +127,7 @@ class PreparedDataset:
     def training_sample(
         self, sample_id: str, size: int | tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return a training slice as the network sees it: (1, h, w) about [-1, 1] and (h, w), 0 to 8.
+        """Return a training slice as the network sees it: (1, h, w) about [-1, 1] and labels (h, w).
 
         The field's recipe: cubic zoom of the image, nearest of the label, then (x - 0.5) / 0.5.
         """
@@ -116,50 +135,104 @@ class PreparedDataset:
         return normalise(resize_image(image, size))[None], resize_label(label, size)
 
     def load_case(self, name: str) -> Case:
-        """Return a test volume; raises InputError, naming the file, if it is missing or not in that form."""
+        """Return a test volume; raises InputError, naming the file, as ``load_slice`` does."""
         path = self.case_path(name)
+        image, label = self._as_read(path, *read_volume(path), ndim=3)
+        spacing = read_spacing(path)
+        if spacing is not None and self.reading is not None:
+            spacing = flip_spacing(spacing, self.reading.flip)
+        return Case(name, image, label, spacing)
+
+    def hold_out(self, cases: Sequence[str]) -> tuple[PreparedDataset, ValidationCases]:
+        """Set training cases aside to validate on: (this data set without their slices, those cases).
+
+        ``cases`` are names such as "case0005". Raises InputError for one that is not a training case, one of
+        which slices are missing, or if no training case is left.
+        """
+        by_case = slices_by_case(self.train_slices)
+        if not cases or len(set(cases)) < len(cases):
+            raise InputError(f"cases to hold out {list(cases)}: name at least one training case, each once")
+        for case in cases:
+            if case not in by_case:
+                known = ", ".join(list(by_case)[:4])
+                raise InputError(f"{case!r} is no training case of {self.root}; choose among {known or 'none'}, ...")
+            _check_complete(self.root, case, by_case[case])
+        if len(cases) == len(by_case):
+            raise InputError(f"{self.root}: holding out all {len(cases)} training cases leaves none to train on")
+        held = {slice_id for case in cases for slice_id in by_case[case]}
+        rest = [slice_id for slice_id in self.train_slices if slice_id not in held]
+        return replace(self, train_slices=rest), ValidationCases(self, {case: by_case[case] for case in cases})
+
+    @property
+    def _files(self) -> PreparedFiles:
+        return PreparedFiles(self.root, self.train_slices, self.test_cases, self.manifest, None)
+
+    def _as_read(self, path: Path, image: NDArray, label: NDArray, ndim: int) -> tuple[NDArray, NDArray[np.uint8]]:
+        """Check a stored image and label and bring them to float32 and uint8, our labels and orientation.
+
+        The range is checked here because after a cubic resize it no longer holds.
+        """
+        check_shapes(path, image, label, ndim)
+        if not (
+            image.size and image.dtype.kind in "buif" and image.min() >= 0.0 and image.max() <= 1.0
+        ):  # nan fails both
+            raise InputError(f"{path}: image leaves [0, 1]; prepare it with the [-125, 275] HU window")
+        own = prepared_here(self.manifest)
+        if not own and self.reading is None:
+            raise unread(self.root)
         try:
-            with h5py.File(path, "r") as file:
-                image, label = np.asarray(file["image"]), np.asarray(file["label"])
-                stored = file.attrs.get("spacing")
-                spacing = None if stored is None else _three(stored)
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: {_unreadable(error)}") from error
-        return Case(name, *_checked(path, image, label, ndim=3), spacing)
+            if self.reading is None:
+                return image.astype(np.float32), whole_labels(label, len(self.class_names), "ids of the organs")
+            return self.reading.image(image.astype(np.float32)), self.reading.label(label)
+        except InputError as error:
+            raise InputError(f"{path}: {error}; prepare it again") from error
 
 
-def _checked(path: Path, image: NDArray, label: NDArray, ndim: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Check a stored image and label and bring them to float32 and uint8.
+@dataclass(frozen=True)
+class ValidationCases:
+    """Training cases held out, to be loaded as whole volumes; ``PreparedDataset.hold_out`` makes them.
 
-    The range is checked here because after a cubic resize it no longer holds.
+    ``slices``: case -> its slice ids from the lowest to the highest.
     """
-    if image.ndim != ndim or image.shape != label.shape:
+
+    dataset: PreparedDataset = field(repr=False)
+    slices: Mapping[str, list[str]] = field(repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The cases' names."""
+        return list(self.slices)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes without the background, as in ``PreparedDataset``."""
+        return self.dataset.class_names
+
+    def case_path(self, name: str) -> Path:
+        """Return the file of the case's first slice, for messages."""
+        return self.dataset.slice_path(self.slices[name][0])
+
+    def load_case(self, name: str) -> Case:
+        """Return a held-out case, stacked from its slices; spacing as ``dataset.json`` records it, or None."""
+        pairs = [self.dataset.load_slice(slice_id) for slice_id in self.slices[name]]
+        if odd := {image.shape for image, _ in pairs} - {pairs[0][0].shape}:
+            raise InputError(f"{self.case_path(name)}: its case also has slices of shape {min(odd)}; prepare it again")
+        image, label = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        reading = self.dataset.reading
+        if reading is not None and "z" in reading.flip:
+            image, label = image[::-1].copy(), label[::-1].copy()
+        return Case(name, image, label, manifest_spacing(self.dataset.manifest, name))
+
+
+def _check_complete(root: Path, case: str, slice_ids: Sequence[str]) -> None:
+    """Raise InputError if slice numbers are missing between the first and the last."""
+    numbers = [split_slice_id(slice_id)[1] for slice_id in slice_ids]
+    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
+    if missing or len(set(numbers)) < len(numbers):
+        what = f"slice {missing[0]} is missing" if missing else "a slice is listed twice"
         raise InputError(
-            f"{path}: image {image.shape} and label {label.shape} should be {ndim}-D and of one shape; prepare it again"
+            f"{root}: {case} cannot be stacked, {what} ({len(missing)} missing in all); mend it or hold out others"
         )
-    if not (image.size and image.min() >= 0.0 and image.max() <= 1.0):  # nan fails both
-        raise InputError(f"{path}: image leaves [0, 1]; prepare it with the [-125, 275] HU window")
-    try:
-        label = whole_labels(label, len(ORGANS), "ids of scheme A")
-    except InputError as error:
-        raise InputError(f"{path}: {error}; prepare it again") from error
-    return image.astype(np.float32), label
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    z, y, x = (float(value) for value in np.ravel(values))
-    return z, y, x
-
-
-def _read_list(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split() if path.is_file() else []
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); run prepare_synapse once more") from error
 
 
 def _check_listed(list_path: Path, names: Iterable[str], locate: Callable[[str], Path]) -> None:
@@ -168,11 +241,3 @@ def _check_listed(list_path: Path, names: Iterable[str], locate: Callable[[str],
         raise InputError(
             f"{missing[0]}: named in {list_path} but missing ({len(missing)} in all); prepare the data again"
         )
-
-
-def _unreadable(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file; check the id or prepare the data again"
-    if isinstance(error, KeyError):
-        return "lacks an array `image` or `label`; prepare the data again"
-    return f"damaged ({type(error).__name__}); prepare the data again"

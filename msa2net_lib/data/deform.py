@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,21 @@ class DeformationRecipe:
     shear: float = 0.02
 
 
-def deform(
-    image: Volume, label: Volume, rng: np.random.Generator, recipe: DeformationRecipe
-) -> tuple[NDArray, NDArray]:
+class Deformed(NamedTuple):
+    """A bent patient on the volumes' own grid: float32 intensities and uint8 labels, both (Z, Y, X).
+
+    ``coordinates`` (3, Z, Y, X): where in the source, in voxels, each voxel was taken from.
+    """
+
+    hu: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    coordinates: NDArray
+
+
+def deform(image: Volume, label: Volume, rng: np.random.Generator, recipe: DeformationRecipe) -> Deformed:
     """Bend image and labels by one random field, as strongly as folding and the smallest structure allow.
 
-    Returns float32 intensities and uint8 labels, both (Z, Y, X) on the volumes' own grid; every structure of
-    ``label`` is still there.
+    Every structure of ``label`` is still there.
     """
     displacement = random_displacement(image.array.shape, image.spacing, rng, recipe)
     voxel_mm = np.asarray(image.spacing, np.float32)[:, None, None, None]
@@ -52,7 +61,15 @@ def deform(
                 break
         strength = strength - 0.2 if strength > 0.3 else 0.0
     hu = ndimage.map_coordinates(image.array.astype(np.float32), coordinates, order=3, mode="nearest")
-    return hu, labels
+    return Deformed(hu, labels, coordinates)
+
+
+def structure_weights(labels: NDArray, coordinates: NDArray) -> dict[int, NDArray[np.float32]]:
+    """Return structure -> its share of each voxel (Z, Y, X), 0 to 1, at ``coordinates``; 0 is background.
+
+    Shares keep where within a voxel an outline runs, which the labels that win a vote have lost.
+    """
+    return {int(structure): _weight(labels, structure, coordinates) for structure in np.unique(labels)}
 
 
 def random_displacement(
@@ -92,13 +109,17 @@ def _warp_labels(labels: NDArray, coordinates: NDArray) -> NDArray:
     best = np.zeros(points.shape[1], dtype=np.uint8)
     best_weight = np.zeros(points.shape[1], dtype=np.float32)
     for structure in np.unique(labels):
-        presence = (labels == structure).astype(np.float32)
-        weight = ndimage.map_coordinates(presence, points, order=1, mode="nearest")
+        weight = _weight(labels, structure, points)
         best[weight > best_weight] = structure
         best_weight = np.maximum(weight, best_weight)
     warped = np.zeros(labels.shape, dtype=np.uint8)
     warped[close] = best
     return warped
+
+
+def _weight(labels: NDArray, structure: int, coordinates: NDArray) -> NDArray[np.float32]:
+    """Return one structure's share at ``coordinates``, linear between its voxels (1) and the others (0)."""
+    return ndimage.map_coordinates((labels == structure).astype(np.float32), coordinates, order=1, mode="nearest")
 
 
 def _smooth_noise(

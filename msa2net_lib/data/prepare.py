@@ -1,29 +1,24 @@
 """What every preparation shares: one run a folder, cases in parallel, and going on after a stop.
 
-A recipe (``data.synapse``) subclasses ``CaseJob`` and brings a function that prepares one case, writing every
-file atomically and the case's record last. A case is finished when its record says that it was made from
-these very files with these settings; so a run that was stopped continues where it was, and its result is
-the same as that of a run that was not.
+A kind of data (``data.scans``, ``data.prepare_pictures``) subclasses ``CaseJob`` and brings a function that
+prepares one case, writing every file atomically and the case's record last. A case is finished when its record
+says that it was made from these very files with these settings; so a run that was stopped continues where it
+was, and its result is the same as that of a run that was not.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msa2net_lib.data.parallel import in_processes
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256, write_text
+from msa2net_lib.files import sha256, tell_disk_full, writable_folder, write_text
 from msa2net_lib.progress import progress_bar
 
 try:
@@ -54,7 +49,7 @@ class CaseJob:
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Kind ("image", "label") -> file of the source."""
+        """Kind ("image", "label") -> file or folder of the source."""
         raise NotImplementedError
 
     def outputs(self, shape: Sequence[int]) -> list[Path]:
@@ -102,7 +97,7 @@ def check_inputs_exist(jobs: Iterable[CaseJob]) -> None:
     """Raise InputError for the first input that is missing, before any work is done."""
     for job in jobs:
         for kind, path in job.inputs.items():
-            if not path.is_file():
+            if not path.exists():
                 raise InputError(f"{path}: case {job.case} has no {kind}; add the file or leave the case out")
 
 
@@ -114,12 +109,11 @@ def prepare_pending(
     progress: bool,
 ) -> None:
     """Prepare those of ``jobs`` that are ``pending``, in ``workers`` processes (None: one a core or case)."""
-    workers = min(workers or _cores(), max(1, len(pending)))
     done = len(jobs) - len(pending)
     with progress_bar(
         total=len(jobs), initial=done, desc="cases", unit="case", enabled=progress and bool(pending)
     ) as bar:
-        for _ in _run(prepare_case, pending, workers):
+        for _ in in_processes(prepare_case, pending, workers):
             bar.update()
 
 
@@ -135,8 +129,10 @@ def locked(destination: Path, outputs: Sequence[str]) -> Iterator[None]:
     records = destination / RECORDS
     if not records.is_dir() and any((destination / name).exists() for name in outputs):
         raise InputError(f"{destination}: holds data that something else prepared; choose an empty folder")
-    records.mkdir(parents=True, exist_ok=True)
-    with open(records / ".lock", "w") as handle:
+    writable_folder(records)
+    with tell_disk_full(destination):
+        lock = open(records / ".lock", "w")  # noqa: SIM115 - closed below, at the end of the run
+    with lock as handle:
         if fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,41 +157,3 @@ def remove_orphans(jobs: Iterable[CaseJob], destination: Path, folders: Iterable
         for path in (destination / folder).glob("*"):
             if ours.fullmatch(path.name) and path not in wanted:
                 path.unlink()
-
-
-def _run(prepare_case: Callable[[JobT], None], jobs: Sequence[JobT], workers: int) -> Iterator[None]:
-    """Prepare ``jobs``, yielding after each; on the first failure the jobs not yet begun are dropped."""
-    if workers == 1:
-        for job in jobs:
-            yield prepare_case(job)
-        return
-    # spawn: a fork of a process that runs torch, a notebook or pytest may inherit a locked lock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(prepare_case, job) for job in jobs]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process died: out of memory, or a script without `if __name__ == '__main__':`; try workers=1"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _become_worker() -> None:
-    """Leave Ctrl-C to the main process, and end when it does, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

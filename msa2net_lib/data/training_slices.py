@@ -1,4 +1,4 @@
-"""Training samples as tensors: one by one from disk, or all at once."""
+"""Training samples as tensors: one by one from a memory-mapped cache, or all at once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from msa2net_lib.data.resize import height_width
-from msa2net_lib.errors import InputError
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.data.cache import SliceCache, decode_all, open_cache
+from msa2net_lib.data.cache_build import CacheUnavailable
+
+WORTH_CACHING = 1000
+"""From so many samples on, tensors are read through a cache on disk; fewer decode in seconds anyway."""
 
 
 class TrainingData(Protocol):
@@ -37,42 +39,62 @@ class TrainingData(Protocol):
     def training_sample(
         self, sample_id: str, size: int | tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image (c, h, w), normalised, and label map (h, w) of one sample, resized to ``size``."""
+        """Return image (c, h, w), normalised, and label map (h, w) of one sample, resized to ``size``.
+
+        Several threads call it at once.
+        """
         ...
 
 
 class SliceDataset(Dataset):
-    """Training slices read from disk one by one: (image (1, h, w) float32 normalised, label (h, w) int64).
+    """Training samples one by one: (image (c, h, w) float32 normalised, label (h, w) int64), in list order.
 
-    The same samples in the same order as ``load_training_tensors``, for data that do not fit in memory.
+    The same samples as ``load_training_tensors``, for data that do not fit in memory or for a DataLoader, whose
+    workers each map the files again. They come from the cache in ``folder`` (see ``cache.open_cache``, also
+    for the default and the errors), which is built on first use.
     """
 
-    def __init__(self, prepared: TrainingData, image_size: int | tuple[int, int]) -> None:
-        self.prepared = prepared
-        self.image_size = image_size
+    def __init__(
+        self,
+        prepared: TrainingData,
+        image_size: int | tuple[int, int],
+        *,
+        folder: str | Path | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.cache = open_cache(prepared, image_size, folder=folder, workers=workers, progress=progress)
 
     def __len__(self) -> int:
-        return len(self.prepared.train_ids)
+        return len(self.cache)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, label = self.prepared.training_sample(self.prepared.train_ids[index], self.image_size)
-        return torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))
+        # Copies: what a sample's user writes to must not be the map.
+        return torch.from_numpy(self.cache.images[index].copy()), _label_tensor(self.cache.labels[index])
 
 
 def load_training_tensors(
     prepared: TrainingData, image_size: int | tuple[int, int], progress: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return all training slices, resized, in list order: (images, labels).
+    """Return all training samples, resized, in list order: (images, labels).
 
-    Images (N, 1, h, w) float32, normalised to about [-1, 1]; labels (N, h, w) int64, 0 to 8. Raises
-    InputError if there is no training slice.
+    Images (N, c, h, w) float32, normalised to about [-1, 1]; labels (N, h, w) int64. From ``WORTH_CACHING``
+    samples on they come through the cache in the data's own folder, if one can be kept there: the next
+    start is quicker, the tensors are the same. Raises InputError if there is no training sample.
     """
-    slices = SliceDataset(prepared, image_size)
-    if len(slices) == 0:
-        raise InputError(f"{prepared.root}: lists no training slice; prepare it with training cases")
-    height, width = height_width(image_size)
-    images = torch.empty(len(slices), 1, height, width)
-    labels = torch.empty(len(slices), height, width, dtype=torch.int64)
-    for index in progress_bar(range(len(slices)), desc="training slices", unit="slice", enabled=progress):
-        images[index], labels[index] = slices[index]
-    return images, labels
+    cache = _decoded(prepared, image_size, progress)
+    images = cache.images if cache.folder is None else np.array(cache.images)
+    return torch.from_numpy(images), _label_tensor(cache.labels)
+
+
+def _decoded(prepared: TrainingData, image_size: int | tuple[int, int], progress: bool) -> SliceCache:
+    if len(prepared.train_ids) >= WORTH_CACHING:
+        try:
+            return open_cache(prepared, image_size, progress=progress)
+        except CacheUnavailable:
+            pass  # here the cache only saves time
+    return decode_all(prepared, image_size, progress=progress)
+
+
+def _label_tensor(label: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(label.astype(np.int64))

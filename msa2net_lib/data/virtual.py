@@ -6,23 +6,19 @@ patient's anatomy, so a score on them shows that the machinery works and says no
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from msa2net_lib.data.deform import DeformationRecipe, deform
+from msa2net_lib.data.deform import DeformationRecipe, deform, structure_weights
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
-from msa2net_lib.data.volumes import Volume, check_same_geometry, read_pair, write_volume
+from msa2net_lib.data.virtual_scan import ScanSize, draw_grid, scan
+from msa2net_lib.data.volumes import Volume, check_same_geometry
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256, write_text
-from msa2net_lib.progress import progress_bar
 
 PHASES: tuple[str, ...] = ("unenhanced", "arterial", "portal-venous")
 
@@ -65,7 +61,13 @@ class VirtualRecipe(DeformationRecipe):
 
 
 def make_virtual_patient(
-    image: Volume, label: Volume, seed: int, *, phase: str | None = None, recipe: VirtualRecipe | None = None
+    image: Volume,
+    label: Volume,
+    seed: int,
+    *,
+    phase: str | None = None,
+    recipe: VirtualRecipe | None = None,
+    size: ScanSize | None = None,
 ) -> tuple[Volume, Volume]:
     """Return a virtual patient made from a real one: (int16 image in HU, uint8 raw BTCV labels).
 
@@ -73,24 +75,32 @@ def make_virtual_patient(
     grid. The result keeps its rows, columns and spacing; of its slices it has those with any of the 8
     evaluated organs (``labels.ORGANS``) and at least ``recipe.margin_mm`` beyond them at both ends, as far as
     ``image`` reaches, its origin moved along; all of them for ``margin_mm=None`` and for a label without such
-    an organ. The same ``seed`` gives the same patient, whatever the margin. ``phase`` is one of ``PHASES``,
-    drawn from the seed if None. Every structure of ``label`` survives the deformation, whose Jacobian
-    determinant is positive everywhere; only structures that are not evaluated can lie outside the margin.
-    Raises InputError for an unknown phase or when image and label do not match.
+    an organ. With ``size`` it has that many slices and pixels instead: of a range that holds those slices, in a
+    field of view that holds the image, both drawn from the seed (``virtual_scan.draw_grid``). The same ``seed``
+    gives the same patient, whatever the margin or size. ``phase`` is one of ``PHASES``, drawn from the seed if
+    None. Every structure of ``label`` survives the deformation, whose Jacobian determinant is positive
+    everywhere; only structures that are not evaluated can lie outside the margin. Raises InputError for an
+    unknown phase, when image and label do not match, or for a ``size`` too coarse to show every structure.
     """
     check_same_geometry(image, label, "the source image", "the source label")
     if phase is not None and phase not in PHASES:
         raise InputError(f"unknown contrast phase {phase!r}: choose one of {', '.join(PHASES)}")
     recipe = recipe or VirtualRecipe()
     # Independent streams: changing how noise is drawn leaves shapes as they were.
-    bend_rng, contrast_rng, noise_rng = np.random.default_rng(seed).spawn(3)
+    bend_rng, contrast_rng, noise_rng, scan_rng = np.random.default_rng(seed).spawn(4)
     drawn = str(contrast_rng.choice(PHASES))
-    hu, labels = deform(image, label, bend_rng, recipe)
+    hu, labels, coordinates = deform(image, label, bend_rng, recipe)
     hu = _enhance(hu, labels, image.spacing, phase or drawn, contrast_rng, recipe.individual_hu)
-    hu += _noise(hu.shape, noise_rng, recipe.noise_hu)
-    hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     place = (image.spacing, image.origin, image.direction)
     first, last = _scan_range(labels, image.spacing[0], recipe.margin_mm)
+    if size is not None:
+        grid = draw_grid(Volume(hu, *place), (first, last), size, scan_rng)
+        weights = structure_weights(label.array, coordinates)
+        scanned = scan(Volume(hu, *place), weights, grid, noise_rng, recipe.noise_hu)
+        _check_survival(labels[first:last], scanned[1].array, size)
+        return scanned
+    hu += _noise(hu.shape, noise_rng, recipe.noise_hu)
+    hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return _crop_slices(Volume(hu, *place), first, last), _crop_slices(Volume(labels, *place), first, last)
 
 
@@ -112,44 +122,13 @@ def _crop_slices(volume: Volume, first: int, last: int) -> Volume:
     return replace(volume, array=volume.array[first:last].copy(), origin=(x, y, z))
 
 
-def write_virtual_cohort(
-    source: str | Path,
-    destination: str | Path,
-    *,
-    patient: str = "0001",
-    train: int = 6,
-    test: int = 4,
-    seed: int = 2024,
-    progress: bool = True,
-) -> tuple[list[str], list[str]]:
-    """Write virtual patients in the BTCV layout and return their case ids (training, held out).
-
-    ``source`` is a BTCV folder holding ``patient``; ``destination`` gets ``img/img1001.nii.gz`` with
-    ``label/label1001.nii.gz`` and so on: training patients from "1001", held-out ones from "2001", at most
-    999 each, with disjoint seeds and the contrast phases in turn. ``cohort.json`` records source checksum,
-    parameters, seeds and the checksum of each file; patients that match it are not made again. Raises
-    InputError if the source patient is missing or unreadable, or the destination holds other scans.
-    """
-    source, destination = Path(source), Path(destination)
-    if not (0 <= train <= 999 and 0 <= test <= 999):
-        raise InputError(f"train={train}, test={test}: ask for 0 to 999 virtual patients in each group")
-    if seed < 0:
-        raise InputError(f"seed={seed}: choose a seed of 0 or more")
-    image_path = source / "img" / f"img{patient}.nii.gz"
-    label_path = source / "label" / f"label{patient}.nii.gz"
-    image, label = read_pair(image_path, label_path)
-    ids = [f"{1001 + n}" for n in range(train)], [f"{2001 + n}" for n in range(test)]
-    plan = _plan(image_path, label_path, seed, ids)
-    done = _resume(destination, plan)
-    todo = [case for case in plan["patients"] if case not in done]
-    for case in progress_bar(todo, desc="virtual patients", unit="patient", enabled=progress and bool(todo)):
-        wanted = plan["patients"][case]
-        outputs = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"])
-        for path, volume in zip(_files(destination, case), outputs, strict=True):
-            write_volume(volume, path)
-        done[case] = _checksums(destination, case)
-        _write_record(destination, plan, done)
-    return ids
+def _check_survival(labels: NDArray, scanned: NDArray, size: ScanSize) -> None:
+    """Raise InputError if a structure of the patient fell between the voxels of the scan."""
+    lost = np.setdiff1d(labels, scanned)
+    if len(lost):
+        names = [structure for structure, number in BTCV_IDS.items() if number in lost]
+        grid = f"{size.slices} slices of {size.pixels} x {size.pixels} pixels"
+        raise InputError(f"{grid} are too coarse to show the {names[0]}; ask for more slices or pixels")
 
 
 def _enhance(
@@ -182,63 +161,3 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator, sigma_range: tuple[
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = ndimage.gaussian_filter(noise, [0.0, 0.6, 0.6])
     return noise * np.float32(rng.uniform(*sigma_range) / noise.std())
-
-
-def _plan(image_path: Path, label_path: Path, seed: int, ids: tuple[list[str], list[str]]) -> dict[str, Any]:
-    """Return everything that decides the cohort's content, ready for JSON."""
-    patients = {
-        case: {
-            "group": group,
-            # Case numbers differ between the groups, hence so do the seeds.
-            "seed": seed * 10_000 + int(case),
-            "phase": PHASES[index % len(PHASES)],
-        }
-        for group, cases in zip(("train", "held out"), ids, strict=True)
-        for index, case in enumerate(cases)
-    }
-    source = {path.name: sha256(path) for path in (image_path, label_path)}
-    plan = {"format": 1, "source_sha256": source, "seed": seed, "recipe": asdict(VirtualRecipe())}
-    plan |= {"uptake_hu": UPTAKE_HU, "patients": patients}
-    return json.loads(json.dumps(plan))  # tuples become lists, as they will read back
-
-
-def _resume(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Make the destination ready and return the checksums of the patients that are there and match."""
-    record_path = destination / "cohort.json"
-    if not record_path.exists():
-        if any(destination.glob("img/*")) or any(destination.glob("label/*")):
-            raise InputError(f"{destination}: holds scans but no cohort.json; choose an empty folder")
-        _write_record(destination, plan, {})
-        return {}
-    try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        old_plan, old_patients, made = record["plan"], record["plan"]["patients"], record["files_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record_path}: not a cohort record; choose an empty folder") from error
-    for stale in destination.rglob(".partial-*"):
-        stale.unlink(missing_ok=True)
-    same = all(old_plan.get(key) == plan[key] for key in plan if key != "patients")
-    done = {}
-    for case, entry in old_patients.items():
-        if same and plan["patients"].get(case) == entry and made.get(case) == _checksums(destination, case):
-            done[case] = made[case]
-            continue
-        for path in _files(destination, case):
-            path.unlink(missing_ok=True)
-    _write_record(destination, plan, done)
-    return done
-
-
-def _files(destination: Path, case: str) -> tuple[Path, Path]:
-    return destination / "img" / f"img{case}.nii.gz", destination / "label" / f"label{case}.nii.gz"
-
-
-def _checksums(destination: Path, case: str) -> dict[str, str]:
-    """Return file -> sha256 of those of a patient's two files that are there."""
-    paths = [path for path in _files(destination, case) if path.is_file()]
-    return {path.relative_to(destination).as_posix(): sha256(path) for path in paths}
-
-
-def _write_record(destination: Path, plan: dict[str, Any], done: dict[str, dict[str, str]]) -> None:
-    record = {"plan": plan, "files_sha256": dict(sorted(done.items()))}
-    write_text(destination / "cohort.json", json.dumps(record, indent=1) + "\n")

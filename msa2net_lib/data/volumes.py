@@ -6,20 +6,17 @@ the back, x towards the patient's left. ``read_volume`` brings any file there, w
 
 from __future__ import annotations
 
-import gzip
-import math
-import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import ArrayLike, NDArray
 
+from msa2net_lib.data.formats import dicom, metaimage, nifti, nrrd
+from msa2net_lib.data.formats.itk import quiet_itk
+from msa2net_lib.data.formats.stream import NOT_FINITE, last_line
 from msa2net_lib.data.labels import BTCV_IDS, whole_labels
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path
@@ -27,9 +24,10 @@ from msa2net_lib.files import atomic_path
 WINDOW_HU: tuple[float, float] = (-125.0, 275.0)
 """The field's soft-tissue window for Synapse, in Hounsfield units."""
 
-_HEADER_BYTES = 348
-_CHUNK_BYTES = 1 << 22
-_NOT_FINITE = "{} voxels are not finite (nan or inf); replace them and save it again"
+_FORMATS = {suffix: module for module in (nifti, nrrd, metaimage) for suffix in module.SUFFIXES}
+
+SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
+"""Endings of the volume files that ``read_volume`` reads; beside them, folders of DICOM slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +44,25 @@ class Volume:
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a 3-D scalar image file (NIfTI and what else SimpleITK reads), reoriented to LPS.
+def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
+    """Read a 3-D scalar volume, reoriented to LPS: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
-    The array keeps the file's dtype, in the file's unit (HU for a CT). Raises InputError, in one line with
-    the file's name, if the file is missing, cut short or corrupt, 2-D, 4-D, RGB or complex, or holds
-    non-finite voxels.
+    For DICOM, ``path`` is the folder (folders within it included) or one of its files, and ``series`` the
+    Series Instance UID to take where there are several (``formats.dicom.list_series`` lists them). The array is
+    in the file's unit (HU for a CT) and keeps its dtype where that is exact. Raises InputError, in one line
+    with the file's name, if the file is missing, of another format, cut short or corrupt, 2-D, 4-D, RGB or
+    complex, or holds non-finite voxels; if DICOM slices are missing, doubled or do not belong together.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
-    if path.name.endswith((".nii", ".nii.gz")):
-        _check_nifti_stream(path)
-    with _quiet_itk():
-        try:
-            image = _read_scalar_3d(path)
-        except RuntimeError as error:
-            raise InputError(f"{path}: {_explain(error)}") from error
+    module = _format_of(path)
+    if module is not None and series is not None:
+        raise InputError(f"{path}: is no DICOM, so there is no series {series} to choose; leave `series` out")
+    image = dicom.read(path, series) if module is None else module.read(path)
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{path}: {_NOT_FINITE.format(np.count_nonzero(~np.isfinite(array)))}")
+        raise InputError(f"{path}: {NOT_FINITE.format(np.count_nonzero(~np.isfinite(array)))}")
     return Volume(array, image.GetSpacing()[::-1], image.GetOrigin(), image.GetDirection())
 
 
@@ -91,11 +88,11 @@ def write_volume(volume: Volume, path: str | Path) -> Path:
     image.SetSpacing(volume.spacing[::-1])
     image.SetOrigin(volume.origin)
     image.SetDirection(volume.direction)
-    with _quiet_itk(), atomic_path(path) as temporary:
+    with quiet_itk(), atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=path.name.endswith(".gz"))
         except RuntimeError as error:
-            raise InputError(f"{path}: cannot be written: {_last_line(error)}") from error
+            raise InputError(f"{path}: cannot be written: {last_line(error)}") from error
     return path
 
 
@@ -131,105 +128,18 @@ def check_same_geometry(image: Volume, label: Volume, image_path: str | Path, la
             )
 
 
-def _read_scalar_3d(path: Path) -> sitk.Image:
-    """Read ``path`` in LPS, having looked at the header before any voxel is loaded."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    if reader.GetDimension() != 3:
-        size = " x ".join(str(n) for n in reader.GetSize())
-        raise InputError(f"{path}: is {reader.GetDimension()}-D ({size}); save it as one 3-D volume")
-    if reader.GetNumberOfComponents() != 1:
-        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-        raise InputError(f"{path}: has several values per voxel ({kind}); save one grey value per voxel")
-    return sitk.DICOMOrient(reader.Execute(), "LPS")
-
-
-class _Header(NamedTuple):
-    """What a NIfTI header says about the bytes that follow it."""
-
-    offset: int
-    data_bytes: int
-    floats: np.dtype | None  # the voxels' dtype if they are floating-point numbers
-
-
-def _check_nifti_stream(path: Path) -> None:
-    """Raise InputError if a NIfTI file is cut short, its gzip stream is corrupt, or a voxel is not finite.
-
-    SimpleITK fills what is missing with zeros, puts zeros for nan and inf, and carries on; so the stored
-    bytes are read through here first.
-    """
-    opener = gzip.open if path.name.endswith(".gz") else open
-    size = bad = 0
-    try:
-        with opener(path, "rb") as stream:
-            header = _parse_header(stream.read(_HEADER_BYTES))
-            if header is not None:
-                stream.seek(header.offset)
-                while chunk := stream.read(_CHUNK_BYTES):
-                    size += len(chunk)
-                    bad += _count_non_finite(chunk, header.floats)
-    except PermissionError as error:
-        raise InputError(f"{path}: reading it is not permitted; change its permissions") from error
-    except (EOFError, zlib.error, OSError) as error:
-        detail = _last_line(error)
-        raise InputError(f"{path}: truncated or corrupt ({detail}); copy or download it again") from error
-    if header is None:
-        raise InputError(f"{path}: not a NIfTI-1 file, the kind SimpleITK reads; check what it is, or export it again")
-    if size < header.data_bytes:
-        raise InputError(f"{path}: truncated, {size} of {header.data_bytes} bytes of voxels; copy or download it again")
-    if bad:
-        raise InputError(f"{path}: {_NOT_FINITE.format(bad)}")
-
-
-def _parse_header(head: bytes) -> _Header | None:
-    """Read the header of a NIfTI-1 file, of either byte order; None if ``head`` is something else.
-
-    Field offsets: nifti1.h of the NIfTI standard (dim, datatype, bitpix, vox_offset).
-    """
-    for order in "<>":
-        if len(head) == _HEADER_BYTES and struct.unpack_from(f"{order}i", head)[0] == _HEADER_BYTES:
-            dim = struct.unpack_from(f"{order}8h", head, 40)
-            kind, bits = struct.unpack_from(f"{order}2h", head, 70)
-            offset = struct.unpack_from(f"{order}f", head, 108)[0]
-            if not (1 <= dim[0] <= 7 and min(dim[1 : dim[0] + 1]) >= 1 and 0 <= offset < 2**31):
-                return None
-            floats = np.dtype(f"{order}f{bits // 8}") if kind in (16, 64) else None
-            return _Header(int(offset), math.prod(dim[1 : dim[0] + 1]) * bits // 8, floats)
-    return None
-
-
-def _count_non_finite(chunk: bytes, floats: np.dtype | None) -> int:
-    if floats is None:
-        return 0
-    values = np.frombuffer(chunk, floats, count=len(chunk) // floats.itemsize)
-    return values.size - int(np.count_nonzero(np.isfinite(values)))
-
-
-def _explain(error: RuntimeError) -> str:
-    """Turn SimpleITK's many-line exception into what is wrong and what to do."""
-    text = _last_line(error)
-    if "orthonormal" in text:
-        return "its header describes sheared axes, which SimpleITK does not read; resample it to a plain grid"
-    if "ImageIO" in text:
-        return "not an image file that SimpleITK knows; export it as NIfTI"
-    return f"SimpleITK cannot read it ({text}); open it in a viewer and export it again"
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+def _format_of(path: Path) -> ModuleType | None:
+    """Return the module that reads ``path``, None for DICOM."""
+    if path.is_dir():
+        return None
+    name = path.name.lower()
+    for suffix, module in _FORMATS.items():
+        if name.endswith(suffix):
+            return module
+    if name.endswith(dicom.SUFFIXES) or dicom.is_dicom(path):
+        return None
+    raise InputError(f"{path}: not a format that is read; give {', '.join(SUFFIXES)}, or a folder of DICOM slices")
 
 
 def _shown(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
-
-
-@contextmanager
-def _quiet_itk() -> Iterator[None]:
-    """Keep ITK's C++ warnings off stderr; what matters in them is checked and raised here."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)

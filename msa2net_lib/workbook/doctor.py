@@ -15,7 +15,7 @@ from msa2net_lib.files import sha256
 
 PACKAGES = (
     *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "numpy", "scipy", "pandas"),
-    *("medpy", "simpleitk", "h5py", "matplotlib", "tqdm"),
+    *("medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests", "gdown", "matplotlib", "tqdm"),
 )
 """What the library needs: the dependencies in pyproject.toml."""
 
@@ -47,7 +47,7 @@ def examine(data_dir: str | Path = "data") -> list[Finding]:
     packages = [*_packages()]
     findings = [_python(), *packages, _example_ct(data_dir / "example_ct")]
     if all(found.ok for found in packages[: len(PACKAGES)]):  # else the imports below would fail
-        findings += [*_hardware(), _checkpoint(), *_datasets(data_dir)]
+        findings += [*_hardware(), _checkpoint(), *dataset_findings(data_dir)]
     return findings
 
 
@@ -103,19 +103,24 @@ def _checkpoint() -> Finding:
     return Finding(f"shipped checkpoint {path.name} (loads)", True)
 
 
-def _datasets(data_dir: Path) -> Iterator[Finding]:
-    """Whether the data sets of `data.catalog` are prepared; two of them the lessons prepare themselves."""
-    from msa2net_lib.data.datasets import PreparedDataset
+def dataset_findings(data_dir: str | Path) -> Iterator[Finding]:
+    """Whether the data sets of `data.catalog` are ready to train or test on, and for those that are not, what to do."""
+    from msa2net_lib.data.catalog import open_prepared
 
+    data_dir = Path(data_dir)
     for name, folder, remedy in (
         ("virtual", data_dir / "virtual" / "prepared", "lessons make it, or run msa2net prepare virtual"),
         ("patient2", data_dir / "patient2", "lessons make it from the shipped CT"),
         ("synapse", data_dir / "synapse", "see data/README.md, then run msa2net prepare synapse"),
+        ("skin", data_dir / "skin" / "prepared", "run msa2net prepare skin"),
+        ("isic", data_dir / "isic2018", "run msa2net prepare isic --download, or --source DIR"),
     ):
-        try:
-            dataset = PreparedDataset.open(folder)
-        except InputError:
-            yield Finding(f"data set {name} in {folder}", False, remedy, needed=False)
+        what = f"data set {name} in {folder}"
+        if not folder.is_dir():
+            yield Finding(what, False, remedy, needed=False)
             continue
-        counts = f"{len(dataset.train_slices)} training slices, {len(dataset.test_cases)} test cases"
-        yield Finding(f"data set {name} in {folder} ({counts})", True)
+        try:
+            dataset = open_prepared(folder)
+            yield Finding(f"{what} ({dataset.counts()})", True)
+        except InputError as error:  # it is there, but not ready: why, and what to do, is its own message
+            yield Finding(what, False, str(error), needed=False)

@@ -35,8 +35,8 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "01_data",
             "Data",
-            "From a CT scanner's numbers to a training slice: each step, in pictures and histograms.",
-            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS"),
+            "From a data set's name to a training slice, step by step, and a contract for what others prepared.",
+            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_PICTURES"),
         ),
         Lesson(
             "02_fusion",

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
+from msa2net_lib.data.virtual import make_virtual_patient
+from msa2net_lib.data.volumes import read_pair
 from msa2net_lib.errors import InputError
 
 SPACING = (2.5, 0.8, 0.7)
@@ -89,3 +91,10 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def virtual_labels(example_ct: Path) -> dict[str, np.ndarray]:
+    """Label volumes of six virtual patients, raw BTCV ids."""
+    image, label = read_pair(example_ct / "img" / "img0001.nii.gz", example_ct / "label" / "label0001.nii.gz")
+    return {f"virtual{seed}": make_virtual_patient(image, label, seed)[1].array for seed in range(6)}

@@ -7,17 +7,25 @@ import json
 import h5py
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader
 
 from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.flips import FLIPS, apply_flip
+from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
-from msa2net_lib.data.training_slices import SliceDataset, load_training_tensors
+
+
+def write_contract(root, label_scheme="A", flip="none"):
+    """Write the part of a contract that is read, by hand."""
+    files = [*root.glob("train_npz/*.npz"), *root.glob("test_vol_h5/*.h5")]
+    size = sum(path.stat().st_size for path in files)
+    content = {"format": 1, "label_scheme": label_scheme, "flip": flip}
+    content["files"] = {"count": len(files), "bytes": size, "sha256": "0" * 64}
+    (root / "contract.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
 def downloaded(tmp_path):
-    """A folder as TransUNet's own preparation leaves it: float labels, no manifest, no spacing."""
+    """A folder as TransUNet's own preparation leaves it, and its contract: float labels, no manifest, no spacing."""
     root = tmp_path / "Synapse"
     rng = np.random.default_rng(5)
     (root / "train_npz").mkdir(parents=True)
@@ -36,6 +44,7 @@ def downloaded(tmp_path):
         file["label"] = rng.integers(0, 9, (4, 20, 30)).astype(np.float32)
     (root / "lists" / "lists_Synapse" / "train.txt").write_text("\n".join(names) + "\n")
     (root / "lists" / "lists_Synapse" / "test_vol.txt").write_text("case0008\n")
+    write_contract(root)
     return root
 
 
@@ -44,6 +53,7 @@ def rewrite(path, **arrays):
     with np.load(path) as stored:
         merged = {**stored, **arrays}
     np.savez(path, **{key: value for key, value in merged.items() if value is not None})
+    write_contract(path.parents[1])
 
 
 def test_folder_prepared_by_others(downloaded):
@@ -179,26 +189,181 @@ def test_normalise():
     assert normalised.tolist() == [-1.0, -0.5, 1.0]
 
 
-def test_training_tensors_and_lazy_dataset_agree(downloaded):
-    prepared = PreparedDataset.open(downloaded)
-    images, labels = load_training_tensors(prepared, (32, 48), progress=False)
-    assert images.shape == (3, 1, 32, 48)
-    assert labels.shape == (3, 32, 48)
-    assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
-    batch = next(iter(DataLoader(SliceDataset(prepared, (32, 48)), batch_size=3)))
-    assert torch.equal(batch[0], images)
-    assert torch.equal(batch[1], labels)
-    # List order, and the label of the list's first slice untouched by any scaling.
-    image, label = prepared.load_slice("case0031_slice002")
-    np.testing.assert_array_equal(images[0, 0], (resize_image(image, (32, 48)) - 0.5) / 0.5)
-    assert set(labels[0].unique().tolist()) == set(np.unique(label).tolist())
-
-
-def test_no_training_slice(downloaded, refused):
-    (downloaded / "lists" / "lists_Synapse" / "train.txt").write_text("")
-    refused([downloaded, "no training slice"], load_training_tensors, PreparedDataset.open(downloaded), 32)
-
-
 def test_manifest_is_read(downloaded):
     (downloaded / "dataset.json").write_text(json.dumps({"label_scheme": "A"}))
     assert PreparedDataset.open(downloaded).manifest == {"label_scheme": "A"}
+
+
+def test_labels_that_nobody_has_checked(downloaded, refused):
+    (downloaded / "contract.json").unlink()
+    prepared = PreparedDataset.open(downloaded)
+    words = [downloaded, "nobody has checked", f"msa2net prepare synapse --prepared {downloaded}"]
+    refused(words, prepared.load_slice, "case0031_slice000")
+    refused(words, prepared.load_case, "case0008")
+    refused(words, prepared.training_sample, "case0031_slice000", 16)
+    # Tried out, they load, and only there.
+    assert prepared.read_as("B", "y").load_case("case0008").label.shape == (4, 20, 30)
+    refused(words, prepared.load_case, "case0008")
+
+
+@pytest.mark.parametrize("scheme", ["A", "B", "C", "raw"])
+def test_labels_come_in_scheme_a(downloaded, scheme):
+    ids = BTCV_IDS if scheme == "raw" else SCHEMES[scheme]
+    label = np.zeros((20, 30))
+    label[:8, 0] = [ids[organ] for organ in ORGANS]
+    label[0, 1] = 5 if scheme == "raw" else 0  # the esophagus is not scored
+    rewrite(downloaded / "train_npz" / "case0031_slice000.npz", label=label)
+    write_contract(downloaded, scheme)
+    _, read = PreparedDataset.open(downloaded).load_slice("case0031_slice000")
+    assert read[:8, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert np.count_nonzero(read) == 8
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+def test_arrays_come_turned(downloaded, flip):
+    """Slices, volumes, spacing and stacked cases agree with turning the stored arrays."""
+    with h5py.File(downloaded / "test_vol_h5" / "case0008.npy.h5", "a") as file:
+        file.attrs["spacing"] = [3.0, 1.0, 0.5]
+        stored = np.asarray(file["image"]), np.asarray(file["label"])
+    write_contract(downloaded, "A", flip)
+    prepared = PreparedDataset.open(downloaded)
+    case = prepared.load_case("case0008")
+    np.testing.assert_array_equal(case.image, apply_flip(stored[0], flip))
+    np.testing.assert_array_equal(case.label, apply_flip(stored[1], flip))
+    assert case.spacing == ((3.0, 0.5, 1.0) if "t" in flip else (3.0, 1.0, 0.5))
+    image, label = prepared.load_slice("case0031_slice001")
+    assert image.shape == label.shape == ((30, 20) if "t" in flip else (20, 30))
+    with np.load(prepared.slice_path("case0031_slice001")) as arrays:
+        np.testing.assert_array_equal(image, apply_flip(arrays["image"], flip))
+        np.testing.assert_array_equal(label, apply_flip(arrays["label"], flip))
+
+
+def test_files_other_than_the_contract_s(downloaded, refused):
+    path = downloaded / "train_npz" / "case0031_slice000.npz"
+    path.write_bytes(path.read_bytes() + b" ")
+    refused([downloaded / "contract.json", "was made for 4 files", "once more"], PreparedDataset.open, downloaded)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"format": 1}', "damaged"),
+        ('{"format": 2}', "has format 2"),
+        ('{"format": 1, "label_scheme": "D", "flip": "none", "files": {"count": 1, "bytes": 1, "sha256": ""}}', "'D'"),
+        ('{"format": 1, "label_scheme": "A", "flip": "q", "files": {"count": 1, "bytes": 1, "sha256": ""}}', "'q'"),
+    ],
+)
+def test_damaged_contract(downloaded, refused, content, words):
+    (downloaded / "contract.json").write_text(content)
+    refused([downloaded / "contract.json", words], PreparedDataset.open, downloaded)
+
+
+def test_digest_tells_readings_apart(downloaded):
+    digests = {PreparedDataset.open(downloaded).digest()}
+    for scheme, flip in (("B", "none"), ("A", "x"), ("B", "x")):
+        write_contract(downloaded, scheme, flip)
+        digests.add(PreparedDataset.open(downloaded).digest())
+    assert len(digests) == 4
+
+
+def test_lists_may_be_missing(downloaded, refused):
+    for path in (downloaded / "lists" / "lists_Synapse").iterdir():
+        path.unlink()
+    prepared = PreparedDataset.open(downloaded)
+    assert prepared.train_slices == [f"case0031_slice{z:03d}" for z in range(3)]
+    assert prepared.test_cases == ["case0008"]
+    refused([downloaded.parent, str(downloaded), "give that folder"], PreparedDataset.open, downloaded.parent)
+    # Data of our own never come without.
+    (downloaded / "dataset.json").write_text(json.dumps({"label_scheme": "A"}))
+    refused([downloaded, "no lists"], PreparedDataset.open, downloaded)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder as our recipes write it: two classes, three cases of 2, 3 and 4 slices, spacing recorded."""
+    root = tmp_path / "own"
+    (root / "train_npz").mkdir(parents=True)
+    (root / "lists").mkdir()
+    rng = np.random.default_rng(6)
+    names = []
+    for case, slices in (("liver_1", 2), ("liver_2", 3), ("liver_3", 4)):
+        for z in range(slices):
+            names.append(f"{case}_slice{z:03d}")
+            image, label = rng.random((5, 6), dtype=np.float32), rng.integers(0, 3, (5, 6)).astype(np.uint8)
+            np.savez(root / "train_npz" / f"{names[-1]}.npz", image=image, label=label)
+    (root / "lists" / "train.txt").write_text("\n".join(reversed(names)) + "\n")
+    cases = {"liver_2": {"spacing_mm": [5.0, 0.5, 0.6]}}
+    manifest = {"organs": {"tumour": 2, "liver": 1}, "cases": cases}
+    (root / "dataset.json").write_text(json.dumps(manifest))
+    return root
+
+
+def test_classes_of_the_manifest(own, refused):
+    prepared = PreparedDataset.open(own)
+    assert prepared.class_names == ("liver", "tumour")
+    assert prepared.load_slice("liver_1_slice000")[1].max() <= 2
+    path = own / "train_npz" / "liver_1_slice000.npz"
+    np.savez(path, image=np.zeros((5, 6)), label=np.full((5, 6), 3))
+    refused([path, "3", "0 to 2"], prepared.load_slice, "liver_1_slice000")
+    refused([own, "leave label scheme and flip out"], prepared.read_as, "A")
+
+
+def test_scheme_a_s_eight_where_the_manifest_names_none(downloaded):
+    assert PreparedDataset.open(downloaded).class_names == ORGANS
+
+
+@pytest.mark.parametrize("organs", [{"a": 1, "b": 3}, {"a": 0}, {"a": 1.0}, {"a": True, "b": 2}, {}, ["a"], None])
+def test_classes_that_are_none(own, refused, organs):
+    (own / "dataset.json").write_text(json.dumps({"organs": organs}))
+    refused([own / "dataset.json", "organs"], PreparedDataset.open, own)
+
+
+def test_hold_out(own):
+    prepared = PreparedDataset.open(own)
+    rest, held = prepared.hold_out(["liver_2"])
+    assert held.names == ["liver_2"]
+    assert held.class_names == ("liver", "tumour")
+    assert sorted(rest.train_slices) == sorted(name for name in prepared.train_slices if "liver_2" not in name)
+    assert rest.train_slices == [name for name in prepared.train_slices if name in rest.train_slices]
+    assert rest.digest() != prepared.digest()
+    case = held.load_case("liver_2")
+    assert (case.name, case.image.shape, case.image.dtype, case.label.dtype) == ("liver_2", (3, 5, 6), "f4", "u1")
+    assert case.spacing == (5.0, 0.5, 0.6)
+    for z in range(3):
+        with np.load(own / "train_npz" / f"liver_2_slice{z:03d}.npz") as stored:
+            np.testing.assert_array_equal(case.image[z], stored["image"])
+            np.testing.assert_array_equal(case.label[z], stored["label"])
+    assert prepared.hold_out(["liver_1"])[1].load_case("liver_1").spacing is None
+
+
+@pytest.mark.parametrize("flip", ["z", "txz", "y"])
+def test_hold_out_of_turned_data(own, flip):
+    """Without dataset.json the folder is somebody else's; stacking and turning is turning the stack."""
+    (own / "dataset.json").unlink()
+    prepared = PreparedDataset.open(own).read_as("A", flip)
+    case = prepared.hold_out(["liver_3"])[1].load_case("liver_3")
+    stored = [np.load(own / "train_npz" / f"liver_3_slice{z:03d}.npz") for z in range(4)]
+    np.testing.assert_array_equal(case.image, apply_flip(np.stack([arrays["image"] for arrays in stored]), flip))
+    np.testing.assert_array_equal(case.label, apply_flip(np.stack([arrays["label"] for arrays in stored]), flip))
+    assert case.spacing is None
+
+
+def test_hold_out_refuses(own, refused):
+    prepared = PreparedDataset.open(own)
+    refused(["liver_9", "no training case"], prepared.hold_out, ["liver_9"])
+    refused("at least one", prepared.hold_out, [])
+    refused("each once", prepared.hold_out, ["liver_1", "liver_1"])
+    refused("leaves none", prepared.hold_out, ["liver_1", "liver_2", "liver_3"])
+    lists = own / "lists" / "train.txt"
+    lists.write_text(lists.read_text().replace("liver_3_slice001\n", ""))
+    refused(["liver_3", "slice 1 is missing"], PreparedDataset.open(own).hold_out, ["liver_3"])
+    np.savez(own / "train_npz" / "liver_2_slice001.npz", image=np.zeros((4, 6)), label=np.zeros((4, 6)))
+    held = PreparedDataset.open(own).hold_out(["liver_2"])[1]
+    refused(["liver_2", "shape"], held.load_case, "liver_2")
+
+
+def test_slice_ids_of_another_form(own, refused):
+    prepared = PreparedDataset(own, ["slice1"], [], {"label_scheme": "A"})
+    refused("'slice1'", prepared.hold_out, ["slice1"])

@@ -49,5 +49,5 @@ def test_too_strong_a_recipe_is_weakened_until_nothing_folds_or_vanishes(real):
     wild = DeformationRecipe(bends=((30.0, 25.0),))
     displacement = random_displacement(real[0].array.shape, real[0].spacing, np.random.default_rng(1), wild)
     assert jacobian_determinant(displacement, real[0].spacing).min() < 0
-    _, label = deform(*real, np.random.default_rng(1), wild)
-    assert set(np.unique(label)) == set(np.unique(real[1].array))
+    bent = deform(*real, np.random.default_rng(1), wild)
+    assert set(np.unique(bent.labels)) == set(np.unique(real[1].array))

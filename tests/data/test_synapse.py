@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from msa2net_lib import files
-from msa2net_lib.data import synapse
+from msa2net_lib.data import scans
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES, prepare_synapse
+from msa2net_lib.data.synapse import SYNAPSE_RECIPE, SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES, prepare_synapse
 
 RAW_TO_A = {8: 1, 4: 2, 3: 3, 2: 4, 6: 5, 11: 6, 1: 7, 7: 8}
 
@@ -250,7 +250,7 @@ def test_bad_case_stops_the_run_and_leaves_nothing_half_written(
 def test_second_run_does_nothing_again(btcv, tmp_path, monkeypatch, tree):
     prepare(btcv, tmp_path / "out")
     before = tree(tmp_path / "out")
-    monkeypatch.setattr(synapse, "read_pair", lambda *_: pytest.fail("a finished case was read again"))
+    monkeypatch.setattr(scans, "read_volume", lambda *_: pytest.fail("a finished case was read again"))
     prepare(btcv, tmp_path / "out")
     assert tree(tmp_path / "out") == before
 
@@ -323,6 +323,7 @@ def test_killed_and_run_again(tmp_path, save_nifti, tree, workers):
     assert len(started) >= (0 if workers == 1 else workers)
     assert not any(map(alive, started))
     (out / "train_npz" / ".partial-1-case0005_slice000.npz").write_bytes(b"half")
+    (out / ".partial-1-dataset.json").write_bytes(b"half")
     prepare(tmp_path / "raw", out)
     assert not leftovers(out)
     prepare(tmp_path / "raw", tmp_path / "clean")
@@ -360,7 +361,7 @@ def test_unreadable_record_counts_as_none(btcv, tmp_path, tree):
     for text in (
         "{",
         "[]",
-        json.dumps({"settings": synapse._SETTINGS, "split": "train", "shape": [4, 24, 20]}),
+        json.dumps({"settings": SYNAPSE_RECIPE.settings, "split": "train", "shape": [4, 24, 20]}),
     ):
         (out / "cases" / "case0005.json").write_text(text)
         prepare(btcv, out)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from itertools import combinations
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
-from msa2net_lib.data.virtual import PHASES, VirtualRecipe, make_virtual_patient, write_virtual_cohort
+from msa2net_lib.data.virtual import PHASES, VirtualRecipe, make_virtual_patient
+from msa2net_lib.data.virtual_scan import ScanSize
 from msa2net_lib.data.volumes import Volume, read_pair
 
 NOTHING = VirtualRecipe(bends=(), scale=0, rotation_deg=0, shear=0, noise_hu=(0, 0), individual_hu=0, margin_mm=None)
@@ -197,127 +196,37 @@ def test_noise_has_its_strength_and_is_correlated_within_slices(real):
     assert abs(correlation(noise[1:], noise[:-1])) < 0.02
 
 
+def test_on_a_fine_grid_it_is_the_same_patient(real, patients):
+    """As many slices and pixels as asked for, and every organ where it was and as large, to a few per cent."""
+    seed = SEEDS[1]
+    image, label = make_virtual_patient(*real, seed, phase=PHASES[1], size=ScanSize(90, 128))
+    coarse = patients[seed]
+    assert image.array.shape == label.array.shape == (90, 128, 128)
+    assert (image.array.dtype, label.array.dtype) == (np.int16, np.uint8)
+    assert set(np.unique(label.array)) == set(np.unique(coarse[1].array))
+    for organ in ORGANS:
+        fine_mm, coarse_mm = (
+            np.argwhere(volume.array == BTCV_IDS[organ]) * volume.spacing + np.array(volume.origin)[::-1]
+            for volume in (label, coarse[1])
+        )
+        volumes = len(fine_mm) * np.prod(label.spacing), len(coarse_mm) * np.prod(coarse[1].spacing)
+        assert volumes[0] / volumes[1] == pytest.approx(1, abs=0.12)
+        assert np.linalg.norm(fine_mm.mean(axis=0) - coarse_mm.mean(axis=0)) < 3.0  # a source voxel
+        brightness = mean_hu((image, label), organ), mean_hu(coarse, organ)
+        assert brightness[0] == pytest.approx(brightness[1], abs=16)  # edges are softer
+
+
+def test_grid_too_coarse_for_a_structure(refused):
+    label = np.zeros((20, 24, 22), np.uint8)
+    label[4:16, 4:20, 4:18] = BTCV_IDS["liver"]
+    label[9, 11, 12] = BTCV_IDS["left adrenal gland"]
+    source = Volume(np.full(label.shape, 40, np.int16), (3.0, 3.0, 3.0)), Volume(label, (3.0, 3.0, 3.0))
+    words = ["4 slices of 16 x 16", "too coarse", "left adrenal gland", "ask for more"]
+    refused(words, make_virtual_patient, *source, 1, recipe=NOTHING, size=ScanSize(4, 16))
+
+
 def test_wrong_arguments(real, refused):
     refused("margin_mm=-1", VirtualRecipe, margin_mm=-1.0)
     refused("'late'", make_virtual_patient, *real, 1, phase="late")
     other = Volume(real[1].array[1:], real[1].spacing)
     refused("shape", make_virtual_patient, real[0], other, 1)
-
-
-# ---- cohorts, from a small source so that many fit in a second --------------------------------------------
-
-
-@pytest.fixture
-def source(tmp_path, save_nifti):
-    """A BTCV folder with one blocky patient."""
-    rng = np.random.default_rng(0)
-    image = rng.normal(40, 10, (24, 30, 28)).astype(np.int16)
-    label = np.zeros(image.shape, np.uint8)
-    for number in range(1, 14):
-        row, column = divmod(number, 4)
-        label[6:18, 2 + 7 * row : 8 + 7 * row, 1 + 7 * column : 6 + 7 * column] = number
-    folder = tmp_path / "raw"
-    save_nifti(folder / "img" / "img0001.nii.gz", image, spacing=(5.0, 3.0, 3.0))
-    save_nifti(folder / "label" / "label0001.nii.gz", label, spacing=(5.0, 3.0, 3.0))
-    return folder
-
-
-def cohort(source, out, **options):
-    return write_virtual_cohort(source, out, **{"train": 3, "test": 2, "progress": False, **options})
-
-
-def test_cohort_layout(source, tmp_path, tree):
-    out = tmp_path / "out"
-    assert cohort(source, out) == (["1001", "1002", "1003"], ["2001", "2002"])
-    names = [f"{kind}/{kind}{case}.nii.gz" for case in (1001, 1002, 1003, 2001, 2002) for kind in ("img", "label")]
-    assert sorted(tree(out)) == sorted([*names, "cohort.json"])
-    original = nib.load(source / "img" / "img0001.nii.gz")
-    for name in names:
-        written = nib.load(out / name)
-        np.testing.assert_allclose(written.affine[:, :3], original.affine[:, :3], atol=1e-5)
-        slices = (written.affine[:3, 3] - original.affine[:3, 3]) / 5.0  # of 5 mm, cut off below
-        np.testing.assert_allclose(slices, [0, 0, round(slices[2])], atol=1e-5)
-        assert 0 < slices[2] < 6  # organs begin at slice 6 or so, three slices of margin
-        assert written.shape[2] < original.shape[2]
-        assert written.get_data_dtype() == (np.int16 if name.startswith("img") else np.uint8)
-    plan = json.loads((out / "cohort.json").read_text())["plan"]
-    seeds = {
-        group: [p["seed"] for p in plan["patients"].values() if p["group"] == group] for group in ("train", "held out")
-    }
-    assert [len(seeds[group]) for group in seeds] == [3, 2]
-    assert len({*seeds["train"], *seeds["held out"]}) == 5
-    assert {p["phase"] for p in plan["patients"].values() if p["group"] == "train"} == set(PHASES)
-    assert str(tmp_path) not in (out / "cohort.json").read_text()
-    # The recorded seed and phase make the recorded patient.
-    real = read_pair(source / "img" / "img0001.nii.gz", source / "label" / "label0001.nii.gz")
-    again = make_virtual_patient(*real, plan["patients"]["2002"]["seed"], phase=plan["patients"]["2002"]["phase"])
-    stored = read_pair(out / "img" / "img2002.nii.gz", out / "label" / "label2002.nii.gz")
-    np.testing.assert_array_equal(stored[0].array, again[0].array)
-    np.testing.assert_array_equal(stored[1].array, again[1].array)
-
-
-def test_second_run_makes_only_what_is_missing_or_altered(source, tmp_path, monkeypatch, tree):
-    from msa2net_lib.data import virtual
-
-    out = tmp_path / "out"
-    cohort(source, out)
-    before = tree(out)
-    made = []
-
-    def counted(image, label, seed, **options):
-        made.append(seed)
-        return make_virtual_patient(image, label, seed, **options)
-
-    monkeypatch.setattr(virtual, "make_virtual_patient", counted)
-    cohort(source, out)
-    assert made == []
-    (out / "img" / "img1002.nii.gz").write_bytes(b"altered")
-    (out / "label" / "label2001.nii.gz").unlink()
-    (out / "img" / ".partial-1-img1003.nii.gz").write_bytes(b"half")
-    cohort(source, out)
-    assert made == [2024_1002, 2024_2001]
-    assert tree(out) == before
-
-
-def test_stopped_and_run_again(source, tmp_path, monkeypatch, tree):
-    from msa2net_lib.data import virtual
-
-    cohort(source, tmp_path / "clean")
-    write = virtual.write_volume
-    for stop in (0, 1, 5):
-        calls = iter(range(100))
-
-        def interrupted(volume, path, calls=calls, stop=stop):
-            if next(calls) == stop:
-                raise KeyboardInterrupt
-            return write(volume, path)
-
-        out = tmp_path / f"stopped{stop}"
-        monkeypatch.setattr(virtual, "write_volume", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            cohort(source, out)
-        monkeypatch.setattr(virtual, "write_volume", write)
-        cohort(source, out)
-        assert tree(out) == tree(tmp_path / "clean")
-
-
-@pytest.mark.parametrize("options", [{"seed": 5}, {"train": 1}, {"test": 0}])
-def test_other_parameters_make_another_cohort(source, tmp_path, tree, options):
-    out = tmp_path / "out"
-    cohort(source, out)
-    first = tree(out)
-    cohort(source, out, **options)
-    cohort(source, tmp_path / "clean", **options)
-    assert tree(out) == tree(tmp_path / "clean") != first
-
-
-def test_wrong_cohorts(source, tmp_path, refused, tree):
-    out = tmp_path / "out"
-    refused([source / "img" / "img0003.nii.gz", "no such file"], cohort, source, out, patient="0003")
-    refused("train=-1", cohort, source, out, train=-1)
-    refused("seed=-1", cohort, source, out, seed=-1)
-    refused([source, "no cohort.json"], cohort, source, source)
-    path = source / "img" / "img0001.nii.gz"
-    path.write_bytes(path.read_bytes()[:-200])
-    refused([path, "truncated"], cohort, source, out)
-    assert not out.exists()

@@ -7,8 +7,10 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
+from dicom_files import write_series
 
-from msa2net_lib.data.volumes import Volume, check_same_geometry, read_pair, read_volume, window, write_volume
+from msa2net_lib.data.volumes import SUFFIXES, Volume, check_same_geometry, read_pair, read_volume, window, write_volume
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "RPI", "SPL", "AIR"])
@@ -31,6 +33,66 @@ def test_shipped_scans_read_as_nibabel_reads_them(example_ct, number):
     ours = read_volume(path)
     np.testing.assert_array_equal(ours.array, np.asarray(theirs.dataobj).T)
     np.testing.assert_allclose(ours.spacing, theirs.header.get_zooms()[::-1], rtol=1e-6)
+
+
+FILES = [
+    "scan.nii",
+    "scan.NII.GZ",
+    "scan.hdr",
+    "scan.img",
+    "scan.nrrd",
+    "scan.nhdr",
+    "scan.mha",
+    "scan.mhd",
+    "SCAN.MHA",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("folder", ["plain", "with spaces, and Größe µ 体积"])
+def test_every_format_reads_as_the_same_volume(tmp_path, scan, name, folder):
+    """Also from paths with spaces and letters beyond ASCII, of which the header may name a second one."""
+    array, _ = scan(0)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((0.7, 0.8, 2.5))
+    image.SetOrigin((-20.0, 30.0, 40.0))
+    path = tmp_path / folder / f"{folder} {name.lower()}"
+    path.parent.mkdir()
+    sitk.WriteImage(image, str(path), useCompression=True)
+    path = path.rename(path.with_name(f"{folder} {name}"))
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, array)
+    assert volume.array.dtype == np.int16
+    np.testing.assert_allclose((*volume.spacing, *volume.origin), (2.5, 0.8, 0.7, -20, 30, 40), rtol=1e-6)
+    assert path.name.lower().endswith(SUFFIXES)
+
+
+def test_dicom_folder_reads_as_the_same_volume(tmp_path, scan):
+    array, _ = scan(0)
+    folder = tmp_path / "with spaces, and Größe µ 体积"
+    write_series(folder, array, names="Ebene {} é.dcm")
+    for path in (folder, folder / "Ebene 3 é.dcm"):
+        volume = read_volume(path)
+        np.testing.assert_array_equal(volume.array, array)
+        np.testing.assert_allclose((*volume.spacing, *volume.origin), (2.5, 0.8, 0.7, -20, 30, 40))
+
+
+@pytest.mark.parametrize("name", ["scan.png", "scan", "scan.gz", "scan.nii.zip"])
+def test_file_of_no_known_format(tmp_path, refused, name):
+    path = tmp_path / name
+    path.write_bytes(bytes(2000))
+    refused([path, "not a format that is read", *SUFFIXES, "DICOM"], read_volume, path)
+
+
+def test_image_of_which_reading_is_not_permitted(tmp_path, save_nifti, scan, refused, monkeypatch):
+    """Root may read everything, so the refusal is played."""
+    path = save_nifti(tmp_path / "scan.nii.gz", scan(0)[0])
+
+    def forbid(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(gzip, "open", forbid)
+    refused([path, "not permitted"], read_volume, path)
 
 
 def test_single_slice_stays_a_volume(tmp_path, save_nifti, scan):
@@ -193,13 +255,13 @@ def test_nifti_2_which_simpleitk_lacks(tmp_path, refused):
 def test_uncompressed_file_cut_short(tmp_path, save_nifti, scan, refused):
     path = save_nifti(tmp_path / "scan.nii", scan(0)[0])
     cut(path)
-    refused([path, "truncated", f"{path.stat().st_size - 352} of 4800 bytes"], read_volume, path)
+    refused([path, "truncated", f"{path.stat().st_size - 352} of the 4800 bytes"], read_volume, path)
 
 
 def test_other_format_that_is_none(tmp_path, refused):
     path = tmp_path / "scan.mha"
     path.write_text("not an image")
-    refused([path, "not an image file"], read_volume, path)
+    refused([path, "no MetaImage header"], read_volume, path)
 
 
 GEOMETRIES = [

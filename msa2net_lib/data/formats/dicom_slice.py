@@ -1,0 +1,121 @@
+"""One DICOM file of a series: its header parsed by pydicom, and values taken from it with the file named."""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pydicom
+from pydicom.datadict import dictionary_description
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+
+from msa2net_lib.data.formats.stream import last_line, printable
+from msa2net_lib.errors import InputError
+
+PYDICOM_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom raises when the bytes make no sense."""
+
+_KEYWORDS = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "Modality",
+    "SeriesDescription",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+)
+
+
+class Slice(NamedTuple):
+    """A file and its header, without the pixels."""
+
+    path: Path
+    header: Dataset
+
+
+def has_magic(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` calls itself DICOM."""
+    return head[128:132] == b"DICM"
+
+
+def parse(path: Path, content: bytes, *, pixels: bool) -> Dataset:
+    """Return the elements that a volume is made from, every one converted; InputError if one cannot be.
+
+    ``content`` is the whole file: pydicom then never asks for more bytes than there are, whatever a damaged
+    length says.
+    """
+    keywords: list[str] = [*_KEYWORDS, *(["PixelData"] if pixels else [])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that bend the standard; what is needed is checked on use
+        try:
+            header = pydicom.dcmread(BytesIO(content), stop_before_pixels=not pixels, specific_tags=keywords)
+            for _ in (*header.file_meta, *header):
+                pass
+        except PYDICOM_ERRORS as error:
+            detail = last_line(error)
+            raise InputError(f"{path}: a damaged DICOM file ({detail}); copy or download it again") from error
+    return header
+
+
+def text(path: Path, header: Dataset, keyword: str) -> str:
+    """Return an element's text, empty if it has none; InputError if it is not text, or a UID is missing."""
+    value = header.get(keyword)
+    words = "\\".join(map(str, value)) if isinstance(value, MultiValue) else value or ""
+    if not isinstance(words, str) or (not words and keyword.endswith("UID")):
+        raise InputError(f"{path}: its {dictionary_description(keyword)} is missing or damaged; copy it again")
+    return printable(" ".join(words.split()))
+
+
+def numbers(path: Path, header: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """Return the ``count`` finite numbers of an element; InputError if it is missing or holds something else."""
+    value = header.get(keyword)
+    try:
+        values = tuple(float(one) for one in ([value] if count == 1 else value))  # pyright: ignore
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != count or not all(math.isfinite(one) for one in values):
+        name = dictionary_description(keyword)
+        raise InputError(f"{path}: its {name} is missing or damaged; copy it again, or export the series anew")
+    return values
+
+
+def whole(path: Path, header: Dataset, keyword: str) -> int:
+    """Return an element that is one whole number; InputError if it is missing or holds something else."""
+    (value,) = numbers(path, header, keyword, 1)
+    return int(value)

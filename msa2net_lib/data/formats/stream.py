@@ -1,0 +1,101 @@
+"""Reading the voxels' bytes through once: are they all there, undamaged and finite?
+
+SimpleITK fills what is missing with zeros and carries on; so every format counts its bytes here first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from msa2net_lib.errors import InputError
+
+NOT_FINITE = "{} voxels are not finite (nan or inf); replace them and save it again"
+
+_CHUNK_BYTES = 1 << 22
+
+
+class Readable(Protocol):
+    """An open file, plain or gzip."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
+        ...
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while ``path`` is read and unpacked into an InputError that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the path") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: reading it is not permitted; change its permissions") from error
+    except (EOFError, zlib.error, OSError) as error:
+        detail = last_line(error)
+        raise InputError(f"{path}: truncated or corrupt ({detail}); copy or download it again") from error
+
+
+def chunks(stream: Readable) -> Iterator[bytes]:
+    """Yield what is left of an open file in pieces that hold whole voxels."""
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def inflated(stream: Readable) -> Iterator[bytes]:
+    """Yield the content of one zlib stream, which must reach to the end of the file; zlib.error if it does not."""
+    decoder = zlib.decompressobj()
+    for packed in chunks(stream):
+        while packed:
+            if decoder.eof:
+                raise zlib.error("there is more behind the compressed voxels")
+            yield decoder.decompress(packed, _CHUNK_BYTES)
+            packed = decoder.unconsumed_tail or decoder.unused_data
+    yield decoder.flush()
+    if not decoder.eof:
+        raise EOFError("the compressed voxels end too early")
+
+
+def check_voxels(
+    path: Path, pieces: Iterable[bytes], header_path: Path, expected: int, floats: np.dtype | None = None
+) -> None:
+    """Raise InputError unless ``pieces`` are exactly ``expected`` bytes and, if ``floats``, finite numbers.
+
+    ``path`` is the file that they are read from, ``header_path`` the one that declares them.
+    """
+    source = "its header" if header_path == path else header_path.name
+    declared = f"the {expected} bytes of voxels that {source} declares"
+    size = bad = 0
+    with intact(path):
+        for piece in pieces:
+            size += len(piece)
+            bad += _count_non_finite(piece, floats)
+            if size > expected:
+                raise InputError(f"{path}: holds more than {declared}; export it again")
+    if size < expected:
+        raise InputError(f"{path}: truncated, {size} of {declared}; copy or download it again")
+    if bad:
+        raise InputError(f"{path}: {NOT_FINITE.format(bad)}")
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an exception's text, or its type where it has none."""
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[-1].strip())
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything escaped that would break a message's one line, or could not be printed."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _count_non_finite(piece: bytes, floats: np.dtype | None) -> int:
+    if floats is None:
+        return 0
+    values = np.frombuffer(piece, floats, count=len(piece) // floats.itemsize)
+    return values.size - int(np.count_nonzero(np.isfinite(values)))

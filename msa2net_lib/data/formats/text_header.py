@@ -1,0 +1,45 @@
+"""What the two formats with a header of text share: numbers of its fields, and a data file beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msa2net_lib.data.formats.stream import printable
+from msa2net_lib.errors import InputError
+
+MOST_HEADER_BYTES = 1 << 20
+"""No header of text is longer; what is, is no header."""
+
+
+def decode(raw: bytes) -> str:
+    """Turn a line of a header into text that can be shown, without its end."""
+    return printable(raw.rstrip(b"\r\n").replace(b"\t", b" ").decode("utf-8", "backslashreplace"))
+
+
+def numbers(path: Path, fields: Mapping[str, str], key: str, count: int) -> list[float]:
+    """Return the ``count`` numbers of a field; InputError if it is missing or holds something else."""
+    try:
+        values = [float(word) for word in fields[key].split()]
+    except (KeyError, ValueError):
+        values = []
+    if len(values) != count:
+        raise InputError(f"{path}: its header needs `{key}` with {count} numbers; export it again")
+    return values
+
+
+def whole_numbers(path: Path, fields: Mapping[str, str], key: str) -> tuple[int, ...]:
+    """Return the whole numbers of a field, at least one; InputError if it is missing or holds something else."""
+    words = fields.get(key, "").split()
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise InputError(f"{path}: its header needs `{key}` with whole numbers; export it again")
+    return tuple(int(word) for word in words)
+
+
+def beside(path: Path, name: str) -> Path:
+    """Return the data file ``name`` of the header ``path``: one file, in the same folder and nowhere else."""
+    if not name or "/" in name or "\\" in name or name in (".", ".."):
+        raise InputError(f"{path}: its data file `{name}` is not in the same folder; put it beside the header")
+    if not (found := path.with_name(name)).is_file():
+        raise InputError(f"{path}: its data file `{name}` is missing; put it beside the header")
+    return found

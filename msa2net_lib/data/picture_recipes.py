@@ -1,0 +1,123 @@
+"""How a picture and its mask become what the network sees: size, filter, range; one recipe per lineage.
+
+The paper's authors released no ISIC code. Two preparations are in circulation in their group's repositories,
+and they differ in both filters; both stretch each picture to its own darkest and brightest value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from msa2net_lib.data.resize import height_width
+from msa2net_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class PictureRecipe:
+    """One way to prepare pictures.
+
+    image_filter: "area" averages over what shrinks into one pixel (bilinear weights, as Pillow resizes),
+    "bilinear" mixes the four nearest pixels only. mask_filter: "area" likewise, above one half is lesion;
+    "nearest" takes one pixel. intensity: "stretched" maps the darkest value of a resized picture to 0 and the
+    brightest to 1, over all channels together; "as stored" divides by 255. notes: the source of each field.
+    """
+
+    name: str
+    image_filter: Literal["area", "bilinear"]
+    mask_filter: Literal["area", "nearest"]
+    intensity: Literal["stretched", "as stored"]
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+_SPLIT = "the first 1815, next 259, last 520 of an unsorted directory listing; no id list is published"
+
+RECIPES: dict[str, PictureRecipe] = {
+    "dlka": PictureRecipe(
+        name="dlka",
+        image_filter="area",
+        mask_filter="area",
+        intensity="stretched",
+        notes={
+            "image_filter": "D-LKA, skin_code/Prepare_ISIC2018.py: Pillow's bilinear resize (BCDU-Net's first, to 256)",
+            "mask_filter": "the same script resizes masks so too; the loader trains on the soft masks and the "
+            "evaluation takes those above 0.5 for DSC, which are the labels here",
+            "intensity": "skin_code/loader.py: each picture's own minimum to maximum (there 0 to 255, here 0 to 1)",
+            "split": f"Prepare_ISIC2018.py: {_SPLIT}",
+            "left out": "skin_code/evaluate_skin.ipynb opens and fills predictions with sizes chosen on the test set",
+        },
+    ),
+    "dermosegdiff": PictureRecipe(
+        name="dermosegdiff",
+        image_filter="bilinear",
+        mask_filter="nearest",
+        intensity="stretched",
+        notes={
+            "image_filter": "DermoSegDiff, src/datasets/isic2018.py: torchvision's Resize on tensors, which did not "
+            "smooth before version 0.17; the version used is not stated",
+            "mask_filter": "the same file: InterpolationMode.NEAREST",
+            "intensity": "the same file: each picture's own minimum to maximum, after resizing",
+            "split": f"the same file: {_SPLIT}",
+        },
+    ),
+}
+
+
+def picture_recipe(recipe: str | PictureRecipe) -> PictureRecipe:
+    """Return a recipe by its name, or the one given; InputError for an unknown name."""
+    if isinstance(recipe, PictureRecipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise InputError(f"recipe {recipe!r} is unknown: use one of {', '.join(RECIPES)}")
+    return RECIPES[recipe]
+
+
+def resize_picture(image: NDArray[np.uint8], size: int | tuple[int, int], recipe: PictureRecipe) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) uint8 to (h, w, 3) with the recipe's filter; rounded, as both lineages store it."""
+    height, width = height_width(size)
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    if recipe.image_filter == "area":
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return _four_neighbours(image, height, width)
+
+
+def resize_mask(mask: NDArray, size: int | tuple[int, int], recipe: PictureRecipe) -> NDArray[np.uint8]:
+    """Resize a mask (H, W), bool or 0 and 1, to (h, w) uint8, 0 and 1, with the recipe's filter."""
+    height, width = height_width(size)
+    if mask.shape == (height, width):
+        return mask.astype(np.uint8)
+    if recipe.mask_filter == "area":
+        white = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
+        soft = np.asarray(white.resize((width, height), Image.Resampling.BILINEAR))
+        return (soft > 127).astype(np.uint8)
+    rows, columns = (np.arange(n) * old // n for n, old in zip((height, width), mask.shape, strict=True))
+    return mask[np.ix_(rows, columns)].astype(np.uint8)
+
+
+def scale_picture(image: NDArray[np.uint8], recipe: PictureRecipe) -> NDArray[np.float32]:
+    """Map uint8 values to float32 in [0, 1] as the recipe says; any shape. One colour all over becomes 0."""
+    low, high = (int(image.min()), int(image.max())) if recipe.intensity == "stretched" else (0, 255)
+    return (image.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1))
+
+
+def _four_neighbours(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Interpolate between the four pixels around each new pixel's centre, however far the picture shrinks."""
+    (top, bottom, down), (left, right, across) = _between(image.shape[0], height), _between(image.shape[1], width)
+    down, across = down[:, None, None], across[None, :, None]
+    # Rows first: all later work is on pictures that are already small.
+    upper, lower = (image[rows][:, np.stack([left, right])].astype(np.float32) for rows in (top, bottom))
+    rows = upper * (1 - down[:, None]) + lower * down[:, None]
+    mixed = rows[:, 0] * (1 - across) + rows[:, 1] * across
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _between(old: int, new: int) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
+    """Return, for each new pixel, the old ones on both sides of its centre and the weight of the second."""
+    centre = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    first = np.floor(centre).astype(int)
+    return first, np.minimum(first + 1, old - 1), (centre - first).astype(np.float32)

@@ -1,0 +1,171 @@
+"""Photographs and their masks: read, checked, and brought to one form.
+
+Pillow decodes and leaves much unsaid: it does not compare a PNG's checksums when it decodes pixels, and it
+turns a picture only on request. What it leaves out is checked here, so that a damaged file is an error and
+never a picture.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageChops, ImageFile, ImageOps
+
+from msa2net_lib.errors import InputError
+
+PICTURE_FORMATS: dict[str, tuple[str, ...]] = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "BMP": (".bmp",),
+}
+"""Pillow's name of each format that is read -> the file names' endings."""
+
+MAX_PIXELS = 80_000_000
+"""Larger pictures are refused before a pixel is decoded; ISIC's largest has 30 million."""
+
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+"""What Pillow raises on damaged files, in its decoders and in its reading of metadata."""
+
+
+def read_picture(path: str | Path) -> NDArray[np.uint8]:
+    """Read a PNG, JPEG or BMP file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Grey and palette pictures become RGB; of 16 bits a channel the upper 8 are kept; colour profiles are not
+    applied. JPEG and BMP carry no checksums: a changed byte in the middle of one need not be noticed. Raises
+    InputError, in one line with the file's name, if the file is missing, of another format, cut short or
+    damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit grey.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        return np.array(_in_mode(_opaque(image, path), "RGB"))
+
+
+def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.bool_]:
+    """Read a mask as (H, W) bool: True where it is 255 (or 1, in a mask of zeros and ones).
+
+    With ``threshold`` (0 to 254) any other grey values are allowed, and a pixel is True above it. Raises
+    InputError as ``read_picture`` does, and for a mask that is coloured, or has other values than 0 and 255
+    and no ``threshold``, as one that was saved as JPEG has.
+    """
+    path = Path(path)
+    if threshold is not None and not 0 <= threshold <= 254:
+        raise InputError(f"threshold={threshold}: give a grey value of 0 to 254, such as 127")
+    with _opened(path) as image:
+        grey = _only_grey(_opaque(image, path), path)
+        values = np.flatnonzero(grey.histogram())
+        pixels = np.array(grey)
+    for white in (255, 1):
+        if np.isin(values, (0, white)).all():
+            return pixels == white
+    if threshold is not None:
+        return pixels > threshold
+    stray = int(values[(values > 0) & (values < 255)][0])
+    raise InputError(
+        f"{path}: a mask has the values 0 and 255, this one has {len(values)}, such as {stray} (JPEG, or smooth "
+        "edges); save it as black and white PNG, or give threshold=127"
+    )
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) as ``read_picture`` will have them, from the file's header alone.
+
+    Raises InputError if the file is missing, of another format or too large; damage beyond the header is
+    not seen.
+    """
+    path = Path(path)
+    with _header(path) as image:
+        width, height = image.size
+        # Asked for EXIF data that it has not met, a PNG is decoded to its end to look for them there.
+        known = image.format != "PNG" or "exif" in image.info
+        # Orientations 5 to 8 put rows into columns.
+        turned = known and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _header(path: Path) -> Iterator[Image.Image]:
+    """Open a picture without decoding it, and turn whatever goes wrong inside into InputError."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise InputError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, which hides damaged files; set it to False")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures and odd metadata: both are dealt with here
+            with Image.open(path, formats=tuple(PICTURE_FORMATS)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise _too_large(path, f"{image.width} x {image.height}")
+                yield image
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "far more") from error
+    except Image.UnidentifiedImageError as error:
+        known = ", ".join(PICTURE_FORMATS)
+        raise InputError(f"{path}: not a picture of a known kind ({known}), or damaged; export it as PNG") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: reading it is not permitted; change its permissions") from error
+    except _DAMAGE as error:
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: truncated or damaged ({detail}); copy or download it again") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open and decode a picture, checked for damage and turned upright."""
+    with _header(path) as image:
+        if image.format == "PNG":
+            _check_png(path)
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG with previews behind it
+            raise InputError(f"{path}: holds several pictures; save the one you mean on its own")
+        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+            raise InputError(f"{path}: has pixels of kind {image.mode!r}; save it as RGB or grey, 8 bits a channel")
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        yield image
+
+
+def _check_png(path: Path) -> None:
+    """Raise OSError or SyntaxError unless every chunk's checksum is right and the last chunk is there.
+
+    Decoding compares none of the checksums, and stops at the last pixel.
+    """
+    with Image.open(path, formats=("PNG",)) as image:
+        image.verify()
+
+
+def _opaque(image: Image.Image, path: Path) -> Image.Image:
+    """Return the picture without its alpha channel, if that hides nothing."""
+    if not image.has_transparency_data:
+        return image
+    image = _in_mode(image, "RGBA")
+    lowest, _ = image.getchannel("A").getextrema()
+    if lowest != 255:
+        raise InputError(f"{path}: has transparent pixels; flatten it onto a background and save it without alpha")
+    return image
+
+
+def _only_grey(image: Image.Image, path: Path) -> Image.Image:
+    """Return the picture with one channel; InputError if its channels differ anywhere."""
+    if image.mode in ("1", "L"):
+        return _in_mode(image, "L")
+    red, green, blue = _in_mode(image, "RGB").split()
+    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        raise InputError(f"{path}: is coloured; a mask is black (0) and white (255), save it so")
+    return red
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert a picture; one that is in that mode already is not copied, as large ones are hundreds of MB."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _too_large(path: Path, size: str) -> InputError:
+    return InputError(f"{path}: {size} pixels, more than {MAX_PIXELS:,} in all; shrink it, or its header is damaged")

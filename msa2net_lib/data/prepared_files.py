@@ -1,0 +1,176 @@
+"""The files of a folder in the field's format: where they are, and what is stored in them, unchecked."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from msa2net_lib.data.dataset_json import prepared_here, read_manifest
+from msa2net_lib.errors import InputError
+
+_SLICE_ID = re.compile(r"(.+)_slice(\d+)")
+_DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class PreparedFiles:
+    """A folder of prepared data. ``lists`` is the folder of its id lists, or None if it has none.
+
+    train_slices, test_cases: the ids, in the order of the lists, or sorted where there are none. manifest:
+    the content of ``dataset.json``, empty for data that others prepared.
+    """
+
+    root: Path
+    train_slices: list[str]
+    test_cases: list[str]
+    manifest: dict[str, Any]
+    lists: Path | None
+
+    def slice_path(self, slice_id: str) -> Path:
+        """Return the file of a training slice."""
+        return self.root / "train_npz" / f"{slice_id}.npz"
+
+    def case_path(self, name: str) -> Path:
+        """Return the file of a test case."""
+        return self.root / "test_vol_h5" / f"{name}.npy.h5"
+
+    def paths(self) -> list[Path]:
+        """Return the files of all ids: slices, then test cases."""
+        return [*map(self.slice_path, self.train_slices), *map(self.case_path, self.test_cases)]
+
+    def unlisted(self) -> list[Path]:
+        """Return the slices and volumes in the folder that no list names."""
+        return sorted({*self.root.glob("train_npz/*.npz"), *self.root.glob("test_vol_h5/*.npy.h5")} - {*self.paths()})
+
+
+def find_prepared(root: str | Path) -> PreparedFiles:
+    """Look at a folder that ``prepare_synapse`` wrote or that was downloaded as prepared data.
+
+    The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``; data that others prepared may come
+    without. Errors: `InputError` if the folder holds no prepared data, or its preparation did not finish.
+    """
+    root = Path(root)
+    make_it = f"prepare it with prepare_synapse(SOURCE, {str(root)!r}) or `msa2net prepare`"
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; {make_it}")
+    if (root / "cases").is_dir() and not (root / "dataset.json").is_file():
+        raise InputError(f"{root}: its preparation did not finish; run prepare_synapse once more")
+    manifest = read_manifest(root)
+    for lists in (root / "lists", root / "lists" / "lists_Synapse"):
+        names = [_read_list(lists / name) for name in ("train.txt", "test_vol.txt")]
+        if any(name is not None for name in names):
+            return PreparedFiles(root, names[0] or [], names[1] or [], manifest, lists)
+    slices = sorted((p.name.removesuffix(".npz") for p in root.glob("train_npz/*.npz")), key=_natural)
+    volumes = sorted(p.name.removesuffix(".npy.h5") for p in root.glob("test_vol_h5/*.npy.h5"))
+    if prepared_here(manifest) or not (slices or volumes):
+        inside = next((p.parent for depth in range(1, 5) for p in sorted(root.glob("*/" * depth + "train_npz"))), None)
+        hint = make_it if inside is None else f"but {inside} does: give that folder"
+        raise InputError(f"{root}: holds no prepared data (no lists/train.txt); {hint}")
+    return PreparedFiles(root, slices, volumes, manifest, None)
+
+
+def split_slice_id(slice_id: str) -> tuple[str, int]:
+    """Split "case0005_slice012" into ("case0005", 12). Errors: `InputError` for an id of another form."""
+    match = _SLICE_ID.fullmatch(slice_id)
+    if match is None:
+        raise InputError(
+            f"slice id {slice_id!r}: not of the form case0005_slice000; rename the file and its list entry"
+        )
+    return match[1], int(match[2])
+
+
+def slices_by_case(slice_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return case -> its slice ids from the lowest to the highest, cases in order of appearance."""
+    cases: dict[str, list[tuple[int, str]]] = {}
+    for slice_id in slice_ids:
+        case, index = split_slice_id(slice_id)
+        cases.setdefault(case, []).append((index, slice_id))
+    return {case: [slice_id for _, slice_id in sorted(ids)] for case, ids in cases.items()}
+
+
+def read_slice(path: Path, content: bytes | None = None) -> tuple[NDArray, NDArray]:
+    """Return image and label as stored in an npz file, whose bytes may be given. Errors: `InputError`."""
+    with _damage_told(path), np.load(path if content is None else BytesIO(content)) as arrays:
+        return arrays["image"], arrays["label"]
+
+
+def read_volume(path: Path) -> tuple[NDArray, NDArray]:
+    """Return image and label as stored in a test volume. Errors: `InputError`."""
+    with _damage_told(path), h5py.File(path, "r") as file:
+        return _array(file, "image")[...], _array(file, "label")[...]
+
+
+def read_volume_blocks(path: Path, slices: int = 8) -> Iterator[tuple[NDArray, NDArray]]:
+    """Yield image and label of a test volume as stored, a few slices at a time. Errors: `InputError`."""
+    with _damage_told(path), h5py.File(path, "r") as file:
+        image, label = _array(file, "image"), _array(file, "label")
+        if image.shape != label.shape or image.ndim != 3:
+            raise InputError(_shapes_differ(path, image.shape, label.shape, 3))
+        for first in range(0, image.shape[0], slices):
+            yield image[first : first + slices], label[first : first + slices]
+
+
+def read_spacing(path: Path) -> tuple[float, float, float] | None:
+    """Return the spacing (z, y, x) stored in a test volume, None if there is none. Errors: `InputError`."""
+    with _damage_told(path), h5py.File(path, "r") as file:
+        stored = file.attrs.get("spacing")
+        if stored is None:
+            return None
+        z, y, x = (float(value) for value in np.ravel(np.asarray(stored)))
+        return z, y, x
+
+
+def check_shapes(path: Path, image: NDArray, label: NDArray, ndim: int) -> None:
+    """Raise `InputError` unless image and label have ``ndim`` axes and one shape."""
+    if image.ndim != ndim or image.shape != label.shape:
+        raise InputError(_shapes_differ(path, image.shape, label.shape, ndim))
+
+
+def _shapes_differ(path: Path, image: tuple[int, ...], label: tuple[int, ...], ndim: int) -> str:
+    return f"{path}: image {image} and label {label} should be {ndim}-D and of one shape; prepare it again"
+
+
+def _array(file: h5py.File, key: str) -> h5py.Dataset:
+    item = file[key]
+    if not isinstance(item, h5py.Dataset):
+        raise KeyError(key)
+    return item
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Turn what libraries raise for missing and damaged files into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(f"{path}: {_unreadable(error)}") from error
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file; check the id or prepare the data again"
+    if isinstance(error, KeyError):
+        return "lacks an array `image` or `label`; prepare the data again"
+    return f"damaged ({type(error).__name__}); prepare the data again"
+
+
+def _natural(slice_id: str) -> tuple[str, int]:
+    match = _SLICE_ID.fullmatch(slice_id)
+    return (match[1], int(match[2])) if match else (slice_id, 0)
+
+
+def _read_list(path: Path) -> list[str] | None:
+    return path.read_text(encoding="utf-8").split() if path.is_file() else None

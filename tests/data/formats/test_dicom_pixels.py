@@ -1,0 +1,192 @@
+"""Pixels of DICOM slices in every compression, against what was stored and against pydicom's decoders."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import frame_of, set_frame, write_slice
+from PIL import Image
+from pydicom import uid
+from pydicom.data import get_testdata_file
+
+from msa2net_lib.data.volumes import read_volume
+
+WRITTEN = [
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.RLELossless,
+    uid.JPEG2000Lossless,
+    uid.JPEGLosslessSV1,
+]
+COMPRESSED = WRITTEN[4:]
+
+
+@pytest.fixture
+def pixels():
+    rows, columns = np.mgrid[:40, :36]
+    noise = np.random.default_rng(0).integers(-20, 20, rows.shape)
+    return (900 * np.sin(rows / 9) * np.cos(columns / 7) + noise).astype(np.int16)
+
+
+@pytest.mark.parametrize("syntax", WRITTEN, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "uint8"])
+def test_lossless_pixels_come_back(tmp_path, refused, capfd, pixels, syntax, dtype):
+    stored = (pixels + 1000).astype(dtype)
+    path = write_slice(tmp_path / "one.dcm", stored, syntax=syntax, RescaleSlope=2, RescaleIntercept=-1024)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == syntax
+    if (syntax, dtype) == (uid.ExplicitVRBigEndian, "uint8"):  # such bytes come swapped in pairs, or not
+        refused([path, "1.2.840.10008.1.2.2) is not read"], read_volume, path)
+        return
+    np.testing.assert_array_equal(read_volume(path).array[0], stored.astype(int) * 2 - 1024)
+    assert capfd.readouterr() == ("", "")
+
+
+# Files in pydicom's own package, and how far two decoders of lossy JPEG may round apart.
+SHIPPED = {
+    "CT_small.dcm": 0,
+    "MR_small.dcm": 0,
+    "MR_small_bigendian.dcm": 0,
+    "MR_small_expb.dcm": 0,
+    "MR_small_implicit.dcm": 0,
+    "MR_small_RLE.dcm": 0,
+    "MR_small_jp2klossless.dcm": 0,
+    "MR_small_jpeg_ls_lossless.dcm": 0,
+    "JPEGLSNearLossless_08.dcm": 0,
+    "JPEGLSNearLossless_16.dcm": 0,
+    "JPEG2000.dcm": 0,
+    "693_J2KI.dcm": 0,
+    "J2K_pixelrep_mismatch.dcm": 0,
+    "examples_overlay.dcm": 0,
+    "image_dfl.dcm": 0,
+    "JPGExtended.dcm": 1,
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_files_of_pydicom(tmp_path, capfd, name):
+    """Most lack a place in the patient, which these get; the pixels are as their scanners wrote them."""
+    dataset = pydicom.dcmread(get_testdata_file(name, download=False))
+    place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    given = {"SeriesInstanceUID": "1.2.3", "SliceThickness": 1, "Modality": "OT", "SOPClassUID": uid.CTImageStorage}
+    for keyword, value in {**given, **place}.items():
+        if keyword not in dataset or keyword in place:
+            setattr(dataset, keyword, value)
+    dataset.save_as(tmp_path / "one.dcm")
+    capfd.readouterr()
+    ours = read_volume(tmp_path / "one.dcm").array[0]
+    assert capfd.readouterr() == ("", "")
+    theirs = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    assert np.abs(ours - theirs).max() <= SHIPPED[name]
+
+
+def test_baseline_jpeg(tmp_path, pixels):
+    """The 8-bit JPEG of photographs, written by Pillow."""
+    stored = (pixels // 16 + 128).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=95)
+    path = write_slice(tmp_path / "one.dcm", stored)
+    dataset = pydicom.dcmread(path)
+    set_frame(dataset, buffer.getvalue(), uid.JPEGBaseline8Bit)
+    dataset.save_as(path)
+    decoded = np.asarray(Image.open(buffer)).astype(int)
+    assert np.abs(read_volume(path).array[0] - decoded).max() <= 1
+    assert np.abs(decoded - stored).max() < 20
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_above_the_stored_ones_are_dropped(tmp_path, syntax, signed):
+    """Twelve bits in sixteen; the others hold an overlay, as old scanners did."""
+    values = np.arange(40 * 36).reshape(40, 36) * 2 - (2048 if signed else 0)
+    stored = ((values & 0x0FFF) | (np.indices(values.shape)[0] % 16 << 12)).astype(np.uint16)
+    elements = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": int(signed)}
+    path = write_slice(tmp_path / "one.dcm", stored, syntax=syntax, **elements)
+    np.testing.assert_array_equal(read_volume(path).array[0], values)
+
+
+@pytest.mark.parametrize("syntax", WRITTEN, ids=lambda syntax: syntax.keyword)
+def test_file_cut_short_anywhere(tmp_path, pixels, refused, capfd, syntax):
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
+    whole = path.read_bytes()
+    for length in np.linspace(0, len(whole) - 9, 40).astype(int):  # the last 8 bytes may only mark the end
+        path.write_bytes(whole[:length])
+        refused(path, read_volume, path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_uncompressed_pixels_of_another_number(tmp_path, pixels, refused):
+    path = write_slice(tmp_path / "one.dcm", pixels, Rows=39)
+    refused([path, "2880 of 2808 bytes of pixels"], read_volume, path)
+    path = write_slice(tmp_path / "one.dcm", pixels, Columns=3600)
+    refused([path, "2880 of 288000 bytes of pixels"], read_volume, path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("size", [{"Rows": 39}, {"Columns": 37}, {"Rows": 60000, "Columns": 60000}])
+def test_compressed_pixels_of_another_size(tmp_path, pixels, refused, syntax, size):
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
+    dataset = pydicom.dcmread(path)
+    for keyword, value in size.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    refused([path, "corrupt"], read_volume, path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.keyword)
+def test_picture_cut_short_inside_its_fragment(tmp_path, pixels, refused, capfd, syntax):
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
+    frame, dataset = frame_of(path), pydicom.dcmread(path)
+    for length in np.linspace(2, len(frame) - 8, 20).astype(int) // 2 * 2:
+        set_frame(dataset, frame[:length], syntax)
+        dataset.save_as(path)
+        refused([path, "corrupt"], read_volume, path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.keyword)
+def test_fragments_that_break_off(tmp_path, pixels, refused, syntax):
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12] + whole[-8:])  # four bytes less before the mark of the end
+    refused([path, "break off"], read_volume, path)
+
+
+def test_picture_that_crashes_its_decoder(tmp_path, pixels, refused):
+    """With 20 bits a value in a lossless JPEG, GDCM ends the process."""
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=uid.JPEGLosslessSV1)
+    dataset, frame = pydicom.dcmread(path), bytearray(frame_of(path))
+    assert frame[6] == 16
+    frame[6] = 20
+    set_frame(dataset, bytes(frame), uid.JPEGLosslessSV1)
+    dataset.save_as(path)
+    refused([path, "no JPEG picture"], read_volume, path)
+
+
+def test_damage_that_only_the_decoder_notices(tmp_path, pixels, refused, capfd):
+    """GDCM prints a complaint about this picture and returns it all the same."""
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=uid.JPEGLosslessSV1)
+    dataset, frame = pydicom.dcmread(path), frame_of(path)
+    middle = len(frame) // 2
+    set_frame(dataset, frame[:middle] + bytes(6) + frame[middle:], uid.JPEGLosslessSV1)
+    dataset.save_as(path)
+    refused([path, "corrupt pixels", "extraneous bytes"], read_volume, path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_compression_that_is_not_read(tmp_path, pixels, refused):
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=uid.JPEG2000Lossless)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.HTJ2KLossless
+    dataset.save_as(path)
+    refused([path, "compression (1.2.840.10008.1.2.4.201) is not read"], read_volume, path)
+
+
+def test_file_without_a_preamble_is_asked_for_anew(tmp_path, pixels, refused):
+    path = write_slice(tmp_path / "one.dcm", pixels)
+    path.write_bytes(path.read_bytes()[132:])
+    refused([path, "not a DICOM file, or damaged"], read_volume, path)
