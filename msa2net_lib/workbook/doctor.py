@@ -15,7 +15,7 @@ from msa2net_lib.files import sha256
 
 PACKAGES = (
     *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "numpy", "scipy", "pandas"),
-    *("medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests", "gdown", "matplotlib", "tqdm"),
+    *("medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests", "gdown", "filelock", "matplotlib", "tqdm"),
 )
 """What the library needs: the dependencies in pyproject.toml."""
 
@@ -52,7 +52,7 @@ def examine(data_dir: str | Path = "data") -> list[Finding]:
 
 
 def _python() -> Finding:
-    return Finding(f"Python {platform.python_version()}", sys.version_info >= (3, 11), "install Python 3.11 or newer")
+    return Finding(f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer")
 
 
 def _packages() -> Iterator[Finding]:

@@ -38,6 +38,7 @@ _HARMLESS = b"Unsupported JPEG data precision"  # of the 8-bit decoder, before t
 _CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000 begins
 _LOSSLESS = 0xC3
 _PICTURE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, _LOSSLESS, 0xF7})  # the headers of JPEG, lossless JPEG and JPEG-LS
+_HUFFMAN_TABLES = 0xC4
 _SCAN = 0xDA  # the header of the compressed pixels
 _KEPT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 _stderr_lock = threading.Lock()
@@ -90,12 +91,25 @@ def _jpeg_size(frame: bytes) -> tuple[tuple[int, int], int]:
             if components != 1 or bits > 16:
                 raise ValueError("not one grey value of at most 16 bits")
         if marker == _SCAN:
-            predictor, end = frame[start + 3 : start + 5]
-            if found is None or (lossless and (not 1 <= predictor <= 7 or end)):
-                raise ValueError("no size, or an impossible predictor")
+            predictor, end, shift = frame[start + 3 : start + 6]
+            if found is None or (lossless and (not 1 <= predictor <= 7 or end or shift)):
+                raise ValueError(
+                    "no size, an impossible predictor, or a shift, of which decoders make different things"
+                )
             return found
         position += 2 + struct.unpack_from(">H", frame, position + 2)[0]
+        if marker == _HUFFMAN_TABLES:
+            _check_tables(frame[start:position])
     raise ValueError("no pixels")
+
+
+def _check_tables(tables: bytes) -> None:
+    """Raise ValueError unless every Huffman table holds as many codes as it counts; GDCM does not mind."""
+    while tables:
+        codes = sum(tables[1:17])
+        if len(tables) < 17 + codes:
+            raise ValueError("a table is cut short")
+        tables = tables[17 + codes :]
 
 
 def _write_alone(path: Path, dataset: Dataset, frame: bytes) -> str:

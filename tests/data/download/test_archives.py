@@ -17,6 +17,7 @@ from filelock import FileLock
 from local_archives import FILES, KINDS, visible
 
 from msa2net_lib.data.download.archives import MARK, unpack, verify
+from msa2net_lib.data.download.readers import _Zip
 
 
 @pytest.mark.parametrize("name", [*KINDS, "data.tgz", "no suffix at all"])
@@ -146,11 +147,23 @@ def test_kill_9_leaves_nothing_that_looks_finished(archive, contents, tmp_path, 
     assert visible(tmp_path) == sorted([name, "out"])
 
 
+def test_folder_gets_its_name_by_one_renaming(archive, tmp_path, monkeypatch):
+    folders = set()
+
+    def extract(self, member, folder, fast=_Zip.extract):
+        folders.add(folder.stat().st_ino)
+        fast(self, member, folder)
+
+    monkeypatch.setattr(_Zip, "extract", extract)
+    out = unpack(archive("data.zip"), tmp_path / "out", progress=False)
+    assert folders == {out.stat().st_ino}
+
+
 def test_ctrl_c_leaves_nothing(archive, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("msa2net_lib.data.download.readers._Zip.extract", interrupt)
+    monkeypatch.setattr(_Zip, "extract", interrupt)
     path = archive("data.zip")
     with pytest.raises(KeyboardInterrupt):
         unpack(path, tmp_path / "out", progress=False)

@@ -125,6 +125,14 @@ def test_tar_with_a_block_of_zeros_before_its_end_is_seen(archive, tmp_path, ref
     refused([path, "more after the mark of its end"], verify, path, progress=False)
 
 
+def test_zip_member_whose_name_python_would_cut(archive, tmp_path, refused):
+    path = archive("data.zip", {"good.txt--evil": b"a"})
+    path.write_bytes(path.read_bytes().replace(b"good.txt--evil", b"good.txt\0.evil"))
+    with zipfile.ZipFile(path) as file:
+        assert file.namelist() == ["good.txt"]
+    refused([path, "control character"], verify, path, progress=False)
+
+
 def test_zip_that_says_it_is_empty(archive, tmp_path, refused):
     path = archive("data.zip", {"a": b"a"})
     raw = path.read_bytes()
