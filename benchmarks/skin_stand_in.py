@@ -21,9 +21,9 @@ from skimage.filters import threshold_otsu
 
 from msa2net_lib.config import NetworkConfig, TrainConfig
 from msa2net_lib.data.isic import prepare_isic
-from msa2net_lib.data.picture_dataset import PictureDataset
-from msa2net_lib.data.skin import write_skin_pictures
-from msa2net_lib.data.skin_parts import LUMINANCE
+from msa2net_lib.data.pictures.dataset import PictureDataset
+from msa2net_lib.data.skin.parts import LUMINANCE
+from msa2net_lib.data.skin.pictures import write_skin_pictures
 from msa2net_lib.files import write_text
 from msa2net_lib.metrics import pixel_scores
 from msa2net_lib.picture_evaluation import evaluate_pictures
@@ -60,7 +60,7 @@ def main() -> int:
     record = {
         "question": "Are the synthetic skin pictures learnt in minutes, and not by a threshold?",
         "date": datetime.now(UTC).date().isoformat(),
-        "data": "synthetic skin pictures drawn by msa2net_lib.data.skin; not dermoscopy",
+        "data": "synthetic skin pictures drawn by msa2net_lib.data.skin.pictures; not dermoscopy",
         "pictures": {part: len(ids) for part, ids in dataset.ids.items()},
         "recipe": dataset.recipe.name,
         "share_of_lesion_pixels": dataset.manifest["prevalence"],

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from msa2net_lib.data.virtual_cohort import SYNAPSE_SIZE, write_virtual_cohort
+from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
 from msa2net_lib.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]

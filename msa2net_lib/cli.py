@@ -19,7 +19,7 @@ from msa2net_lib.prepare_commands import add_prepare
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.picture_dataset import PictureDataset
+    from msa2net_lib.data.pictures.dataset import PictureDataset
     from msa2net_lib.evaluation import Evaluation, Protocol
     from msa2net_lib.nn.network import MSA2Net
 
@@ -119,7 +119,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.catalog import open_prepared
-    from msa2net_lib.data.picture_dataset import PictureDataset
+    from msa2net_lib.data.pictures.dataset import PictureDataset
     from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from msa2net_lib.data.picture_split import PARTS
+from msa2net_lib.data.pictures.split import PARTS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import AVERAGES, pixel_scores
@@ -20,7 +20,7 @@ from msa2net_lib.progress import progress_bar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msa2net_lib.data.picture_dataset import PictureDataset
+    from msa2net_lib.data.pictures.dataset import PictureDataset
     from msa2net_lib.nn.network import MSA2Net
 
 OURS = "MSA²Net"

@@ -12,7 +12,7 @@ from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.picture_dataset import PictureDataset
+    from msa2net_lib.data.pictures.dataset import PictureDataset
 
 Parsers = Any  # argparse's own class for subparsers is private
 Run = Callable[[argparse.Namespace], int]
@@ -149,7 +149,7 @@ def _synapse(arguments: argparse.Namespace) -> int:
 
 def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
     """Print the data contract, record it if it passes, and leave the orientation panel beside the data."""
-    from msa2net_lib.data.contract import examine
+    from msa2net_lib.data.contract.examine import examine
     from msa2net_lib.data.datasets import PreparedDataset
     from msa2net_lib.files import atomic_path
     from msa2net_lib.workbook.contract_plots import plot_orientation
@@ -181,7 +181,7 @@ def _isic(arguments: argparse.Namespace) -> int:
 def _virtual(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.catalog import cohort_folder
     from msa2net_lib.data.synapse import prepare_synapse
-    from msa2net_lib.data.virtual_cohort import SYNAPSE_SIZE, write_virtual_cohort
+    from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
 
     size = SYNAPSE_SIZE if arguments.like_synapse else None
     wanted: dict[str, Any] = {name: getattr(arguments, name) for name in ("train", "test", "seed")} | {"size": size}
@@ -199,14 +199,14 @@ def _skin(arguments: argparse.Namespace) -> int:
 
 
 def _nnunet(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.data.nnunet import prepare_nnunet
+    from msa2net_lib.data.scans.nnunet import prepare_nnunet
 
     options = {"test_cases": arguments.test_cases, "channel": arguments.channel, **_scan_options(arguments)}
     return _report(prepare_nnunet(arguments.source, arguments.destination, **options))
 
 
 def _scans(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.data.own import prepare_pairs
+    from msa2net_lib.data.scans.own import prepare_pairs
 
     classes = dict(_class(text) for text in arguments.classes)
     options = {"modality": arguments.modality, "others_are_background": arguments.others_are_background}
@@ -215,7 +215,7 @@ def _scans(arguments: argparse.Namespace) -> int:
 
 
 def _pictures(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.data.prepare_pictures import prepare_pictures
+    from msa2net_lib.data.pictures.prepare import prepare_pictures
 
     options = {"mask_suffix": arguments.mask_suffix, "threshold": arguments.threshold}
     options |= _picture_options(arguments)

@@ -23,7 +23,7 @@ from msa2net_lib.data import obtain
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.skin import write_skin_pictures
+from msa2net_lib.data.skin.pictures import write_skin_pictures
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint

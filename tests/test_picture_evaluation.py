@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from msa2net_lib.data.prepare_pictures import prepare_pictures
+from msa2net_lib.data.pictures.prepare import prepare_pictures
 from msa2net_lib.errors import InputError
 from msa2net_lib.picture_evaluation import evaluate_pictures, prevalence_report
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.isic import find_isic
-from msa2net_lib.data.picture_dataset import PictureDataset, is_pictures
-from msa2net_lib.data.prepare_pictures import prepare_pictures
-from msa2net_lib.data.skin import write_skin_pictures
+from msa2net_lib.data.pictures.dataset import PictureDataset, is_pictures
+from msa2net_lib.data.pictures.prepare import prepare_pictures
+from msa2net_lib.data.skin.pictures import write_skin_pictures
 from msa2net_lib.data.synapse import prepare_synapse
-from msa2net_lib.data.virtual_cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
+from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
 from msa2net_lib.errors import InputError
 
 DATASETS: dict[str, str] = {

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msa2net_lib.data.contract.flips import flip_spacing
+from msa2net_lib.data.contract.reading import Reading, read_contract, unread
 from msa2net_lib.data.dataset_json import manifest_spacing, organ_ids, prepared_here
-from msa2net_lib.data.flips import flip_spacing
 from msa2net_lib.data.labels import whole_labels
 from msa2net_lib.data.prepared_files import (
     PreparedFiles,
@@ -30,7 +31,6 @@ from msa2net_lib.data.prepared_files import (
     slices_by_case,
     split_slice_id,
 )
-from msa2net_lib.data.reading import Reading, read_contract, unread
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 

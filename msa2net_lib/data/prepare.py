@@ -1,6 +1,6 @@
 """What every preparation shares: one run a folder, cases in parallel, and going on after a stop.
 
-A kind of data (``data.scans``, ``data.prepare_pictures``) subclasses ``CaseJob`` and brings a function that
+A kind of data (``data.scans.prepare``, ``data.pictures.prepare``) subclasses ``CaseJob`` and brings a function that
 prepares one case, writing every file atomically and the case's record last. A case is finished when its record
 says that it was made from these very files with these settings; so a run that was stopped continues where it
 was, and its result is the same as that of a run that was not.

@@ -1,7 +1,8 @@
 """Prepare the Synapse (BTCV) data in the field's format: 2-D slices to train on, whole volumes to score.
 
 Recipe (TransUNet's, followed by the paper): window [-125, 275] HU to [0, 1], every slice, no resampling, no
-crop, labels in scheme A. What happens to a case: see ``data.scans``; how a stopped run continues: ``data.prepare``.
+crop, labels in scheme A. What happens to a case: see ``data.scans.prepare``; how a stopped run continues:
+``data.prepare``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
-from msa2net_lib.data.scan_recipe import ScanRecipe, Window
-from msa2net_lib.data.scans import ScanJob, prepare_scans
+from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans
+from msa2net_lib.data.scans.recipe import ScanRecipe, Window
 from msa2net_lib.data.volumes import WINDOW_HU
 from msa2net_lib.errors import InputError
 

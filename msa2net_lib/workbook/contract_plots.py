@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from msa2net_lib.data.contract.flips import IN_PLANE_FLIPS, apply_flip, parse_flip, undo_flip
 from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
-from msa2net_lib.data.flips import IN_PLANE_FLIPS, apply_flip, parse_flip, undo_flip
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.prepared_files import slices_by_case
 from msa2net_lib.errors import InputError

@@ -52,7 +52,9 @@ def examine(data_dir: str | Path = "data") -> list[Finding]:
 
 
 def _python() -> Finding:
-    return Finding(f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer")
+    return Finding(
+        f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
+    )
 
 
 def _packages() -> Iterator[Finding]:

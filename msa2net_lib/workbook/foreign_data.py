@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from msa2net_lib.data.contract.flips import undo_flip
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.flips import undo_flip
 from msa2net_lib.data.labels import convert_scheme
 
 
@@ -20,7 +20,7 @@ def store_as_others(
     """Write test cases of a data set (scheme A) to ``folder`` in the layout of TransUNet's archive, and return it.
 
     scheme: the numbering of the stored labels. flip: what a reader has to do to bring the stored arrays into LPS (see
-    ``data.flips``). An earlier copy in ``folder`` is replaced.
+    ``data.contract.flips``). An earlier copy in ``folder`` is replaced.
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)

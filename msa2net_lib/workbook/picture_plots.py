@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from msa2net_lib.data.picture_dataset import Picture
+from msa2net_lib.data.pictures.dataset import Picture
 from msa2net_lib.workbook.plots import figure_grid, stamp
 
 SYNTHETIC = "synthetic skin, drawn by a program: no dermoscopic image"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
-from msa2net_lib.data.virtual import make_virtual_patient
+from msa2net_lib.data.virtual.patient import make_virtual_patient
 from msa2net_lib.data.volumes import read_pair
 from msa2net_lib.errors import InputError
 

@@ -26,7 +26,7 @@ from pydicom import uid
 from pydicom.encaps import generate_frames
 
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.pictures import read_mask, read_picture
+from msa2net_lib.data.pictures.read import read_mask, read_picture
 from msa2net_lib.data.volumes import read_volume
 
 Arrays = list[NDArray]

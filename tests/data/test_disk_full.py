@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from msa2net_lib.data.own import prepare_pairs
+from msa2net_lib.data.scans.own import prepare_pairs
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path, write_text

@@ -24,7 +24,7 @@ from msa2net_lib.data.isic import (
     find_isic,
     prepare_isic,
 )
-from msa2net_lib.data.picture_split import split_ids
+from msa2net_lib.data.pictures.split import split_ids
 
 SPLIT = {"train": ["ISIC_0000001", "ISIC_0000003"], "test": ["ISIC_0000000"]}
 IDS = sorted(name for part in SPLIT.values() for name in part)

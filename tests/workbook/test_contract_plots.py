@@ -7,8 +7,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
+from msa2net_lib.data.contract.flips import IN_PLANE_FLIPS, apply_flip, undo_flip
 from msa2net_lib.data.datasets import Case, PreparedDataset
-from msa2net_lib.data.flips import IN_PLANE_FLIPS, apply_flip, undo_flip
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook.contract_plots import plot_orientation

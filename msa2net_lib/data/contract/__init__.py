@@ -1,0 +1,1 @@
+"""The data contract: prepared data of others, examined before they are used."""

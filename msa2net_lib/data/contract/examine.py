@@ -1,0 +1,198 @@
+"""The data contract: examine prepared data, say what was found, and record how they are to be read.
+
+Data that others prepared carry no word on their label numbering and orientation. Both are found out from the
+organs, or stated by the user, and never guessed: where the organs do not say and the user does not either,
+nothing is recorded, and the labels cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from msa2net_lib.data.contract.flips import parse_flip
+from msa2net_lib.data.contract.organs import judge_flip, judge_scheme, label_row, organ_rows
+from msa2net_lib.data.contract.orientation import detect_orientation
+from msa2net_lib.data.contract.reading import FILE_NAME, RAW, Reading, StoredFiles, check_scheme, contract_text
+from msa2net_lib.data.contract.rows import Row, array_rows, file_rows
+from msa2net_lib.data.contract.scheme_detection import detect_scheme, scheme_organs
+from msa2net_lib.data.contract.survey import Survey, survey
+from msa2net_lib.data.dataset_json import organ_ids, prepared_here
+from msa2net_lib.data.labels import BTCV_IDS, ORGANS
+from msa2net_lib.data.prepared_files import find_prepared
+from msa2net_lib.data.splits import SYNAPSE_CASES
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import write_text
+
+WIDTH = 120
+_COLUMNS = {"verdict": 13, "asked": 17, "expected": 36, "found": 0}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What was found in a folder of prepared data.
+
+    own: whether this project prepared it. label_scheme and flip: how its labels are to be read and its arrays to be
+    turned, None where that could not be established; ``established`` says how it was, for each. For data of our
+    own they are "A" (where the organs are those of scheme A) and "none".
+    """
+
+    root: Path
+    own: bool
+    rows: tuple[Row, ...]
+    files: StoredFiles
+    label_scheme: str | None
+    flip: str | None
+    established: tuple[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong and it is known how to read the data."""
+        known = self.own or (self.label_scheme is not None and self.flip is not None)
+        return known and all(row.verdict != "wrong" for row in self.rows)
+
+    def __str__(self) -> str:
+        whose = "prepared here (dataset.json)" if self.own else "prepared by others"
+        lines = [*_wrapped(f"{self.root}: {whose}"), _line(dict(zip(_COLUMNS, _COLUMNS, strict=True)))]
+        for row in self.rows:
+            lines += _row_lines(row)
+        return "\n".join([*lines, *_wrapped(self._verdict())])
+
+    def write(self) -> Path | None:
+        """Record how to read the data in ``contract.json`` beside them; None for data of our own, which need none.
+
+        Raises InputError for a contract that did not pass, and for a folder that cannot be written to.
+        """
+        if not self.passed:
+            raise InputError(f"{self.root}: {self._verdict()}; no {FILE_NAME} was written")
+        if self.own or self.label_scheme is None or self.flip is None:
+            return None
+        details = {
+            "label_scheme_from": self.established[0],
+            "flip_from": self.established[1],
+            "rows": [asdict(row) for row in self.rows],
+        }
+        path = self.root / FILE_NAME
+        try:
+            return write_text(path, contract_text(Reading(self.label_scheme, self.flip, self.files), details))
+        except OSError as error:
+            advice = "change its permissions, or copy the data to a folder of your own"
+            raise InputError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
+
+    def _verdict(self) -> str:
+        wrong = [row.what for row in self.rows if row.verdict == "wrong"]
+        if self.passed and self.own:
+            return "passed"
+        if self.passed:
+            return f"passed: labels are read as scheme {self.label_scheme}, arrays with flip {self.flip}"
+        unknown = (
+            [] if self.own else ["label scheme"] * (self.label_scheme is None) + ["orientation"] * (self.flip is None)
+        )
+        return f"not passed: {', '.join(dict.fromkeys([*wrong, *unknown]))}"
+
+
+def examine(
+    root: str | Path, *, label_scheme: str | None = None, flip: str | None = None, progress: bool = True
+) -> Contract:
+    """Examine a folder of prepared data, whoever prepared it; reads every file once, with little memory.
+
+    label_scheme ("A", "B", "C" or "raw") and flip (see ``data.contract.flips``) are what the user knows: needed where
+    the organs do not say it, refused where they say otherwise. Damaged files, and what is wrong within them,
+    become rows. Errors: `InputError` for a folder that holds no prepared data, and for arguments that are none.
+    """
+    label_scheme = None if label_scheme is None else check_scheme(label_scheme)
+    flip = None if flip is None else parse_flip(flip)
+    prepared = find_prepared(root)
+    own = prepared_here(prepared.manifest)
+    if own and (label_scheme is not None or flip is not None):
+        raise InputError(f"{prepared.root}: dataset.json says how to read it; leave label scheme and flip out")
+    found = survey(prepared, progress)
+    names = {case.name for case in found.cases}
+    published = names <= {f"case{case}" for case in SYNAPSE_CASES} and (not own or len(names) == len(SYNAPSE_CASES))
+    rows = [*file_rows(found, published), *array_rows(found, published)]
+    contract = Contract(prepared.root, own, tuple(rows), found.files, None, None, ("", ""))
+    return _judge_own(contract, found, published) if own else _judge(contract, found, published, label_scheme, flip)
+
+
+def _judge_own(contract: Contract, found: Survey, published: bool) -> Contract:
+    """Add the rows on labels and orientation of data of our own: do the organs agree with ``dataset.json``?"""
+    manifest = found.prepared.manifest
+    ids = organ_ids(manifest, contract.root)
+    organs = {number: organ for organ, number in ids.items()}
+    rows = [label_row(found, len(organs), "the organs of dataset.json")]
+    shapes = {case.name: case.shapes for case in found.cases if case.slices}
+    scheme_a = tuple(ids) == ORGANS
+    expected = "as dataset.json says"
+    if scheme_a:
+        finding = detect_scheme(shapes)
+        said = "A, and the organs agree" if finding.scheme == "A" else "A; the organs do not tell it clearly"
+        row = Row("label scheme", expected, said, details=finding.evidence)
+        if against := finding.against("A"):
+            row = Row("label scheme", expected, against, "wrong", "look at the source's label ids and prepare it again")
+        rows.append(row)
+    else:
+        rows.append(Row("label scheme", expected, ", ".join(ids), "not checked"))
+    where = detect_orientation(shapes, organs)
+    expected = "z up, y to the back, x to the left"
+    if against := where.against("none"):
+        rows.append(
+            Row("orientation", expected, against, "wrong", "look at a picture: the source's headers may be wrong")
+        )
+    elif where.flip == "none":
+        rows.append(Row("orientation", expected, "from the files' headers; the organs agree", details=where.evidence))
+    else:
+        rows.append(Row("orientation", expected, f"from the files' headers; {where.reason}", "not checked"))
+    rows += organ_rows(found, organs, published, manifest.get("label_scheme") == "A")
+    stated = ("dataset.json", "dataset.json")
+    scheme = "A" if scheme_a else None
+    return replace(contract, rows=(*contract.rows, *rows), label_scheme=scheme, flip="none", established=stated)
+
+
+def _judge(contract: Contract, found: Survey, published: bool, label_scheme: str | None, flip: str | None) -> Contract:
+    """Add the rows on labels and orientation of data of others, and establish how they are to be read."""
+    again = f"run `msa2net prepare synapse --prepared {contract.root}`"
+    shapes = {case.name: case.shapes for case in found.cases if case.slices}
+    finding = detect_scheme(shapes)
+    scheme_row, scheme, scheme_from = judge_scheme(finding, label_scheme, again)
+    highest = max(BTCV_IDS.values()) if RAW in (scheme, *finding.behind) else len(ORGANS)
+    rows = [label_row(found, highest, "raw BTCV ids" if highest > len(ORGANS) else "the eight organs"), scheme_row]
+    flip_from, chosen = "", None
+    if scheme is None:
+        rows.append(Row("orientation", "known", "needs the label scheme first", "not checked"))
+    else:
+        organs = scheme_organs(scheme)
+        options = "" if label_scheme is None else f" --label-scheme {label_scheme}"
+        again = f"{again.removesuffix('`')}{options} --flip "
+        flip_row, chosen, flip_from = judge_flip(detect_orientation(shapes, organs), flip, again)
+        rows += [flip_row, *organ_rows(found, organs, published, hounsfield=True)]
+    return replace(
+        contract,
+        rows=(*contract.rows, *rows),
+        label_scheme=scheme,
+        flip=chosen,
+        established=(scheme_from, flip_from),
+    )
+
+
+def _row_lines(row: Row) -> Iterator[str]:
+    """One row as text: its cells side by side, then details and remedy below."""
+    widths = {name: width - 1 if width else WIDTH - sum(_COLUMNS.values()) for name, width in _COLUMNS.items()}
+    cells = {"verdict": row.verdict, "asked": row.what, "expected": row.expected, "found": row.found}
+    columns = {name: textwrap.wrap(text, widths[name]) or [""] for name, text in cells.items()}
+    for index in range(max(map(len, columns.values()))):
+        yield _line({name: lines[index] if index < len(lines) else "" for name, lines in columns.items()})
+    indent = " " * _COLUMNS["verdict"]
+    for detail in row.details:
+        yield from _wrapped(detail, f"{indent}. ", f"{indent}  ")
+    if row.remedy:
+        yield from _wrapped(row.remedy, f"{indent}-> ", f"{indent}   ")
+
+
+def _line(cells: dict[str, str]) -> str:
+    return "".join(cells[name].ljust(width) for name, width in _COLUMNS.items()).rstrip()
+
+
+def _wrapped(text: str, first: str = "", other: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=other)

@@ -1,0 +1,1 @@
+"""Preparing scans of any origin into the field's format."""

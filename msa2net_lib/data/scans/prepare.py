@@ -1,0 +1,248 @@
+"""Scans into the field's format, wherever they come from: 2-D slices to train on, whole volumes to score.
+
+``data.synapse``, ``nnunet`` and ``own`` find the files and say how (a ``ScanRecipe``); what happens to a case is here.
+Every slice is kept as it is, without resampling or crop, in [0, 1]. In memory a process has one case: the image
+as it is stored and the labels as uint8; the rest goes slice by slice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from msa2net_lib.data.prepare import (
+    RECORDS,
+    CaseJob,
+    check_inputs_exist,
+    locked,
+    prepare_pending,
+    remove_orphans,
+    remove_partials,
+)
+from msa2net_lib.data.scans.files import checksum
+from msa2net_lib.data.scans.recipe import ScanRecipe
+from msa2net_lib.data.volumes import check_same_geometry, read_volume, window
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import DiskFullError, atomic_path, write_text
+
+if TYPE_CHECKING:
+    from msa2net_lib.data.datasets import PreparedDataset
+
+_OURS = re.compile(r".+(_slice\d{3,}\.npz|\.npy\.h5|\.json)")
+_CASE_FOLDERS = ("train_npz", "test_vol_h5")
+_OUTPUT_FOLDERS = (*_CASE_FOLDERS, "lists")
+_GROWTH = 1.8  # prepared bytes over source bytes, at most: 0.7 to 0.9 for CT as .nii.gz, 1.5 for white noise
+_INDEX = ("dataset.json", "lists/train.txt", "lists/test_vol.txt")
+
+
+@dataclass(frozen=True)
+class ScanJob(CaseJob):
+    """One scan: an image with its label map, each a file or a DICOM folder. ``prefix`` begins its prepared name."""
+
+    image: Path
+    label: Path
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.prefix + prepared_name(self.case)
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {"image": self.image, "label": self.label}
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        found = {}
+        for kind, path in self.inputs.items():
+            try:
+                found[kind] = {"file": Path(path.parent.name, path.name).as_posix(), "sha256": checksum(path)}
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}); check the file and its rights") from error
+        return found
+
+    def outputs(self, shape: Sequence[int]) -> list[Path]:
+        if self.split == "test":
+            return [Path(self.destination, "test_vol_h5", f"{self.name}.npy.h5")]
+        folder = Path(self.destination, "train_npz")
+        return [folder / f"{self.name}_slice{z:03d}.npz" for z in range(shape[0])]
+
+
+def prepared_name(case: str) -> str:
+    """Return the name of a case in the prepared data: its id without blanks, since lists are read word by word."""
+    return re.sub(r"\s", "_", case)
+
+
+def prepare_scans(
+    jobs: Sequence[ScanJob],
+    destination: str | Path,
+    recipe: ScanRecipe,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Prepare scans (``split`` "train" or "test") in ``workers`` processes and return the prepared data.
+
+    ``destination`` gets ``train_npz/NAME_slice000.npz``, ``test_vol_h5/NAME.npy.h5`` (both with ``image`` float32
+    in [0, 1] and ``label`` uint8), ``lists/``, ``dataset.json`` and the records in ``cases/``; what an earlier
+    run with other cases left there is removed. Cases already finished are not done again.
+
+    Raises InputError, in one line with the file's name, for whatever is wrong with the source, before any work
+    for what the names tell, and if ``destination`` holds data of other classes.
+    """
+    from msa2net_lib.data.datasets import PreparedDataset  # the workers do without
+
+    destination = Path(destination)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
+    if not jobs:
+        raise InputError(f"{destination}: no case to prepare; name at least one")
+    check_inputs_exist(jobs)
+    _check_names(jobs)
+    with locked(destination, _OUTPUT_FOLDERS):
+        _refuse_other_data(destination, recipe)
+        remove_partials(destination, _OUTPUT_FOLDERS)
+        pending = [job for job in jobs if not job.is_finished(recipe.settings)]
+        if pending:  # until all are done there is no data set here to open
+            for path in _INDEX:
+                (destination / path).unlink(missing_ok=True)
+        pending.sort(key=_bytes, reverse=True)  # no long case last, with every other process idle
+        try:
+            prepare_pending(partial(_prepare_case, recipe), jobs, pending, workers, progress)
+        except DiskFullError as error:
+            left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.settings))
+            raise DiskFullError(error.path, error.reason, max(error.size, int(_GROWTH * left))) from error
+        _write_index(destination, jobs, recipe)
+        remove_orphans(jobs, destination, _CASE_FOLDERS, _OURS)
+    return PreparedDataset.open(destination)
+
+
+def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
+    """Read one case and write its outputs, the record last."""
+    sources = job.sources()
+    label = read_volume(job.label)
+    with _named(job.label):
+        prepared, voxels = recipe.relabel(label.array)
+    label = replace(label, array=prepared)  # the map as it was stored can go before the image comes
+    image = read_volume(job.image)
+    check_same_geometry(image, label, job.image, job.label)
+    if not (recipe.allow_empty or any(voxels.values())):
+        raise InputError(
+            f"{job.label}: case {job.case} has no voxel of any class; correct it, leave the case out, "
+            "or give allow_empty=True if that is how it is"
+        )
+    with _named(job.image):
+        low, high = recipe.window.limits(image.array)
+
+    def pixels(z: int) -> NDArray[np.float32]:
+        return np.minimum(window(image.array[z], low, high), 1)  # rounding may pass 1 by a hair
+
+    # The old record goes first: if this run is stopped, outputs of two kinds must not look finished.
+    job.record_path.unlink(missing_ok=True)
+    outputs = job.outputs(prepared.shape)
+    if job.split == "test":
+        _write_volume(outputs[0], pixels, prepared, image.spacing)
+    else:
+        for z, path in enumerate(outputs):
+            _write_slice(path, pixels(z), prepared[z], left=len(outputs) - z)
+    facts = {"spacing_mm": list(image.spacing), "sources": sources, "voxels": voxels}
+    if recipe.window.unit == "percentile":
+        facts["window_values"] = [low, high]
+    job.write_record(recipe.settings, prepared.shape, **facts)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with its values."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _write_slice(path: Path, image: NDArray[np.float32], label: NDArray[np.uint8], left: int) -> None:
+    """Write a training slice as ``np.savez_compressed`` does, but at deflate's level 1, several times as fast.
+
+    ``left``: how many slices of the case are still to be written.
+    """
+    size = left * (image.nbytes + label.nbytes)
+    with (
+        atomic_path(path, size) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for key, array in (("image", image), ("label", label)):
+            with archive.open(f"{key}.npy", "w") as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _write_volume(
+    path: Path, pixels: Callable[[int], NDArray], label: NDArray[np.uint8], spacing: Sequence[float]
+) -> None:
+    """Write a test volume as HDF5; ``spacing`` (z, y, x) in mm is an attribute that other readers ignore.
+
+    It is made in memory (compressed, some 50 MB): HDF5 crashes the process when a disk fills under it.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        images, labels = (
+            file.create_dataset(
+                key, label.shape, dtype, chunks=(1, *label.shape[1:]), compression="gzip", compression_opts=1
+            )
+            for key, dtype in (("image", np.float32), ("label", np.uint8))
+        )
+        for z, plane in enumerate(label):
+            images[z], labels[z] = pixels(z), plane
+        file.attrs["spacing"] = np.asarray(spacing, dtype=np.float64)
+    with atomic_path(path, buffer.getbuffer().nbytes) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _write_index(destination: Path, jobs: Iterable[ScanJob], recipe: ScanRecipe) -> None:
+    """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
+    slices, cases = [], {}
+    for job in jobs:
+        record = job.read_record()
+        cases[job.name] = {key: value for key, value in record.items() if key != "settings"}
+        if job.split == "train":
+            slices += [path.stem for path in job.outputs(record["shape"])]
+    tests = [job.name for job in jobs if job.split == "test"]
+    write_text(destination / "lists" / "train.txt", "".join(f"{name}\n" for name in slices))
+    write_text(destination / "lists" / "test_vol.txt", "".join(f"{name}\n" for name in tests))
+    manifest = {**recipe.settings, **recipe.facts, "cases": cases}
+    write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _check_names(jobs: Iterable[ScanJob]) -> None:
+    """Raise InputError if two cases would be written to the same files (some disks ignore upper and lower case)."""
+    seen: dict[str, str] = {}
+    for job in jobs:
+        if (other := seen.setdefault(job.name.casefold(), job.case)) != job.case or not job.name:
+            raise InputError(f"{job.image}: case {job.case!r} would overwrite case {other!r}; rename one of the two")
+
+
+def _refuse_other_data(destination: Path, recipe: ScanRecipe) -> None:
+    """Raise InputError if a run with other classes, or of another kind of data, has written here: it would be lost."""
+    for path in (destination / "dataset.json", *(destination / RECORDS).glob("*.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            organs = found.get("settings", found).get("organs", recipe.organs)
+        except (OSError, ValueError, AttributeError):
+            continue
+        if organs != recipe.organs or "kind" in found:
+            raise InputError(f"{destination}: holds prepared data with other classes; choose another folder")
+
+
+def _bytes(job: ScanJob) -> int:
+    files = (file for path in job.inputs.values() for file in (path.rglob("*") if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files)

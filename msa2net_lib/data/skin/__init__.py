@@ -1,0 +1,1 @@
+"""Synthetic skin pictures, drawn by a program."""

@@ -1,0 +1,1 @@
+"""Virtual patients: one real CT bent into many."""
