@@ -53,6 +53,10 @@ class Repeated:
         ids = self.prepared.train_ids
         return [ids[index % len(ids)] for index in range(self.count)]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.prepared.class_names
+
     def digest(self) -> str:
         return self.prepared.digest()
 

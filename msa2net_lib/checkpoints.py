@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 """The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
 
 
-def save_network(network: MSA2Net, path: str | Path, half: bool = False) -> Path:
+def save_network(
+    network: MSA2Net, path: str | Path, half: bool = False, class_names: Sequence[str] | None = None
+) -> Path:
     """Write a network's weights and config to one safetensors file, atomically.
 
-    half: store weight matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and
-    batch-norm statistics stay float32.
+    class_names: what the classes after the background mean, so that nobody scores them as others. half: store weight
+    matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm statistics stay
+    float32.
     """
     tensors = {
         key: (value.half() if half and value.ndim >= 2 else value).detach().cpu().contiguous()
@@ -32,8 +36,21 @@ def save_network(network: MSA2Net, path: str | Path, half: bool = False) -> Path
     # The weights are here, nothing is left to fetch on loading.
     config = network.config.to_dict() | {"pretrained": False}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"network_config": json.dumps(config)})
+        metadata = {"network_config": json.dumps(config)}
+        if class_names is not None:
+            metadata["class_names"] = json.dumps(list(class_names))
+        save_file(tensors, temporary, metadata=metadata)
     return Path(path)
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...] | None:
+    """Return the class names stored with a network of `save_network`; None where the file has none."""
+    try:
+        with safe_open(path, framework="pt") as handle:
+            stored = (handle.metadata() or {}).get("class_names")
+    except (SafetensorError, OSError):  # the authors' files are not safetensors
+        return None
+    return None if stored is None else tuple(json.loads(stored))
 
 
 def load_network(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:

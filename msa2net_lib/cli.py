@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
-from msa2net_lib.prepare_commands import add_prepare
+from msa2net_lib.files import writable_folder, write_text
+from msa2net_lib.prepare_options import add_prepare
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         hint = ", with -p RESUME=True for a stopped training" if arguments.run is _reproduce else ""
-        print(f"stopped; run the same command again to go on{hint}", file=sys.stderr)
+        onwards = "start over" if arguments.run is _evaluate else "go on"
+        print(f"stopped; run the same command again to {onwards}{hint}", file=sys.stderr)
         return 130
 
 
@@ -112,20 +113,31 @@ def _train(arguments: argparse.Namespace) -> int:
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
-        save_network(result.network, weights, half=True)
+        save_network(result.network, weights, half=True, class_names=dataset.class_names)
     print(f"weights: {weights} ({config.steps} steps; {result.minutes:.1f} min in this run)")
     return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from msa2net_lib.checkpoints import read_class_names
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.data.pictures.dataset import PictureDataset
     from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 
+    if arguments.output is not None:  # before the work, not after it
+        _check_output(arguments.output)
     network, dataset = open_checkpoint(arguments.checkpoint), open_prepared(arguments.dataset)
+    trained_on = read_class_names(arguments.checkpoint)
+    if trained_on is not None and trained_on != dataset.class_names:
+        raise InputError(
+            f"{arguments.checkpoint}: was trained on {', '.join(trained_on)}; the data set has "
+            f"{', '.join(dataset.class_names)}"
+        )
     if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
-        raise InputError(f"{arguments.checkpoint}: has {classes} classes, the data set {wanted}")
+        raise InputError(
+            f"{arguments.checkpoint}: has {classes} classes, the data set {wanted}; give one trained on such data"
+        )
     network = network.to(choose_device(arguments.device))
     if isinstance(dataset, PictureDataset):
         scores = _score_pictures(network, dataset)
@@ -135,6 +147,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         print(f"scores: {write_text(arguments.output, scores)}")
     return 0
+
+
+def _check_output(path: Path) -> None:
+    """Raise InputError unless a file of this name can be written."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write the scores to")
+    writable_folder(path.parent)
 
 
 def _score_volumes(network: MSA2Net, dataset: PreparedDataset, protocols: Sequence[Protocol]) -> str:

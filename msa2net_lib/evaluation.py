@@ -18,7 +18,7 @@ from msa2net_lib.metrics import score_volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.datasets import PreparedDataset, ValidationCases
     from msa2net_lib.nn.network import MSA2Net
 
 Protocol = Literal["paper", "strict"]
@@ -56,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     network: MSA2Net,
-    dataset: PreparedDataset,
+    dataset: PreparedDataset | ValidationCases,
     *,
     cases: Sequence[str] | None = None,
     protocols: Sequence[Protocol] = ("paper", "strict"),
@@ -65,9 +65,14 @@ def evaluate(
     """Predict and score the test cases of a prepared data set (or those named), under each protocol.
 
     "strict" needs the cases' spacing; a case without it (TransUNet's own files store none) is an error
-    there. Class i of the network is the data set's class i. See `metrics.score_volume` for the protocols.
+    there, as is a network of another number of classes. Class i of the network is the data set's class i. See
+    `metrics.score_volume` for the protocols.
     """
     predictions, rows, organs = {}, [], dataset.class_names
+    if network.config.num_classes != len(organs) + 1:
+        raise InputError(
+            f"network with {network.config.num_classes} classes: the data set has {len(organs) + 1}, background counted"
+        )
     for name in dataset.test_cases if cases is None else cases:
         case = dataset.load_case(name)
         if "strict" in protocols and case.spacing is None:

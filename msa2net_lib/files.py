@@ -60,13 +60,18 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
     The temporary name keeps the destination's suffixes (``.nii.gz`` decides how SimpleITK writes) and
     carries the process id, so that parallel workers never share one. If the block raises, also on
     Ctrl-C, the temporary file is removed and an existing destination stays as it was. ``size``: bytes to be
-    written, where known, for the advice if the disk is full. Errors: `DiskFullError`, which is an
-    `InputError`, whatever the writer makes of a full disk.
+    written, where known, for the advice if the disk is full. Errors: `InputError`, before anything is written,
+    if ``destination`` is a folder or nothing can be written there; its kind `DiskFullError`, whatever the
+    writer makes of a full disk.
     """
     destination = Path(destination)
     temporary = destination.with_name(f".partial-{os.getpid()}-{destination.name}")
-    with tell_disk_full(destination, size):
+    if destination.is_dir():
+        raise InputError(f"{destination}: is a folder; name a file")
+    with tell_disk_full(destination, size), _tell_unwritable(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # writers have many words for what may not be written; this has one
+        temporary.unlink()
     try:
         yield temporary
         # ITK leaves a NIfTI file short without a word; a disk that was full to it is full to some bytes more.
@@ -74,7 +79,8 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
             raise error
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, destination)
+        with _tell_unwritable(destination):
+            os.replace(temporary, destination)
     except DiskFullError:
         raise
     except Exception as error:  # writers have each their own kind; what is no full disk goes on as it is
@@ -96,6 +102,14 @@ def tell_disk_full(path: str | Path, size: int = 0) -> Iterator[None]:
         if reason := _full_reason(error):
             raise DiskFullError(str(path), reason, size) from error
         raise
+
+
+@contextmanager
+def _tell_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def write_text(destination: str | Path, text: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
     from msa2net_lib.nn.network import MSA2Net
 
 
+@contextmanager
+def evaluation_mode(network: MSA2Net) -> Iterator[None]:
+    """Put a network into evaluation mode for a while: predicting must not move its batch norms' statistics."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
 @torch.inference_mode()
 def predict_volume(
     network: MSA2Net, volume: NDArray, *, batch_size: int = 16, progress: bool = False
@@ -25,7 +38,7 @@ def predict_volume(
 
     volume: (z, y, x), windowed to [0, 1]. Each slice goes through cubic zoom to the network's size,
     (x - 0.5) / 0.5, argmax over classes and nearest zoom back (released code). Runs on the network's own
-    device and in its present mode. Returns (z, y, x) class ids. Errors: `InputError` for another shape or
+    device, in evaluation mode. Returns (z, y, x) class ids. Errors: `InputError` for another shape or
     range.
     """
     if volume.ndim != 3:
@@ -35,7 +48,7 @@ def predict_volume(
     device = next(network.parameters()).device
     labels = np.zeros(volume.shape, dtype=np.uint8)
     bar = progress_bar(total=len(volume), desc="predicting", unit="slice", enabled=progress)
-    with bar:
+    with bar, evaluation_mode(network):
         for start in range(0, len(volume), batch_size):
             slices = [resize_image(image, network.config.height_width) for image in volume[start:][:batch_size]]
             batch = torch.from_numpy(normalise(np.stack(slices))).float().to(device)
@@ -60,5 +73,6 @@ def predict_image(network: MSA2Net, image: NDArray) -> NDArray[np.uint8]:
         raise InputError("image has values outside [0, 1]: divide by 255 first")
     channels = [resize_image(image[..., channel], network.config.height_width) for channel in range(3)]
     batch = torch.from_numpy(normalise(np.stack(channels))).float()[None]
-    logits = network(batch.to(next(network.parameters()).device))
+    with evaluation_mode(network):
+        logits = network(batch.to(next(network.parameters()).device))
     return resize_label(logits.argmax(dim=1)[0].byte().cpu().numpy(), image.shape[:2])

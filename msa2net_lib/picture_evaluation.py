@@ -12,6 +12,7 @@ import torch
 from msa2net_lib.data.pictures.split import PARTS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
+from msa2net_lib.inference import evaluation_mode
 from msa2net_lib.metrics import AVERAGES, pixel_scores
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity
 from msa2net_lib.paper.tables import table_2
@@ -32,9 +33,9 @@ ALSO_NAMED = 0.2106
 class PictureEvaluation:
     """Scores and predictions of one network on one part of a data set.
 
-    scores: rows "pooled" (all pixels of all pictures together, as the ISIC rows of the paper) and "per_image"
-    (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_picture: the same columns for each id, and
-    ``lesion_share``, the share of lesion pixels in its mask. predictions: id -> mask (H, W), 0 and 1, of the
+    scores: rows "pooled" (all pixels of all pictures together, as the lineage of the paper's ISIC rows does) and
+    "per_image" (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_picture: the same columns for each id,
+    and ``lesion_share``, the share of lesion pixels in its mask. predictions: id -> mask (H, W), 0 and 1, of the
     prepared size.
     """
 
@@ -67,24 +68,21 @@ def evaluate_pictures(
     if network.config.num_classes != 2:
         raise InputError(f"network with {network.config.num_classes} classes: background and lesion need 2")
     predictions: dict[str, NDArray[np.uint8]] = {}
-    was_training = network.training
-    network.eval()
-    try:
-        with progress_bar(total=len(ids), desc="predicting", unit="picture", enabled=progress) as bar:
-            for start in range(0, len(ids), batch_size):
-                chosen = ids[start : start + batch_size]
-                predictions |= dict(zip(chosen, _predict(network, dataset, chosen), strict=True))
-                bar.update(len(chosen))
-    finally:
-        network.train(was_training)
+    bar = progress_bar(total=len(ids), desc="predicting", unit="picture", enabled=progress)
+    with bar, evaluation_mode(network):
+        for start in range(0, len(ids), batch_size):
+            chosen = ids[start : start + batch_size]
+            predictions |= dict(zip(chosen, _predict(network, dataset, chosen), strict=True))
+            bar.update(len(chosen))
     masks = {name: dataset.load(name).mask for name in ids}
     return PictureEvaluation(split, *_score(predictions, masks), predictions)
 
 
-def prevalence_report(dataset: PictureDataset | None) -> str:
+def prevalence_report(dataset: PictureDataset | None, *, published: bool = True) -> str:
     """Return the share of lesion pixels, measured by part and size, beside what Table 2 implies, as lines.
 
-    Without prepared ISIC pictures ``dataset`` is None, and the measured lines say "not measured".
+    Without prepared ISIC pictures ``dataset`` is None, and the measured lines say "not measured". ``published``: leave
+    out what Table 2 implies where the pictures are others than ISIC's.
     """
     size = " x ".join(map(str, dataset.height_width)) if dataset is not None else "prepared"
     of = "" if dataset is None else " (synthetic pictures)" if dataset.is_synthetic else f" ({dataset.root.name})"
@@ -93,6 +91,12 @@ def prevalence_report(dataset: PictureDataset | None) -> str:
         measured = {} if dataset is None else dataset.manifest["prevalence"][part]
         shown = [_share(measured.get(key)) for key in ("source", "prepared")]
         lines.append(f"  {'measured, ' + part:<24}{shown[0]:>14}{shown[1]:>14}")
+    return "\n".join([*lines, *(_published_shares() if published else [])])
+
+
+def _published_shares() -> list[str]:
+    """Return a line for each row of Table 2 that implies a share."""
+    lines = []
     rows = consistency_table(table_2()).to_dict("index")
     for method, row in rows.items():
         if row["closes"]:
@@ -102,8 +106,8 @@ def prevalence_report(dataset: PictureDataset | None) -> str:
     lines.append(
         f"  {f'implied by {OURS}':<24}{'':>14}{_share(implied):>14}  (from DSC, SE and ACC; its SP does not fit)"
     )
-    lines.append(f"  {'also named, no source':<24}{'':>14}{_share(ALSO_NAMED):>14}")
-    return "\n".join(lines)
+    lines.append(f"  {'quoted without a source':<24}{'':>14}{_share(ALSO_NAMED):>14}")
+    return lines
 
 
 def _predict(network: MSA2Net, dataset: PictureDataset, ids: list[str]) -> list[NDArray[np.uint8]]:

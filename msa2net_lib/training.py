@@ -91,7 +91,7 @@ def train(
     weights = None
     if output_dir is not None and state_path is not None:
         save_state(run.state(), state_path)
-        weights = save_network(run.network, Path(output_dir) / "weights.safetensors")
+        weights = save_network(run.network, Path(output_dir) / "weights.safetensors", class_names=dataset.class_names)
     minutes = (time.perf_counter() - started) / 60
     # In the layout that a network read from disk has, so that both compute the same to the last bit.
     trained = run.network.cpu().to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

@@ -174,7 +174,7 @@ def test_prepare_synapse_ends_with_the_contract(root, raw, tmp_path, capsys):
     assert run("prepare", "synapse", "--source", root / "data" / "example_ct", *out) == 0
     printed = capsys.readouterr().out
     assert "label scheme" in printed
-    assert printed.endswith(f"{tmp_path / 'real'}: 0 training slices, 2 test cases\n")
+    assert f"{tmp_path / 'real'}: 0 training slices, 2 test cases\nwarning: nothing to train on" in printed
     assert (tmp_path / "real" / "orientation.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -192,6 +192,7 @@ def test_prepare_synapse_of_others(root, tmp_path, capsys):
     with pytest.raises(InputError, match="msa2net prepare synapse"):
         PreparedDataset.open(foreign).load_case("case2001")
     assert run("prepare", "synapse", "--prepared", foreign, "--flip", "t") == 0
+    assert run("prepare", "synapse", "--prepared", foreign) == 0  # said once is enough while the files stay
     case = PreparedDataset.open(foreign).load_case("case2001")
     np.testing.assert_array_equal(case.label, virtual.load_case("case2001").label)
 
@@ -277,6 +278,44 @@ def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys
     assert run("train", "--dataset", tmp_path / "own", "--output", tmp_path / "run", *small) == 0
     assert open_checkpoint(tmp_path / "run" / "weights.safetensors").config.num_classes == 3
     assert "--classes liver" in refused(capsys, "prepare", "scans", *folders, "--classes", "liver")
+
+
+def test_a_class_named_twice_or_absent(raw, tmp_path, capsys):
+    """Of two ids for one name the last would win, and a class nobody has trains nothing: neither is silent."""
+    for kind in ("img", "label"):
+        (tmp_path / kind).mkdir()
+        shutil.copy(raw / kind / f"{kind}0001.nii.gz", tmp_path / kind / "a.nii.gz")
+    folders = ("--images", tmp_path / "img", "--labels", tmp_path / "label", "--destination", tmp_path / "own")
+    few = ("--others-are-background", "--workers", 1)
+    assert "NAME=ID,ID" in refused(capsys, "prepare", "scans", *folders, "--classes", "kidney=2", "kidney=3", *few)
+    assert run("prepare", "scans", *folders, "--classes", "liver=6", "tail=14", *few) == 0
+    printed = capsys.readouterr().out
+    assert "warning: no case has a voxel of tail" in printed
+    assert "warning: nothing to test on" in printed
+
+
+def test_prepare_refuses_options_of_other_sources(raw, tmp_path, capsys):
+    line = refused(capsys, "prepare", "synapse", "--prepared", raw, "--train-cases", "0005")
+    assert "--train-cases" in line
+    line = refused(capsys, "prepare", "synapse", "--source", raw, "--flip", "x")
+    assert "--flip" in line
+    assert run("prepare", "isic") == 2
+    out, err = capsys.readouterr()
+    assert "CC0" in out
+    assert err == "msa2net: say where the pictures come from: --source DIR, or --download (11.2 GB)\n"
+    assert "dlkaa" in refused(capsys, "prepare", "isic", "--download", "--recipe", "dlkaa")
+
+
+def test_scores_are_not_written_over_a_folder_nor_after_the_work(prepared, checkpoint, tmp_path, capsys):
+    line = refused(capsys, "evaluate", "--checkpoint", checkpoint, "--dataset", prepared, "--output", tmp_path)
+    assert "is a folder" in line
+
+
+def test_evaluate_refuses_a_network_of_other_classes(prepared, tmp_path, capsys):
+    network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32))
+    other = checkpoints.save_network(network, tmp_path / "other.safetensors", class_names=ORGANS[::-1])
+    line = refused(capsys, "evaluate", "--checkpoint", other, "--dataset", prepared)
+    assert "was trained on stomach, spleen" in line
 
 
 def test_prepare_refuses(raw, tmp_path, capsys):

@@ -69,7 +69,27 @@ def test_predicting_in_batches_changes_nothing(network):
     np.testing.assert_array_equal(one, predict_volume(network, volume, batch_size=3))
 
 
-def test_strict_without_spacing_is_refused_before_predicting():
+def test_a_network_in_training_mode_is_evaluated_and_left_as_it_was(network):
+    """In training mode every prediction would change the batch norms' statistics."""
+    result = evaluate(network, OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    other = MSA2Net(network.config)
+    other.load_state_dict(network.state_dict())
+    again = evaluate(other.train(), OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(again.predictions["case0001"], result.predictions["case0001"])
+    assert other.training
+    for name, value in other.state_dict().items():
+        assert bool((value == network.state_dict()[name]).all()), name
+
+
+def test_another_number_of_classes_is_refused(network):
+    class Two(OneCase):
+        class_names = ("liver", "spleen")
+
+    with pytest.raises(InputError, match="9 classes: the data set has 3"):
+        evaluate(network, Two(), progress=False)  # pyright: ignore[reportArgumentType]
+
+
+def test_strict_without_spacing_is_refused_before_predicting(network):
     class NoSpacing(OneCase):
         def load_case(self, name):
             return Case(name, np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), None)
@@ -78,7 +98,7 @@ def test_strict_without_spacing_is_refused_before_predicting():
             return f"test_vol_h5/{name}.npy.h5"
 
     with pytest.raises(InputError, match=r"case0001\.npy\.h5: stores no spacing"):
-        evaluate(None, NoSpacing(), progress=False)  # pyright: ignore[reportArgumentType]
+        evaluate(network, NoSpacing(), progress=False)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ class Slices:
     def __init__(self, digest="one"):
         self.digest = lambda: digest
 
+    root = Path("in memory")
+    class_names = ("disc", "square")
     train_ids = tuple(f"case0001_slice{i:03d}" for i in range(5))
 
     def training_sample(self, name, size):
@@ -238,6 +241,15 @@ def test_augmentation_moves_image_and_label_together():
     assert labels.unique().tolist() == [0, 1]
 
 
+def test_a_label_that_reaches_the_border_is_repeated_outwards_like_its_image():
+    """A lesion larger than the picture stays one: background moving in would teach the border wrongly."""
+    torch.manual_seed(0)
+    images, labels = torch.ones(8, 3, 32, 32), torch.ones(8, 32, 32, dtype=torch.int64)
+    moved = AffineAugmentation(rotation=20.0, shift=0.2, contrast=0.0, noise=0.0)(images, labels)
+    torch.testing.assert_close(moved[0], images)
+    assert bool((moved[1] == 1).all())
+
+
 def test_augmentation_rotates_without_shearing_a_picture_that_is_not_square():
     """A pure rotation agrees with SciPy's on the same angle."""
     torch.manual_seed(1)
@@ -293,7 +305,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, uninterrupted, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="the disk is full"):
         save_network(uninterrupted.network, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]

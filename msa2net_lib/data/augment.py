@@ -33,11 +33,11 @@ class AffineAugmentation:
     def __call__(
         self, images: Float[Tensor, "b 1 h w"], labels: Int[Tensor, "b h w"]
     ) -> tuple[Float[Tensor, "b 1 h w"], Int[Tensor, "b h w"]]:
-        """Return augmented copies: images bilinear, labels nearest, the border repeated outwards."""
+        """Return augmented copies: images bilinear, labels nearest, the border of both repeated outwards."""
         grid = F.affine_grid(self._matrices(images), list(images.shape), align_corners=False)
         warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         moved = F.grid_sample(
-            labels[:, None].to(images.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False
+            labels[:, None].to(images.dtype), grid, mode="nearest", padding_mode="border", align_corners=False
         )
         gain = 1 + self.contrast * _symmetric(len(images), images.device)[:, None, None, None]
         noisy = warped * gain + self.noise * torch.randn_like(warped)

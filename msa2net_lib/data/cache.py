@@ -69,15 +69,16 @@ def open_cache(
     """Return the cache of a data set's training samples at one size, building what is missing of it.
 
     Every array is bit-identical to ``data.training_sample``. ``folder`` holds this data set at this size and
-    nothing else (default: ``cache/224x224`` and so on in the data's own). A cache of other data, of another
-    size or format, or a damaged one is built anew; a stopped build goes on where it was. ``workers`` threads
-    decode (default: one a core). Another process's build of the same cache is waited for. Errors: `InputError`
-    without training samples or for one that cannot be read; its kind `CacheUnavailable` for a folder that
-    is not writable or too small.
+    nothing else (default: ``cache/224x224-1a2b3c4d`` and so on in the data's own, the size and the first 8 digits
+    of ``data.digest()``). A cache of other data, of another size or format, or a damaged one is built anew; a
+    stopped build goes on where it was. ``workers`` threads decode (default: one a core). Another process's build
+    of the same cache is waited for. Errors: `InputError` without training samples or for one that cannot be
+    read; its kind `CacheUnavailable` for a folder that is not writable or too small.
     """
     height, width = height_width(size)
-    folder = data.root / "cache" / f"{height}x{width}" if folder is None else Path(folder)
-    key = {"format": FORMAT, "data": data.digest(), "size": [height, width]}
+    digest = data.digest()
+    folder = data.root / "cache" / f"{height}x{width}-{digest[:8]}" if folder is None else Path(folder)
+    key = {"format": FORMAT, "data": digest, "size": [height, width]}
     cache = _usable(folder, key, data)
     if cache is None:
         shape = sample_shape(data, (height, width))

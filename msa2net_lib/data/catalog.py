@@ -8,6 +8,8 @@ from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.pictures.dataset import PictureDataset, is_pictures
 from msa2net_lib.data.pictures.prepare import prepare_pictures
+from msa2net_lib.data.pictures.recipes import picture_recipe
+from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.skin.pictures import write_skin_pictures
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
@@ -79,9 +81,13 @@ def open_pictures(
     raise InputError(f"pictures {name!r} are unknown: use one of {', '.join(PICTURES)}")
 
 
-def skin_folder(data_dir: Path, count: int = 300, size: int = 224) -> Path:
-    """Where skin pictures live: one folder per setting."""
-    return data_dir / ("skin" if (count, size) == (300, 224) else f"skin_{count}_{size}")
+def skin_folder(
+    data_dir: Path, count: int = 300, size: int = 224, seed: int = 2024, recipe: str = "dermosegdiff"
+) -> Path:
+    """Where skin pictures live: one folder per setting, so that none replaces another."""
+    name = "skin" if (count, size) == (300, 224) else f"skin_{count}_{size}"
+    name += "" if seed == 2024 else f"_seed{seed}"
+    return data_dir / (name if recipe == "dermosegdiff" else f"{name}_{recipe}")
 
 
 def prepare_skin(
@@ -94,7 +100,14 @@ def prepare_skin(
     workers: int | None = None,
     progress: bool = True,
 ) -> PictureDataset:
-    """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared."""
+    """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared.
+
+    Errors: `InputError` for a wrong argument, before anything is drawn.
+    """
+    picture_recipe(recipe)
+    height_width(size)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
     write_skin_pictures(home / "raw", count=count, seed=seed, progress=progress)
     images, masks = find_isic(home / "raw", progress=progress)
     return prepare_pictures(

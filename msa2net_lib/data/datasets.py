@@ -2,7 +2,7 @@
 
 The folder is in the field's format (TransUNet's prepared Synapse data), whether we prepared it or it was
 downloaded. What others prepared does not say how its labels are numbered and how its slices are turned: it is
-read as its ``contract.json`` says (``data.contract.examine`` writes it), and not at all without one.
+read as its ``contract.json`` says (``data.contract.examine`` writes it), and not at all without one that holds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PreparedDataset:
 
     ``train_slices`` are ids such as "case0005_slice000" and ``test_cases`` such as "case0008", in list order.
     ``manifest`` is the content of ``dataset.json``, empty for data that others prepared. ``reading`` is how
-    those are read, None for data of our own (and while nobody has checked others').
+    those are read, None for data of our own (and without a contract that holds). ``refusal``: what is wrong with it.
     """
 
     root: Path
@@ -62,6 +62,7 @@ class PreparedDataset:
     test_cases: list[str]
     manifest: dict[str, Any] = field(repr=False)
     reading: Reading | None = None
+    refusal: str = field(default="", repr=False)
 
     @classmethod
     def open(cls, root: str | Path) -> PreparedDataset:
@@ -69,14 +70,20 @@ class PreparedDataset:
 
         The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``; what others prepared may come without,
         then all its files count. Raises InputError if the folder is not prepared, its preparation did not finish,
-        a listed file is missing, or the files are not those that its contract was made for.
+        or a listed file is missing. With files written since its contract was made (by names, sizes and
+        modification times) it opens, but no labels load until it is examined again.
         """
         files = find_prepared(root)
         if files.lists is not None:
             _check_listed(files.lists / "train.txt", files.train_slices, files.slice_path)
             _check_listed(files.lists / "test_vol.txt", files.test_cases, files.case_path)
-        reading = None if prepared_here(files.manifest) else read_contract(files)
-        dataset = cls(files.root, files.train_slices, files.test_cases, files.manifest, reading)
+        reading, refusal = None, ""
+        if not prepared_here(files.manifest):
+            try:
+                reading = read_contract(files)
+            except InputError as error:
+                refusal = str(error)
+        dataset = cls(files.root, files.train_slices, files.test_cases, files.manifest, reading, refusal)
         organ_ids(dataset.manifest, dataset.root)  # refuses what is none
         return dataset
 
@@ -93,7 +100,7 @@ class PreparedDataset:
         """Return this data set of others read in a given way, to try it out: nothing is checked or recorded."""
         if prepared_here(self.manifest):
             raise InputError(f"{self.root}: dataset.json says how to read it; leave label scheme and flip out")
-        return replace(self, reading=Reading(label_scheme, flip))
+        return replace(self, reading=Reading(label_scheme, flip), refusal="")
 
     def digest(self) -> str:
         """What tells this data set, as it is read, from another: SHA-256 of ids, manifest and contract."""
@@ -114,7 +121,7 @@ class PreparedDataset:
         """Return a training slice: image (H, W) float32 in [0, 1] and label (H, W) uint8, 0 to the number of organs.
 
         Raises InputError, naming the file, if it is missing, unreadable or not in that form, or nobody has
-        checked how these data are to be read.
+        checked how these data, as they are now, are to be read.
         """
         path = self.slice_path(slice_id)
         return self._as_read(path, *read_slice(path), ndim=2)
@@ -179,7 +186,7 @@ class PreparedDataset:
             raise InputError(f"{path}: image leaves [0, 1]; prepare it with the [-125, 275] HU window")
         own = prepared_here(self.manifest)
         if not own and self.reading is None:
-            raise unread(self.root)
+            raise InputError(self.refusal) if self.refusal else unread(self.root)
         try:
             if self.reading is None:
                 return image.astype(np.float32), whole_labels(label, len(self.class_names), "ids of the organs")
@@ -190,7 +197,7 @@ class PreparedDataset:
 
 @dataclass(frozen=True)
 class ValidationCases:
-    """Training cases held out, to be loaded as whole volumes; ``PreparedDataset.hold_out`` makes them.
+    """Training cases held out, as whole volumes; ``PreparedDataset.hold_out`` makes them, ``evaluate`` takes them.
 
     ``slices``: case -> its slice ids from the lowest to the highest.
     """
@@ -199,8 +206,8 @@ class ValidationCases:
     slices: Mapping[str, list[str]] = field(repr=False)
 
     @property
-    def names(self) -> list[str]:
-        """The cases' names."""
+    def test_cases(self) -> list[str]:
+        """The cases' names, called as in ``PreparedDataset``, so that they are scored like test cases."""
         return list(self.slices)
 
     @property

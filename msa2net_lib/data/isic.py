@@ -1,9 +1,10 @@
 """ISIC 2018 task 1: 2594 dermoscopic pictures with the lesion outlined, downloaded and prepared.
 
-The paper scores on the last 520 of the training set's 2594 pictures (the challenge's own validation and test
-sets are not used). Its split is that of BCDU-Net and D-LKA: 1815, 259 and 520 pictures in the order in which
-a directory happened to be listed, which nobody published. Here the order is that of the sorted ids, so
-scores are comparable with published ones only as far as one random split is with another.
+The paper names the 2594 pictures of the training set and leaves the split to a reference, without numbers; its
+authors released neither their code for ISIC nor a list of ids. The lineage it compares with, BCDU-Net and D-LKA
+among them, takes 1815, 259 and 520 of them (the challenge's own validation and test sets are not used) in the
+order in which a directory happened to be listed, which nobody published. Here the order is that of the sorted
+ids, so scores are comparable with published ones only as far as one random split is with another.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from msa2net_lib.data.download.archives import unpack
+from msa2net_lib.data.download.archives import MARK, unpack
 from msa2net_lib.data.download.drive import fetch_drive
 from msa2net_lib.errors import InputError
 
@@ -24,7 +25,8 @@ def download_synapse(
     """Download the prepared Synapse data from Google Drive and return ``destination``, the folder they lie in then.
 
     ``downloads`` keeps the archive and its manifest. ``say`` gets the terms first. A stopped call goes on where it
-    was; data at ``destination`` are used as they are. The data still have to be examined (`contract.examine`).
+    was; data at ``destination`` are used as they are, and once they are removed, the archive is unpacked again.
+    The data still have to be examined (`contract.examine`).
     Errors: `InputError` as `fetch_drive` and `unpack`, and for an archive without ``train_npz``.
     """
     destination, downloads = Path(destination), Path(downloads)
@@ -41,14 +43,19 @@ def download_synapse(
         dataset="synapse-prepared",
         say=say,
     )
-    unpacked = unpack(archive, downloads / "synapse_prepared", progress=progress)
+    unpacked = downloads / "synapse_prepared"
+    if (unpacked / MARK).is_file() and _below(unpacked, "train_npz") is None:
+        shutil.rmtree(unpacked)  # a run was stopped after it had moved the data out of here
+    unpack(archive, unpacked, progress=progress)
     found = _below(unpacked, "train_npz")
     if found is None:
         raise InputError(f"{archive}: holds no train_npz/, so no prepared Synapse data; is it another archive?")
     destination.parent.mkdir(parents=True, exist_ok=True)
     if destination.is_dir():
         destination.rmdir()
-    return found.rename(destination)
+    found.rename(destination)
+    shutil.rmtree(unpacked, ignore_errors=True)  # its mark would say that all of the archive is still there
+    return destination
 
 
 def _below(folder: Path, name: str) -> Path | None:

@@ -9,7 +9,6 @@ was, and its result is the same as that of a run that was not.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from msa2net_lib.data.parallel import in_processes
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256, tell_disk_full, writable_folder, write_text
+from msa2net_lib.files import tell_disk_full, writable_folder, write_text
 from msa2net_lib.progress import progress_bar
 
 try:
@@ -29,15 +28,16 @@ except ImportError:  # Windows: there, two runs into one folder are the user's t
 RECORDS = "cases"
 """The folder, within the destination, of the finished cases' records and the lock."""
 
+_LOCK = ".lock"
+
 
 @dataclass(frozen=True)
 class CaseJob:
     """One case to prepare; plain enough to be sent to another process. Recipes fill in the file names.
 
-    source, destination: folders. case: its id within the source. split: the part it belongs to.
+    destination: the folder to prepare into. case: its id within the source. split: the part it belongs to.
     """
 
-    source: str
     destination: str
     case: str
     split: str
@@ -45,7 +45,7 @@ class CaseJob:
     @property
     def name(self) -> str:
         """The case's name in the prepared data."""
-        return f"case{self.case}"
+        return self.case
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -62,19 +62,12 @@ class CaseJob:
         return Path(self.destination, RECORDS, f"{self.name}.json")
 
     def sources(self) -> dict[str, dict[str, str]]:
-        """Return what the record says about the inputs: name within the source folder and checksum."""
-        return {
-            kind: {"file": path.relative_to(self.source).as_posix(), "sha256": sha256(path)}
-            for kind, path in self.inputs.items()
-        }
+        """Return what the record says about the inputs, by kind: "file", a name, and "sha256"."""
+        raise NotImplementedError
 
     def read_record(self) -> dict[str, Any]:
-        """Return the record of a finished case; empty if there is none, or none that can be read."""
-        try:
-            record = json.loads(self.record_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) and "shape" in record else {}
+        """Return the case's record; empty if there is none, or none of ours that can be read."""
+        return _read_record(self.record_path)
 
     def write_record(self, settings: Mapping[str, Any], shape: Sequence[int], **facts: Any) -> None:
         """Declare the case finished. ``settings`` decide, with the sources, whether it has to be redone."""
@@ -118,20 +111,20 @@ def prepare_pending(
 
 
 @contextmanager
-def locked(destination: Path, outputs: Sequence[str]) -> Iterator[None]:
+def locked(destination: Path) -> Iterator[None]:
     """Claim ``destination`` for this run; the claim ends with the process, however it ends.
 
-    Raises InputError if it is a file, another run has it, or it holds any of the ``outputs`` (names within
-    it) without our records: then something else prepared them.
+    The lock file is written first and stays: it says that the folder is ours. Raises InputError if it is a file,
+    another run has it, or it is neither ours nor empty.
     """
     if destination.exists() and not destination.is_dir():
         raise InputError(f"{destination}: is a file; give a folder to write to")
     records = destination / RECORDS
-    if not records.is_dir() and any((destination / name).exists() for name in outputs):
-        raise InputError(f"{destination}: holds data that something else prepared; choose an empty folder")
+    if other := _not_ours(destination):
+        raise InputError(f"{destination}: holds {other}, which something else put there; choose an empty folder")
     writable_folder(records)
     with tell_disk_full(destination):
-        lock = open(records / ".lock", "w")  # noqa: SIM115 - closed below, at the end of the run
+        lock = open(records / _LOCK, "w")  # noqa: SIM115 - closed below, at the end of the run
     with lock as handle:
         if fcntl is not None:
             try:
@@ -148,12 +141,30 @@ def remove_partials(destination: Path, folders: Iterable[str]) -> None:
             stale.unlink(missing_ok=True)
 
 
-def remove_orphans(jobs: Iterable[CaseJob], destination: Path, folders: Iterable[str], ours: re.Pattern[str]) -> None:
-    """Remove outputs of cases no longer in the split (file names like ``ours``): they would mislead."""
-    wanted: set[Path] = set()
-    for job in jobs:
-        wanted.update([job.record_path, *job.outputs(job.read_record()["shape"])])
-    for folder in (RECORDS, *folders):
-        for path in (destination / folder).glob("*"):
-            if ours.fullmatch(path.name) and path not in wanted:
-                path.unlink()
+def other_records(jobs: Iterable[CaseJob], destination: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield path and content of our records of cases that are not among ``jobs``; other JSON is passed over."""
+    wanted = {job.record_path for job in jobs}
+    for path in sorted((destination / RECORDS).glob("*.json")):
+        if path not in wanted and (record := _read_record(path)):
+            yield path, record
+
+
+def _not_ours(destination: Path) -> str:
+    """Return the name of something in a folder that no preparation of ours made; "" for an empty folder or ours."""
+    records = destination / RECORDS
+    if not destination.is_dir() or (records / _LOCK).is_file():
+        return ""
+    # A run that was killed before it had written its lock leaves the folder for records, empty.
+    begun = {records} if records.is_dir() and not any(records.iterdir()) else set()
+    visible = {path for path in destination.iterdir() if not path.name.startswith(".")}
+    return min((path.name for path in visible - begun), default="")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Return a record as ``CaseJob.write_record`` writes it, {} for anything else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        ours = isinstance(record["settings"], dict) and isinstance(record["split"], str)
+        return record if ours and all(isinstance(length, int) for length in record["shape"]) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

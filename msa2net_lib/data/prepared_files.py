@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 import zlib
@@ -49,6 +50,16 @@ class PreparedFiles:
         """Return the files of all ids: slices, then test cases."""
         return [*map(self.slice_path, self.train_slices), *map(self.case_path, self.test_cases)]
 
+    def stamp(self) -> str:
+        """Return the SHA-256 of the files' names, sizes and modification times: quick, as no file is opened.
+
+        A file rewritten with as many bytes changes it, unless its time is set back; so does a copy that is given
+        new times, although its content is the same.
+        """
+        found = ((path.relative_to(self.root).as_posix(), path.stat()) for path in self.paths() if path.is_file())
+        lines = sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in found)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def unlisted(self) -> list[Path]:
         """Return the slices and volumes in the folder that no list names."""
         return sorted({*self.root.glob("train_npz/*.npz"), *self.root.glob("test_vol_h5/*.npy.h5")} - {*self.paths()})
@@ -58,7 +69,8 @@ def find_prepared(root: str | Path) -> PreparedFiles:
     """Look at a folder that ``prepare_synapse`` wrote or that was downloaded as prepared data.
 
     The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``; data that others prepared may come
-    without. Errors: `InputError` if the folder holds no prepared data, or its preparation did not finish.
+    without. Errors: `InputError` if the folder holds no prepared data, its preparation did not finish, or a list
+    or ``dataset.json`` is not as it should be.
     """
     root = Path(root)
     make_it = f"prepare it with prepare_synapse(SOURCE, {str(root)!r}) or `msa2net prepare`"
@@ -173,4 +185,13 @@ def _natural(slice_id: str) -> tuple[str, int]:
 
 
 def _read_list(path: Path) -> list[str] | None:
-    return path.read_text(encoding="utf-8").split() if path.is_file() else None
+    """Return the ids in a list, None if there is no such file; editors on Windows begin it with a mark."""
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"{path}: is not UTF-8 text (perhaps UTF-16); save it as UTF-8")
+    return text.split()

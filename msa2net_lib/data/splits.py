@@ -1,7 +1,8 @@
 """Who is trained on, validated on and tested on: the published Synapse split, and validation cases out of its 18.
 
-The paper has no validation set: it picks among checkpoints by their test scores. Here three of the 18 training
-cases are set aside for that, and the 12 test cases are left alone.
+The paper names no validation set and gives no rule for choosing a checkpoint; the released trainer scores the 12
+test cases every 20 epochs, from half time on, and keeps a checkpoint each time. Here three of the 18 training cases
+are set aside to choose by, and the test cases are left alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from msa2net_lib.data.dataset_json import recorded_validation
 from msa2net_lib.data.prepared_files import slices_by_case
 from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.errors import InputError
@@ -54,8 +56,12 @@ def choose_validation(slices: Mapping[str, int]) -> list[str]:
 
 
 def validation_cases(dataset: PreparedDataset) -> list[str]:
-    """Name the training cases to hold out of any prepared data set, by the rule of ``choose_validation``.
+    """Name the training cases to hold out of any prepared data set.
 
-    Of the 18 Synapse training cases these are ``SYNAPSE_VALIDATION_CASES``. Test cases are never chosen.
+    They are those that were named when it was prepared (``prepare_pairs``, ``prepare_nnunet``), else chosen by
+    the rule of ``choose_validation``: of the 18 Synapse training cases, ``SYNAPSE_VALIDATION_CASES``. Test cases are
+    never chosen.
     """
+    if recorded := recorded_validation(dataset.manifest):
+        return recorded
     return choose_validation({case: len(slices) for case, slices in slices_by_case(dataset.train_slices).items()})

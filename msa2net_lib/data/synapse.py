@@ -70,7 +70,6 @@ def prepare_synapse(
     source, destination = Path(source), Path(destination)
     jobs = [
         ScanJob(
-            source=str(source),
             destination=str(destination),
             case=case,
             split=part,

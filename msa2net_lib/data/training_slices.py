@@ -32,6 +32,11 @@ class TrainingData(Protocol):
         """Ids of the training samples, in list order."""
         ...
 
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes without the background: the label id is the index plus one."""
+        ...
+
     def digest(self) -> str:
         """What tells this data set, as it is read, from any other: 64 hexadecimal digits."""
         ...

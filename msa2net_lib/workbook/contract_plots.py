@@ -84,7 +84,7 @@ def _first_cases(dataset: PreparedDataset) -> list[Case]:
     cases = [dataset.load_case(name) for name in dataset.test_cases[:MOST]]
     by_case = list(slices_by_case(dataset.train_slices).items())[: MOST - len(cases)]
     stacked = ValidationCases(dataset, dict(by_case))
-    return cases + [stacked.load_case(name) for name in stacked.names]
+    return cases + [stacked.load_case(name) for name in stacked.test_cases]
 
 
 def _in_scheme_a(case: Case, organs: Sequence[str]) -> Case:

@@ -113,7 +113,11 @@ def dataset_findings(data_dir: str | Path) -> Iterator[Finding]:
     for name, folder, remedy in (
         ("virtual", data_dir / "virtual" / "prepared", "lessons make it, or run msa2net prepare virtual"),
         ("patient2", data_dir / "patient2", "lessons make it from the shipped CT"),
-        ("synapse", data_dir / "synapse", "see data/README.md, then run msa2net prepare synapse"),
+        (
+            "synapse",
+            data_dir / "synapse",
+            "run msa2net prepare synapse with --source, --fetch-raw, --prepared or --download",
+        ),
         ("skin", data_dir / "skin" / "prepared", "run msa2net prepare skin"),
         ("isic", data_dir / "isic2018", "run msa2net prepare isic --download, or --source DIR"),
     ):

@@ -35,6 +35,7 @@ class Samples:
     channels: int = 1
     version: int = 0
     seconds: float = 0.0
+    prefix: str = ""
     asked: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -42,7 +43,7 @@ class Samples:
         return [f"sample{index:03d}" for index in range(self.count)]
 
     def digest(self):
-        return f"{self.version:064d}"
+        return f"{self.prefix}{self.version:064d}"[:64]
 
     def training_sample(self, sample_id, size):
         self.asked.append(sample_id)
@@ -77,10 +78,10 @@ def assert_holds(cache, data):
 def test_cache_holds_the_samples(data, channels, workers, tree):
     data.channels = channels
     cache = opened(data, workers=workers)
-    assert cache.folder == data.root / "cache" / "12x10"
+    assert cache.folder == data.root / "cache" / "12x10-00000000"
     assert_holds(cache, data)
     assert sorted(tree(cache.folder)) == ["cache.json", "images.npy", "labels.npy"]
-    images, labels = (np.load(data.root / "cache" / "12x10" / name) for name in ("images.npy", "labels.npy"))
+    images, labels = (np.load(data.root / "cache" / "12x10-00000000" / name) for name in ("images.npy", "labels.npy"))
     assert_holds(SliceCache(images, labels), data)
     assert not cache.images.flags.writeable
     data.asked.clear()
@@ -95,10 +96,23 @@ def test_in_memory_it_holds_the_same_and_writes_nothing(data):
 
 def test_one_size_asks_for_another_folder(data, tree):
     square = open_cache(data, 8, progress=False)
-    assert square.folder == data.root / "cache" / "8x8"
+    assert square.folder == data.root / "cache" / "8x8-00000000"
     before = tree(square.folder)
     assert_holds(opened(data), data)
     assert tree(square.folder) == before
+
+
+def test_other_data_have_another_folder(data, tree):
+    """The full training set and one with cases held out lie side by side, and neither is built twice."""
+    full, part = data, Samples(data.root, count=20, prefix="1a2b3c4d")
+    folders = [opened(which).folder for which in (full, part)]
+    assert [folder.name for folder in folders] == ["12x10-00000000", "12x10-1a2b3c4d"]
+    before = tree(data.root)
+    for which in (full, part):
+        which.asked.clear()
+        assert len(opened(which)) == which.count
+        assert len(which.asked) == 3  # to compare with
+    assert tree(data.root) == before
 
 
 def _same_elsewhere(cache, count):
@@ -148,7 +162,7 @@ def test_killed_build_goes_on(data, tmp_path, tree, function, call, kept):
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    folder = data.root / "cache" / "12x10"
+    folder = data.root / "cache" / "12x10-00000000"
     assert not (folder / "cache.json").exists()
     done = len(cache_build.read_record(folder / "building.json")["done"])
     assert done in kept  # the record of one chunk and the next chunk's arrays are written side by side
@@ -174,7 +188,7 @@ def wait_for_chunks(folder, count):
 
 
 def test_killed_from_outside(data, tmp_path, tree):
-    folder = data.root / "cache" / "12x10"
+    folder = data.root / "cache" / "12x10-00000000"
     process = SPAWN.Process(target=_build_slowly, args=(data.root,))
     process.start()
     wait_for_chunks(folder, 1)
@@ -189,7 +203,7 @@ def test_killed_from_outside(data, tmp_path, tree):
 def test_second_process_waits_and_uses_what_the_first_built(data):
     process = SPAWN.Process(target=_build_slowly, args=(data.root,))
     process.start()
-    wait_for_chunks(data.root / "cache" / "12x10", 0)
+    wait_for_chunks(data.root / "cache" / "12x10-00000000", 0)
     cache = opened(data)
     process.join(60)
     assert process.exitcode == 0
@@ -210,7 +224,7 @@ class Damaged(Samples):
 def stopped(data, refused):
     """A folder in which a build stopped after two of three chunks."""
     refused("sample035.npz", opened, Damaged(data.root))
-    return data.root / "cache" / "12x10"
+    return data.root / "cache" / "12x10-00000000"
 
 
 def test_error_in_one_sample_keeps_the_rest(data, stopped):
@@ -298,7 +312,7 @@ def test_folder_that_cannot_be_written(data, tmp_path, refused):
     """A file in the way, which stops even an administrator; a read-only disk fails in the same call."""
     data.root.mkdir()
     (data.root / "cache").write_text("")
-    message = refused([data.root / "cache" / "12x10", "cannot write"], opened, data)
+    message = refused([data.root / "cache" / "12x10-00000000", "cannot write"], opened, data)
     assert "name another" in message
     assert_holds(opened(data, tmp_path / "elsewhere"), data)
     with pytest.raises(CacheUnavailable):

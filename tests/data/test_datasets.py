@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 
+from msa2net_lib import evaluation
 from msa2net_lib.data.contract.flips import FLIPS, apply_flip
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES
@@ -16,10 +20,15 @@ from msa2net_lib.data.resize import normalise, resize_image, resize_label
 
 def write_contract(root, label_scheme="A", flip="none"):
     """Write the part of a contract that is read, by hand."""
-    files = [*root.glob("train_npz/*.npz"), *root.glob("test_vol_h5/*.h5")]
-    size = sum(path.stat().st_size for path in files)
-    content = {"format": 1, "label_scheme": label_scheme, "flip": flip}
-    content["files"] = {"count": len(files), "bytes": size, "sha256": "0" * 64}
+    files = {p.relative_to(root).as_posix(): p.stat() for p in root.glob("*/*.*") if p.suffix in (".npz", ".h5")}
+    lines = "".join(f"{name} {files[name].st_size} {files[name].st_mtime_ns}\n" for name in sorted(files))
+    content = {"format": 2, "label_scheme": label_scheme, "flip": flip}
+    content["files"] = {
+        "count": len(files),
+        "bytes": sum(stat.st_size for stat in files.values()),
+        "sha256": "0" * 64,
+        "stamp": hashlib.sha256(lines.encode()).hexdigest(),
+    }
     (root / "contract.json").write_text(json.dumps(content))
 
 
@@ -92,6 +101,28 @@ def test_unfinished_preparation(downloaded, refused):
 def test_broken_manifest(downloaded, refused):
     (downloaded / "dataset.json").write_text("{")
     refused([downloaded / "dataset.json", "not valid JSON"], PreparedDataset.open, downloaded)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"cases": ["liver_1"]}, "`cases`"),
+        ({"cases": {"liver_1": [1, 2, 3]}}, "`cases`"),
+        ({"cases": {"liver_1": {"spacing_mm": [1.0, 2.0]}}}, "`spacing_mm` of liver_1"),
+        ({"cases": {"liver_1": {"spacing_mm": [1.0, 2.0, 0]}}}, "`spacing_mm` of liver_1"),
+        ({"cases": {"liver_1": {"spacing_mm": [1.0, 2.0, float("nan")]}}}, "`spacing_mm` of liver_1"),
+        ({"cases": {"liver_1": {"spacing_mm": "1 2 3"}}}, "`spacing_mm` of liver_1"),
+        ({"validation": "liver_1"}, "`validation`"),
+        ({"validation": [1]}, "`validation`"),
+    ],
+)
+def test_records_of_cases_that_are_none(own, refused, content, words):
+    (own / "dataset.json").write_text(json.dumps({"organs": {"liver": 1, "tumour": 2}, **content}))
+    refused([own / "dataset.json", words], PreparedDataset.open, own)
+    # What others call `cases` in a dataset.json of theirs is their affair.
+    (own / "dataset.json").write_text(json.dumps(content))
+    held = PreparedDataset.open(own).read_as("A").hold_out(["liver_1"])[1]
+    assert held.load_case("liver_1").spacing is None
 
 
 @pytest.mark.parametrize("name", ["train_npz/case0031_slice001.npz", "test_vol_h5/case0008.npy.h5"])
@@ -238,10 +269,41 @@ def test_arrays_come_turned(downloaded, flip):
         np.testing.assert_array_equal(label, apply_flip(arrays["label"], flip))
 
 
+def refused_labels(downloaded, refused, *words):
+    """The folder opens, no label loads, and trying a reading out is still possible."""
+    prepared = PreparedDataset.open(downloaded)
+    assert prepared.reading is None
+    words = [downloaded / "contract.json", *words]
+    refused(words, prepared.load_slice, "case0031_slice001")
+    refused(words, prepared.load_case, "case0008")
+    assert prepared.read_as("A").load_slice("case0031_slice001")[1].max() <= 8
+
+
 def test_files_other_than_the_contract_s(downloaded, refused):
     path = downloaded / "train_npz" / "case0031_slice000.npz"
     path.write_bytes(path.read_bytes() + b" ")
-    refused([downloaded / "contract.json", "was made for 4 files", "once more"], PreparedDataset.open, downloaded)
+    refused_labels(downloaded, refused, "was made for 4 files", "once more")
+
+
+def test_file_written_again_in_the_same_size(downloaded, refused):
+    """Neither number nor bytes of the files tell it; their times do, also one older than the newest."""
+    path = downloaded / "train_npz" / "case0031_slice000.npz"
+    content, before = path.read_bytes(), path.stat()
+    with np.load(path) as arrays:
+        np.savez(path, image=arrays["image"], label=8 - arrays["label"])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))
+    assert path.stat().st_size == before.st_size
+    digest = PreparedDataset.open(downloaded).digest()
+    refused_labels(downloaded, refused, "written, renamed or copied since", "once more")
+    # As it was, content and time: the contract holds again, and the data are told by what they hold, not by times.
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    held = PreparedDataset.open(downloaded)
+    assert held.load_slice("case0031_slice000")[1].dtype == np.uint8
+    assert held.digest() != digest
+    os.utime(path)
+    write_contract(downloaded)
+    assert PreparedDataset.open(downloaded).digest() == held.digest()
 
 
 @pytest.mark.parametrize(
@@ -249,15 +311,17 @@ def test_files_other_than_the_contract_s(downloaded, refused):
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"format": 1}', "damaged"),
-        ('{"format": 2}', "has format 2"),
-        ('{"format": 1, "label_scheme": "D", "flip": "none", "files": {"count": 1, "bytes": 1, "sha256": ""}}', "'D'"),
-        ('{"format": 1, "label_scheme": "A", "flip": "q", "files": {"count": 1, "bytes": 1, "sha256": ""}}', "'q'"),
+        ('{"format": 2}', "damaged"),
+        ('{"format": 1}', "has format 1"),
+        ('{"format": 2, "label_scheme": "A", "flip": "none", "files": {"count": 4, "bytes": 1}}', "damaged"),
+        ("""{"format": 2, "label_scheme": "D", "flip": "none", "files": FILES}""", "'D'"),
+        ("""{"format": 2, "label_scheme": "A", "flip": "q", "files": FILES}""", "'q'"),
     ],
 )
 def test_damaged_contract(downloaded, refused, content, words):
-    (downloaded / "contract.json").write_text(content)
-    refused([downloaded / "contract.json", words], PreparedDataset.open, downloaded)
+    files = '{"count": 4, "bytes": 1, "sha256": "", "stamp": ""}'
+    (downloaded / "contract.json").write_text(content.replace("FILES", files))
+    refused_labels(downloaded, refused, words)
 
 
 def test_digest_tells_readings_apart(downloaded):
@@ -266,6 +330,27 @@ def test_digest_tells_readings_apart(downloaded):
         write_contract(downloaded, scheme, flip)
         digests.add(PreparedDataset.open(downloaded).digest())
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lists_with_a_byte_order_mark(downloaded, ending):
+    for path in (downloaded / "lists" / "lists_Synapse").iterdir():
+        path.write_bytes(path.read_text().replace("\n", ending).encode("utf-8-sig"))
+    prepared = PreparedDataset.open(downloaded)
+    assert prepared.train_slices == ["case0031_slice002", "case0031_slice000", "case0031_slice001"]
+    assert prepared.test_cases == ["case0008"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_lists_in_another_encoding(downloaded, refused, encoding):
+    path = downloaded / "lists" / "lists_Synapse" / "test_vol.txt"
+    path.write_bytes("Schädel\n".encode(encoding) if encoding == "latin-1" else path.read_text().encode(encoding))
+    refused([path, "not UTF-8", "save it as UTF-8"], PreparedDataset.open, downloaded)
+
+
+def test_manifest_with_a_byte_order_mark(own):
+    (own / "dataset.json").write_text((own / "dataset.json").read_text(), encoding="utf-8-sig")
+    assert PreparedDataset.open(own).class_names == ("liver", "tumour")
 
 
 def test_lists_may_be_missing(downloaded, refused):
@@ -323,7 +408,7 @@ def test_classes_that_are_none(own, refused, organs):
 def test_hold_out(own):
     prepared = PreparedDataset.open(own)
     rest, held = prepared.hold_out(["liver_2"])
-    assert held.names == ["liver_2"]
+    assert held.test_cases == ["liver_2"]
     assert held.class_names == ("liver", "tumour")
     assert sorted(rest.train_slices) == sorted(name for name in prepared.train_slices if "liver_2" not in name)
     assert rest.train_slices == [name for name in prepared.train_slices if name in rest.train_slices]
@@ -336,6 +421,21 @@ def test_hold_out(own):
             np.testing.assert_array_equal(case.image[z], stored["image"])
             np.testing.assert_array_equal(case.label[z], stored["label"])
     assert prepared.hold_out(["liver_1"])[1].load_case("liver_1").spacing is None
+
+
+def test_held_out_cases_are_scored_like_test_cases(own, monkeypatch):
+    """A network that predicts the stored label reaches a Dice of 1 on every case held out, and on no other."""
+    _, held = PreparedDataset.open(own).hold_out(["liver_3", "liver_1"])
+    truths = {}
+    for name, slices in (("liver_1", 2), ("liver_3", 4)):
+        files = [np.load(own / "train_npz" / f"{name}_slice{z:03d}.npz") for z in range(slices)]
+        truths[np.stack([file["image"] for file in files]).tobytes()] = np.stack([file["label"] for file in files])
+    monkeypatch.setattr(evaluation, "predict_volume", lambda _, image, **options: truths[image.tobytes()])
+    network = SimpleNamespace(config=SimpleNamespace(num_classes=3))
+    result = evaluation.evaluate(network, held, protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    assert list(result.predictions) == ["liver_3", "liver_1"]
+    assert result.scores["case"].tolist() == ["liver_3", "liver_3", "liver_1", "liver_1"]
+    assert result.scores["dsc"].tolist() == [1.0] * 4
 
 
 @pytest.mark.parametrize("flip", ["z", "txz", "y"])

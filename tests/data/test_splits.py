@@ -59,3 +59,14 @@ def test_validation_cases_of_any_data(tmp_path):
     assert splits.validation_cases(dataset) == ["case0039", "case0005", "case0009"]
     own = PreparedDataset(tmp_path, [f"liver_{n}_slice{z:03d}" for n in range(4) for z in range(5 - n)], [], {})
     assert splits.validation_cases(own) == ["liver_1"]
+
+
+def test_validation_cases_that_were_named(tmp_path):
+    """Those named when the data were prepared come before the rule; an empty list names none."""
+    slices = [f"liver_{n}_slice{z:03d}" for n in range(4) for z in range(5 - n)]
+    for named, expected in ((["liver_3", "liver_0"], ["liver_3", "liver_0"]), ([], ["liver_1"])):
+        own = PreparedDataset(tmp_path, slices, [], {"organs": {"liver": 1}, "validation": named})
+        assert splits.validation_cases(own) == expected
+    # Only a dataset.json of our own is believed.
+    others = PreparedDataset(tmp_path, slices, [], {"validation": ["liver_3"]})
+    assert splits.validation_cases(others) == ["liver_1"]

@@ -278,8 +278,13 @@ def test_stopped_at_every_single_write_and_run_again(btcv, tmp_path, monkeypatch
 
 
 KILLED = """
-import sys
+import os, sys, time
 from msa2net_lib.data.synapse import prepare_synapse
+replace = os.replace
+def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
+    time.sleep(0.03)
+    replace(*paths)
+os.replace = slowly
 if __name__ == "__main__":
     prepare_synapse(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), progress=False)
 """
@@ -372,8 +377,58 @@ def test_data_prepared_by_others_are_left_alone(btcv, tmp_path, refused, tree):
     out = tmp_path / "out"
     (out / "train_npz").mkdir(parents=True)
     (out / "train_npz" / "case0040_slice000.npz").write_bytes(b"theirs")
-    refused([out, "something else prepared"], prepare, btcv, out)
+    refused([out, "train_npz", "something else put there"], prepare, btcv, out)
     assert tree(out) == {"train_npz/case0040_slice000.npz": b"theirs"}
+
+
+def test_a_folder_called_cases_is_not_ours(btcv, tmp_path, refused, tree):
+    """Nor is one with a dataset.json, nor one with notes; only our lock says that a folder is ours."""
+    for name, file in (
+        ("a", "cases/john.json"),
+        ("b", "dataset.json"),
+        ("c", "notes.txt"),
+        ("d", "cases/case0005.json"),
+    ):
+        out = tmp_path / name
+        (out / file).parent.mkdir(parents=True)
+        (out / file).write_text("{}")
+        refused([out, "something else put there"], prepare, btcv, out)
+        assert tree(out) == {file: b"{}"}
+    (tmp_path / "killed" / "cases").mkdir(parents=True)  # by a run that had not come to its lock
+    (tmp_path / "killed" / ".DS_Store").write_bytes(b"")
+    prepare(btcv, tmp_path / "killed")
+
+
+def test_clean_up_removes_only_what_our_records_name(btcv, tmp_path, tree):
+    out = tmp_path / "out"
+    prepare(btcv, out)
+    theirs = {"cases/paper.json": b'{"shape": [4, 1, 1], "split": "train"}', "cases/list.json": b"[1]",
+              "cases/half.json": b'{"settings": {}, "split": "train", "shape": "wide"}',
+              "train_npz/paper_slice000.npz": b"theirs", "train_npz/case0006_slice900.npz": b"theirs",
+              "test_vol_h5/other.npy.h5": b"theirs"}  # fmt: skip
+    for name, content in theirs.items():
+        (out / name).write_bytes(content)
+    prepare(btcv, out, train_cases=["0005"])
+    prepare(btcv, tmp_path / "clean", train_cases=["0005"])
+    assert tree(out) == tree(tmp_path / "clean") | theirs
+
+
+def test_outputs_of_a_stopped_case_are_removed_with_it(btcv, tmp_path, monkeypatch, tree):
+    out, replace, calls = tmp_path / "out", os.replace, iter(range(99))
+
+    def interrupted(source, destination):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        replace(source, destination)
+
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(btcv, out, train_cases=["0006"])
+    monkeypatch.setattr(files.os, "replace", replace)
+    assert len(list(out.glob("train_npz/case0006*"))) == 2
+    prepare(btcv, out, train_cases=["0005"])
+    prepare(btcv, tmp_path / "clean", train_cases=["0005"])
+    assert tree(out) == tree(tmp_path / "clean")
 
 
 def test_two_runs_into_one_folder(btcv, tmp_path, refused):

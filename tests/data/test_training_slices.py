@@ -70,7 +70,7 @@ def test_few_samples_are_decoded_without_a_trace(prepared, expected, tree):
 def test_many_samples_come_through_the_cache(prepared, expected, monkeypatch):
     monkeypatch.setattr(training_slices, "WORTH_CACHING", 9)
     assert_same(load_training_tensors(prepared, SIZE, progress=False), expected)
-    assert (prepared.root / "cache" / "32x48" / "images.npy").is_file()
+    assert (prepared.root / "cache" / f"32x48-{prepared.digest()[:8]}" / "images.npy").is_file()
     decoded = []
     monkeypatch.setattr(PreparedDataset, "load_slice", count_into(decoded, PreparedDataset.load_slice))
     images, labels = load_training_tensors(prepared, SIZE, progress=False)

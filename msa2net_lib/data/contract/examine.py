@@ -2,7 +2,7 @@
 
 Data that others prepared carry no word on their label numbering and orientation. Both are found out from the
 organs, or stated by the user, and never guessed: where the organs do not say and the user does not either,
-nothing is recorded, and the labels cannot be loaded.
+nothing is recorded, what an earlier examination recorded is withdrawn, and the labels cannot be loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.prepared_files import find_prepared
 from msa2net_lib.data.splits import SYNAPSE_CASES
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
+from msa2net_lib.files import DiskFullError, write_text
 
 WIDTH = 120
 _COLUMNS = {"verdict": 13, "asked": 17, "expected": 36, "found": 0}
@@ -36,7 +36,8 @@ class Contract:
 
     own: whether this project prepared it. label_scheme and flip: how its labels are to be read and its arrays to be
     turned, None where that could not be established; ``established`` says how it was, for each. For data of our
-    own they are "A" (where the organs are those of scheme A) and "none".
+    own they are "A" (where the organs are those of scheme A) and "none". earlier: whether an earlier examination
+    of data of others left a ``contract.json``.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Contract:
     label_scheme: str | None
     flip: str | None
     established: tuple[str, str]
+    earlier: bool = False
 
     @property
     def passed(self) -> bool:
@@ -60,26 +62,42 @@ class Contract:
             lines += _row_lines(row)
         return "\n".join([*lines, *_wrapped(self._verdict())])
 
-    def write(self) -> Path | None:
-        """Record how to read the data in ``contract.json`` beside them; None for data of our own, which need none.
+    def record(self) -> Path | None:
+        """Leave beside the data what this examination found: ``contract.json`` if it passed, none if it did not.
 
-        Raises InputError for a contract that did not pass, and for a folder that cannot be written to.
+        Returns the file that was written. Data of our own need none and are left as they are. Raises InputError
+        for a folder that cannot be written to.
         """
+        if self.own:
+            return None
+        path = self.root / FILE_NAME
+        try:
+            if self.passed and self.label_scheme is not None and self.flip is not None:
+                return write_text(path, self._text(Reading(self.label_scheme, self.flip, self.files)))
+            path.unlink(missing_ok=True)
+            return None
+        except DiskFullError:
+            raise
+        except (OSError, InputError) as error:  # of unlink, and of write_text, which cannot know this advice
+            reason = getattr(error.__cause__ or error, "strerror", None) or error
+            what = "written" if self.passed else "removed, although it no longer holds"
+            advice = "change its permissions, or copy the data to a folder of your own"
+            raise InputError(f"{path}: cannot be {what} ({reason}); {advice}") from error
+
+    def write(self) -> Path | None:
+        """Do as ``record``, and raise InputError too for a contract that did not pass."""
+        path = self.record()
         if not self.passed:
             raise InputError(f"{self.root}: {self._verdict()}; no {FILE_NAME} was written")
-        if self.own or self.label_scheme is None or self.flip is None:
-            return None
+        return path
+
+    def _text(self, reading: Reading) -> str:
         details = {
             "label_scheme_from": self.established[0],
             "flip_from": self.established[1],
             "rows": [asdict(row) for row in self.rows],
         }
-        path = self.root / FILE_NAME
-        try:
-            return write_text(path, contract_text(Reading(self.label_scheme, self.flip, self.files), details))
-        except OSError as error:
-            advice = "change its permissions, or copy the data to a folder of your own"
-            raise InputError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
+        return contract_text(reading, details)
 
     def _verdict(self) -> str:
         wrong = [row.what for row in self.rows if row.verdict == "wrong"]
@@ -90,7 +108,8 @@ class Contract:
         unknown = (
             [] if self.own else ["label scheme"] * (self.label_scheme is None) + ["orientation"] * (self.flip is None)
         )
-        return f"not passed: {', '.join(dict.fromkeys([*wrong, *unknown]))}"
+        withdrawn = f"; the {FILE_NAME} from before no longer holds" if self.earlier else ""
+        return f"not passed: {', '.join(dict.fromkeys([*wrong, *unknown]))}{withdrawn}"
 
 
 def examine(
@@ -100,7 +119,8 @@ def examine(
 
     label_scheme ("A", "B", "C" or "raw") and flip (see ``data.contract.flips``) are what the user knows: needed where
     the organs do not say it, refused where they say otherwise. Damaged files, and what is wrong within them,
-    become rows. Errors: `InputError` for a folder that holds no prepared data, and for arguments that are none.
+    become rows. Writes nothing: ``Contract.record`` does. Errors: `InputError` for a folder that holds no prepared
+    data, and for arguments that are none.
     """
     label_scheme = None if label_scheme is None else check_scheme(label_scheme)
     flip = None if flip is None else parse_flip(flip)
@@ -112,7 +132,8 @@ def examine(
     names = {case.name for case in found.cases}
     published = names <= {f"case{case}" for case in SYNAPSE_CASES} and (not own or len(names) == len(SYNAPSE_CASES))
     rows = [*file_rows(found, published), *array_rows(found, published)]
-    contract = Contract(prepared.root, own, tuple(rows), found.files, None, None, ("", ""))
+    earlier = not own and (prepared.root / FILE_NAME).is_file()
+    contract = Contract(prepared.root, own, tuple(rows), found.files, None, None, ("", ""), earlier)
     return _judge_own(contract, found, published) if own else _judge(contract, found, published, label_scheme, flip)
 
 

@@ -18,16 +18,21 @@ FILE_NAME = "contract.json"
 RAW = "raw"
 """The name here of BTCV's own 13 ids, which some prepared data still carry."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class StoredFiles:
-    """What the slices and volumes are that a contract was made for: how many, bytes in all, one checksum."""
+    """What the slices and volumes are that a contract was made for.
+
+    count, bytes: how many, and bytes in all. sha256: one checksum of their contents. stamp: one of their names,
+    sizes and modification times, which takes no reading (``PreparedFiles.stamp``).
+    """
 
     count: int
     bytes: int
     sha256: str
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,11 @@ class Reading:
         return apply_flip(labels, self.flip)
 
     def record(self) -> dict[str, object]:
-        """Return everything that decides what is read, for JSON."""
-        return asdict(self)
+        """Return everything that decides what is read, for JSON: not when files were written, but what they hold."""
+        record = asdict(self)
+        if record["files"] is not None:
+            del record["files"]["stamp"]
+        return record
 
 
 def check_scheme(scheme: str) -> str:
@@ -74,13 +82,14 @@ def check_scheme(scheme: str) -> str:
 
 def contract_text(reading: Reading, details: dict[str, object]) -> str:
     """Return the content of ``contract.json``: the reading, and the details of how it was established."""
-    return json.dumps({"format": _FORMAT, **reading.record(), **details}, indent=1) + "\n"
+    return json.dumps({"format": _FORMAT, **asdict(reading), **details}, indent=1) + "\n"
 
 
 def read_contract(prepared: PreparedFiles) -> Reading | None:
     """Return the reading that was established for a folder, None if there is none.
 
-    Errors: `InputError` if ``contract.json`` is damaged or was made for other files than are there.
+    Errors: `InputError` if ``contract.json`` is damaged, was made for other files than are there, or files were
+    written since: names, sizes and modification times are compared, not contents.
     """
     path = prepared.root / FILE_NAME
     again = f"run `msa2net prepare synapse --prepared {prepared.root}` once more"
@@ -100,6 +109,8 @@ def read_contract(prepared: PreparedFiles) -> Reading | None:
     if reading.files is not None and found != (reading.files.count, reading.files.bytes):
         was = f"{reading.files.count} files of {reading.files.bytes} bytes"
         raise InputError(f"{path}: was made for {was}, there are {found[0]} of {found[1]}; {again}")
+    if reading.files is not None and prepared.stamp() != reading.files.stamp:
+        raise InputError(f"{path}: files were written, renamed or copied since it was made; {again}")
     return reading
 
 

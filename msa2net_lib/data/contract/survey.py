@@ -85,6 +85,7 @@ def survey(prepared: PreparedFiles, progress: bool = True) -> Survey:
     """
     by_case = slices_by_case(prepared.train_slices)
     sizes = {path: path.stat().st_size for path in prepared.paths() if path.is_file()}
+    stamp = prepared.stamp()  # before reading: what is written meanwhile then counts as changed
     checksums: dict[str, str] = {}
     cases = []
     with progress_bar(total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, enabled=progress) as bar:
@@ -104,7 +105,7 @@ def survey(prepared: PreparedFiles, progress: bool = True) -> Survey:
             cases.append(case)
     lines = "".join(f"{checksum}  {path}\n" for path, checksum in sorted(checksums.items()))  # as sha256sum prints them
     whole = hashlib.sha256(lines.encode()).hexdigest()
-    files = StoredFiles(len(prepared.train_slices) + len(prepared.test_cases), sum(sizes.values()), whole)
+    files = StoredFiles(len(prepared.train_slices) + len(prepared.test_cases), sum(sizes.values()), whole, stamp)
     return Survey(prepared, cases, files, prepared.unlisted() if prepared.lists is not None else [])
 
 

@@ -154,7 +154,9 @@ def _chosen(path: Path, everything: dict[str, list[Slice]], series: str | None) 
     listed = "; ".join(str(one) for one in sorted(known, key=lambda one: -one.slices)[:_MOST_LISTED])
     listed += f"; and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
     if series is None:
-        raise InputError(f"{path}: holds {len(known)} series; choose one with series=UID: {listed}")
+        raise InputError(
+            f"{path}: holds {len(known)} series; choose one with series=UID, or keep one series per folder: {listed}"
+        )
     raise InputError(f"{path}: has no series {series}; there is {listed}")
 
 

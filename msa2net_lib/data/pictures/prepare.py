@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msa2net_lib.data.pictures.arrays import ARRAY_NAMES, array_paths, checksums, make_arrays, read_rows, write_rows
+from msa2net_lib.data.pictures.arrays import array_paths, checksums, make_arrays, read_rows, write_rows
 from msa2net_lib.data.pictures.folders import Pair, check_same_size, pair_pictures
 from msa2net_lib.data.pictures.read import read_mask, read_picture
 from msa2net_lib.data.pictures.recipes import PictureRecipe, picture_recipe, resize_mask, resize_picture
 from msa2net_lib.data.pictures.split import Split, split_ids
-from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, prepare_pending, remove_partials
+from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, other_records, prepare_pending, remove_partials
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256, write_text
@@ -46,10 +46,6 @@ class _Job(CaseJob):
     height_width: tuple[int, int]
     recipe: PictureRecipe
     options: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.case
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -114,7 +110,7 @@ def prepare_pictures(
     options = {"threshold": threshold, "allow_empty": allow_empty}
     jobs = list(_jobs(pairs, parts, destination, height_width(size), chosen, options))
     _refuse_other_data(destination)
-    with locked(destination, ["dataset.json", "lists", *ARRAY_NAMES]):
+    with locked(destination):
         remove_partials(destination, ["lists"])
         make_arrays(destination, {part: len(ids) for part, ids in parts.items()}, height_width(size))
         known = any((destination / RECORDS).glob("*.json"))
@@ -124,7 +120,8 @@ def prepare_pictures(
             (destination / "dataset.json").unlink(missing_ok=True)
         prepare_pending(_prepare_picture, jobs, pending, workers, progress)
         _write_index(destination, jobs, parts, chosen, _synthetic(images))
-        _remove_other_records(destination, jobs)
+        for path, _ in other_records(jobs, destination):
+            path.unlink()
     return PictureDataset.open(destination)
 
 
@@ -139,7 +136,7 @@ def _jobs(
     for part, ids in parts.items():
         for row, name in enumerate(ids):
             pair = pairs[name]
-            yield _Job("", str(destination), name, part, pair.image, pair.mask, row, size, recipe, options)
+            yield _Job(str(destination), name, part, pair.image, pair.mask, row, size, recipe, options)
 
 
 def _refuse_other_data(destination: Path) -> None:
@@ -158,7 +155,9 @@ def _prepare_picture(job: _Job) -> None:
     if image.min() == image.max():
         raise InputError(f"{job.image}: is one colour all over; remove it or replace it")
     if not (mask.any() or job.options["allow_empty"]):
-        raise InputError(f"{job.mask}: no pixel is lesion; if that is right, give allow_empty=True")
+        raise InputError(
+            f"{job.mask}: no pixel is lesion; if that is right, allow it (allow_empty=True, --allow-empty)"
+        )
     rows = resize_picture(image, job.height_width, job.recipe), resize_mask(mask, job.height_width, job.recipe)
     # The old record goes first: if this run is stopped, a row of two halves must not look finished.
     job.record_path.unlink(missing_ok=True)
@@ -223,10 +222,3 @@ def _synthetic(images: Path) -> dict[str, Any] | None:
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path}: damaged; write the synthetic pictures again") from error
     return None
-
-
-def _remove_other_records(destination: Path, jobs: Iterable[_Job]) -> None:
-    wanted = {job.record_path.name for job in jobs}
-    for path in (destination / RECORDS).glob("*.json"):
-        if path.name not in wanted:
-            path.unlink()

@@ -69,7 +69,7 @@ def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.b
     stray = int(values[(values > 0) & (values < 255)][0])
     raise InputError(
         f"{path}: a mask has the values 0 and 255, this one has {len(values)}, such as {stray} (JPEG, or smooth "
-        "edges); save it as black and white PNG, or give threshold=127"
+        "edges); save it as black and white PNG, or give a threshold (threshold=127, --threshold 127)"
     )
 
 

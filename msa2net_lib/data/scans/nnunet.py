@@ -90,7 +90,7 @@ def prepare_nnunet(
     )
     parts = {"train": train, "test": test}
     jobs = [
-        ScanJob(str(source), str(destination), case, part, image, label)
+        ScanJob(str(destination), case, part, image, label)
         for part, pairs in parts.items()
         for case, (image, label) in pairs.items()
     ]

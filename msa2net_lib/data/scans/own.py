@@ -62,7 +62,7 @@ def prepare_pairs(
         facts={"source_format": "pairs", "validation": [*map(prepared_name, held_out)]},
     )
     jobs = [
-        ScanJob("", str(destination), case, part, *pairs[case])
+        ScanJob(str(destination), case, part, *pairs[case])
         for part, cases in (("train", train), ("test", tested))
         for case in cases
     ]

@@ -11,24 +11,25 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from msa2net_lib.data.pictures.arrays import ARRAY_NAMES
 from msa2net_lib.data.prepare import (
     RECORDS,
     CaseJob,
     check_inputs_exist,
     locked,
+    other_records,
     prepare_pending,
-    remove_orphans,
     remove_partials,
 )
 from msa2net_lib.data.scans.files import checksum
@@ -40,9 +41,7 @@ from msa2net_lib.files import DiskFullError, atomic_path, write_text
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
 
-_OURS = re.compile(r".+(_slice\d{3,}\.npz|\.npy\.h5|\.json)")
-_CASE_FOLDERS = ("train_npz", "test_vol_h5")
-_OUTPUT_FOLDERS = (*_CASE_FOLDERS, "lists")
+_OUTPUT_FOLDERS = ("train_npz", "test_vol_h5", "lists")
 _GROWTH = 1.8  # prepared bytes over source bytes, at most: 0.7 to 0.9 for CT as .nii.gz, 1.5 for white noise
 _INDEX = ("dataset.json", "lists/train.txt", "lists/test_vol.txt")
 
@@ -73,10 +72,7 @@ class ScanJob(CaseJob):
         return found
 
     def outputs(self, shape: Sequence[int]) -> list[Path]:
-        if self.split == "test":
-            return [Path(self.destination, "test_vol_h5", f"{self.name}.npy.h5")]
-        folder = Path(self.destination, "train_npz")
-        return [folder / f"{self.name}_slice{z:03d}.npz" for z in range(shape[0])]
+        return _outputs(Path(self.destination), self.name, self.split, shape)
 
 
 def prepared_name(case: str) -> str:
@@ -110,7 +106,7 @@ def prepare_scans(
         raise InputError(f"{destination}: no case to prepare; name at least one")
     check_inputs_exist(jobs)
     _check_names(jobs)
-    with locked(destination, _OUTPUT_FOLDERS):
+    with locked(destination):
         _refuse_other_data(destination, recipe)
         remove_partials(destination, _OUTPUT_FOLDERS)
         pending = [job for job in jobs if not job.is_finished(recipe.settings)]
@@ -124,7 +120,7 @@ def prepare_scans(
             left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.settings))
             raise DiskFullError(error.path, error.reason, max(error.size, int(_GROWTH * left))) from error
         _write_index(destination, jobs, recipe)
-        remove_orphans(jobs, destination, _CASE_FOLDERS, _OURS)
+        _remove_other_cases(jobs, destination)
     return PreparedDataset.open(destination)
 
 
@@ -140,7 +136,7 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     if not (recipe.allow_empty or any(voxels.values())):
         raise InputError(
             f"{job.label}: case {job.case} has no voxel of any class; correct it, leave the case out, "
-            "or give allow_empty=True if that is how it is"
+            "or allow it if that is how it is (allow_empty=True, --allow-empty)"
         )
     with _named(job.image):
         low, high = recipe.window.limits(image.array)
@@ -148,9 +144,11 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     def pixels(z: int) -> NDArray[np.float32]:
         return np.minimum(window(image.array[z], low, high), 1)  # rounding may pass 1 by a hair
 
-    # The old record goes first: if this run is stopped, outputs of two kinds must not look finished.
-    job.record_path.unlink(missing_ok=True)
     outputs = job.outputs(prepared.shape)
+    if old := job.read_record():
+        _remove(_recorded_outputs(job.record_path, old) - set(outputs))
+    # Without sources the record says: begun. A stopped run's outputs do not look finished, and are known as ours.
+    job.write_record(recipe.settings, prepared.shape)
     if job.split == "test":
         _write_volume(outputs[0], pixels, prepared, image.spacing)
     else:
@@ -223,6 +221,29 @@ def _write_index(destination: Path, jobs: Iterable[ScanJob], recipe: ScanRecipe)
     write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
 
 
+def _outputs(destination: Path, name: str, split: str, shape: Sequence[int]) -> list[Path]:
+    """Return the files that a case of this prepared name and shape is written to."""
+    if split == "test":
+        return [destination / "test_vol_h5" / f"{name}.npy.h5"]
+    return [destination / "train_npz" / f"{name}_slice{z:03d}.npz" for z in range(shape[0])]
+
+
+def _recorded_outputs(path: Path, record: Mapping[str, Any]) -> set[Path]:
+    return set(_outputs(path.parent.parent, path.stem, record["split"], record["shape"]))
+
+
+def _remove_other_cases(jobs: Iterable[ScanJob], destination: Path) -> None:
+    """Remove what our records of cases no longer in the split name, the record last: it would mislead."""
+    for path, record in other_records(jobs, destination):
+        _remove(_recorded_outputs(path, record))
+        path.unlink()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
 def _check_names(jobs: Iterable[ScanJob]) -> None:
     """Raise InputError if two cases would be written to the same files (some disks ignore upper and lower case)."""
     seen: dict[str, str] = {}
@@ -233,13 +254,18 @@ def _check_names(jobs: Iterable[ScanJob]) -> None:
 
 def _refuse_other_data(destination: Path, recipe: ScanRecipe) -> None:
     """Raise InputError if a run with other classes, or of another kind of data, has written here: it would be lost."""
+    if any((destination / name).exists() for name in ARRAY_NAMES):
+        raise InputError(f"{destination}: holds prepared pictures; choose another folder")
     for path in (destination / "dataset.json", *(destination / RECORDS).glob("*.json")):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            organs = found.get("settings", found).get("organs", recipe.organs)
+            settings = found.get("settings", found)
+            organs = settings.get("organs", None if "recipe" in settings else recipe.organs)
         except (OSError, ValueError, AttributeError):
             continue
-        if organs != recipe.organs or "kind" in found:
+        if organs is None:
+            raise InputError(f"{destination}: holds prepared pictures; choose another folder")
+        if organs != recipe.organs:
             raise InputError(f"{destination}: holds prepared data with other classes; choose another folder")
 
 

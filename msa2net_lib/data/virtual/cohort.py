@@ -113,7 +113,7 @@ def write_virtual_cohort(
     plan = _plan(paths, seed, ids, size)
     if _is_complete(destination, plan):
         return ids
-    with locked(destination, ()):
+    with locked(destination):
         done = _resume(destination, plan)
         jobs = [
             _Job(image, label, destination, case, plan["patients"][case])

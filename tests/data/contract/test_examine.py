@@ -248,11 +248,42 @@ def test_contract_on_disk(copy, refused):
     refused("missing", PreparedDataset.open, copy)
 
 
+def test_labels_changed_after_the_contract(copy, refused):
+    """Rewritten in another scheme and the same size, they no longer load, and the next examination withdraws it."""
+    examine(copy, progress=False).record()
+    size = sum(path.stat().st_size for path in copy.glob("*/*.*"))
+    for path in slices_of(copy, "1002"):
+        change(path, label=lambda a: np.array([0, 7, 4, 3, 2, 5, 8, 1, 6], a.dtype)[a.astype(int)])
+    assert sum(path.stat().st_size for path in copy.glob("*/*.*")) == size
+    stale = PreparedDataset.open(copy)
+    refused([copy / "contract.json", "since it was made"], stale.load_slice, "case1002_slice000")
+    contract = examine(copy, progress=False)
+    assert not contract.passed
+    last = str(contract).splitlines()[-1]
+    assert last == "not passed: label scheme, orientation; the contract.json from before no longer holds"
+    assert contract.record() is None
+    assert not (copy / "contract.json").exists()
+    refused("nobody has checked", PreparedDataset.open(copy).load_slice, "case1002_slice000")
+    assert "from before" not in str(examine(copy, progress=False))
+
+
+def test_write_refuses_and_withdraws(copy, refused):
+    """With the files as they were: who now says otherwise than the organs has no contract any more."""
+    contract = examine(copy, progress=False)
+    assert contract.write() == copy / "contract.json"
+    assert PreparedDataset.open(copy).load_case("case2001").label.any()
+    refused([copy, "not passed: label scheme"], examine(copy, label_scheme="B", progress=False).write)
+    assert not (copy / "contract.json").exists()
+    refused("nobody has checked", PreparedDataset.open(copy).load_case, "case2001")
+
+
 def test_folder_that_cannot_be_written(good, refused):
     """As another user, for whom the folder is read-only; run as root, this test becomes one."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(shutil.copytree(good, Path(folder) / "data"))
         contract = examine(root, progress=False)
+        contract.write()
+        wrong = examine(root, label_scheme="B", progress=False)
         for path in (Path(folder), root):
             path.chmod(0o555)
         user = os.geteuid()
@@ -261,6 +292,7 @@ def test_folder_that_cannot_be_written(good, refused):
                 os.seteuid(65534)
             assert (root / "train_npz").is_dir()  # readable
             refused([root / "contract.json", "cannot be written", "permissions"], contract.write)
+            refused([root / "contract.json", "cannot be removed", "permissions"], wrong.record)
         finally:
             os.seteuid(user)
             for path in (Path(folder), root):

@@ -104,7 +104,14 @@ def test_several_series_are_listed_and_one_is_chosen(ct, array, refused):
     assert first == Series(SERIES, "Abdomen", "CT", 5)
     assert second[0] == other
     assert second[2:] == ("CT", 2)
-    words = [ct, "2 series", "series=UID", f"{SERIES} (Abdomen, CT, 5 slices)", f"{other} (Scout\\0.5", "CT, 2 slices)"]
+    words = [
+        ct,
+        "2 series",
+        "series=UID, or keep one series per folder",
+        f"{SERIES} (Abdomen, CT, 5 slices)",
+        f"{other} (Scout\\0.5",
+        "CT, 2 slices)",
+    ]
     refused(words, read_volume, ct)
     np.testing.assert_array_equal(read_volume(ct, series=SERIES).array, array)
     np.testing.assert_array_equal(read_volume(ct, series=other).array, array[:2] + 1)

@@ -22,6 +22,7 @@ from msa2net_lib import files
 from msa2net_lib.data.pictures import arrays as picture_arrays
 from msa2net_lib.data.pictures import prepare as prepare_pictures
 from msa2net_lib.data.pictures.dataset import PictureDataset
+from msa2net_lib.data.synapse import prepare_synapse
 
 IDS = ["a", "b", "c", "d", "e"]
 SPLIT = {"train": ["d", "a"], "validation": ["c"], "test": ["b", "e"]}
@@ -119,7 +120,7 @@ def test_processes_write_what_one_process_writes(source, tmp_path, tree):
 def test_mask_without_lesion_is_refused_by_name_unless_allowed(source, tmp_path, refused):
     path = source / "masks" / "b_segmentation.png"
     Image.fromarray(np.zeros(mask_of(source, "b").shape, np.uint8)).save(path)
-    refused([path, "no pixel is lesion", "allow_empty"], prepare, source, tmp_path / "out")
+    refused([path, "no pixel is lesion", "allow_empty=True", "--allow-empty"], prepare, source, tmp_path / "out")
     assert not (tmp_path / "out" / "dataset.json").exists()
     dataset = prepare(source, tmp_path / "out", allow_empty=True)
     assert dataset.manifest["empty_masks"] == ["b"]
@@ -170,8 +171,34 @@ def test_destinations_that_hold_something_else(source, tmp_path, refused, tree):
     loose = tmp_path / "loose"
     loose.mkdir()
     (loose / "test_masks.npy").write_bytes(b"theirs")
-    refused([loose, "something else prepared"], prepare, source, loose)
+    refused([loose, "something else put there"], prepare, source, loose)
     assert tree(loose) == {"test_masks.npy": b"theirs"}
+    mine = tmp_path / "mine"
+    (mine / "cases").mkdir(parents=True)
+    (mine / "cases" / "john.json").write_text("{}")
+    refused([mine, "something else put there"], prepare, source, mine)
+    assert tree(mine) == {"cases/john.json": b"{}"}
+
+
+def test_clean_up_leaves_what_is_no_record(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(source, out)
+    (out / "cases" / "john.json").write_text('{"age": 40}')
+    prepare(source, out, split={"test": ["b", "d"]})
+    assert sorted(path.name for path in out.glob("cases/*.json")) == ["b.json", "d.json", "john.json"]
+
+
+@pytest.mark.parametrize("lost", [[], ["test_images.npy", "test_masks.npy"], ["*.npy"]])
+def test_scans_do_not_replace_unfinished_pictures(source, btcv, tmp_path, refused, tree, lost):
+    """Also when only the records are left."""
+    out = tmp_path / "out"
+    prepare(source, out)
+    for pattern in ("dataset.json", *lost):
+        for path in out.glob(pattern):
+            path.unlink()
+    before = tree(out)
+    refused([out, "holds prepared pictures"], prepare_synapse, btcv, out, workers=1, progress=False)
+    assert tree(out) == before
 
 
 def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
@@ -239,9 +266,14 @@ def test_stopped_at_every_single_write_and_run_again(source, tmp_path, monkeypat
 
 
 KILLED = """
-import sys
+import os, sys, time
 from pathlib import Path
 from msa2net_lib.data.pictures.prepare import prepare_pictures
+replace = os.replace
+def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
+    time.sleep(0.03)
+    replace(*paths)
+os.replace = slowly
 if __name__ == "__main__":
     source, out, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     prepare_pictures(source / "images", source / "masks", out, size=32, workers=workers, progress=False)

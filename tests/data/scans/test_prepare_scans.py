@@ -396,10 +396,13 @@ def test_checksum_covers_detached_voxels(tmp_path, header, text, data):
 # ---- stopping and running again ----------------------------------------------------------------------------
 
 STOPPED = """
-import sys
-from msa2net_lib import files
-from msa2net_lib.data.scans import prepare as scans
+import os, sys, time
 from msa2net_lib.data.scans.own import prepare_pairs
+replace = os.replace
+def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
+    time.sleep(0.05)
+    replace(*paths)
+os.replace = slowly
 if __name__ == "__main__":
     images, labels, out, workers = sys.argv[1:]
     prepare_pairs(images, labels, out, classes={"a": 1, "b": 7}, test=["c4"], workers=int(workers), progress=False)

@@ -221,10 +221,10 @@ def test_processes_killed_and_run_again(source, tmp_path, tree):
 @pytest.mark.skipif(prepare.fcntl is None, reason="this system has no file locks to tell by")
 def test_two_runs_into_one_folder(source, tmp_path, refused):
     out = tmp_path / "out"
-    with prepare.locked(out, ()):
+    with prepare.locked(out):
         refused([out, "another", "wait for it"], cohort, source, out)
     ids = cohort(source, out)
-    with prepare.locked(out, ()):
+    with prepare.locked(out):
         assert cohort(source, out) == ids  # nothing to write, nothing to wait for
 
 
