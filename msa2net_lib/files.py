@@ -109,7 +109,9 @@ def _tell_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); check permissions, or name another file"
+        ) from error
 
 
 def write_text(destination: str | Path, text: str) -> Path:
