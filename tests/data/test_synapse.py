@@ -14,6 +14,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+from stopping import SLOW_RENAMES, alive, children
 
 from msa2net_lib import files
 from msa2net_lib.data.datasets import PreparedDataset
@@ -277,31 +278,14 @@ def test_stopped_at_every_single_write_and_run_again(btcv, tmp_path, monkeypatch
         assert tree(out) == clean
 
 
-KILLED = """
-import os, sys, time
+KILLED = (
+    SLOW_RENAMES
+    + """
 from msa2net_lib.data.synapse import prepare_synapse
-replace = os.replace
-def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
-    time.sleep(0.03)
-    replace(*paths)
-os.replace = slowly
 if __name__ == "__main__":
     prepare_synapse(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), progress=False)
 """
-
-
-def children(pid):
-    """Return the processes started by ``pid``, from Linux's process table."""
-    with open(f"/proc/{pid}/task/{pid}/children") as handle:
-        return [int(child) for child in handle.read().split()]
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as handle:
-            return handle.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -315,7 +299,7 @@ def test_killed_and_run_again(tmp_path, save_nifti, tree, workers):
     script, out = tmp_path / "killed.py", tmp_path / "out"
     script.write_text(KILLED)
     process = subprocess.Popen([sys.executable, script, tmp_path / "raw", out, str(workers)])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(list(out.glob("train_npz/case*"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
     started = children(process.pid)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from stopping import SLOW_RENAMES, alive, children
 
 from msa2net_lib import files
 from msa2net_lib.data.pictures import arrays as picture_arrays
@@ -265,27 +266,16 @@ def test_stopped_at_every_single_write_and_run_again(source, tmp_path, monkeypat
     assert stops == 2 * (6 + 3 + 3 + 1) + 3 * 2
 
 
-KILLED = """
-import os, sys, time
+KILLED = (
+    SLOW_RENAMES
+    + """
 from pathlib import Path
 from msa2net_lib.data.pictures.prepare import prepare_pictures
-replace = os.replace
-def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
-    time.sleep(0.03)
-    replace(*paths)
-os.replace = slowly
 if __name__ == "__main__":
     source, out, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     prepare_pictures(source / "images", source / "masks", out, size=32, workers=workers, progress=False)
 """
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as handle:
-            return handle.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+)
 
 
 @pytest.fixture(scope="module")
@@ -312,8 +302,7 @@ def test_killed_and_run_again(many, tmp_path, tree, workers, after):
     deadline = time.monotonic() + 60
     while len(list(out.glob("cases/*.json"))) < after and time.monotonic() < deadline:
         time.sleep(0.002)
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as handle:
-        started = [int(child) for child in handle.read().split()]
+    started = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert after <= len(list(out.glob("cases/*.json"))) < 50

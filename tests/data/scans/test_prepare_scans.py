@@ -18,6 +18,7 @@ import nrrd
 import numpy as np
 import pytest
 from dicom_files import write_series
+from stopping import SLOW_RENAMES
 
 from msa2net_lib import files
 from msa2net_lib.data.scans import prepare as scans
@@ -395,18 +396,15 @@ def test_checksum_covers_detached_voxels(tmp_path, header, text, data):
 
 # ---- stopping and running again ----------------------------------------------------------------------------
 
-STOPPED = """
-import os, sys, time
+STOPPED = (
+    SLOW_RENAMES
+    + """
 from msa2net_lib.data.scans.own import prepare_pairs
-replace = os.replace
-def slowly(*paths):  # in workers too, which run this: however late the test looks, there is work left
-    time.sleep(0.05)
-    replace(*paths)
-os.replace = slowly
 if __name__ == "__main__":
     images, labels, out, workers = sys.argv[1:]
     prepare_pairs(images, labels, out, classes={"a": 1, "b": 7}, test=["c4"], workers=int(workers), progress=False)
 """
+)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kills processes as Linux does")
