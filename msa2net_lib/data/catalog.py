@@ -117,4 +117,7 @@ def prepare_skin(
 
 def open_prepared(root: str | Path) -> PreparedDataset | PictureDataset:
     """Open a prepared folder of either kind: scans or pictures. Errors: `InputError` as their ``open``."""
+    inside = Path(root) / "prepared"  # where cohorts and skin pictures keep theirs, beside what it was made from
+    if not (Path(root) / "dataset.json").is_file() and (inside / "dataset.json").is_file():
+        raise InputError(f"{root}: holds no prepared data, but {inside} does; give that folder")
     return PictureDataset.open(root) if is_pictures(root) else PreparedDataset.open(root)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from msa2net_lib.data import catalog
-from msa2net_lib.data.catalog import prepare_skin, skin_folder
+from msa2net_lib.data.catalog import open_prepared, prepare_skin, skin_folder
 
 
 def test_skin_folders_that_have_their_names():
@@ -29,3 +29,10 @@ def test_wrong_arguments_before_anything_is_drawn(tmp_path, refused, monkeypatch
     monkeypatch.setattr(catalog, "write_skin_pictures", lambda *_, **__: pytest.fail("pictures were drawn"))
     refused(words, prepare_skin, tmp_path / "skin", count=2, progress=False, **wrong)
     assert not (tmp_path / "skin").exists()
+
+
+def test_the_folder_above_is_told_from_the_prepared_one(tmp_path, refused):
+    home = tmp_path / "skin"
+    dataset = prepare_skin(home, count=3, size=64, workers=1, progress=False)
+    refused([home / "prepared", "give that folder"], open_prepared, home)
+    assert open_prepared(home / "prepared").digest() == dataset.digest()
