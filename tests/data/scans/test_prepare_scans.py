@@ -401,6 +401,8 @@ STOPPED = (
     + """
 from msa2net_lib.data.scans.own import prepare_pairs
 if __name__ == "__main__":
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started in the background
     images, labels, out, workers = sys.argv[1:]
     prepare_pairs(images, labels, out, classes={"a": 1, "b": 7}, test=["c4"], workers=int(workers), progress=False)
 """
