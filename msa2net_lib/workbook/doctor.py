@@ -14,7 +14,20 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256
 
 PACKAGES = (
-    *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "numpy", "scipy", "pandas"),
+    *(
+        "torch",
+        "torchvision",
+        "timm",
+        "einops",
+        "jaxtyping",
+        "safetensors",
+        "accelerate",
+        "kornia",
+        "tensorboard",
+        "numpy",
+        "scipy",
+        "pandas",
+    ),
     *("medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests", "gdown", "filelock", "matplotlib", "tqdm"),
 )
 """What the library needs: the dependencies in pyproject.toml."""

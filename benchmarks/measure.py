@@ -1,0 +1,67 @@
+"""What the benchmarks share: ways timed in turn in one run, the machine's own peak, and the record of it all."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from msa2net_lib.files import write_text
+from msa2net_lib.workbook.machine import hardware, versions
+
+RESULTS = Path(__file__).resolve().parent / "results"
+NOT_MEASURED = "not measured"
+
+
+def in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Time every way once per round, round after round: seconds by name.
+
+    In turn, because a shared machine's clock drifts by more than the differences sought: ratios are then taken
+    round by round (`ratio`). CUDA work is waited for.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for round_number in range(warm_up + repeats):
+        for name, way in ways.items():
+            synchronise()
+            start = time.perf_counter()
+            way()
+            synchronise()
+            if round_number >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def synchronise() -> None:
+    """Wait until the CUDA device, if there is one, has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Return how many times faster ``fast`` is: the median over rounds of the ratio within each round."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+    """Return the operations a second that this machine reaches on one large square product, its practical peak."""
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    seconds = in_turn({"product": lambda: left @ right}, repeats=10, warm_up=3)["product"]
+    return 2 * size**3 / min(seconds)
+
+
+def write_record(path: Path, question: str, content: Mapping[str, Any]) -> Path:
+    """Write a benchmark's result as JSON, with the date, the machine and the versions it was measured on."""
+    record = {
+        "question": question,
+        "date": datetime.now(UTC).date().isoformat(),
+        **content,
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+    return write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
