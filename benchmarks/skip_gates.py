@@ -14,11 +14,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image
 from msa2net_lib.experiments import summarise
 from msa2net_lib.files import write_text
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.workbook.gate_comparison import (
     BASELINE,
     GATES,

@@ -13,11 +13,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.experiments import compare, summarise
 from msa2net_lib.files import write_text
 from msa2net_lib.paper.switches import AS_WRITTEN, switch_variants
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.workbook.machine import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]

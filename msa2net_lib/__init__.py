@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from msa2net_lib.config import NetworkConfig, TrainConfig
+    from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
     from msa2net_lib.evaluation import evaluate
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from msa2net_lib.nn.masag import MASAG
     from msa2net_lib.nn.network import MSA2Net
     from msa2net_lib.official_checkpoints import load_official_checkpoint, save_official_checkpoint
+    from msa2net_lib.optimize import optimize_for_inference
+    from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
 
 __version__ = "0.1.0"
@@ -27,7 +29,7 @@ __version__ = "0.1.0"
 _HOME = {
     "MSA2Net": "nn.network",
     "NetworkConfig": "config",
-    "TrainConfig": "config",
+    "TrainConfig": "train_config",
     "MASAG": "nn.masag",
     "BoundaryDoULoss": "losses",
     "load_official_checkpoint": "official_checkpoints",
@@ -38,6 +40,7 @@ _HOME = {
     "pixel_scores": "metrics",
     "predict_volume": "inference",
     "predict_image": "inference",
+    "optimize_for_inference": "optimize",
     "train": "training",
     "evaluate": "evaluation",
     "prepare_synapse": "data.synapse",
@@ -54,6 +57,7 @@ __all__ = [
     "evaluate",
     "hd95",
     "load_official_checkpoint",
+    "optimize_for_inference",
     "pixel_scores",
     "predict_image",
     "predict_volume",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import writable_folder, write_text
 from msa2net_lib.prepare_options import add_prepare
+from msa2net_lib.train_config import CHOICES
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from msa2net_lib.nn.network import MSA2Net
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "seed")
+NAMED = ("augment", "precision", "compilation", "selection")
 BOTH: tuple[Protocol, ...] = ("paper", "strict")
 
 
@@ -32,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
-    except InputError as error:
-        print(f"msa2net: {error}", file=sys.stderr)
-        return 2
     except FloatingPointError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 1
+    except InputError as error:
+        print(f"msa2net: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         hint = ", with -p RESUME=True for a stopped training" if arguments.run is _reproduce else ""
         onwards = "start over" if arguments.run is _evaluate else "go on"
@@ -64,8 +68,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
     parser.add_argument("--preset", default="tiny", help="the network; default: tiny")
     parser.add_argument("--recipe", default="smoke", help="the training; default: smoke")
-    for option in ("--steps", "--batch-size", "--seed"):
-        parser.add_argument(option, type=int, metavar="N", help="default: the recipe's")
+    for name in COUNTS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
+    for name in NAMED:
+        parser.add_argument(f"--{name}", choices=CHOICES[name], help="default: the recipe's")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     imagenet = "start the encoder from ImageNet weights: FILE, or a download without one"
     parser.add_argument("--pretrained", nargs="?", const=True, default=False, metavar="FILE", help=imagenet)
@@ -100,21 +106,27 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.checkpoints import save_network
-    from msa2net_lib.config import NetworkConfig, TrainConfig
+    from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
 
-    given = {name: getattr(arguments, name) for name in ("steps", "batch_size", "seed")}
+    given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED)}
     config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
     dataset = open_prepared(arguments.dataset)
     network = NetworkConfig.from_preset(
         arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1
     )
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
+    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes speaks for all
+        return 0
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
         save_network(result.network, weights, half=True, class_names=dataset.class_names)
-    print(f"weights: {weights} ({config.steps} steps; {result.minutes:.1f} min in this run)")
+    steps = int(result.history[-1]["step"])
+    print(f"weights: {weights} ({steps} steps; {result.minutes:.1f} min in this run)")
+    if result.best is not None:
+        print(f"best on {config.selection} data: {result.best} (mean DSC {result.best_score:.4f})")
     return 0
 
 

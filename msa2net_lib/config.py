@@ -1,12 +1,16 @@
-"""What a network and a training run are made of: dataclasses, validated, saved beside every result."""
+"""What a network is made of: a dataclass, validated, saved beside every result; and what each profile trains."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Block = Literal["lka", "dual_attention", "none"]
 Gate = Literal[
@@ -14,19 +18,21 @@ Gate = Literal[
 ]  # fmt: skip
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
 
-ConfigT = TypeVar("ConfigT", bound="NetworkConfig | TrainConfig")
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 
-def _require_choice(name: str, value: Any, choices: tuple) -> None:
+def require_choice(name: str, value: Any, choices: tuple) -> None:
+    """Raise InputError, naming the choices, unless ``value`` is one of them."""
     if value not in choices:
         known = ", ".join(repr(choice) for choice in choices)
         raise InputError(f"{name}={value!r} is unknown: use one of {known}")
 
 
-def _override(config: ConfigT, overrides: dict[str, Any]) -> ConfigT:
+def override(config: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
+    """Return a config with the named fields changed. Errors: `InputError` for an unknown field."""
     known = {f.name for f in dataclasses.fields(config)}
     for name in overrides:
-        _require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
+        require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
     return dataclasses.replace(config, **overrides)
 
 
@@ -39,11 +45,11 @@ class LevelConfig:
     idle: tuple[LevelPart, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_choice("block", self.block, get_args(Block))
-        _require_choice("gate", self.gate, get_args(Gate))
+        require_choice("block", self.block, get_args(Block))
+        require_choice("gate", self.gate, get_args(Gate))
         object.__setattr__(self, "idle", tuple(self.idle))
         for part in self.idle:
-            _require_choice("idle part", part, get_args(LevelPart))
+            require_choice("idle part", part, get_args(LevelPart))
 
 
 ALL_IDLE: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
@@ -105,9 +111,9 @@ class NetworkConfig:
                 raise InputError(f"image_size={self.image_size} is not a multiple of 32: use {lower} or {lower + 32}")
         if self.num_classes < 2:
             raise InputError(f"num_classes={self.num_classes}: give at least 2, background counts as a class")
-        _require_choice("dilated", self.dilated, ("depthwise", "dense"))
-        _require_choice("layout", self.layout, ("grid", "reinterpreted"))
-        _require_choice("decoder_init", self.decoder_init, ("torch", "xavier"))
+        require_choice("dilated", self.dilated, ("depthwise", "dense"))
+        require_choice("layout", self.layout, ("grid", "reinterpreted"))
+        require_choice("decoder_init", self.decoder_init, ("torch", "xavier"))
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -115,16 +121,21 @@ class NetworkConfig:
         size = self.image_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
+    @property
+    def has_idle_parts(self) -> bool:
+        """Whether the network owns parameters that never run and never get a gradient."""
+        return self.grey_stem or any(level.idle for level in self.levels)
+
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> NetworkConfig:
         """Look up a preset and change the named fields. Errors: unknown preset or field."""
-        _require_choice("preset", preset, tuple(PRESETS))
-        return _override(PRESETS[preset], overrides)
+        require_choice("preset", preset, tuple(PRESETS))
+        return override(PRESETS[preset], overrides)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Rebuild a config from `to_dict` or its JSON."""
-        return _override(cls(), values)
+        return override(cls(), values)
 
     def to_dict(self) -> dict[str, Any]:
         """The config as plain values, ready for JSON."""
@@ -167,86 +178,6 @@ PRESETS: dict[str, NetworkConfig] = {
             "transformer_dim_head": 24,
         },
         image_size=128,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training run. Every field is saved with the checkpoint.
-
-    steps: optimiser steps. learning_rate: the peak, or the start for "poly". augment: "none" or "affine" (see
-    `data.augment`). checkpoint_every, log_every: steps. notes: where values come from, by field name.
-    """
-
-    recipe: str = "smoke"
-    steps: int = 700
-    batch_size: int = 4
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-2
-    momentum: float = 0.9
-    schedule: Literal["poly", "one_cycle", "constant"] = "one_cycle"
-    poly_power: float = 0.9
-    loss: Literal["boundary_dou", "boundary_dou+balanced_cross_entropy"] = "boundary_dou+balanced_cross_entropy"
-    augment: Literal["none", "affine"] = "affine"
-    seed: int = 1234
-    checkpoint_every: int = 100
-    log_every: int = 5
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: give at least 1")
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate={self.learning_rate}: give a positive number")
-        _require_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
-        _require_choice("schedule", self.schedule, ("poly", "one_cycle", "constant"))
-        _require_choice("loss", self.loss, ("boundary_dou", "boundary_dou+balanced_cross_entropy"))
-        _require_choice("augment", self.augment, ("none", "affine"))
-
-    @classmethod
-    def from_recipe(cls, recipe: str, **overrides: Any) -> TrainConfig:
-        """Look up a recipe and change the named fields. Errors: unknown recipe or field."""
-        _require_choice("recipe", recipe, tuple(RECIPES))
-        return _override(RECIPES[recipe], overrides)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Rebuild a config from `to_dict` or its JSON."""
-        return _override(cls(), values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The config as plain values, ready for JSON."""
-        return dataclasses.asdict(self)
-
-
-RECIPES: dict[str, TrainConfig] = {
-    # For a laptop: chosen here on the virtual cohort, not taken from the paper.
-    "smoke": TrainConfig(),
-    # For one GPU, from scratch on the virtual cohort: longer, in larger batches. Not measured yet.
-    "gpu": TrainConfig(recipe="gpu", steps=6000, batch_size=16, learning_rate=2e-3, checkpoint_every=500, log_every=20),
-    # The paper's recipe for Synapse; `notes` says where each value comes from.
-    "synapse": TrainConfig(
-        recipe="synapse",
-        steps=700 * -(-2211 // 20),
-        batch_size=20,
-        optimizer="sgd",
-        learning_rate=0.05 * 20 / 24,
-        weight_decay=1e-4,
-        momentum=0.9,
-        schedule="poly",
-        loss="boundary_dou",
-        checkpoint_every=1000,
-        log_every=20,
-        notes={
-            "steps": "700 epochs (paper, section 4.2) of ceil(2211 / 20) steps",
-            "learning_rate": "0.05 in the paper; the released script scales it by batch / 24",
-            "weight_decay": "paper, section 4.2",
-            "poly_power": "released code: 0.9 per iteration",
-            "augment": "ours; the released code augments at 512 x 512 with imgaug",
-        },
     ),
 }
 

@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.files import write_text
 from msa2net_lib.nn.network import MSA2Net, count_parameters
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 
 

@@ -7,9 +7,11 @@ in numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer, Shaped
+from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
@@ -17,6 +19,9 @@ from msa2net_lib.masks import checked_num_classes
 
 SMOOTH = 1e-5  # keeps 0/0 out of both fractions; an absent class therefore costs eps/eps = 1
 MAX_ALPHA = 0.8  # at alpha = 1 both sides of the fraction are equal and nothing is left to learn
+
+AddUp = Callable[[Tensor], Tensor]
+"""Adds a tensor up over the processes of a distributed run, gradients included."""
 
 
 def boundary_alpha(one_hot: Shaped[Tensor, "b k h w"]) -> Float[Tensor, " k"]:
@@ -45,10 +50,17 @@ def boundary_alpha(one_hot: Shaped[Tensor, "b k h w"]) -> Float[Tensor, " k"]:
             "turn class numbers into one channel per class first"
         )
     dtype = torch.float64 if one_hot.dtype == torch.float64 else torch.float32
-    inside = one_hot.bool()
+    size, boundary = _size_and_boundary(one_hot.bool()).to(dtype)
+    return _alpha(size, boundary)
+
+
+def _size_and_boundary(inside: Bool[Tensor, "b k h w"]) -> Int[Tensor, "2 k"]:
+    """Count the pixels of each class, and those on its boundary."""
     # Booleans add up to integers, so that no count is ever rounded.
-    size = inside.sum((0, 2, 3)).to(dtype)
-    boundary = (inside & ~_cross_is_full(inside)).sum((0, 2, 3)).to(dtype)
+    return torch.stack([inside.sum((0, 2, 3)), (inside & ~_cross_is_full(inside)).sum((0, 2, 3))])
+
+
+def _alpha(size: Float[Tensor, " k"], boundary: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
     share = (boundary + SMOOTH) / (size + SMOOTH)
     return (2 * (1 - share) - 1).clamp(max=MAX_ALPHA)
 
@@ -74,6 +86,9 @@ class BoundaryDoULoss(nn.Module):
 
     Args:
         num_classes: K, background included, at least 2.
+        add_up: in a distributed run, what adds the sums over pixels up over the processes: the loss of the whole
+            batch is no mean of the losses of its parts.
+        check_values: whether to look for targets outside 0..K-1, for which a device has to be waited for.
 
     Raises:
         InputError: ``num_classes`` is no integer of at least 2.
@@ -81,9 +96,11 @@ class BoundaryDoULoss(nn.Module):
     Source: the released code's boundary DoU loss, softmax included.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, add_up: AddUp | None = None, check_values: bool = True) -> None:
         super().__init__()
         self.num_classes = checked_num_classes(num_classes)
+        self.add_up = add_up
+        self.check_values = check_values
 
     def forward(self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """Return the loss, a scalar from about 0 (perfect) to 1, without unit.
@@ -96,19 +113,23 @@ class BoundaryDoULoss(nn.Module):
             A scalar, float64 for float64 logits, else float32, also under autocast.
 
         Raises:
-            InputError: the shapes or dtypes do not fit, or ``target`` has values outside 0..K-1. (That
-                check reads two numbers back from the device at each call.)
+            InputError: the shapes or dtypes do not fit, or ``target`` has values outside 0..K-1.
         """
         _check_pair(logits, target, self.num_classes)
+        if self.check_values:
+            _check_classes(target.long(), self.num_classes)
         logits = _at_least_float32(logits)
         classes = torch.arange(self.num_classes, device=target.device)
         inside = target.long().unsqueeze(1) == classes[:, None, None]
         truth = inside.to(logits.dtype)
-        alpha = boundary_alpha(truth)
         probability = logits.softmax(dim=1)
-        difference = (probability - truth).square().sum((0, 2, 3)) + SMOOTH
+        difference = (probability - truth).square().sum((0, 2, 3))
         overlap = (probability * truth).sum((0, 2, 3))
-        return (difference / (difference + (1 - alpha) * overlap)).mean()
+        size, boundary = _size_and_boundary(inside).to(logits.dtype)
+        if self.add_up is not None:
+            difference, overlap, size, boundary = self.add_up(torch.stack([difference, overlap, size, boundary]))
+        difference = difference + SMOOTH
+        return (difference / (difference + (1 - _alpha(size, boundary)) * overlap)).mean()
 
     def extra_repr(self) -> str:
         """Show the number of classes in the printed module."""
@@ -123,7 +144,7 @@ class BoundaryDoUBalancedCrossEntropyLoss(nn.Module):
     for laptops use it.
 
     Args:
-        num_classes: K, background included, at least 2.
+        num_classes, add_up, check_values: as for `BoundaryDoULoss`.
 
     Raises:
         InputError: ``num_classes`` is no integer of at least 2.
@@ -131,34 +152,45 @@ class BoundaryDoUBalancedCrossEntropyLoss(nn.Module):
     Source: this project.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, add_up: AddUp | None = None, check_values: bool = True) -> None:
         super().__init__()
-        self.boundary_dou = BoundaryDoULoss(num_classes)
+        self.boundary_dou = BoundaryDoULoss(num_classes, add_up=add_up, check_values=check_values)
 
     def forward(self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """Return BDoU (no unit) plus weighted cross-entropy (nats per pixel); arguments and errors as there."""
         overlap = self.boundary_dou(logits, target)  # first, because it checks the arguments
         logits, target = _at_least_float32(logits), target.long()
         pixels = torch.bincount(target.flatten(), minlength=logits.shape[1])
-        weight = pixels.clamp(min=1).to(logits.dtype).rsqrt()
-        return overlap + F.cross_entropy(logits, target, weight=weight)
+        add_up = self.boundary_dou.add_up
+        if add_up is None:
+            return overlap + F.cross_entropy(logits, target, weight=_rare_weigh_more(pixels, logits.dtype))
+        pixels = add_up(pixels)
+        weight = _rare_weigh_more(pixels, logits.dtype)
+        total = add_up(F.cross_entropy(logits, target, weight=weight, reduction="sum"))
+        return overlap + total / (weight * pixels).sum()
 
 
-LOSSES: dict[str, type[nn.Module]] = {
+def _rare_weigh_more(pixels: Int[Tensor, " k"], dtype: torch.dtype) -> Float[Tensor, " k"]:
+    return pixels.clamp(min=1).to(dtype).rsqrt()
+
+
+LOSSES: dict[str, Callable[..., nn.Module]] = {
     "boundary_dou": BoundaryDoULoss,
     "boundary_dou+balanced_cross_entropy": BoundaryDoUBalancedCrossEntropyLoss,
 }
 
 
-def build_loss(name: str, num_classes: int) -> nn.Module:
+def build_loss(name: str, num_classes: int, *, add_up: AddUp | None = None, check_values: bool = True) -> nn.Module:
     """Return the loss called ``name`` ("boundary_dou" or "boundary_dou+balanced_cross_entropy") for K classes.
+
+    The other arguments are those of `BoundaryDoULoss`.
 
     Raises:
         InputError: the name is unknown, or ``num_classes`` is no integer of at least 2.
     """
     if name not in LOSSES:
         raise InputError(f"name: unknown loss {name!r}; choose one of {', '.join(sorted(LOSSES))}")
-    return LOSSES[name](num_classes)
+    return LOSSES[name](num_classes, add_up=add_up, check_values=check_values)
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
@@ -167,7 +199,7 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def _check_pair(logits: Tensor, target: Tensor, num_classes: int) -> None:
-    """Raise InputError unless logits (B, K, H, W) and integer target (B, H, W) belong together."""
+    """Raise InputError unless logits (B, K, H, W) and integer target (B, H, W) fit in shape and dtype."""
     if logits.ndim != 4 or logits.shape[1] != num_classes:
         raise InputError(
             f"logits: expected shape (B, {num_classes}, H, W), got {tuple(logits.shape)}; "
@@ -185,7 +217,6 @@ def _check_pair(logits: Tensor, target: Tensor, num_classes: int) -> None:
         raise InputError(f"target: expected integer class numbers, got {target.dtype}; convert with .long()")
     if target.numel() == 0:
         raise InputError(f"target: shape {tuple(target.shape)} holds no pixel; give at least one")
-    _check_classes(target.long(), num_classes)
 
 
 def _check_classes(target: Tensor, num_classes: int) -> None:

@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from msa2net_lib import experiments
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper.switches import ALL, AS_WRITTEN, DENSE, IDLE, SCRAMBLED, switch_variants
+from msa2net_lib.train_config import TrainConfig
 
 RUNS = pd.DataFrame(
     {

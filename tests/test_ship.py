@@ -7,10 +7,11 @@ import json
 import pytest
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.files import sha256
+from msa2net_lib.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -87,12 +87,15 @@ def load_training_tensors(
     samples on they come through the cache in the data's own folder, if one can be kept there: the next
     start is quicker, the tensors are the same. Raises InputError if there is no training sample.
     """
-    cache = _decoded(prepared, image_size, progress)
+    cache = decode_training_data(prepared, image_size, progress=progress)
     images = cache.images if cache.folder is None else np.array(cache.images)
     return torch.from_numpy(images), _label_tensor(cache.labels)
 
 
-def _decoded(prepared: TrainingData, image_size: int | tuple[int, int], progress: bool) -> SliceCache:
+def decode_training_data(
+    prepared: TrainingData, image_size: int | tuple[int, int], *, progress: bool = True
+) -> SliceCache:
+    """Return all training samples as arrays, from the cache or decoded now as `load_training_tensors` says."""
     if len(prepared.train_ids) >= WORTH_CACHING:
         try:
             return open_cache(prepared, image_size, progress=progress)

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange, reduce
 from scipy.stats import mannwhitneyu
 
-from msa2net_lib.config import Gate, NetworkConfig, TrainConfig
+from msa2net_lib.config import Gate, NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
@@ -21,6 +21,7 @@ from msa2net_lib.experiments import compare
 from msa2net_lib.nn.gates import attention_map
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net, count_parameters
+from msa2net_lib.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -143,16 +143,21 @@ def plot_histograms(panels: Mapping[str, NDArray], xlabel: Mapping[str, str]) ->
 
 
 def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss (with its running mean over ten entries) and learning rate against the step."""
-    figure, axes = figure_grid(1, 2, width=4.2, height=2.3)
+    """Loss (with its running mean over ten entries), learning rate and, if it was measured, validation DSC, by step."""
     table = pd.DataFrame(list(history))
-    left, right = axes[0]
+    scored = "validation_dsc" in table
+    figure, axes = figure_grid(1, 2 + scored, width=4.2, height=2.3)
+    left, right, *others = axes[0]
     left.plot(table.step, table.loss, color="0.75", linewidth=1, label="batch")
     left.plot(table.step, table.loss.rolling(10, min_periods=1).mean(), color="#D55E00", label="mean of 10")
     left.set(xlabel="step", ylabel="loss")
     left.legend(fontsize=7, frameon=False)
     right.plot(table.step, table.learning_rate, color="#0072B2")
     right.set(xlabel="step", ylabel="learning rate")
+    for ax in others:
+        measured = table.dropna(subset="validation_dsc")
+        ax.plot(measured.step, measured.validation_dsc, "o-", color="#009E73", markersize=3)
+        ax.set(xlabel="step", ylabel="DSC used to select")
     return figure
 
 

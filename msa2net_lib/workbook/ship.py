@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, save_network
-from msa2net_lib.config import NetworkConfig, TrainConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.files import sha256, write_text
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.workbook.machine import hardware, versions
 

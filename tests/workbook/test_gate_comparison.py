@@ -12,13 +12,13 @@ import torch
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.config import TrainConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
 from msa2net_lib.experiments import compare, summarise
 from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.workbook import gate_comparison as gates
 from msa2net_lib.workbook import gate_pictures
 from msa2net_lib.workbook.study import study_slice

@@ -189,20 +189,20 @@ ENTRIES = (
         "schedule-length", "training", "read", "700 epochs in the paper, 400 in the script",
         "training over 700 epochs, no schedule named", "section 4.2",
         "polynomial decay, power 0.9; 400 epochs by default, the README's command passes 700",
-        "train.py, README.md", schedule_length, "TrainConfig(steps=...)",
+        "train.py, README.md", schedule_length, "TrainConfig(epochs=...)",
         "Pass the epochs: the whole polynomial schedule depends on them.",
     ),
     Entry(
         "augmentation-noise", "training", "executed", "The noise buries the image",
         "no augmentation is described", "section 4.2",
         "additive noise of sigma 0.005 x 255, right for 0 to 255, on images of 0 to 1", DATASET, noise,
-        'none: not rebuilt, TrainConfig(augment="affine" | "none")', "Divide by 255 when images are in [0, 1].",
+        'TrainConfig(augment="released" | "released_small_noise")', "Divide by 255 when images are in [0, 1].",
     ),
     Entry(
         "augmentation-undocumented", "training", "read", "Ten augmentations, none of them in the paper",
         "no augmentation is described", "section 4.2",
         "0 to 4 of ten operations in random order, at 512 x 512 before the resize", DATASET, augmentation,
-        'none: not rebuilt, TrainConfig(augment="affine" | "none")',
+        'TrainConfig(augment="released" | "affine" | "none")',
         "Report augmentation: it can be worth more than a skip gate.",
     ),
     Entry(

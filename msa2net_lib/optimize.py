@@ -1,0 +1,225 @@
+"""The same network, faster: what each device offers for inference in float32."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import textwrap
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.nn.network import MSA2Net
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from msa2net_lib.config import NetworkConfig
+
+Forward = Callable[[Tensor], Tensor]
+
+# OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch.
+SLICES_AT_ONCE = 4
+
+
+class OptimizedNetwork(nn.Module):
+    """An `MSA2Net` made ready for inference: (b, 1|3, h, w) -> logits (b, classes, h, w), float32, no gradient.
+
+    Made by `optimize_for_inference`. way: "openvino", "channels_last", "torch.compile" or "eager". It may be
+    called from several threads; it is not for saving, moving or training: keep the original for that.
+    """
+
+    def __init__(self, network: MSA2Net, way: str, forward: Forward):
+        super().__init__()
+        self.config: NetworkConfig = network.config
+        self.network = network
+        self.way = way
+        self._forward = forward
+        super().train(False)
+
+    @torch.no_grad()
+    def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
+        shape = tuple(image.shape)
+        if len(shape) != 4 or shape[0] == 0 or shape[1] not in (1, 3) or shape[2:] != self.config.height_width:
+            return self.network(image)  # which refuses it in its own words
+        device = next(self.network.parameters()).device
+        if image.dtype != torch.float32 or image.device != device:
+            raise InputError(
+                f"input of {image.dtype} on {image.device}: the network was optimised for torch.float32 on {device}, "
+                "convert the input, or optimise a network that is on its device"
+            )
+        return self._forward(image)
+
+    def train(self, mode: bool = True) -> OptimizedNetwork:
+        if mode:
+            raise InputError("train(True) on an optimised network: train the original, then optimise it again")
+        return super().train(False)
+
+    def load_state_dict(self, *_: Any, **__: Any) -> NoReturn:
+        # What was compiled would keep the old weights.
+        raise InputError("load_state_dict on an optimised network: load into the original, then optimise it again")
+
+    def _apply(self, *_: Any, **__: Any) -> NoReturn:
+        # All of to(), cuda(), half() and their like come here; what was compiled would stay where it is.
+        raise InputError("an optimised network stays as it is: move or convert the original, then optimise it again")
+
+
+def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
+    """Copy a network into the fastest form that its device allows, with logits equal to 1e-4 in float32.
+
+    - CPU: OpenVINO, in float32, on as many threads as torch has now (`torch.get_num_threads`). Conversion takes
+      seconds for ``tiny`` and about half a minute for ``published``, once, in this call. Nothing is reported to
+      OpenVINO's makers. Without the package (``pip install openvino``, extra ``fast``), or where it fails, a
+      warning says so, and the network runs with its channels last in memory.
+    - CUDA: channels last and `torch.compile`, which compiles at the first call and at the first change of the
+      batch size (minutes). Where that fails a warning says so, and it runs uncompiled. Whether convolutions may
+      use TF32 stays as the process has set it.
+    - Other devices: a copy in evaluation mode.
+
+    The result takes the same input, is accepted by `predict_volume`, `predict_image` and `evaluate`, and runs
+    in evaluation mode without gradients. The original stays as it is, and later changes of it have no effect.
+    Memory: one copy of the weights, and with OpenVINO up to as much again, in its own arrangement, beside what
+    it needs for 4 slices. Errors: `InputError` for something else than an `MSA2Net`, for weights in another
+    type than float32, and from the result for sizes and channels as from the network, for input of another type
+    or device, and for ``train(True)``, ``load_state_dict`` and ``to``.
+    """
+    if not isinstance(network, MSA2Net):
+        raise InputError(f"network of type {type(network).__name__}: give an MSA2Net")
+    other = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
+    if other:
+        raise InputError(f"network with weights in {other.pop()}: convert it with network.float() first")
+    with torch.inference_mode(False), torch.no_grad():
+        own = copy.deepcopy(network).eval().requires_grad_(False)
+        own.zero_grad(set_to_none=True)
+        way, forward = _fastest(own, next(own.parameters()).device.type)
+    return OptimizedNetwork(own, way, forward)
+
+
+def _fastest(network: MSA2Net, device_type: str) -> tuple[str, Forward]:
+    if device_type == "cuda":
+        return "torch.compile", CompiledForward(network)
+    if device_type != "cpu":
+        return "eager", network
+    try:
+        return "openvino", OpenVINOForward(network)
+    except ImportError:
+        reason = "`pip install openvino` (extra `fast`) makes inference on a CPU faster"
+    except Exception as error:  # conversion touches two large packages: whatever fails, the network still runs
+        reason = f"OpenVINO could not convert the network ({_in_one_line(error)})"
+    warnings.warn(f"{reason}; going on with channels last", stacklevel=3)
+    network.to(memory_format=torch.channels_last)
+    return "channels_last", lambda image: _channels_last(network, image)
+
+
+def _channels_last(forward: Forward, image: Tensor) -> Tensor:
+    return forward(image.contiguous(memory_format=torch.channels_last)).contiguous()
+
+
+def _in_one_line(error: Exception) -> str:
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+
+
+class CompiledForward:
+    """`torch.compile` of a network with its channels last; uncompiled from its first failure on, with a warning."""
+
+    def __init__(self, network: MSA2Net):
+        self.network = network.to(memory_format=torch.channels_last)
+        self.compiled: Forward | None = None
+        self.failed = False
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if not self.failed:
+            try:
+                # Here and not before: compiling begins with the first call, and so do its failures.
+                self.compiled = self.compiled or torch.compile(self.network)
+                return _channels_last(self.compiled, image)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                warnings.warn(f"torch.compile failed ({_in_one_line(error)}); going on uncompiled", stacklevel=2)
+                self.failed, self.compiled = True, None
+        return _channels_last(self.network, image)
+
+
+class OpenVINOForward:
+    """A network converted by `torch.export` and compiled by OpenVINO, for any batch size.
+
+    Grey input is repeated to three channels, as the network itself does: a model for one channel is no faster.
+    """
+
+    def __init__(self, network: MSA2Net):
+        with _without_telemetry(), _without_logging():
+            model = _to_openvino(network.to(memory_format=torch.contiguous_format))
+            from openvino import Core
+
+            settings = {
+                "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
+            }
+            self.request = Core().compile_model(model, "CPU", settings).create_infer_request()
+        self.lock = threading.Lock()
+        self.classes = network.config.num_classes
+
+    def __call__(self, image: Tensor) -> Tensor:
+        logits = image.new_empty(len(image), self.classes, *image.shape[2:])
+        for slices, result in zip(image.split(SLICES_AT_ONCE), logits.split(SLICES_AT_ONCE), strict=True):
+            colour = slices.detach().expand(-1, 3, -1, -1).contiguous().numpy()
+            with self.lock:  # one request, whose output is overwritten by the next
+                found = self.request.infer([colour], share_inputs=True, share_outputs=True)[0]
+                result.copy_(torch.from_numpy(found))
+        return logits
+
+
+def _to_openvino(network: MSA2Net) -> Any:
+    """Convert through OpenVINO's frontend, not `openvino.convert_model`, which reports every conversion."""
+    from openvino import PartialShape
+    from openvino.frontend import FrontEndManager  # type: ignore[attr-defined]
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    height, width = network.config.height_width
+    example = torch.zeros(2, 3, height, width)
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},), strict=False)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder.from_exported_program(program)  # must live until the model is converted
+    model = frontend.load(decoder)
+    model.set_partial_shape(model.get_inputs()[0], PartialShape([-1, 3, height, width]))
+    return frontend.convert(model)
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Hide `openvino_telemetry` while OpenVINO is imported: importing it sends a message to its makers.
+
+    OpenVINO then uses its own silent stand-in, for as long as the process runs.
+    """
+    name = "openvino_telemetry"
+    loaded = {key: module for key, module in sys.modules.items() if key == name}
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(loaded)
+
+
+@contextmanager
+def _without_logging() -> Iterator[None]:
+    """Keep OpenVINO's notes on operations that this torch does not have out of the user's log."""
+    root, handler, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(handler)  # without one, `logging.warning` would set up a handler for good
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(handler)

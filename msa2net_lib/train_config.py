@@ -1,0 +1,205 @@
+"""What a training run is made of: a dataclass, validated, saved beside every result; and the recipes by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from msa2net_lib.config import override, require_choice
+from msa2net_lib.errors import InputError
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["poly", "one_cycle", "constant"]
+Loss = Literal["boundary_dou", "boundary_dou+balanced_cross_entropy"]
+Augmentation = Literal["none", "affine", "released", "released_small_noise"]
+Precision = Literal["auto", "fp32", "bf16"]
+Compilation = Literal["auto", "on", "off"]
+Selection = Literal["last", "validation", "test"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "loss": get_args(Loss),
+    "augment": get_args(Augmentation),
+    "precision": get_args(Precision),
+    "compilation": get_args(Compilation),
+    "selection": get_args(Selection),
+}
+"""What the fields of `TrainConfig` that are names may be."""
+
+_REFERENCE_BATCH = 24  # the batch size for which the released script's base rate is meant
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Every field is saved with the checkpoint.
+
+    How long: ``steps`` of the optimiser or ``epochs``, one of them 0. ``batch_size``: samples a step, over all
+    processes and over ``accumulate`` parts, of which each is one forward and backward pass with a loss and batch
+    norms of its own.
+
+    learning_rate: the peak, or the start for "poly". scale_rate: multiply it by batch / 24 under the released
+    script's condition (see ``peak_rate``). augment: see `data.augment`. precision: "auto" is bf16 on a CUDA device
+    that has it, else fp32; weights, loss and optimiser stay float32 in both. compilation: "auto" is
+    torch.compile on CUDA.
+
+    selection: which weights are kept beside the last step's: none ("last"), the best on validation data taken out
+    of the training data ("validation"), or the best on the test data ("test", which makes their scores
+    optimistic). validate_every: epochs. checkpoint_every, log_every: steps. notes: where values come from, by field.
+    """
+
+    recipe: str = "smoke"
+    steps: int = 700
+    epochs: int = 0
+    batch_size: int = 4
+    accumulate: int = 1
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = 5e-3
+    scale_rate: bool = False
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    schedule: Schedule = "one_cycle"
+    poly_power: float = 0.9
+    loss: Loss = "boundary_dou+balanced_cross_entropy"
+    augment: Augmentation = "affine"
+    precision: Precision = "auto"
+    compilation: Compilation = "auto"
+    selection: Selection = "last"
+    validate_every: int = 20
+    seed: int = 1234
+    checkpoint_every: int = 100
+    log_every: int = 5
+    notes: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: give at least 1")
+        if min(self.steps, self.epochs) < 0 or (self.steps > 0) == (self.epochs > 0):
+            raise InputError(f"steps={self.steps}, epochs={self.epochs}: give one of them, at least 1; the other is 0")
+        if self.accumulate > self.batch_size:
+            raise InputError(f"accumulate={self.accumulate}: give at most batch_size={self.batch_size}")
+        if self.learning_rate <= 0:
+            raise InputError(f"learning_rate={self.learning_rate}: give a positive number")
+        for name, choices in CHOICES.items():
+            require_choice(name, getattr(self, name), choices)
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate after scaling: by batch / 24 if the batch is a multiple of 5 (released script)."""
+        scaled = self.scale_rate and self.batch_size != _REFERENCE_BATCH and self.batch_size % 5 == 0
+        return self.learning_rate * self.batch_size / _REFERENCE_BATCH if scaled else self.learning_rate
+
+    def epoch_steps(self, samples: int) -> int:
+        """Steps in an epoch of so many training samples; its last batch may be smaller."""
+        return -(-samples // self.batch_size)
+
+    def total_steps(self, samples: int) -> int:
+        """Steps in the whole run on so many training samples."""
+        return self.steps or self.epochs * self.epoch_steps(samples)
+
+    @classmethod
+    def from_recipe(cls, recipe: str, **overrides: Any) -> TrainConfig:
+        """Look up a recipe and change the named fields; naming steps unsets its epochs, and the other way round.
+
+        Errors: `InputError` for an unknown recipe or field.
+        """
+        require_choice("recipe", recipe, tuple(RECIPES))
+        for given, other in (("steps", "epochs"), ("epochs", "steps")):
+            if overrides.get(given) and other not in overrides:
+                overrides = overrides | {other: 0}
+        return override(RECIPES[recipe], overrides)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Rebuild a config from `to_dict` or its JSON."""
+        return override(cls(), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+_OURS = "ours, chosen on the virtual cohort"
+
+RECIPES: dict[str, TrainConfig] = {
+    # For a laptop, from an untrained encoder.
+    "smoke": TrainConfig(
+        notes=dict.fromkeys(("steps", "batch_size", "optimizer", "learning_rate", "weight_decay"), _OURS)
+        | {
+            "schedule": "ours: from an untrained encoder the rate has to warm up",
+            "loss": "the paper's BDoU, and ours beside it: cross-entropy with weights for rare organs",
+            "augment": "ours: small rotation, scale, shift, contrast, noise; no flips",
+            "selection": "the last step; nothing is chosen by a score",
+        },
+    ),
+    # For one GPU, from an untrained encoder on the virtual cohort: longer, in larger batches. Not measured yet.
+    "gpu": TrainConfig(
+        recipe="gpu",
+        steps=6000,
+        batch_size=16,
+        learning_rate=2e-3,
+        checkpoint_every=500,
+        log_every=20,
+        notes={"steps": "ours, not measured yet", "learning_rate": "ours, not measured yet"},
+    ),
+    "synapse": TrainConfig(
+        recipe="synapse",
+        steps=0,
+        epochs=700,
+        batch_size=20,
+        optimizer="sgd",
+        learning_rate=0.05,
+        scale_rate=True,
+        weight_decay=1e-4,
+        momentum=0.9,
+        schedule="poly",
+        loss="boundary_dou",
+        augment="released",
+        checkpoint_every=1000,
+        log_every=20,
+        notes={
+            "epochs": "paper, section 4.2, and README; the released script's default is 400",
+            "batch_size": "paper, section 4.2, and README",
+            "optimizer": "paper, section 4.2",
+            "learning_rate": "paper, section 4.2",
+            "scale_rate": "released code: batch 20 trains at 0.05 x 20 / 24; the paper does not say so",
+            "weight_decay": "paper, section 4.2",
+            "momentum": "paper, section 4.2",
+            "schedule": "released code; the paper names none",
+            "poly_power": "released code: 0.9 per iteration",
+            "loss": "paper, section 4.2",
+            "augment": "released code, at the network's size instead of 512 x 512; its noise has sigma 1.275",
+            "seed": "released code",
+            "precision": "ours; the released code trains in fp32",
+            "selection": "the last step; the released script scores the test cases every 20 epochs",
+        },
+    ),
+    "isic": TrainConfig(
+        recipe="isic",
+        steps=0,
+        epochs=50,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        schedule="constant",
+        loss="boundary_dou",
+        augment="none",
+        validate_every=1,
+        checkpoint_every=500,
+        log_every=20,
+        notes={
+            "epochs": "paper, section 4.2",
+            "batch_size": "paper, section 4.2",
+            "optimizer": "paper, section 4.2",
+            "learning_rate": "paper, section 4.2: initial; what becomes of it is not said",
+            "weight_decay": "torch's default for Adam; not said, and no ISIC code was released",
+            "schedule": "not said; constant",
+            "loss": "paper, section 4.2, which names no other for ISIC",
+            "augment": "not said, and no ISIC code was released",
+            "selection": "not said; the last step",
+        },
+    ),
+}

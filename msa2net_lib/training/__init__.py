@@ -1,0 +1,11 @@
+"""Training: one loop for a CPU, a GPU or many, that can be stopped anywhere and goes on as if it had not been.
+
+`run` is the loop; `order` says which sample is seen when, `optimiser` how weights move, `engine` what it runs on,
+`samples` where samples lie, `selection` which weights are kept, `journal` what is written down, `trouble` what
+is said when something goes wrong, `distributed` how several processes act as one.
+"""
+
+from msa2net_lib.training.engine import choose_device
+from msa2net_lib.training.run import History, TrainResult, train
+
+__all__ = ["History", "TrainResult", "choose_device", "train"]

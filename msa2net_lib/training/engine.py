@@ -1,0 +1,119 @@
+"""What a run runs on: device, precision, compilation and processes, carried by Hugging Face Accelerate."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.train_config import TrainConfig
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device named, or for "auto" the best one at hand: CUDA, Apple's MPS, else the CPU.
+
+    Errors: `InputError` for a device that torch does not know or does not see here.
+    """
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = [kind for kind, is_here in seen.items() if is_here]
+    if name != "auto" and name.partition(":")[0] not in here:
+        raise InputError(f"device {name!r}: torch sees none such here; use auto or one of {', '.join(here)}")
+    return torch.device(here[0] if name == "auto" else name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return "bf16" or "fp32"; "auto" is bf16 on a CUDA device that computes in it, else fp32."""
+    if name != "auto":
+        return name
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def build_accelerator(device: str, config: TrainConfig, has_idle_parts: bool) -> Accelerator:
+    """Return Accelerate's view of this process, of one or of several started by a launcher.
+
+    has_idle_parts: whether the network owns parameters that never get a gradient, as `published` and `released` do.
+    Errors: `InputError` as from `choose_device`, and for bf16 where the device lacks it.
+    """
+    target = choose_device(device)
+    precision = choose_precision(config.precision, target)
+    if not _is_launched():  # another run in this process may have had another device or precision
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    exchange = DistributedDataParallelKwargs(find_unused_parameters=has_idle_parts)
+    try:
+        return Accelerator(
+            cpu=target.type == "cpu",
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            kwargs_handlers=[exchange],
+        )
+    except ValueError as error:
+        raise InputError(f"precision={config.precision!r} on {target}: {error}; use precision='fp32'") from error
+
+
+def compute_device(accelerator: Accelerator, device: str) -> torch.device:
+    """The device of this process: the launcher's choice among several processes, else the one named."""
+    return accelerator.device if accelerator.num_processes > 1 else choose_device(device)
+
+
+def kept_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Leave torch's generators, on the CPU and on this device, as the block found them."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def compile_for_training(network: nn.Module, config: TrainConfig, device: torch.device) -> None:
+    """Compile a network's forward pass in place, on CUDA unless told otherwise; keep it eager if that fails.
+
+    The compiler works at the first call, which is why failing is noticed, and told as a warning, only there.
+    """
+    if config.compilation == "off" or (config.compilation == "auto" and device.type != "cuda"):
+        return
+    eager_call = network._call_impl
+    compiled: Any = torch.compile(eager_call, dynamic=False)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return compiled(*arguments, **named)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if not _is_compilers(error):
+                raise
+            network._compiled_call_impl = None
+            warnings.warn(
+                f"torch.compile failed ({type(error).__name__}), training goes on without it; "
+                "compilation='off' does not try",
+                stacklevel=2,
+            )
+            return eager_call(*arguments, **named)
+
+    network._compiled_call_impl = call
+
+
+@contextmanager
+def eager(network: nn.Module) -> Iterator[None]:
+    """Leave out the compiled forward pass for a while: other batch sizes and modes would be compiled anew."""
+    compiled = network._compiled_call_impl
+    network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = compiled
+
+
+def _is_compilers(error: Exception) -> bool:
+    """Whether an exception came from the compiler, and not from the network itself."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "torch.fx"))
+
+
+def _is_launched() -> bool:
+    """Whether a launcher (accelerate, torchrun, Slurm) started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -1,0 +1,55 @@
+"""Training on several GPUs of this machine from a notebook; elsewhere `accelerate launch` or `torchrun` do it.
+
+On the command line: ``torchrun --nproc-per-node 4 -m msa2net_lib train ...`` or ``accelerate launch``, see
+docs/training.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate import notebook_launcher
+
+from msa2net_lib.checkpoints import load_network, load_state
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.errors import InputError
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE, TrainResult, train
+from msa2net_lib.training.selection import BEST_FILES
+from msa2net_lib.training.state import STATE_FILE
+
+
+def train_on_gpus(
+    network: NetworkConfig, config: TrainConfig, dataset: TrainingData, output_dir: str | Path, *, processes: int
+) -> TrainResult:
+    """Train as `train` does, in one process for each of ``processes`` GPUs; the result is read back from the folder.
+
+    Nothing may have used CUDA in this notebook before, since its processes are forked. Errors: `InputError` without so
+    many GPUs or after CUDA was used, and those of `train`.
+    """
+    here = _gpus()
+    if not 1 <= processes <= here:
+        raise InputError(
+            f"processes={processes}: torch sees {here} CUDA devices here; give 1 to {here}, or use train()"
+        )
+    if torch.cuda.is_initialized():
+        raise InputError("CUDA is in use in this process already: restart the kernel and train first")
+    notebook_launcher(train, (network, config, dataset, output_dir), num_processes=processes)
+    folder = Path(output_dir)
+    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    best = folder / BEST_FILES[config.selection] if record["best"] else None
+    return TrainResult(
+        network=load_network(folder / WEIGHTS_FILE),
+        history=load_state(folder / STATE_FILE)["history"],
+        minutes=record["minutes"],
+        weights=folder / WEIGHTS_FILE,
+        best=best,
+        best_score=record["best"]["score"] if record["best"] else None,
+    )
+
+
+def _gpus() -> int:
+    return torch.cuda.device_count()

@@ -1,0 +1,32 @@
+"""How weights move: the optimiser and the learning-rate schedule that a config names."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from msa2net_lib.train_config import TrainConfig
+
+
+def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser a config names, over all parameters that require gradients; fused into one kernel on CUDA."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    fused = True if parameters[0].device.type == "cuda" else None
+    rate, decay = config.peak_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=fused)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int) -> lr_scheduler.LRScheduler:
+    """The learning-rate schedule a config names over ``steps`` steps, stepped once per optimiser step."""
+    if config.schedule == "poly":
+        return lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=config.poly_power)
+    if config.schedule == "one_cycle":
+        return lr_scheduler.OneCycleLR(
+            optimizer, max_lr=config.peak_rate, total_steps=steps + 1, pct_start=0.15, cycle_momentum=False
+        )
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)

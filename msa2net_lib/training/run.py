@@ -1,0 +1,224 @@
+"""The training loop: the same for one device and for many, and for a run begun anew or gone on with."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from msa2net_lib.checkpoints import load_state, save_network, save_state
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.files import writable_folder, write_text
+from msa2net_lib.interrupts import deferred_interrupt
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training import state as saved
+from msa2net_lib.training.distributed import add_over_processes
+from msa2net_lib.training.engine import choose_device, eager, kept_random_state
+from msa2net_lib.training.journal import Bars, History, Journal
+from msa2net_lib.training.learner import Learner
+from msa2net_lib.training.samples import Samples, load_samples
+from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
+from msa2net_lib.training.trouble import not_finite, save_batch, told_lost_process
+
+WEIGHTS_FILE = "weights.safetensors"
+RECORD_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: the last step's network on the CPU, its log, and the minutes this call took.
+
+    weights: file of the last step's weights. best: file of the best weights by ``config.selection``, which reached
+    ``best_score`` (mean DSC, 0 to 1). None without an output folder or a selection.
+    """
+
+    network: MSA2Net
+    history: History
+    minutes: float
+    weights: Path | None
+    best: Path | None = None
+    best_score: float | None = None
+
+
+def train(
+    network: NetworkConfig,
+    config: TrainConfig,
+    dataset: TrainingData,
+    output_dir: str | Path | None = None,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+    on_log: Callable[[History], None] | None = None,
+) -> TrainResult:
+    """Train a network on the training samples of a prepared data set.
+
+    Everything random is a function of ``config.seed`` and the step, so a run that was interrupted and started again
+    with the same arguments continues: bit for bit on the CPU, elsewhere within the device's rounding. With
+    ``output_dir`` it writes ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is
+    done, on Ctrl-C; ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and
+    ``run.json``; and the best weights by ``config.selection`` under a name that says by what. ``on_log`` is called
+    with the log so far every ``config.log_every`` steps. Started by a launcher as one of several processes, it
+    shares every batch among them.
+
+    Errors: `InputError` if ``output_dir`` cannot be written or holds another run's state, for a selection or batch
+    size that the data do not allow, where memory does not suffice (with what to try), and its kinds
+    `NotFiniteError` if the loss is not finite (the batch is saved) and `DiskFullError` (what was saved stays).
+    """
+    started = time.perf_counter()
+    choose_device(device)  # what is refused is refused before anything is written
+    data, score = arrange_selection(dataset, config, network.height_width)
+    folder = None if output_dir is None else writable_folder(output_dir)
+    learner = Learner(network, config, data, device)
+    run = _Run(learner, folder, score, on_log)
+    run.restore()
+    shown = progress and run.is_main
+    run.go(load_samples(data, network.height_width, network.num_classes, learner.device, shown), shown)
+    minutes = (time.perf_counter() - started) / 60
+    if folder is None:
+        return TrainResult(learner.plain_network(), run.history, minutes, None)
+    run.finish(folder, minutes)
+    best = None if score is None else folder / BEST_FILES[config.selection]
+    best_score = None if score is None else run.best.score
+    return TrainResult(learner.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
+
+
+class _Run:
+    """A run in progress: who learns, and what is kept of it where."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        folder: Path | None,
+        score: Score | None,
+        on_log: Callable[[History], None] | None,
+    ) -> None:
+        self.learner, self.config, self.score, self.on_log = learner, learner.config, score, on_log
+        self.is_main = learner.accelerator.is_main_process
+        self.folder = folder
+        self.data = learner.data.digest()
+        self.history: History = []
+        self.best = Best()
+
+    def go(self, samples: Samples, progress: bool) -> None:
+        """Take all steps that are left."""
+        learner, folder = self.learner, self.folder if self.is_main else None
+        journal = Journal(self.history, folder, learner.step)
+        bars = Bars(self.config, learner.count, learner.step, progress)
+        lost = told_lost_process(learner.processes, self.folder)
+        with kept_random_state(learner.device), journal, bars, deferred_interrupt() as interrupted, lost:
+            for seen, loss in learner.learn(samples):
+                journal.saw(seen)
+                bars.advance(learner.step)
+                stop = self._agreed(interrupted.is_set())
+                if self._is_due(self.config.log_every) or self._is_validated() or stop:
+                    self._stop_if_not_finite(samples)
+                    bars.show(self._log(journal, loss))
+                if self._is_due(self.config.checkpoint_every) or stop:
+                    self._stop_if_not_finite(samples)
+                    self._save(journal)
+                if stop:
+                    raise KeyboardInterrupt
+
+    def restore(self) -> None:
+        """Take over the state in the folder, if there is one, after checking that it is of the same run."""
+        path = None if self.folder is None else self.folder / saved.STATE_FILE
+        if path is None or not path.is_file():
+            return
+        state = load_state(path)
+        saved.check_same_run(state, path, self.learner.network_config, self.config, self.data)
+        self.learner.load_state_dict(state, path)
+        self.history, self.best = state["history"], Best(**state["best"])
+
+    def finish(self, folder: Path, minutes: float) -> None:
+        """Write the last weights and the record; every process waits until they lie there."""
+        if self.is_main:
+            learner = self.learner
+            save_network(learner.network, folder / WEIGHTS_FILE, class_names=learner.data.class_names)
+            record = {
+                "network": learner.network_config.to_dict(),
+                "training": self.config.to_dict(),
+                "peak_rate": self.config.peak_rate,
+                "data": self.data,
+                "training_samples": learner.count,
+                "steps": learner.total,
+                "device": str(learner.device),
+                "processes": learner.processes,
+                "mixed_precision": learner.accelerator.mixed_precision,
+                "best": {"score": self.best.score, "step": self.best.step} if self.best.step else None,
+                "minutes": round(minutes, 2),
+                "versions": saved.versions(),
+            }
+            write_text(folder / RECORD_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        self.learner.accelerator.wait_for_everyone()
+
+    def _is_due(self, every: int) -> bool:
+        return self.learner.step % every == 0 or self.learner.step == self.learner.total
+
+    def _is_validated(self) -> bool:
+        every = self.config.validate_every * self.config.epoch_steps(self.learner.count)
+        return self.score is not None and self._is_due(every)
+
+    def _agreed(self, interrupted: bool) -> bool:
+        """Whether to stop here: several processes ask each other at log entries, for all must stop at one step."""
+        if self.learner.processes == 1:
+            return interrupted
+        if not self._is_due(self.config.log_every):
+            return False
+        asked = torch.tensor([int(interrupted)], device=self.learner.device)
+        return bool(add_over_processes(asked).item())
+
+    def _log(self, journal: Journal, loss: Tensor) -> dict[str, float]:
+        learner = self.learner
+        epoch = learner.step / self.config.epoch_steps(learner.count)
+        row = journal.enter(learner.step, epoch, loss.item(), learner.optimizer.param_groups[0]["lr"])
+        if self.score is not None and self._is_validated():
+            journal.score(self._validate(self.score))
+        if self.on_log is not None and self.is_main:
+            self.on_log(self.history)
+        return row
+
+    def _validate(self, score: Score) -> float:
+        """Score the network in one process, and keep it if it is the best; the others wait."""
+        value, learner = float("nan"), self.learner
+        if self.is_main:
+            with eager(learner.network):
+                value = score(learner.network)
+            if self.best.improves(value, learner.step) and self.folder is not None:
+                best = self.folder / BEST_FILES[self.config.selection]
+                save_network(learner.network, best, class_names=learner.data.class_names)
+        learner.accelerator.wait_for_everyone()
+        return value
+
+    def _save(self, journal: Journal) -> None:
+        """Write the state, and the log with it."""
+        if self.folder is None or not self.is_main:
+            return
+        state = {
+            "format": saved.FORMAT,
+            "network_config": self.learner.network_config.to_dict(),
+            "train_config": self.config.to_dict(),
+            "data": self.data,
+            "history": self.history,
+            "best": {"score": self.best.score, "step": self.best.step},
+            "random": saved.random_state(),
+            "versions": saved.versions(),
+            **self.learner.state_dict(),
+        }
+        save_state(state, self.folder / saved.STATE_FILE)
+        journal.write()
+
+    def _stop_if_not_finite(self, samples: Samples) -> None:
+        step = self.learner.trouble.step()
+        if step is None:
+            return
+        path = None
+        if self.folder is not None and self.is_main:
+            path = save_batch(self.folder, *self.learner.batch_again(step, samples), step)
+        raise not_finite(step + 1, self.config, path)

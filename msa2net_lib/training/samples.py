@@ -1,0 +1,131 @@
+"""Where training samples lie: all of them on the device if they fit, else read from the cache by workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from msa2net_lib.data.resize import height_width
+from msa2net_lib.data.training_slices import SliceDataset, TrainingData, decode_training_data
+from msa2net_lib.errors import InputError
+
+Batch = tuple[Tensor, Tensor]
+_SHARE_OF_MEMORY = 0.4  # the rest is for the network
+_MOST_WORKERS = 8
+
+
+class Samples(Protocol):
+    """Gives the batches of lists of indices, in their order: images (b, c, h, w) float32, labels (b, h, w) int64."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        ...
+
+    def batches(self, order: Iterable[Tensor]) -> Iterator[Batch]:
+        """Yield batch after batch, on the device."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldSamples:
+    """All samples in memory: images float32 on a CPU, float16 (rounded by up to 5e-4) elsewhere; labels uint8."""
+
+    images: Tensor
+    labels: Tensor
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        _, *shape = self.images.shape
+        return shape[0], shape[1], shape[2]
+
+    def batches(self, order: Iterable[Tensor]) -> Iterator[Batch]:
+        """Yield batch after batch, on the samples' device."""
+        for indices in order:
+            chosen = indices.to(self.images.device, non_blocking=True)
+            yield self.images[chosen].float(), self.labels[chosen].long()
+
+
+@dataclass(frozen=True)
+class StreamedSamples:
+    """Samples read from the memory-mapped cache while the device computes."""
+
+    dataset: SliceDataset
+    device: torch.device
+    workers: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        _, *shape = self.dataset.cache.images.shape
+        return shape[0], shape[1], shape[2]
+
+    def batches(self, order: Iterable[Tensor]) -> Iterator[Batch]:
+        """Yield batch after batch, on the device; the order is read ahead of what is yielded."""
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=_Lists(order),  # pyright: ignore[reportArgumentType]
+            num_workers=self.workers,
+            generator=torch.Generator(),  # its seeds for workers must not come from the run's own random numbers
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context="spawn" if self.workers else None,  # a forked process must not use CUDA
+        )
+        for images, labels in loader:
+            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+class _Lists:
+    """Index tensors as the lists that a DataLoader wants."""
+
+    def __init__(self, order: Iterable[Tensor]) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (indices.tolist() for indices in self.order)
+
+
+def load_samples(
+    data: TrainingData, size: int | tuple[int, int], num_classes: int, device: torch.device, progress: bool
+) -> Samples:
+    """Return a data set's training samples for a device, held in its memory if at most 40 % of what is free is needed.
+
+    Errors: `InputError` without training samples, and for a label outside the network's classes (among samples
+    that are held; of the others the loss checks each batch).
+    """
+    if not data.train_ids:
+        raise InputError(f"{data.root}: has no training sample; prepare it with training cases")
+    if not fits(data, size, device):
+        return StreamedSamples(SliceDataset(data, size, progress=progress), device, _workers())
+    decoded = decode_training_data(data, size, progress=progress)
+    if (highest := int(decoded.labels.max())) >= num_classes:
+        raise InputError(
+            f"{data.root}: has the class {highest}, the network {num_classes} classes from 0 on; "
+            f"give it num_classes={len(data.class_names) + 1}"
+        )
+    dtype = torch.float32 if device.type == "cpu" else torch.float16
+    images, labels = (torch.from_numpy(np.array(array)) for array in (decoded.images, decoded.labels))
+    return HeldSamples(images.to(dtype).to(device), labels.to(device))
+
+
+def fits(data: TrainingData, size: int | tuple[int, int], device: torch.device) -> bool:
+    """Whether all training samples may be held in the memory of a device."""
+    height, width = height_width(size)
+    image, _ = data.training_sample(data.train_ids[0], (height, width))
+    pixel_bytes = len(image) * (4 if device.type == "cpu" else 2) + 1
+    needed = len(data.train_ids) * height * width * pixel_bytes
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return needed <= _SHARE_OF_MEMORY * free
+
+
+def _workers() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, cores - 1)

@@ -1,0 +1,133 @@
+"""Which weights are kept beside the last step's: the best on data that a config names, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
+from msa2net_lib.data.pictures.dataset import PictureDataset
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.splits import validation_cases
+from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.errors import InputError
+from msa2net_lib.inference import evaluation_mode
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.train_config import TrainConfig
+
+Score = Callable[[MSA2Net], float]
+"""Gives a network a score, the higher the better."""
+
+BEST_FILES = {"validation": "best_on_validation.safetensors", "test": "best_on_test.safetensors"}
+
+
+def arrange_selection(
+    dataset: TrainingData, config: TrainConfig, size: tuple[int, int]
+) -> tuple[TrainingData, Score | None]:
+    """Return what is left to train on, and what scores a network for ``config.selection`` (None for "last").
+
+    For "validation" some training cases of scans are set aside (`data.splits.validation_cases`); prepared pictures
+    have validation pictures anyway. For "test" nothing is set aside: the reported cases choose. Errors: `InputError`
+    for data that have none.
+    """
+    if config.selection == "last":
+        return dataset, None
+    if isinstance(dataset, PreparedDataset):
+        if config.selection == "validation":
+            rest, held_out = dataset.hold_out(validation_cases(dataset))
+            return rest, VolumeScore(held_out, size)
+        if not dataset.test_cases:
+            raise InputError(f"{dataset.root}: selection='test' needs test cases; use 'validation' or 'last'")
+        return dataset, VolumeScore(dataset, size)
+    if isinstance(dataset, PictureDataset) and dataset.ids[config.selection]:
+        return dataset, _picture_score(dataset, config.selection)
+    raise InputError(f"{dataset.root}: has nothing for selection={config.selection!r}; use selection='last'")
+
+
+class VolumeScore:
+    """Mean DSC of whole volumes by the released protocol: over organs, of the mean over the cases that have the organ.
+
+    The cases are read and resized once. Predictions go through argmax and nearest zoom back, as in
+    `inference.predict_volume`; they are scored at the volumes' own size.
+    """
+
+    def __init__(self, cases: PreparedDataset | ValidationCases, size: tuple[int, int], batch_size: int = 16) -> None:
+        self._cases, self._size, self._batch_size = cases, size, batch_size
+        self._read: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+
+    def __call__(self, network: MSA2Net) -> float:
+        """Return the score, 0 to 1; nan if no organ is in any case."""
+        if not self._read:
+            self._read = [_resized(self._cases.load_case(name), self._size) for name in self._cases.test_cases]
+        scores = [self._case_scores(network, images, label) for images, label in self._read]
+        return mean_over_organs(scores)
+
+    def _case_scores(self, network: MSA2Net, images: NDArray, label: NDArray[np.uint8]) -> NDArray[np.float64]:
+        classes = predict_classes(network, images, self._batch_size)
+        predicted = np.stack([resize_label(plane, label.shape[1:]) for plane in classes])
+        return dice_by_class(predicted, label, network.config.num_classes)
+
+
+@torch.inference_mode()
+def predict_classes(network: MSA2Net, images: NDArray, batch_size: int) -> NDArray[np.uint8]:
+    """Class maps (n, h, w) of resized, normalised slices (n, h, w), on the network's device."""
+    device = next(network.parameters()).device
+    with evaluation_mode(network):
+        planes = [
+            network(torch.from_numpy(chunk.astype(np.float32)).to(device)[:, None]).argmax(dim=1).byte().cpu()
+            for chunk in np.array_split(images, -(-len(images) // batch_size))
+        ]
+    return torch.cat(planes).numpy()
+
+
+def dice_by_class(predicted: NDArray[np.uint8], label: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
+    """Dice of classes 1 to K - 1 from one joint histogram; nan where the label has none of a class."""
+    joint = np.bincount(classes * label.ravel().astype(np.int64) + predicted.ravel(), minlength=classes**2)
+    joint = joint.reshape(classes, classes)[:, :classes].astype(float)
+    true, found, both = joint.sum(axis=1), joint.sum(axis=0), joint.diagonal()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(true > 0, 2 * both / (true + found), np.nan)[1:]
+
+
+def mean_over_organs(scores: Sequence[NDArray[np.float64]]) -> float:
+    """Mean over organs of the mean over the cases that have the organ: (cases, organs) -> one number."""
+    table = np.array(scores)
+    there = ~np.isnan(table)
+    organs = there.any(axis=0)
+    if not organs.any():
+        return float("nan")
+    return float((np.nansum(table, axis=0)[organs] / there.sum(axis=0)[organs]).mean())
+
+
+@dataclass
+class Best:
+    """The best score so far and the step that reached it; step 0 before the first."""
+
+    score: float = float("-inf")
+    step: int = 0
+
+    def improves(self, score: float, step: int) -> bool:
+        """Take over a score if it is better; the first of equal ones stays."""
+        if not score > self.score:
+            return False
+        self.score, self.step = score, step
+        return True
+
+
+def _resized(case: Case, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    images = np.stack([normalise(resize_image(plane, size)) for plane in case.image])
+    return images.astype(np.float32), case.label
+
+
+def _picture_score(dataset: PictureDataset, split: str) -> Score:
+    from msa2net_lib.picture_evaluation import evaluate_pictures
+
+    def score(network: MSA2Net) -> float:
+        result = evaluate_pictures(network, dataset, split=split, progress=False)
+        return float(result.scores.loc["pooled", "dsc"])  # pyright: ignore[reportArgumentType]
+
+    return score

@@ -1,0 +1,191 @@
+"""The measured speeds in one table, read from what `benchmarks/` recorded; what was not measured says so.
+
+A record is a JSON file with ``baseline``, the name of a row, ``hardware``, and ``rows``: each with ``name``,
+``device`` and its numbers, or the words "not measured" in their place. Ratios are times as fast as the baseline,
+measured in one run with it. A benchmark may have a second record from a machine with a GPU, ``NAME_cuda.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import msa2net_lib
+from msa2net_lib.errors import InputError
+
+NOT_MEASURED = "not measured"
+RESULTS = Path(msa2net_lib.__file__).resolve().parents[1] / "benchmarks" / "results"
+"""Where a checkout keeps its records; an installed package has none."""
+
+DETAILS = {
+    "batch": "batch {:.0f}",
+    "images_per_second": "{:.3g} images/s",
+    "slices_per_second": "{:.3g} slices/s",
+    "share_of_peak": "{:.1%} of peak",
+    "forward_share_of_peak": "{:.1%} of peak",
+    "peak_memory_mib": "{:.0f} MiB",
+    "forward_memory_mib": "{:.0f} MiB",
+    "parameters_millions": "{:.1f} M parameters",
+    "gmacs": "{:.1f} GMACs an image",
+    "epochs_measured": "extrapolated from {:.0f} epochs",
+}
+COLUMNS = ["what", "name", "device", "value", "unit", "ratio", "baseline", "details", "machine"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number to show of each row of a record: what it is called, its key and unit, and that of its ratio."""
+
+    what: str
+    file: str
+    key: str = "seconds"
+    unit: str = "s"
+    ratio: str = "ratio"
+    details: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+
+_STEP = ("batch", "images_per_second", "share_of_peak", "peak_memory_mib")
+_FORWARD = ("batch", "slices_per_second", "forward_share_of_peak", "forward_memory_mib", "parameters_millions", "gmacs")
+MEASURED = (
+    Measured("training step", "training_step", details=_STEP),
+    Measured("prediction", "inference"),
+    Measured("network, forward", "networks", "forward_seconds", ratio="forward_ratio", details=_FORWARD),
+    Measured("network, training step", "networks", details=_STEP),
+    Measured("augmentation", "augmentation", "milliseconds", "ms a sample", devices=("cpu",)),
+    Measured("loss, forward and backward", "boundary_loss"),
+    Measured("slices loaded", "slice_loading", "slices_per_second", "slices/s", devices=("cpu",)),
+    Measured("700 epochs of 2211 slices", "full_schedule", "minutes", "min", "", (*_STEP[1:], "epochs_measured")),
+)
+
+
+def benchmark_table(results: str | Path | None = None) -> pd.DataFrame:
+    """Return every measured speed, one row each; columns `COLUMNS`, with nan for what was not measured.
+
+    results: folder of the records (default: the checkout's ``benchmarks/results``). ratio: times as fast as the
+    row ``baseline``, where there is one. A device on which nothing was measured has one row. Errors: `InputError` for
+    a file that is no record.
+    """
+    folder = RESULTS if results is None else Path(results)
+    records = {file: _read(folder, file) for file in {measured.file for measured in MEASURED}}
+    rows = [row for measured in MEASURED for row in _rows(measured, records[measured.file])]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def benchmark_text(table: pd.DataFrame) -> str:
+    """Return the table as Markdown with aligned columns (what, value, ratio, machine); same records, same text.
+
+    table: from `benchmark_table`, all of it or some of its rows.
+    """
+    lines = [("what", "value", "ratio", "machine"), *map(_cells, table.to_dict("records"))]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    padded.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def _read(folder: Path, file: str) -> list[dict[str, Any]]:
+    """Return a benchmark's rows with machine and baseline in each; of two for one thing the measured one."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in (folder / f"{file}.json", folder / f"{file}_cuda.json"):
+        if not path.is_file():
+            continue
+        try:
+            record = _with_rows(json.loads(path.read_text(encoding="utf-8")))
+            for row in record["rows"]:
+                device = row.get("device", "cpu").partition(":")[0]
+                whole = row | {"device": device, "baseline": record["baseline"]}
+                whole["machine"] = _machine(record["hardware"], device)
+                if (row["name"], device) not in rows or NOT_MEASURED not in row.values():
+                    rows[row["name"], device] = whole
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: no record of a benchmark ({type(error).__name__}); measure anew") from error
+    return list(rows.values())
+
+
+def _with_rows(record: dict[str, Any]) -> dict[str, Any]:
+    """Bring the two records that list no rows into the common form."""
+    if "cached_slices_per_second" in record:
+        decoded = {"name": "decoded from the prepared files", "ratio": 1.0}
+        cached = {"name": "from the memory-mapped cache", "ratio": record["ratio"]}
+        decoded["slices_per_second"] = record["decoded_slices_per_second"]
+        cached["slices_per_second"] = record["cached_slices_per_second"]
+        return record | {"rows": [decoded, cached], "baseline": decoded["name"]}
+    if "milliseconds_a_sample" in record:
+        times = record["times_ours"]
+        rows = [_augmentation_row(name, cost, times) for name, cost in record["milliseconds_a_sample"].items()]
+        return record | {"rows": rows, "baseline": "ours"}
+    return record
+
+
+def _augmentation_row(name: str, cost: Mapping[str, float] | str, times_ours: Mapping[str, Any]) -> dict[str, Any]:
+    milliseconds = cost if isinstance(cost, str) else cost["median"]
+    times = times_ours.get(name)
+    return {"name": name, "milliseconds": milliseconds, "ratio": 1 / times if isinstance(times, int | float) else None}
+
+
+def _machine(hardware: Mapping[str, Any], device: str) -> str:
+    if device == "cuda":
+        return str(hardware["accelerator"])
+    return f"{hardware['processor']}, {hardware['cores']} cores"
+
+
+def _rows(measured: Measured, found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the table's rows for one number, device by device."""
+    rows = []
+    for device in measured.devices:
+        here = [_row(measured, row) for row in found if row["device"] == device]
+        nothing = all(pd.isna(row["value"]) for row in here)
+        rows += [_nothing(measured, device)] if nothing else here
+    return rows
+
+
+def _row(measured: Measured, row: Mapping[str, Any]) -> dict[str, Any]:
+    value = _number(row.get(measured.key))
+    details = [DETAILS[key].format(row[key]) for key in measured.details if not pd.isna(_number(row.get(key)))]
+    return {
+        "what": measured.what,
+        "name": row["name"],
+        "device": row["device"],
+        "value": value,
+        "unit": measured.unit,
+        "ratio": float("nan") if pd.isna(value) else _number(row.get(measured.ratio)),
+        "baseline": row["baseline"],
+        "details": ", ".join(details),
+        "machine": row["machine"] if not pd.isna(value) else "",
+    }
+
+
+def _nothing(measured: Measured, device: str) -> dict[str, Any]:
+    """Return the one row of a device on which nothing was measured."""
+    row = dict.fromkeys(COLUMNS, "") | {"value": float("nan"), "ratio": float("nan")}
+    return row | {"what": measured.what, "device": device, "unit": measured.unit}
+
+
+def _number(value: Any) -> float:
+    """Return a number as it is, and anything else, such as "not measured", as nan."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    what = f"{row['what']}: {row['name']}" if row["name"] else f"{row['what']}, on {row['device'].upper()}"
+    if pd.isna(row["value"]):
+        return what, NOT_MEASURED, "–", row["machine"] or "–"
+    value = ", ".join(part for part in (_quantity(row["value"], row["unit"]), row["details"]) if part)
+    if pd.isna(row["ratio"]):
+        ratio = "–"
+    else:
+        ratio = "1 (baseline)" if row["name"] == row["baseline"] else f"{row['ratio']:.3g}"
+    return what, value, ratio, row["machine"]
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Write a number with three digits that count, short times in milliseconds."""
+    if unit == "s" and value < 1:
+        value, unit = 1000 * value, "ms"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"

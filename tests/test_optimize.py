@@ -1,0 +1,281 @@
+"""The optimised network is the same function: on every preset, batch and channel count, and when parts are missing."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from msa2net_lib import MSA2Net, NetworkConfig, optimize, optimize_for_inference, predict_image, predict_volume
+from msa2net_lib.config import PRESETS
+from msa2net_lib.errors import InputError
+
+TOLERANCE = 1e-4
+SMALL = {
+    "encoder": PRESETS["tiny"].encoder,
+    "encoder_options": {"embed_dim": (16, 32, 64, 128), "depths": (1, 1, 1, 1), "transformer_dim_head": 16},
+    "image_size": 64,
+}
+
+
+def small_network(preset: str) -> MSA2Net:
+    """Build a preset's form with a small encoder, and batch norms that have seen something."""
+    torch.manual_seed(0)
+    network = MSA2Net.from_preset(preset, **SMALL)
+    with torch.no_grad():
+        network(torch.randn(4, 3, 64, 64))
+        for name, weight in network.named_parameters():
+            if name.endswith("norm.weight") or "gamma" in name:
+                weight.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def largest_difference(network: nn.Module, optimised: nn.Module, image: torch.Tensor) -> float:
+    with torch.no_grad():
+        logits = network(image)
+    assert logits.std() > 0.01, "a constant would be too easy to equal"
+    return (optimised(image) - logits).abs().max().item()
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return small_network("tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny_in_training(tiny):
+    """`tiny` in the middle of a training: training mode, gradients."""
+    network = copy.deepcopy(tiny)
+    network(torch.randn(2, 1, 64, 64)).sum().backward()
+    return network.train()
+
+
+@pytest.fixture(scope="module")
+def state_before(tiny_in_training):
+    return {key: value.clone() for key, value in tiny_in_training.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def fast(tiny_in_training, state_before):
+    """Made in one go from a network in training: a conversion takes seconds."""
+    optimised = optimize_for_inference(tiny_in_training)
+    assert tiny_in_training.training
+    return optimised
+
+
+@pytest.mark.parametrize("preset", ["published", "released"])
+def test_same_logits_for_the_published_and_the_released_form(preset):
+    """With everything that a caller may have around: channels last in the original, inference mode outside."""
+    network = small_network(preset).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        optimised = optimize_for_inference(network)
+    assert optimised.way == "openvino"
+    for shape in ((4, 1, 64, 64), (1, 3, 64, 64)):
+        assert largest_difference(network, optimised, torch.randn(shape)) <= TOLERANCE
+
+
+def test_tiny_stands_for_the_papers_form():
+    """All other tests take `tiny`: nothing but the encoder and the size tells it from `paper`."""
+    tiny, paper = (NetworkConfig.from_preset(preset, **SMALL).to_dict() for preset in ("tiny", "paper"))
+    assert {**tiny, "preset": "paper"} == paper
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3, 4, 5, 9])
+def test_same_logits_for_every_batch_and_channel_count(tiny, fast, batch, channels):
+    """5 and 9 are more than OpenVINO is given at once, and no multiple of that."""
+    assert fast.way == "openvino"
+    assert largest_difference(tiny, fast, torch.randn(batch, channels, 64, 64)) <= TOLERANCE
+
+
+def test_logits_are_as_the_networks(tiny, fast):
+    image = torch.randn(2, 1, 64, 64, requires_grad=True)
+    logits, expected = fast(image), tiny(image)
+    assert (logits.shape, logits.dtype, logits.device) == (expected.shape, expected.dtype, expected.device)
+    assert logits.is_contiguous()
+    assert not logits.requires_grad
+    # Strides that are not the usual ones: every second row and column of a larger image, channels last.
+    strided = torch.randn(2, 3, 128, 128).to(memory_format=torch.channels_last)[..., ::2, ::2]
+    assert largest_difference(tiny, fast, strided) <= TOLERANCE
+
+
+def test_a_result_is_not_overwritten_by_the_next_call(fast):
+    first = fast(torch.randn(2, 1, 64, 64))
+    kept = first.clone()
+    fast(torch.randn(2, 1, 64, 64))
+    assert torch.equal(first, kept)
+
+
+def test_threads_do_not_mix_their_results(tiny, fast):
+    images = [torch.randn(3, 1, 64, 64) for _ in range(4)]
+    found: dict[int, list[torch.Tensor]] = {}
+
+    def run(index: int) -> None:
+        found[index] = [fast(images[index]) for _ in range(3)]
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, image in enumerate(images):
+        with torch.no_grad():
+            expected = tiny(image)
+        assert all((logits - expected).abs().max() <= TOLERANCE for logits in found[index])
+
+
+def test_label_maps_are_identical(tiny, fast):
+    generator = np.random.default_rng(0)
+    volume = generator.random((6, 70, 50))
+    predicted = predict_volume(fast, volume, batch_size=4)
+    assert len(np.unique(predicted)) > 1
+    np.testing.assert_array_equal(predicted, predict_volume(tiny, volume, batch_size=4))
+    picture = generator.random((50, 70, 3))
+    np.testing.assert_array_equal(predict_image(fast, picture), predict_image(tiny, picture))
+
+
+def test_the_original_stays_as_it_is_and_has_no_further_effect(tiny_in_training, state_before, fast):
+    network = tiny_in_training
+    assert all(torch.equal(value, state_before[key]) for key, value in network.state_dict().items())
+    assert all(p.is_contiguous() and p.requires_grad and p.grad is not None for p in network.parameters())
+    assert all(not p.requires_grad and p.grad is None for p in fast.parameters())
+
+    image = torch.randn(2, 1, 64, 64)
+    before = fast(image)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert torch.equal(fast(image), before)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 64, 64), (1, 1, 96, 96), (1, 1, 65, 64), (1, 64, 64)])
+def test_wrong_shapes_are_refused_in_the_networks_words(tiny, fast, shape):
+    with pytest.raises(InputError) as ours:
+        fast(torch.zeros(shape))
+    with pytest.raises(InputError) as theirs:
+        tiny(torch.zeros(shape))
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_what_an_optimised_network_refuses(tiny, fast):
+    with pytest.raises(InputError, match="train the original"):
+        fast.train()
+    assert fast.eval() is fast
+    assert not fast.training
+    with pytest.raises(InputError, match="move or convert the original"):
+        fast.double()
+    with pytest.raises(InputError, match="load into the original"):
+        fast.load_state_dict({})
+    with pytest.raises(InputError, match=r"input of torch\.float64 on cpu"):
+        fast(torch.zeros(1, 1, 64, 64, dtype=torch.float64))
+    with pytest.raises(InputError, match="network of type OptimizedNetwork: give an MSA2Net"):
+        optimize_for_inference(fast)
+    with pytest.raises(InputError, match=r"weights in torch\.float64: convert it with network\.float\(\)"):
+        optimize_for_inference(small_network("tiny").double())
+
+
+def test_without_openvino_it_says_so_and_runs(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.warns(UserWarning, match=r"pip install openvino.*channels last") as caught:
+        optimised = optimize_for_inference(tiny)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert optimised.way == "channels_last"
+    assert largest_difference(tiny, optimised, torch.randn(3, 1, 64, 64)) <= TOLERANCE
+    assert optimised(torch.randn(3, 1, 64, 64)).is_contiguous()
+
+
+def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no such operation\nand a long story")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.warns(
+        UserWarning, match=r"could not convert the network \(RuntimeError: no such operation and.*\); going"
+    ):
+        optimised = optimize_for_inference(tiny)
+    assert largest_difference(tiny, optimised, torch.randn(2, 3, 64, 64)) <= TOLERANCE
+
+
+def test_which_way_on_which_device(tiny):
+    assert optimize._fastest(small_network("tiny"), "mps")[0] == "eager"
+    way, forward = optimize._fastest(small_network("tiny"), "cuda")
+    assert way == "torch.compile"
+    assert isinstance(forward, optimize.CompiledForward)
+
+
+@pytest.mark.parametrize("moment", ["at once", "at the first call", "at the second call"])
+def test_failing_compilation_is_said_once_and_survived(tiny, monkeypatch, moment):
+    """On a CPU with `torch.compile` replaced: what is tested is the way out, not the compiler."""
+    calls = []
+
+    def compile_network(network):
+        if moment == "at once":
+            raise RuntimeError("no compiler")
+
+        def run(image):
+            calls.append(len(image))
+            if moment == "at the first call" or len(calls) == 2:
+                raise RuntimeError("no compiler")
+            return network(image)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_network)
+    network = small_network("tiny")
+    optimised = optimize.OptimizedNetwork(network, "torch.compile", optimize.CompiledForward(network))
+    with pytest.warns(UserWarning, match=r"torch\.compile failed \(RuntimeError: no compiler\)") as caught:
+        differences = [largest_difference(tiny, optimised, torch.randn(2, 1, 64, 64)) for _ in range(3)]
+    assert max(differences) <= TOLERANCE
+    assert len(caught) == 1
+    assert len(calls) == {"at once": 0, "at the first call": 1, "at the second call": 2}[moment]
+
+
+def test_compiled_network_is_used_and_memory_errors_come_through(tiny, monkeypatch):
+    def run_out(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network = small_network("tiny")
+    monkeypatch.setattr(torch, "compile", lambda compiled: compiled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert largest_difference(tiny, optimize.CompiledForward(network), torch.randn(2, 1, 64, 64)) <= TOLERANCE
+    monkeypatch.setattr(torch, "compile", lambda _: run_out)
+    forward = optimize.CompiledForward(network)
+    with pytest.raises(torch.OutOfMemoryError):
+        forward(torch.randn(2, 1, 64, 64))
+    assert not forward.failed
+
+
+def test_nothing_is_reported_to_anyone(tmp_path):
+    """A planted openvino_telemetry leaves a trace when imported; `import openvino` alone shows that it would be."""
+    trace = tmp_path / "imported"
+    (tmp_path / "openvino_telemetry.py").write_text(f"open({str(trace)!r}, 'w').close()\nraise ImportError\n")
+    convert = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork", "os.posix_spawn"):
+        raise SystemExit(f"{{event}} {{arguments}}")
+import torch, timm  # what they do is not asked here
+from msa2net_lib import MSA2Net, optimize_for_inference
+from msa2net_lib.config import LevelConfig
+levels = (LevelConfig("none", "addition"),) * 3 + (LevelConfig("none", "none"),)
+network = MSA2Net.from_preset("tiny", levels=levels, **{SMALL!r})
+sys.addaudithook(watch)
+optimised = optimize_for_inference(network)
+optimised(torch.zeros(1, 1, 64, 64))
+print(optimised.way, "openvino_telemetry" in sys.modules, "openvino.tools.ovc.telemetry_stub" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", convert], capture_output=True, text=True)
+    assert done.stdout.split() == ["openvino", "False", "True"], done.stderr
+    assert not trace.exists()
+    plain = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import openvino"
+    subprocess.run([sys.executable, "-c", plain], check=True, capture_output=True)
+    assert trace.exists()

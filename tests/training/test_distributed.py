@@ -1,0 +1,88 @@
+"""Two processes train as one does with the same batches; one that dies ends the job, which then goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import nn
+
+from msa2net_lib.checkpoints import load_state
+from msa2net_lib.training import distributed
+from msa2net_lib.training.distributed import SynchronisedBatchNorm, synchronise_batch_norm
+
+# Sums are taken in another order: a difference in the last digits of float32, which training then enlarges.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, start_run):
+    """The same run in one process and in two: 12 slices in batches of 5, 5 and 2, so that shares are uneven."""
+    folders = {processes: tmp_path_factory.mktemp(f"of {processes}") for processes in (1, 2)}
+    for processes, folder in folders.items():
+        start_run(folder, processes=processes)
+    return folders
+
+
+def test_two_processes_follow_the_curve_of_one(runs, logged_losses):
+    """Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch."""
+    np.testing.assert_allclose(logged_losses(runs[2]), logged_losses(runs[1]), rtol=TOLERANCE)
+
+
+def test_two_processes_end_at_the_weights_of_one(runs):
+    one, two = (load_state(runs[processes] / "state.pt")["network"] for processes in (1, 2))
+    assert list(one) == list(two)
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-2, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(tmp_path, runs, start_run, logged_losses):
+    ended = start_run(tmp_path, processes=2, expect=None, die_at=5, die_rank=1)
+    assert ended.returncode != 0
+    assert "exitcode  : -9" in ended.stderr
+    assert load_state(tmp_path / "state.pt")["step"] == 4
+    start_run(tmp_path, processes=2)
+    np.testing.assert_allclose(logged_losses(tmp_path), logged_losses(runs[2]), rtol=1e-6)
+
+
+def test_what_two_processes_began_one_can_end(tmp_path, runs, start_run, logged_losses):
+    start_run(tmp_path, processes=2, expect=None, die_at=3, die_rank=0)
+    start_run(tmp_path)
+    np.testing.assert_allclose(logged_losses(tmp_path), logged_losses(runs[1]), rtol=TOLERANCE)
+
+
+def test_more_processes_than_samples_in_a_batch_are_refused(tmp_path, start_run):
+    ended = start_run(tmp_path, processes=2, slices=11, expect=None)
+    assert ended.returncode != 0
+    assert "the smallest pass over 11 samples has 1 for 2 processes; use another batch size" in ended.stderr
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, BatchNormAct2d])
+def test_synchronised_norm_of_one_process_is_torchs_own(monkeypatch, kind):
+    """Outputs, gradients and running statistics, in training and in evaluation."""
+    monkeypatch.setattr(distributed, "add_over_processes", lambda values: values.clone())
+    torch.manual_seed(0)
+    plain, ours = kind(4).double(), kind(4).double()
+    ours.load_state_dict(plain.state_dict())
+    ours = synchronise_batch_norm(nn.Sequential(ours), torch.device("cpu"))[0]
+    assert type(ours) is not kind
+    for _ in range(2):
+        x = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+        first, second = x.clone().requires_grad_(), x.clone().requires_grad_()
+        out, expected = ours(second), plain(first)
+        torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
+        out.square().sum().backward()
+        expected.square().sum().backward()
+        torch.testing.assert_close(second.grad, first.grad, rtol=1e-4, atol=1e-5)
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours.eval()(x), plain.eval()(x))
+
+
+def test_synchronising_keeps_every_key():
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    keys = list(network.state_dict())
+    synchronise_batch_norm(network, torch.device("cpu"))
+    assert isinstance(network[1], SynchronisedBatchNorm)
+    assert list(network.state_dict()) == keys
