@@ -56,22 +56,32 @@ def main() -> int:
     found = {name: ratio(seconds[name], seconds[ours]) for name, ours in rivals if name in seconds}
     found |= {name: ratio(slow_seconds[name], slow_seconds[twin]) for name in slow}
     names = [*(name for name, _ in rivals), f"albumentations, {PIECEWISE}"]
-    ratios = {name: round(found[name], 2) if name in found else NOT_MEASURED for name in names}
-    for name in [*OURS, *ratios]:
-        row = cost.get(name)
-        times = f"{ratios[name]} times ours" if name in cost and name in ratios else ""
-        print(f"{name:42}", f"{row['median']:7.2f} ms a sample   {times}" if row else NOT_MEASURED)
+    rows = [_row(name, cost.get(name), found.get(name)) for name in [*OURS, *names]]
+    for row in rows:
+        print(f"{row['name']:42} {row['milliseconds']} ms a sample, {row['ratio']} times as fast as ours")
     within = all(cost[name]["mean"] <= LIMIT for name in OURS)
     if arguments.output is not None:
         content = {
             "case": {"batch": count, "size": size, "threads": 1, "rounds": arguments.repeats, "seed": arguments.seed},
-            "milliseconds_a_sample": cost | {name: NOT_MEASURED for name in ratios if name not in cost},
-            "times_ours": ratios,
+            "baseline": "ours of the same kind",
+            "rows": rows,
             "ours_within_limit": {"limit_milliseconds": LIMIT, "held": within},
             "libraries": {name: _version(name) for name in ("kornia", *LIBRARIES)},
         }
         write_record(arguments.output, "Milliseconds to augment a sample on one core", content)
     return 0 if within else 1
+
+
+def _row(name: str, cost: dict[str, float] | None, times_ours: float | None) -> dict[str, Any]:
+    """One way's milliseconds a sample, and how many times as fast as ours of its kind it is."""
+    spread = NOT_MEASURED if cost is None else {"mean": cost["mean"], "worst": cost["worst"]}
+    return {
+        "name": name,
+        "device": "cpu",
+        "milliseconds": NOT_MEASURED if cost is None else cost["median"],
+        "spread": spread,
+        "ratio": 1.0 if name in OURS else NOT_MEASURED if times_ours is None else round(1 / times_ours, 3),
+    }
 
 
 def _twin(kind: str) -> str:

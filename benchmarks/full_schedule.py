@@ -27,6 +27,7 @@ from msa2net_lib.data.catalog import open_prepared
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
+from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import Compilation, Precision, TrainConfig
 from msa2net_lib.training import History, TrainResult, choose_device, train
 from msa2net_lib.workbook.machine import peak_memory_gib
@@ -88,6 +89,7 @@ def measured_row(arguments: argparse.Namespace, data: TrainingData, folder: Path
         "minutes": round(extrapolated_minutes(epochs), 2),
         "extrapolated": True,
         "epochs_of_schedule": EPOCHS,
+        "training_slices": len(data.train_ids),
         "epochs_measured": len(epochs),
         "minutes_measured": round(result.minutes, 2),
         "first_epoch_seconds": round(epochs[0], 2),
@@ -102,7 +104,6 @@ def measured_row(arguments: argparse.Namespace, data: TrainingData, folder: Path
 def main() -> int:
     """Rehearse where it is sensible, print and write; return the exit status."""
     arguments = _parse_arguments()
-    slices = None
     if arguments.device == "auto" and not torch.cuda.is_available():
         reason = "no CUDA device at hand; a CPU needs days: ask for it with --device cpu"
         row = {"name": NAME, "device": "cuda", "minutes": NOT_MEASURED, "reason": reason}
@@ -110,14 +111,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
             cohort = arguments.cohort
             data = make_cohort(Path(folder), arguments.patients) if cohort is None else open_prepared(cohort)
-            slices = len(data.train_ids)
             row = measured_row(arguments, data, Path(folder))
     said = row.get("reason", f"minutes for {EPOCHS} epochs, extrapolated")
     print(f"{row['device']} {NAME}: {row['minutes']}, {said}")
     content = {
         "case": {
             "data": "virtual patients of Synapse's size" if arguments.cohort is None else "a prepared cohort",
-            "training_slices": slices,
             "preset": arguments.preset,
             "recipe": "synapse",
             "batch": arguments.batch_size,
@@ -159,9 +158,14 @@ def _parse_arguments() -> argparse.Namespace:
         parser.error(f"--epochs: at least 2; --batch-size: at least 1; --patients: 1 to {patients}")
     given = {key for key, value in vars(arguments).items() if value != parser.get_default(key)}
     if arguments.output is None and arguments.device != "cpu" and given <= {"cohort", "epochs", "scratch", "device"}:
-        arguments.output = RESULTS / "full_schedule.json"
+        # On a machine with a GPU under a name of its own: a record that says "not measured" must not replace it.
+        suffix = "_cuda" if torch.cuda.is_available() else ""
+        arguments.output = RESULTS / f"full_schedule{suffix}.json"
     return arguments
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -55,10 +55,11 @@ def main() -> int:
             "ratio": "median over rounds of the plain network's seconds over this way's, within each round",
             "peak_memory": "CPU: resident memory of a process with this way alone; CUDA: allocated by torch there",
             "tolerance": TOLERANCE,
+            "baseline": WAYS[0],
             "rows": rows,
         }
         write_record(arguments.output, "Seconds of inference by the way the network is run", content)
-    different = [row["way"] for row in rows if _is_above_tolerance(row["largest_difference"])]
+    different = [row["name"] for row in rows if _is_above_tolerance(row["largest_difference"])]
     if different:
         print(f"the logits of {', '.join(different)} differ by more than {TOLERANCE}", file=sys.stderr)
     return 1 if different else 0
@@ -78,7 +79,7 @@ def _rows(arguments: argparse.Namespace, device: str, memory: dict[tuple[str, st
     if device not in _devices():
         missing = ("seconds", "fastest_seconds", "slices_per_second", "ratio", "largest_difference")
         missing += ("preparation_seconds", "peak_memory_gib")
-        return [{"device": device, "way": way, **dict.fromkeys(missing, NOT_MEASURED)} for way in WAYS]
+        return [{"device": device, "name": way, **dict.fromkeys(missing, NOT_MEASURED)} for way in WAYS]
     network, image = _network_and_image(arguments, device)
     predict: dict[str, Predict] = {}
     preparation: dict[str, float] = {}
@@ -94,7 +95,7 @@ def _rows(arguments: argparse.Namespace, device: str, memory: dict[tuple[str, st
     return [
         {
             "device": device,
-            "way": way,
+            "name": way,
             "runs_on": names[way],
             "seconds": round(statistics.median(seconds[way]), 4),
             "fastest_seconds": round(min(seconds[way]), 4),
@@ -155,7 +156,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     columns = ("seconds", "slices_per_second", "ratio", "largest_difference", "preparation_seconds", "peak_memory_gib")
     print(f"{'device':7}{'way':24}" + "".join(f"{column:>21}" for column in columns))
     for row in rows:
-        print(f"{row['device']:7}{row['way']:24}" + "".join(f"{row[column]!s:>21}" for column in columns))
+        print(f"{row['device']:7}{row['name']:24}" + "".join(f"{row[column]!s:>21}" for column in columns))
 
 
 def _parse_arguments() -> argparse.Namespace:

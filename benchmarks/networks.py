@@ -27,7 +27,6 @@ from training_step import (
     count_operations,
     devices_and_output,
     in_own_process,
-    keep_cpu_kernels,
     not_measured,
     peak_memory_mib,
     random_batch,
@@ -180,7 +179,6 @@ def _show(row: dict[str, Any]) -> None:
 
 def main() -> int:
     """Measure, print and write; return the exit status."""
-    keep_cpu_kernels()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--networks", nargs="+", default=list(NETWORKS), metavar="NAME", help=f"(default all: {', '.join(NETWORKS)})"

@@ -9,29 +9,27 @@ rates and ratio go to a JSON file.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from measure import write_record
 from numpy.typing import NDArray
 from torch import Tensor
 
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.training_slices import SliceDataset
-from msa2net_lib.files import write_text
-from msa2net_lib.workbook.machine import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "slice_loading.json"
+QUESTION = "Training slices a second on one core: memory-mapped cache against prepared files"
 REPEATS = 3
 BATCH = 24
 DECODED = 120  # slices decoded per repeat: enough for a rate, and few enough to wait for
@@ -69,7 +67,7 @@ class Repeated:
 def main() -> int:
     """Measure, compare, print and write; return the exit status."""
     arguments = _parse_arguments()
-    size, facts = arguments.size, hardware()
+    size = arguments.size
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_synapse(ROOT / "data" / "example_ct", folder, train_cases=["0002"], progress=False)
         data = Repeated(prepared, arguments.slices)
@@ -91,9 +89,7 @@ def main() -> int:
     print(
         f"from the cache {1 / from_cache:8.0f} slices a second\ndecoded        {1 / decoded:8.1f}\nratio {ratio:17.1f}"
     )
-    record = {
-        "question": "Training slices a second on one core: memory-mapped cache against prepared files",
-        "date": datetime.now(UTC).date().isoformat(),
+    content = {
         "case": {
             "data": "the 20 slices of the shipped real patient 2, 512 x 512, listed repeatedly",
             "slices": arguments.slices,
@@ -102,18 +98,32 @@ def main() -> int:
             "order": "random",
             "page_cache": "warm",
         },
-        "ratio": round(ratio, 1),
-        "cached_slices_per_second": round(1 / from_cache),
-        "decoded_slices_per_second": round(1 / decoded, 1),
+        "baseline": "decoded from the prepared files",
+        "rows": [
+            {
+                "name": "decoded from the prepared files",
+                "device": "cpu",
+                "slices_per_second": round(1 / decoded, 1),
+                "ratio": 1.0,
+            },
+            {
+                "name": "from the memory-mapped cache",
+                "device": "cpu",
+                "slices_per_second": round(1 / from_cache),
+                "ratio": round(ratio, 1),
+            },
+        ],
         "runs": REPEATS,
         "cache_megabytes": round(megabytes, 1),
         "build_seconds_on_all_cores": round(build_seconds, 1),
         "identical": same,
-        "hardware": {name: facts[name] for name in ("processor", "cores", "memory_gib")},
-        "versions": {name: versions()[name] for name in ("python", "system", "torch", "numpy", "scipy")},
     }
     if arguments.output is not None:
-        write_text(arguments.output, json.dumps(record, indent=2) + "\n")
+        write_record(
+            arguments.output,
+            "Training slices a second on one core: memory-mapped cache against prepared files",
+            content,
+        )
     if not same:
         print("the two ways disagree: the cache is not faithful", file=sys.stderr)
         return 1

@@ -9,7 +9,6 @@ row's memory is that of a process of its own. All rows start from the same weigh
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -87,15 +86,6 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         if self.first_loss is None:
             self.first_loss = loss.item()
-
-
-def keep_cpu_kernels() -> None:
-    """Let oneDNN keep all kernels that it has generated: call it before torch computes anything.
-
-    It keeps 1024 unless told otherwise. Ways or networks timed in turn have more together, push out each other's, and
-    each step would pay for generating its own anew (ten times the step of a small network), as no real loop does.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100000")
 
 
 def random_batch(count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -266,7 +256,6 @@ def devices_and_output(parser: argparse.ArgumentParser, name: str) -> argparse.N
 
 def main() -> int:
     """Measure, compare, print and write; return the exit status."""
-    keep_cpu_kernels()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=tuple(PRESETS), default="published", help="(default published)")
     parser.add_argument(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 Forward = Callable[[Tensor], Tensor]
 
-# OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch.
+# OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch and the streams.
 SLICES_AT_ONCE = 4
+MOST_STREAMS = 4
 
 
 class OptimizedNetwork(nn.Module):
@@ -86,7 +88,7 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
     The result takes the same input, is accepted by `predict_volume`, `predict_image` and `evaluate`, and runs
     in evaluation mode without gradients. The original stays as it is, and later changes of it have no effect.
     Memory: one copy of the weights, and with OpenVINO up to as much again, in its own arrangement, beside what
-    it needs for 4 slices. Errors: `InputError` for something else than an `MSA2Net`, for weights in another
+    it needs for 4 slices a stream. Errors: `InputError` for something else than an `MSA2Net`, for weights in another
     type than float32, and from the result for sizes and channels as from the network, for input of another type
     or device, and for ``train(True)``, ``load_state_dict`` and ``to``.
     """
@@ -151,32 +153,50 @@ class CompiledForward:
 class OpenVINOForward:
     """A network converted by `torch.export` and compiled by OpenVINO, for any batch size.
 
-    Grey input is repeated to three channels, as the network itself does: a model for one channel is no faster.
+    Slices are shared among streams, each with its own threads: threads that work on one slice wait for each other.
+    A slice alone has all threads, in a second compilation at the first such call. Grey input is repeated to three
+    channels, as the network itself does: a model for one channel is no faster.
     """
 
     def __init__(self, network: MSA2Net):
+        self.threads = torch.get_num_threads()
+        self.streams = min(self.threads, MOST_STREAMS)
+        self.output_shape = (network.config.num_classes, *network.config.height_width)
         with _without_telemetry(), _without_logging():
-            model = _to_openvino(network.to(memory_format=torch.contiguous_format))
-            from openvino import Core
+            self.model = _to_openvino(network.to(memory_format=torch.contiguous_format))
+            from openvino import AsyncInferQueue
 
-            settings = {
-                "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
-            }
-            self.request = Core().compile_model(model, "CPU", settings).create_infer_request()
+            self.queue = AsyncInferQueue(self._compile("THROUGHPUT", self.streams), self.streams)
+        self.queue.set_callback(lambda request, result: np.copyto(result, request.get_output_tensor(0).data))
+        self.alone: Any = None
         self.lock = threading.Lock()
-        self.classes = network.config.num_classes
 
     def __call__(self, image: Tensor) -> Tensor:
-        logits = image.new_empty(len(image), self.classes, *image.shape[2:])
-        for slices, result in zip(image.split(SLICES_AT_ONCE), logits.split(SLICES_AT_ONCE), strict=True):
-            colour = slices.detach().expand(-1, 3, -1, -1).contiguous().numpy()
-            with self.lock:  # one request, whose output is overwritten by the next
-                found = self.request.infer([colour], share_inputs=True, share_outputs=True)[0]
-                result.copy_(torch.from_numpy(found))
-        return logits
+        logits = np.empty((len(image), *self.output_shape), dtype=np.float32)
+        colour = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
+        with self.lock:  # requests belong to one caller at a time
+            if len(image) == 1:
+                self.alone = self.alone or self._compile("LATENCY", 1).create_infer_request()
+                logits[:] = self.alone.infer([colour], share_inputs=True, share_outputs=True)[0]
+            else:
+                size = min(SLICES_AT_ONCE, -(-len(image) // self.streams))
+                for start in range(0, len(image), size):
+                    rows = slice(start, start + size)
+                    self.queue.start_async([colour[rows]], userdata=logits[rows], share_inputs=True)
+                self.queue.wait_all()
+        return torch.from_numpy(logits)
+
+    def _compile(self, hint: str, streams: int) -> Any:
+        from openvino import Core
+
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            "PERFORMANCE_HINT": hint,
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
+        }
+        return Core().compile_model(self.model, "CPU", settings)
 
 
 def _to_openvino(network: MSA2Net) -> Any:

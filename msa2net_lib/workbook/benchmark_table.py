@@ -30,8 +30,10 @@ DETAILS = {
     "forward_share_of_peak": "{:.1%} of peak",
     "peak_memory_mib": "{:.0f} MiB",
     "forward_memory_mib": "{:.0f} MiB",
+    "peak_memory_gib": "{:.1f} GiB",
     "parameters_millions": "{:.1f} M parameters",
     "gmacs": "{:.1f} GMACs an image",
+    "training_slices": "{:.0f} slices an epoch",
     "epochs_measured": "extrapolated from {:.0f} epochs",
 }
 COLUMNS = ["what", "name", "device", "value", "unit", "ratio", "baseline", "details", "machine"]
@@ -52,15 +54,16 @@ class Measured:
 
 _STEP = ("batch", "images_per_second", "share_of_peak", "peak_memory_mib")
 _FORWARD = ("batch", "slices_per_second", "forward_share_of_peak", "forward_memory_mib", "parameters_millions", "gmacs")
+_REHEARSED = ("training_slices", "epochs_measured")
 MEASURED = (
     Measured("training step", "training_step", details=_STEP),
-    Measured("prediction", "inference"),
+    Measured("prediction", "inference", details=("slices_per_second", "peak_memory_gib")),
     Measured("network, forward", "networks", "forward_seconds", ratio="forward_ratio", details=_FORWARD),
     Measured("network, training step", "networks", details=_STEP),
     Measured("augmentation", "augmentation", "milliseconds", "ms a sample", devices=("cpu",)),
     Measured("loss, forward and backward", "boundary_loss"),
     Measured("slices loaded", "slice_loading", "slices_per_second", "slices/s", devices=("cpu",)),
-    Measured("700 epochs of 2211 slices", "full_schedule", "minutes", "min", "", (*_STEP[1:], "epochs_measured")),
+    Measured("whole schedule, 700 epochs", "full_schedule", "minutes", "min", "", (*_STEP[1:], *_REHEARSED)),
 )
 
 
@@ -96,7 +99,7 @@ def _read(folder: Path, file: str) -> list[dict[str, Any]]:
         if not path.is_file():
             continue
         try:
-            record = _with_rows(json.loads(path.read_text(encoding="utf-8")))
+            record = json.loads(path.read_text(encoding="utf-8"))
             for row in record["rows"]:
                 device = row.get("device", "cpu").partition(":")[0]
                 whole = row | {"device": device, "baseline": record["baseline"]}
@@ -106,27 +109,6 @@ def _read(folder: Path, file: str) -> list[dict[str, Any]]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: no record of a benchmark ({type(error).__name__}); measure anew") from error
     return list(rows.values())
-
-
-def _with_rows(record: dict[str, Any]) -> dict[str, Any]:
-    """Bring the two records that list no rows into the common form."""
-    if "cached_slices_per_second" in record:
-        decoded = {"name": "decoded from the prepared files", "ratio": 1.0}
-        cached = {"name": "from the memory-mapped cache", "ratio": record["ratio"]}
-        decoded["slices_per_second"] = record["decoded_slices_per_second"]
-        cached["slices_per_second"] = record["cached_slices_per_second"]
-        return record | {"rows": [decoded, cached], "baseline": decoded["name"]}
-    if "milliseconds_a_sample" in record:
-        times = record["times_ours"]
-        rows = [_augmentation_row(name, cost, times) for name, cost in record["milliseconds_a_sample"].items()]
-        return record | {"rows": rows, "baseline": "ours"}
-    return record
-
-
-def _augmentation_row(name: str, cost: Mapping[str, float] | str, times_ours: Mapping[str, Any]) -> dict[str, Any]:
-    milliseconds = cost if isinstance(cost, str) else cost["median"]
-    times = times_ours.get(name)
-    return {"name": name, "milliseconds": milliseconds, "ratio": 1 / times if isinstance(times, int | float) else None}
 
 
 def _machine(hardware: Mapping[str, Any], device: str) -> str:

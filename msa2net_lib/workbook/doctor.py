@@ -14,21 +14,9 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256
 
 PACKAGES = (
-    *(
-        "torch",
-        "torchvision",
-        "timm",
-        "einops",
-        "jaxtyping",
-        "safetensors",
-        "accelerate",
-        "kornia",
-        "tensorboard",
-        "numpy",
-        "scipy",
-        "pandas",
-    ),
-    *("medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests", "gdown", "filelock", "matplotlib", "tqdm"),
+    *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "accelerate", "psutil", "kornia"),
+    *("tensorboard", "numpy", "scipy", "pandas", "medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests"),
+    *("gdown", "filelock", "matplotlib", "tqdm"),
 )
 """What the library needs: the dependencies in pyproject.toml."""
 

@@ -90,7 +90,7 @@ LESSONS: dict[str, Lesson] = {
             "10_training",
             "Training",
             "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
-            ("STEPS", "BATCH_SIZE", "RESUME"),
+            ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME"),
         ),
         Lesson(
             "11_evaluation",

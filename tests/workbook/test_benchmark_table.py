@@ -22,7 +22,7 @@ def absent(name, device="cuda"):
 
 
 def write(folder, file, rows, hardware=CPU, **more):
-    record = {"question": "?", "baseline": "plain", "rows": rows, "hardware": hardware, **more}
+    record = {"question": "?", "baseline": "plain", "rows": rows, "hardware": hardware} | more
     (folder / f"{file}.json").write_text(json.dumps(record))
 
 
@@ -91,24 +91,25 @@ def test_networks_are_shown_twice_each_time_with_its_own_numbers(tmp_path):
 
 
 def test_a_rehearsal_is_called_extrapolated(tmp_path):
-    row = {"name": "rehearsed", "device": "cuda", "minutes": 27.3, "epochs_measured": 10, "images_per_second": 945.0}
+    row = {"name": "rehearsed", "device": "cuda", "minutes": 27.3, "images_per_second": 945.0}
+    row |= {"epochs_measured": 10, "training_slices": 2211}
     write(tmp_path, "full_schedule", [row], hardware=GPU)
-    value = line_of(benchmark_table(tmp_path), "2211 slices: rehearsed")[1]
-    assert value == "27.3 min, 945 images/s, extrapolated from 10 epochs"
+    value = line_of(benchmark_table(tmp_path), "700 epochs: rehearsed")[1]
+    assert value == "27.3 min, 945 images/s, 2211 slices an epoch, extrapolated from 10 epochs"
 
 
-def test_records_of_another_form_are_read_too(tmp_path):
-    loading = {"ratio": 172.1, "cached_slices_per_second": 14612, "decoded_slices_per_second": 84.9, "hardware": CPU}
-    (tmp_path / "slice_loading.json").write_text(json.dumps(loading))
-    cost = {"affine": {"median": 2.0, "mean": 2.5}, "monai, affine": {"median": 8.0, "mean": 9.0}, "x": "not measured"}
-    augmentation = {"milliseconds_a_sample": cost, "times_ours": {"monai, affine": 4.0, "x": "not measured"}}
-    (tmp_path / "augmentation.json").write_text(json.dumps(augmentation | {"hardware": CPU}))
+def test_what_is_measured_on_one_core_has_rows_for_the_cpu_alone(tmp_path):
+    rows = [
+        {"name": "affine", "device": "cpu", "milliseconds": 2.0, "ratio": 1.0},
+        {"name": "monai, affine", "device": "cpu", "milliseconds": 8.0, "ratio": 0.25},
+        {"name": "x", "device": "cpu", "milliseconds": "not measured", "ratio": "not measured"},
+    ]
+    write(tmp_path, "augmentation", rows, baseline="ours of the same kind")
     table = benchmark_table(tmp_path)
-    assert line_of(table, "cache")[1:3] == ["14,612 slices/s", "172"]
-    assert line_of(table, "decoded")[1:3] == ["84.9 slices/s", "1 (baseline)"]
     assert line_of(table, "monai")[1:3] == ["8 ms a sample", "0.25"]  # a quarter as fast as ours
-    assert line_of(table, "augmentation: affine")[1:3] == ["2 ms a sample", "–"]
+    assert line_of(table, "augmentation: affine")[1:3] == ["2 ms a sample", "1"]
     assert line_of(table, "augmentation: x")[1] == "not measured"
+    assert not [line for line in benchmark_text(table).splitlines() if "augmentation, on CUDA" in line]
 
 
 def test_text_is_a_markdown_table_and_always_the_same(tmp_path):

@@ -97,3 +97,13 @@ def test_the_browser_draws_what_its_function_draws(case):
 def test_browser_view_has_a_panel_for_each_label(case):
     assert len(draw_browser_view(case, 2, {"prediction": case.label}).axes) == 3
     assert len(draw_browser_view(case, 2, {"prediction": case.label}, outlines=False).axes) == 1
+
+
+def test_the_history_shows_what_was_used_to_select_where_there_is_something():
+    rows = [{"step": step, "loss": 1 / step, "learning_rate": 0.1} for step in range(1, 5)]
+    assert len(plots.plot_history(rows).axes) == 2
+    rows[1]["validation_dsc"], rows[3]["validation_dsc"] = 0.25, 0.5
+    *_, scores = plots.plot_history(rows).axes
+    (line,) = scores.lines
+    assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.5]]
+    assert scores.get_ylabel() == "DSC used to select"
