@@ -8,6 +8,7 @@ turn in this process; ratios are to `published`, above 1 being faster. Memory is
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
 import sys
 from collections.abc import Callable
@@ -45,14 +46,14 @@ def msa2net(preset: str) -> Callable[[int], nn.Module]:
 
 def smp_unet(size: int) -> nn.Module:
     """Build the U-Net that segmentation_models_pytorch has by default, on a ResNet-34."""
-    import segmentation_models_pytorch as smp
+    smp: Any = importlib.import_module("segmentation_models_pytorch")
 
     return smp.Unet("resnet34", encoder_weights=None, in_channels=1, classes=CLASSES)
 
 
 def smp_segformer(size: int) -> nn.Module:
     """Build SegFormer-B2 from segmentation_models_pytorch."""
-    import segmentation_models_pytorch as smp
+    smp: Any = importlib.import_module("segmentation_models_pytorch")
 
     return smp.Segformer("mit_b2", encoder_weights=None, in_channels=1, classes=CLASSES)
 
