@@ -70,6 +70,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="smoke", help="the training; default: smoke")
     for name in COUNTS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
+    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the recipe's")
+    scaling = "multiply the rate by batch / 24 as the released script does; default: the recipe's"
+    parser.add_argument("--scale-rate", action=argparse.BooleanOptionalAction, help=scaling)
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the preset's")
     for name in NAMED:
         parser.add_argument(f"--{name}", choices=CHOICES[name], help="default: the recipe's")
     parser.add_argument("--device", choices=DEVICES, default="auto")
@@ -111,11 +115,12 @@ def _train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
 
-    given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED)}
+    given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED, "learning_rate", "scale_rate")}
     config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
     dataset = open_prepared(arguments.dataset)
+    size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
     network = NetworkConfig.from_preset(
-        arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1
+        arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1, **size
     )
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     if int(os.environ.get("RANK", "0")) > 0:  # one of several processes speaks for all

@@ -160,7 +160,8 @@ class BoundaryDoUBalancedCrossEntropyLoss(nn.Module):
         """Return BDoU (no unit) plus weighted cross-entropy (nats per pixel); arguments and errors as there."""
         overlap = self.boundary_dou(logits, target)  # first, because it checks the arguments
         logits, target = _at_least_float32(logits), target.long()
-        pixels = torch.bincount(target.flatten(), minlength=logits.shape[1])
+        # Not `bincount`: a device has to be waited for there.
+        pixels = torch.stack([(target == index).sum() for index in range(logits.shape[1])])
         add_up = self.boundary_dou.add_up
         if add_up is None:
             return overlap + F.cross_entropy(logits, target, weight=_rare_weigh_more(pixels, logits.dtype))

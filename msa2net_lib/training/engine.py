@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -50,13 +51,16 @@ def build_accelerator(device: str, config: TrainConfig, has_idle_parts: bool) ->
         GradientState._reset_state()
     exchange = DistributedDataParallelKwargs(find_unused_parameters=has_idle_parts)
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=target.type == "cpu",
             mixed_precision="bf16" if precision == "bf16" else "no",
             kwargs_handlers=[exchange],
         )
     except ValueError as error:
         raise InputError(f"precision={config.precision!r} on {target}: {error}; use precision='fp32'") from error
+    if _is_launched() and accelerator.num_processes == 1:  # each would train alone and write the same files
+        raise InputError("WORLD_SIZE is set, but not all of RANK, LOCAL_RANK, MASTER_ADDR: start with torchrun")
+    return accelerator
 
 
 def compute_device(accelerator: Accelerator, device: str) -> torch.device:
@@ -81,7 +85,8 @@ def compile_for_training(network: nn.Module, config: TrainConfig, device: torch.
 
     def call(*arguments: Any, **named: Any) -> Any:
         try:
-            return compiled(*arguments, **named)
+            with _backward_compiled_too():
+                return compiled(*arguments, **named)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -96,6 +101,14 @@ def compile_for_training(network: nn.Module, config: TrainConfig, device: torch.
             return eager_call(*arguments, **named)
 
     network._compiled_call_impl = call
+
+
+def _backward_compiled_too() -> AbstractContextManager[Any]:
+    """Compile the backward pass together with the forward pass, so that its failures come where they are caught."""
+    config: Any = importlib.import_module("torch._functorch.config")
+    if not hasattr(config, "force_non_lazy_backward_lowering"):  # torch of before
+        return nullcontext()
+    return config.patch(force_non_lazy_backward_lowering=True)
 
 
 @contextmanager
@@ -115,5 +128,5 @@ def _is_compilers(error: Exception) -> bool:
 
 
 def _is_launched() -> bool:
-    """Whether a launcher (accelerate, torchrun, Slurm) started this process as one of several."""
+    """Whether a launcher (accelerate, torchrun) started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1

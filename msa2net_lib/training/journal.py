@@ -13,7 +13,7 @@ from msa2net_lib.progress import progress_bar
 from msa2net_lib.train_config import TrainConfig
 
 History = list[dict[str, float]]
-"""One row per log entry: step, loss, learning_rate, images_per_second, and validation_dsc where it was measured."""
+"""One row per log entry: step, epoch, loss, learning_rate (of the step to come), images_per_second; validation_dsc."""
 
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "images_per_second", "validation_dsc")
 
@@ -36,6 +36,10 @@ class Journal:
     def saw(self, samples: int) -> None:
         """Count samples for the rate."""
         self._samples += samples
+
+    def restart_clock(self) -> None:
+        """Leave out of the next rate what was no training. Samples since the last entry are left out with it."""
+        self._samples, self._since = 0, time.perf_counter()
 
     def enter(self, step: int, epoch: float, loss: float, rate: float) -> dict[str, float]:
         """Append an entry, and return it."""

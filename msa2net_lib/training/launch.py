@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import notebook_launcher
+from accelerate.state import AcceleratorState
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from msa2net_lib.checkpoints import load_network, load_state
 from msa2net_lib.config import NetworkConfig
@@ -28,7 +31,7 @@ def train_on_gpus(
     """Train as `train` does, in one process for each of ``processes`` GPUs; the result is read back from the folder.
 
     Nothing may have used CUDA in this notebook before, since its processes are forked. Errors: `InputError` without so
-    many GPUs or after CUDA was used, and those of `train`.
+    many GPUs, after CUDA was used, and where a process fails (why is printed by that process).
     """
     here = _gpus()
     if not 1 <= processes <= here:
@@ -37,7 +40,12 @@ def train_on_gpus(
         )
     if torch.cuda.is_initialized():
         raise InputError("CUDA is in use in this process already: restart the kernel and train first")
-    notebook_launcher(train, (network, config, dataset, output_dir), num_processes=processes)
+    AcceleratorState._reset_state(reset_partial_state=True)  # the launcher refuses to follow a run in this process
+    try:
+        notebook_launcher(_train, (network, config, dataset, output_dir), num_processes=processes)
+    except ChildFailedError as error:
+        said = f"one of {processes} processes failed, its own words are above"
+        raise InputError(f"{said}: {error.format_msg()}") from error
     folder = Path(output_dir)
     record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     best = folder / BEST_FILES[config.selection] if record["best"] else None
@@ -49,6 +57,11 @@ def train_on_gpus(
         best=best,
         best_score=record["best"]["score"] if record["best"] else None,
     )
+
+
+def _train(*arguments: Any) -> None:
+    """Train in a launched process; its result would be sent back tensor by tensor, and lies in the folder anyway."""
+    train(*arguments)
 
 
 def _gpus() -> int:

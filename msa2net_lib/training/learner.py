@@ -36,6 +36,7 @@ class Learner:
         self.count = len(data.train_ids)
         self.accelerator = build_accelerator(device, config, network.has_idle_parts)
         self.device = compute_device(self.accelerator, device)
+        self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
         check_divisible(self.count, config, self.processes)
         self.step, self.total = 0, config.total_steps(self.count)
@@ -70,7 +71,7 @@ class Learner:
                     loss.check_values = False
         batches = samples.batches(part.indices for parts in self._ahead() for part in parts)
         for parts in self._ahead():
-            with told_out_of_memory(self.config, self.network_config.height_width, self.step):
+            with told_out_of_memory(self.config, self.precision, self.network_config.height_width, self.step):
                 loss = self._advance(parts, batches, samples.image_shape)
             yield batch_length(self.count, self.step - 1, self.config), loss
 
@@ -105,10 +106,10 @@ class Learner:
         return batch if self.augment is None else self.augment.apply(*batch, draws[part.rows])
 
     def batch_again(self, step: int, samples: Samples) -> tuple[Tensor, Tensor, list[str]]:
-        """What this process's network saw in a past step, and ids: order and augmentation are functions of the step."""
+        """What all networks saw in a past step, and ids: order and augmentation are functions of the step."""
         torch.manual_seed(step_seed(self.config.seed, step))
         draws = self._draw(step, samples.image_shape)
-        parts = step_parts(self.count, step, self.config, self.rank, self.processes)
+        parts = step_parts(self.count, step, self.config)
         batches = samples.batches(part.indices for part in parts)
         seen = [self._augmented(batch, draws, part) for batch, part in zip(batches, parts, strict=True)]
         ids = [self.data.train_ids[int(index)] for part in parts for index in part.indices]

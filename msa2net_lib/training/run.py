@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,8 +85,8 @@ def train(
     if folder is None:
         return TrainResult(learner.plain_network(), run.history, minutes, None)
     run.finish(folder, minutes)
-    best = None if score is None else folder / BEST_FILES[config.selection]
-    best_score = None if score is None else run.best.score
+    best = folder / BEST_FILES[config.selection] if run.best.step else None
+    best_score = run.best.score if run.best.step else None
     return TrainResult(learner.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
 
 
@@ -105,6 +106,7 @@ class _Run:
         self.data = learner.data.digest()
         self.history: History = []
         self.best = Best()
+        self.random: dict[str, Any] | None = None
 
     def go(self, samples: Samples, progress: bool) -> None:
         """Take all steps that are left."""
@@ -113,6 +115,8 @@ class _Run:
         bars = Bars(self.config, learner.count, learner.step, progress)
         lost = told_lost_process(learner.processes, self.folder)
         with kept_random_state(learner.device), journal, bars, deferred_interrupt() as interrupted, lost:
+            if self.random is not None:
+                saved.set_random_state(self.random)
             for seen, loss in learner.learn(samples):
                 journal.saw(seen)
                 bars.advance(learner.step)
@@ -123,6 +127,7 @@ class _Run:
                 if self._is_due(self.config.checkpoint_every) or stop:
                     self._stop_if_not_finite(samples)
                     self._save(journal)
+                    journal.restart_clock()
                 if stop:
                     raise KeyboardInterrupt
 
@@ -134,7 +139,7 @@ class _Run:
         state = load_state(path)
         saved.check_same_run(state, path, self.learner.network_config, self.config, self.data)
         self.learner.load_state_dict(state, path)
-        self.history, self.best = state["history"], Best(**state["best"])
+        self.history, self.best, self.random = state["history"], Best(**state["best"]), state["random"]
 
     def finish(self, folder: Path, minutes: float) -> None:
         """Write the last weights and the record; every process waits until they lie there."""
@@ -180,6 +185,7 @@ class _Run:
         row = journal.enter(learner.step, epoch, loss.item(), learner.optimizer.param_groups[0]["lr"])
         if self.score is not None and self._is_validated():
             journal.score(self._validate(self.score))
+            journal.restart_clock()
         if self.on_log is not None and self.is_main:
             self.on_log(self.history)
         return row
@@ -221,4 +227,5 @@ class _Run:
         path = None
         if self.folder is not None and self.is_main:
             path = save_batch(self.folder, *self.learner.batch_again(step, samples), step)
-        raise not_finite(step + 1, self.config, path)
+        self.learner.accelerator.wait_for_everyone()  # a launcher ends all when the first one ends
+        raise not_finite(step + 1, self.config, self.learner.precision, path)

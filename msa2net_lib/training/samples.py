@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ from msa2net_lib.errors import InputError
 Batch = tuple[Tensor, Tensor]
 _SHARE_OF_MEMORY = 0.4  # the rest is for the network
 _MOST_WORKERS = 8
+_CHUNK = 256
 
 
 class Samples(Protocol):
@@ -77,10 +79,19 @@ class StreamedSamples:
             num_workers=self.workers,
             generator=torch.Generator(),  # its seeds for workers must not come from the run's own random numbers
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_ignore_interrupts,
             multiprocessing_context="spawn" if self.workers else None,  # a forked process must not use CUDA
         )
         for images, labels in loader:
-            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            here = images.to(self.device, non_blocking=True)
+            # As in `HeldSamples`: what is trained on must not depend on the memory that was free.
+            rounded = here if self.device.type == "cpu" else here.half().float()
+            yield rounded, labels.to(self.device, non_blocking=True)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Let Ctrl-C reach the process that trains alone; it still needs batches until it has stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Lists:
@@ -112,8 +123,10 @@ def load_samples(
             f"give it num_classes={len(data.class_names) + 1}"
         )
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    images, labels = (torch.from_numpy(np.array(array)) for array in (decoded.images, decoded.labels))
-    return HeldSamples(images.to(dtype).to(device), labels.to(device))
+    images = torch.empty(decoded.images.shape, dtype=dtype, device=device)
+    for start in range(0, len(images), _CHUNK):  # a copy of all of them would need the memory twice
+        images[start : start + _CHUNK] = torch.from_numpy(np.array(decoded.images[start : start + _CHUNK]))
+    return HeldSamples(images, torch.from_numpy(np.array(decoded.labels)).to(device))
 
 
 def fits(data: TrainingData, size: int | tuple[int, int], device: torch.device) -> bool:
@@ -122,7 +135,8 @@ def fits(data: TrainingData, size: int | tuple[int, int], device: torch.device) 
     image, _ = data.training_sample(data.train_ids[0], (height, width))
     pixel_bytes = len(image) * (4 if device.type == "cpu" else 2) + 1
     needed = len(data.train_ids) * height * width * pixel_bytes
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available / here
     return needed <= _SHARE_OF_MEMORY * free
 
 

@@ -47,34 +47,34 @@ def save_batch(folder: Path, images: Tensor, labels: Tensor, ids: list[str], ste
     return folder / BATCH_FILE
 
 
-def not_finite(step: int, config: TrainConfig, batch: Path | None) -> NotFiniteError:
+def not_finite(step: int, config: TrainConfig, precision: str, batch: Path | None) -> NotFiniteError:
     """The error to raise; step counts from 1 as in the log."""
     kept = "" if batch is None else f"; its batch is in {batch}"
     return NotFiniteError(
         f"loss is not finite from step {step} on{kept}: lower learning_rate={config.learning_rate}"
-        f"{', or try precision=fp32' if config.precision == 'bf16' else ''}"
+        f"{', or try precision=fp32' if precision == 'bf16' else ''}"
     )
 
 
 @contextmanager
-def told_out_of_memory(config: TrainConfig, size: tuple[int, int], step: int) -> Iterator[None]:
+def told_out_of_memory(config: TrainConfig, precision: str, size: tuple[int, int], step: int) -> Iterator[None]:
     """Turn a device's lack of memory in the block into an `InputError` that says what to try."""
     try:
         yield
     except Exception as error:
         if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
             raise
-        raise InputError(f"out of memory in step {step + 1} {_advice(config, size)}") from error
+        raise InputError(f"out of memory in step {step + 1} {_advice(config, precision, size)}") from error
 
 
-def _advice(config: TrainConfig, size: tuple[int, int]) -> str:
+def _advice(config: TrainConfig, precision: str, size: tuple[int, int]) -> str:
     passes = -(-config.batch_size // config.accumulate)
     tries = []
     if passes > 1:
-        more = config.accumulate * 2
+        more = min(config.accumulate * 2, config.batch_size)
         tries.append(f"accumulate={more} (the same batch in passes of {-(-config.batch_size // more)})")
         tries.append(f"batch_size={max(1, config.batch_size // 2)}")
-    if config.precision == "fp32":
+    if precision == "fp32":
         tries.append("precision='bf16'")
     tries.append("a smaller image_size")
     return f"with {passes} samples of {size[0]} x {size[1]} a pass: try {', or '.join(tries)}"

@@ -48,6 +48,7 @@ def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(tmp_path, run
 
 def test_what_two_processes_began_one_can_end(tmp_path, runs, start_run, logged_losses):
     start_run(tmp_path, processes=2, expect=None, die_at=3, die_rank=0)
+    assert load_state(tmp_path / "state.pt")["step"] == 2
     start_run(tmp_path)
     np.testing.assert_allclose(logged_losses(tmp_path), logged_losses(runs[1]), rtol=TOLERANCE)
 

@@ -10,8 +10,9 @@ import torch
 from small_run import CONFIG, SMALL, Slices, losses
 from torch import nn
 
+from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training import engine, train
+from msa2net_lib.training import train
 from msa2net_lib.training.engine import choose_precision, compile_for_training, eager
 
 
@@ -115,8 +116,23 @@ def test_on_a_cpu_nothing_is_compiled_unasked(monkeypatch):
     assert network(torch.tensor(3.0)) == 6
 
 
-def test_a_launched_process_keeps_the_launchers_state(monkeypatch):
+def test_half_a_launch_is_refused(monkeypatch):
+    """Without LOCAL_RANK every process would take itself for the only one."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert engine._is_launched()
-    monkeypatch.delenv("WORLD_SIZE")
-    assert not engine._is_launched()
+    with pytest.raises(InputError, match="WORLD_SIZE is set, but not all of"):
+        run()
+
+
+def test_a_compiler_that_fails_in_the_backward_pass_is_done_without(monkeypatch):
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def broken(graph, inputs):
+        raise torch._dynamo.exc.TorchDynamoException("no backward")
+
+    backend = aot_autograd(fw_compiler=lambda graph, inputs: make_boxed_func(graph.forward), bw_compiler=broken)
+    compile_now = torch.compile
+    network = compiled(monkeypatch, lambda call, dynamic: compile_now(call, backend=backend, dynamic=dynamic))
+    with pytest.warns(UserWarning, match="torch.compile failed"):
+        network(torch.tensor(3.0)).backward()
+    assert network.weight.grad == 3
