@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from small_run import CONFIG, SMALL, Slices, losses
@@ -9,6 +11,8 @@ from small_run import CONFIG, SMALL, Slices, losses
 from msa2net_lib.errors import InputError
 from msa2net_lib.training import launch, train
 from msa2net_lib.training.launch import train_on_gpus
+
+train_here = partial(train, device="cpu", progress=False)
 
 
 def test_more_processes_than_gpus_are_refused(tmp_path, monkeypatch):
@@ -27,16 +31,13 @@ def test_a_kernel_that_has_used_cuda_is_refused(tmp_path, monkeypatch):
 def test_the_result_read_back_is_the_one_trained(tmp_path, monkeypatch):
     """The launcher is played: it calls the function in this process, on the CPU."""
     trained = []
-
-    def launcher(function, arguments, num_processes):
-        trained.append(function(*arguments, device="cpu", progress=False))
-
-    monkeypatch.setattr(launch, "notebook_launcher", launcher)
+    monkeypatch.setattr(launch, "train", lambda *arguments: trained.append(train_here(*arguments)))
+    monkeypatch.setattr(launch, "notebook_launcher", lambda function, arguments, num_processes: function(*arguments))
     with monkeypatch.context() as patch:
         patch.setattr(launch, "_gpus", lambda: 2)
         result = train_on_gpus(SMALL, CONFIG, Slices(), tmp_path, processes=2)
     assert trained[0] is not result
-    assert losses(result) == losses(trained[0]) == losses(train(SMALL, CONFIG, Slices(), device="cpu", progress=False))
+    assert losses(result) == losses(trained[0]) == losses(train_here(SMALL, CONFIG, Slices()))
     assert (result.weights, result.best, result.best_score) == (trained[0].weights, None, None)
     for key, value in trained[0].network.state_dict().items():
         assert torch.equal(value, result.network.state_dict()[key])
