@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -187,8 +188,6 @@ class OpenVINOForward:
         return torch.from_numpy(logits)
 
     def _compile(self, hint: str, streams: int) -> Any:
-        from openvino import Core
-
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
             "PERFORMANCE_HINT": hint,
@@ -196,7 +195,20 @@ class OpenVINOForward:
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
         }
-        return Core().compile_model(self.model, "CPU", settings)
+        return _openvino_core().compile_model(self.model, "CPU", settings)
+
+
+@cache
+def _openvino_core() -> Any:
+    """OpenVINO's entry, one for the process and kept to its end.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and unmaps it when it is unloaded. With
+    two plugins unloaded in the order they came, the thread is left with one that is gone, and dies by SIGSEGV at its
+    next signal: at Ctrl-C, or when a data loader's worker ends (OpenVINO 2026).
+    """
+    from openvino import Core
+
+    return Core()
 
 
 def _to_openvino(network: MSA2Net) -> Any:

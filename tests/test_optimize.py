@@ -253,6 +253,29 @@ def test_compiled_network_is_used_and_memory_errors_come_through(tiny, monkeypat
     assert not forward.failed
 
 
+def test_signals_are_survived_after_networks_are_gone():
+    """With two plugins of OpenVINO unloaded in the order they came, a handler's stack was gone: SIGSEGV at Ctrl-C."""
+    code = f"""
+import gc, os, signal, torch
+from msa2net_lib import MSA2Net, optimize_for_inference
+from msa2net_lib.config import LevelConfig
+levels = (LevelConfig("none", "addition"),) * 3 + (LevelConfig("none", "none"),)
+network = MSA2Net.from_preset("tiny", levels=levels, **{SMALL!r})
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+first, second = optimize_for_inference(network), optimize_for_inference(network)
+first(torch.zeros(1, 1, 64, 64))
+print(first.way)
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["openvino", "heard", "alive"]), done.stderr
+
+
 def test_nothing_is_reported_to_anyone(tmp_path):
     """A planted openvino_telemetry leaves a trace when imported; `import openvino` alone shows that it would be."""
     trace = tmp_path / "imported"
