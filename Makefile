@@ -11,10 +11,8 @@ workbook: $(STAMP)
 	$(BIN)/msa2net reproduce --profile smoke --output results
 
 # pytest and nbval run one after the other: the training lesson uses both cores of a small machine.
-# OpenVINO has a process of its own: with all other tests' libraries loaded beside it, the process crashed (twice of two).
 test: lint
-	$(BIN)/python -m pytest -q --ignore tests/test_optimize.py
-	$(BIN)/python -m pytest -q tests/test_optimize.py
+	$(BIN)/python -m pytest -q
 	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 
 # The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
@@ -41,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks,batch,test]"
 	touch $(STAMP)
 
 clean:

@@ -46,9 +46,9 @@ def test_conda_installs_the_same_extras_under_the_same_constraints(root, project
     environment = yaml.safe_load((root / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     makefile = (root / "Makefile").read_text()
-    assert pip == ["--constraint constraints.txt", "--editable .[notebooks,test]"]
-    assert '--constraint constraints.txt --editable ".[notebooks,test]"' in makefile
-    assert set(project["optional-dependencies"]) == {"notebooks", "fast", "benchmarks", "test"}
+    assert pip == ["--constraint constraints.txt", "--editable .[notebooks,batch,test]"]
+    assert '--constraint constraints.txt --editable ".[notebooks,batch,test]"' in makefile
+    assert set(project["optional-dependencies"]) == {"notebooks", "batch", "fast", "benchmarks", "test"}
     assert f"python{project['requires-python']}" in environment["dependencies"]
 
 
