@@ -17,6 +17,7 @@ test: lint
 
 # The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
 test-browser: $(STAMP)
+	$(BIN)/python tests/browser/report.py
 	$(BIN)/python tests/browser/run.py
 
 lint: $(STAMP)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from msa2net_lib.nn.network import MSA2Net
     from msa2net_lib.official_checkpoints import load_official_checkpoint, save_official_checkpoint
     from msa2net_lib.optimize import optimize_for_inference
+    from msa2net_lib.prediction.run import predict_file
     from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
 
@@ -41,6 +42,7 @@ _HOME = {
     "predict_volume": "inference",
     "predict_image": "inference",
     "optimize_for_inference": "optimize",
+    "predict_file": "prediction.run",
     "train": "training",
     "evaluate": "evaluation",
     "prepare_synapse": "data.synapse",
@@ -59,6 +61,7 @@ __all__ = [
     "load_official_checkpoint",
     "optimize_for_inference",
     "pixel_scores",
+    "predict_file",
     "predict_image",
     "predict_volume",
     "prepare_isic",

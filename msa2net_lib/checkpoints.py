@@ -15,17 +15,23 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.trained_on import TrainedOn
 
 SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 """The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
 
 
 def save_network(
-    network: MSA2Net, path: str | Path, half: bool = False, class_names: Sequence[str] | None = None
+    network: MSA2Net,
+    path: str | Path,
+    half: bool = False,
+    class_names: Sequence[str] | None = None,
+    trained_on: TrainedOn | None = None,
 ) -> Path:
     """Write a network's weights and config to one safetensors file, atomically.
 
-    class_names: what the classes after the background mean, so that nobody scores them as others. half: store weight
+    class_names: what the classes after the background mean, so that nobody scores them as others. trained_on: what the
+    training data were like, so that a prediction can tell how far another picture is from them. half: store weight
     matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm statistics stay
     float32.
     """
@@ -39,18 +45,36 @@ def save_network(
         metadata = {"network_config": json.dumps(config)}
         if class_names is not None:
             metadata["class_names"] = json.dumps(list(class_names))
+        if trained_on is not None:
+            metadata["trained_on"] = trained_on.to_json()
         save_file(tensors, temporary, metadata=metadata)
     return Path(path)
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...] | None:
     """Return the class names stored with a network of `save_network`; None where the file has none."""
+    stored = _read_metadata(path).get("class_names")
+    return None if stored is None else tuple(json.loads(stored))
+
+
+def read_trained_on(path: str | Path) -> TrainedOn | None:
+    """Return what the training data were like, as stored by `save_network`; None where the file does not say.
+
+    Errors: `InputError` if what is stored is damaged.
+    """
+    stored = _read_metadata(path).get("trained_on")
+    try:
+        return None if stored is None else TrainedOn.from_json(stored)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as handle:
-            stored = (handle.metadata() or {}).get("class_names")
+            return handle.metadata() or {}
     except (SafetensorError, OSError):  # the authors' files are not safetensors
-        return None
-    return None if stored is None else tuple(json.loads(stored))
+        return {}
 
 
 def load_network(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:

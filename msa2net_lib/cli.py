@@ -1,4 +1,4 @@
-"""The command line: ``msa2net doctor | prepare | train | evaluate | reproduce``.
+"""The command line: ``msa2net doctor | prepare | train | evaluate | predict | reproduce``.
 
 A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C is 130. The subcommands
 import what they need themselves, so that ``msa2net --help`` answers at once.
@@ -12,23 +12,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import writable_folder, write_text
+from msa2net_lib.evaluate_command import add_evaluate
+from msa2net_lib.evaluate_command import run as run_evaluate
+from msa2net_lib.predict_command import add_predict, run_predict
 from msa2net_lib.prepare_options import add_prepare
 from msa2net_lib.train_config import CHOICES
 
-if TYPE_CHECKING:
-    from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.pictures.dataset import PictureDataset
-    from msa2net_lib.evaluation import Evaluation, Protocol
-    from msa2net_lib.nn.network import MSA2Net
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
 COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "seed")
 NAMED = ("augment", "precision", "compilation", "selection")
-BOTH: tuple[Protocol, ...] = ("paper", "strict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"msa2net: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = ", with -p RESUME=True for a stopped training" if arguments.run is _reproduce else ""
-        onwards = "start over" if arguments.run is _evaluate else "go on"
-        print(f"stopped; run the same command again to {onwards}{hint}", file=sys.stderr)
+        onwards = "start over" if arguments.run in (run_evaluate, run_predict) else "go on"
+        print(f"stopped; run the same command again to {onwards}", file=sys.stderr)
         return 130
 
 
@@ -57,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
     add_prepare(commands)
     _add_train(commands.add_parser("train", help="train a network, or go on with a stopped run"))
-    _add_evaluate(commands.add_parser("evaluate", help="score a network on the test cases"))
-    _add_reproduce(commands.add_parser("reproduce", help="run the lessons in batch"))
+    add_evaluate(commands)
+    add_predict(commands)
+    _add_reproduce(commands.add_parser("reproduce", help="train, evaluate, run the lessons, write the report"))
     return parser
 
 
@@ -82,20 +77,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
 
 
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_evaluate)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="ours or the authors'")
-    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
-    parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
-    parser.add_argument("--protocol", choices=(*BOTH, "both"), default="paper")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-
-
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_reproduce)
     parser.add_argument("--profile", default="smoke", help="smoke (default), gpu or paper")
     parser.add_argument("--output", type=Path, default="results", metavar="DIR", help="default: results")
-    parser.add_argument("--only", nargs="+", metavar="LESSON", help="default: all lessons")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LESSON", help="default: all lessons")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="of the main training; default: profile's")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--cores", type=int, metavar="N", help="to use at the same time; default: all")
+    profile = "Snakemake profile, such as workflow/profiles/slurm"
+    parser.add_argument("--cluster", type=Path, metavar="DIR", help=profile)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     value = "a lesson's parameter; VALUE is read as Python if it can be, else as text"
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=value)
 
@@ -109,7 +101,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.checkpoints import save_network
+    from msa2net_lib.checkpoints import read_trained_on, save_network
     from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.train_config import TrainConfig
@@ -127,7 +119,8 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
-        save_network(result.network, weights, half=True, class_names=dataset.class_names)
+        trained_on = read_trained_on(weights)
+        save_network(result.network, weights, half=True, class_names=dataset.class_names, trained_on=trained_on)
     steps = int(result.history[-1]["step"])
     print(f"weights: {weights} ({steps} steps; {result.minutes:.1f} min in this run)")
     if result.best is not None:
@@ -135,81 +128,22 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.checkpoints import read_class_names
-    from msa2net_lib.data.catalog import open_prepared
-    from msa2net_lib.data.pictures.dataset import PictureDataset
-    from msa2net_lib.official_checkpoints import open_checkpoint
-    from msa2net_lib.training import choose_device
-
-    if arguments.output is not None:  # before the work, not after it
-        _check_output(arguments.output)
-    network, dataset = open_checkpoint(arguments.checkpoint), open_prepared(arguments.dataset)
-    trained_on = read_class_names(arguments.checkpoint)
-    if trained_on is not None and trained_on != dataset.class_names:
-        raise InputError(
-            f"{arguments.checkpoint}: was trained on {', '.join(trained_on)}; the data set has "
-            f"{', '.join(dataset.class_names)}"
-        )
-    if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
-        raise InputError(
-            f"{arguments.checkpoint}: has {classes} classes, the data set {wanted}; give one trained on such data"
-        )
-    network = network.to(choose_device(arguments.device))
-    if isinstance(dataset, PictureDataset):
-        scores = _score_pictures(network, dataset)
-    else:
-        protocols = BOTH if arguments.protocol == "both" else (arguments.protocol,)
-        scores = _score_volumes(network, dataset, protocols)
-    if arguments.output is not None:
-        print(f"scores: {write_text(arguments.output, scores)}")
-    return 0
-
-
-def _check_output(path: Path) -> None:
-    """Raise InputError unless a file of this name can be written."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file to write the scores to")
-    writable_folder(path.parent)
-
-
-def _score_volumes(network: MSA2Net, dataset: PreparedDataset, protocols: Sequence[Protocol]) -> str:
-    """Print the scores on the test cases and return every case's as CSV."""
-    from msa2net_lib.evaluation import HD95_UNIT, evaluate
-
-    if not dataset.test_cases:
-        raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
-    result = evaluate(network, dataset, protocols=protocols, progress=sys.stderr.isatty())
-    for protocol in protocols:
-        print(_table(result, protocol, HD95_UNIT[protocol]))
-    return result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT)).to_csv(index=False)
-
-
-def _score_pictures(network: MSA2Net, dataset: PictureDataset) -> str:
-    """Print the scores on the test pictures and return every picture's as CSV."""
-    from msa2net_lib.picture_evaluation import evaluate_pictures
-
-    result = evaluate_pictures(network, dataset, progress=sys.stderr.isatty())
-    what = "synthetic pictures" if dataset.is_synthetic else "pictures"
-    print(f"{len(result.predictions)} test {what}, {result.prevalence:.4f} of the pixels lesion")
-    print(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep="not measured"))
-    return result.by_picture.to_csv()
-
-
-def _table(result: Evaluation, protocol: Protocol, unit: str) -> str:
-    """The scores of one protocol as text: one line per organ and the mean over organs."""
-    rows = result.by_organ(protocol).rename_axis(None)
-    rows.loc["mean"] = result.mean(protocol)
-    rows.columns = ["DSC (0 to 1)", f"HD95 ({unit})"]
-    return f"{protocol} protocol\n" + rows.to_string(float_format="%.4f", na_rep="not measured")
-
-
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.workbook.execute import run_all
+    from msa2net_lib.batch.reproduce import profile_plan, reproduce
 
     parameters = dict(_parameter(text) for text in arguments.parameters)
-    failed = run_all(arguments.profile, arguments.output, only=arguments.only, parameters=parameters)
-    return int(failed > 0)
+    plan = profile_plan(
+        arguments.profile,
+        lessons=arguments.only,
+        seeds=arguments.seeds,
+        parameters=parameters,
+        device=arguments.device,
+        on_cluster=arguments.cluster is not None,
+    )
+    undone = reproduce(
+        plan, arguments.output, cores=arguments.cores, cluster=arguments.cluster, dry_run=arguments.dry_run
+    )
+    return int(undone > 0)
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -18,6 +18,9 @@ Gate = Literal[
 ]  # fmt: skip
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What commands take for ``--device``."""
+
 ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,10 @@ from msa2net_lib.files import write_text
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
+from msa2net_lib.training.state import STATE_FILE
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def compare(
@@ -38,6 +43,7 @@ def compare(
     device: str = "auto",
     progress: bool = True,
     look: Callable[[str, MSA2Net], dict[str, Any]] | None = None,
+    resume: bool = False,
 ) -> pd.DataFrame:
     """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
 
@@ -45,7 +51,8 @@ def compare(
     the DSC of each organ, final loss, parameters, minutes. With ``output_dir`` each finished run leaves a JSON
     file there, and a run whose configs and data are unchanged is read back instead of repeated: delete the
     folder after changing the library. ``look(variant, network)`` sees every trained network and adds columns to
-    its row; runs then keep their training state in the folder instead, from which the network comes back.
+    its row; runs then keep their training state in the folder instead, from which the network comes back. With
+    ``resume`` a run keeps its training state while it lasts and goes on from it after a stop, and its weights stay.
     Errors: `InputError` without variants or seeds.
     """
     if not variants or not seeds:
@@ -59,11 +66,13 @@ def compare(
             if path is not None and path.is_file():
                 row = json.loads(path.read_text(encoding="utf-8"))
             else:
-                state = Path(output_dir) / key if output_dir is not None and look else None
+                state = Path(output_dir) / key if output_dir is not None and (look or resume) else None
                 seen = None if look is None else partial(look, name)
                 row = run_once(network, run_config, dataset, state, device=device, progress=progress, look=seen)
                 if path is not None:
                     write_text(path, json.dumps(row))
+                    if state is not None:  # three times the size of the weights, and of no more use
+                        (state / STATE_FILE).unlink(missing_ok=True)
             rows.append({"variant": name, "seed": seed} | row)
     return pd.DataFrame(rows)
 
@@ -122,6 +131,21 @@ def summarise(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
             "seeds_above": (differences > 0).sum(),
         }
     ).loc[order]
+
+
+def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
+    """Mean difference of two variants' scores over the same seeds, (n,) each, and its 95 % interval by paired t.
+
+    Returns (difference, low, high), first minus second; with one seed the interval is nan. Errors: `InputError` unless
+    both have the same length, at least 1.
+    """
+    one, other = (np.asarray(scores, dtype=float) for scores in (first, second))
+    if one.ndim != 1 or one.shape != other.shape or not len(one):
+        raise InputError(f"scores of shapes {one.shape} and {other.shape}: give one score per seed for both")
+    difference, count, half = one - other, len(one), math.nan
+    if count > 1:
+        half = difference.std(ddof=1) / count**0.5 * stats.t.ppf(0.975, count - 1)
+    return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
 
 
 def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:

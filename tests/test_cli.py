@@ -8,6 +8,7 @@ import sys
 import tomllib
 import types
 import zipfile
+from pathlib import Path
 
 import h5py
 import nibabel as nib
@@ -392,66 +393,74 @@ def test_evaluate_refuses(prepared, tmp_path, checkpoint, capsys):
 
 
 @pytest.fixture
-def executed(monkeypatch):
-    """Stand in for the lesson runner; returns the calls, and fails as many lessons as `failed` says."""
+def batches(monkeypatch):
+    """Stand in for the batch runner; returns the calls, and leaves as many jobs undone as `undone` says."""
     calls = []
-    runner = types.ModuleType("msa2net_lib.workbook.execute")
-    runner.failed = 0  # pyright: ignore[reportAttributeAccessIssue]
+    runner = types.ModuleType("msa2net_lib.batch.reproduce")
+    runner.undone = 0  # pyright: ignore[reportAttributeAccessIssue]
 
-    def run_all(profile, output_dir, *, only=None, parameters=None):
-        calls.append((profile, str(output_dir), only, parameters))
-        return runner.failed
+    def reproduce(plan, output_dir, **options):
+        calls.append((plan, str(output_dir), options))
+        return runner.undone
 
-    runner.run_all = run_all  # pyright: ignore[reportAttributeAccessIssue]
+    runner.profile_plan = lambda profile, **changes: {"profile": profile, **changes}  # pyright: ignore
+    runner.reproduce = reproduce  # pyright: ignore[reportAttributeAccessIssue]
     runner.calls = calls  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "msa2net_lib.workbook.execute", runner)
+    monkeypatch.setitem(sys.modules, "msa2net_lib.batch.reproduce", runner)
     return runner
 
 
-def test_reproduce(executed):
+def test_reproduce(batches):
     assert run("reproduce") == 0
-    given = (
-        "-p",
-        "STEPS=3",
-        "-p",
-        "DATASET=virtual",
-        "-p",
-        "RESUME=False",
-        "-p",
-        "CASE=0008",
-        "-p",
-        "NOTE=a=b",
+    values = ("STEPS=3", "DATASET=virtual", "RESUME=False", "CASE=0008", "NOTE=a=b")
+    given = [word for value in values for word in ("-p", value)]
+    batches.undone = 3
+    options = (
+        "--cores",
+        "2",
+        "--cluster",
+        "workflow/profiles/slurm",
+        "--seeds",
+        "1",
+        "2",
+        "--device",
+        "cpu",
+        "--dry-run",
     )
-    executed.failed = 3
-    assert run("reproduce", "--profile", "gpu", "--output", "out", "--only", "01_data", "10_training", *given) == 1
+    lessons = ["01_data", "10_training"]
+    assert run("reproduce", "--profile", "gpu", "--output", "out", "--only", *lessons, *options, *given) == 1
     parameters = {"STEPS": 3, "DATASET": "virtual", "RESUME": False, "CASE": "0008", "NOTE": "a=b"}
-    assert executed.calls == [
-        ("smoke", "results", None, {}),
-        ("gpu", "out", ["01_data", "10_training"], parameters),
+    plain = {"profile": "smoke", "lessons": [], "seeds": None, "parameters": {}, "device": "auto", "on_cluster": False}
+    changed = {"profile": "gpu", "lessons": lessons, "seeds": [1, 2], "parameters": parameters, "device": "cpu"}
+    assert batches.calls == [
+        (plain, "results", {"cores": None, "cluster": None, "dry_run": False}),
+        (
+            changed | {"on_cluster": True},
+            "out",
+            {"cores": 2, "cluster": Path("workflow/profiles/slurm"), "dry_run": True},
+        ),
     ]
 
 
-def test_reproduce_refuses(executed, capsys):
+def test_reproduce_refuses(batches, capsys):
     assert "NAME=VALUE" in refused(capsys, "reproduce", "-p", "STEPS")
-    assert executed.calls == []
+    assert batches.calls == []
 
 
-def test_interrupted(executed, monkeypatch, capsys):
+def test_interrupted(batches, monkeypatch, capsys):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(executed, "run_all", stop)
+    monkeypatch.setattr(batches, "reproduce", stop)
     assert run("reproduce") == 130
-    assert capsys.readouterr().err == (
-        "stopped; run the same command again to go on, with -p RESUME=True for a stopped training\n"
-    )
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
 
 
-def test_a_bug_keeps_its_traceback(executed, monkeypatch):
+def test_a_bug_keeps_its_traceback(batches, monkeypatch):
     def fail(*arguments, **options):
         raise KeyError("a bug")
 
-    monkeypatch.setattr(executed, "run_all", fail)
+    monkeypatch.setattr(batches, "reproduce", fail)
     with pytest.raises(KeyError, match="a bug"):
         run("reproduce")
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from msa2net_lib.data.pictures.prepare import prepare_pictures
 from msa2net_lib.errors import InputError
-from msa2net_lib.picture_evaluation import evaluate_pictures, prevalence_report
+from msa2net_lib.picture_evaluation import COUNTS, evaluate_pictures, prevalence_report
+from msa2net_lib.picture_masks import MaskRule
 
 SIZE = (32, 64)
 
@@ -104,6 +106,93 @@ def test_network_of_another_size_is_scored_at_the_prepared_size(dataset):
     result = evaluate_pictures(Thresholder((16, 32)), dataset, progress=False)
     assert all(mask.shape == SIZE for mask in result.predictions.values())
     assert 0.3 < result.scores.loc["pooled", "dsc"] < 1
+
+
+def test_rule_reaches_the_masks(dataset):
+    """A threshold above every value finds nothing; one below every value finds all."""
+    none = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(3.0, "logit"))
+    assert none.scores.loc["pooled", "se"] == 0
+    every = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(-3.0, "logit"))
+    assert every.scores.loc["pooled", "sp"] == 0
+    assert every.rule.describe() == "logit above -3; nothing opened or filled"
+    opened = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(post_processing="dlka"))
+    plain = evaluate_pictures(Thresholder(), dataset, progress=False)
+    for name, mask in plain.predictions.items():
+        expected = ndimage.binary_fill_holes(ndimage.binary_opening(mask, np.ones((6, 6))), np.ones((6, 6)))
+        np.testing.assert_array_equal(opened.predictions[name], expected)
+    assert any((opened.predictions[name] != mask).any() for name, mask in plain.predictions.items())
+
+
+def test_fast_optimised_and_mixed_precision(dataset, monkeypatch):
+    made = []
+    monkeypatch.setattr("msa2net_lib.picture_evaluation.optimised", lambda network: made.append(network) or network)
+    network = Thresholder()
+    fast = evaluate_pictures(network, dataset, progress=False, fast=True, precision="bf16")
+    assert made == [network]
+    assert fast.scores.loc["pooled", "dsc"] > 0.3
+
+
+@pytest.fixture(scope="module")
+def reduced(dataset, tmp_path_factory):
+    """The same pictures, prepared at half their size."""
+    folders = dataset.root.parent / "images", dataset.root.parent / "masks"
+    options = {"split": (0.4, 0.1, 0.5), "size": (16, 32), "workers": 1, "progress": False}
+    return prepare_pictures(*folders, tmp_path_factory.mktemp("reduced") / "out", **options)
+
+
+def test_at_the_pictures_own_size(dataset, reduced):
+    masks = dataset.root.parent / "masks"
+    network = Thresholder((16, 32))
+    result = evaluate_pictures(network, reduced, progress=False, masks=masks)
+    prepared = evaluate_pictures(network, reduced, progress=False)
+    assert (result.size, prepared.size) == ("original", "prepared")
+    for name in reduced.test_ids:
+        assert result.predictions[name].shape == SIZE
+        target = np.asarray(Image.open(masks / f"{name}.png")) > 0
+        expected = ndimage.zoom(prepared.predictions[name], 2, order=0)
+        np.testing.assert_array_equal(result.predictions[name], expected)
+        counts = result.by_picture.loc[name, list(COUNTS)].astype(int).tolist()
+        both = int((expected.astype(bool) & target).sum())
+        assert counts[0] == both
+        assert sum(counts) == target.size
+        assert counts[0] + counts[2] == target.sum()
+    assert result.prevalence == pytest.approx(np.mean([np.asarray(Image.open(masks / f"{name}.png")).astype(bool).mean()
+                                                       for name in reduced.test_ids]))  # fmt: skip
+
+
+def test_masks_of_other_pictures_are_refused(reduced, tmp_path):
+    with pytest.raises(InputError, match="no such mask; name the folder"):
+        evaluate_pictures(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
+    for name in reduced.test_ids:
+        Image.new("1", SIZE[::-1]).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="is not the mask that p5 was prepared with"):
+        evaluate_pictures(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
+
+
+def test_predictions_are_kept_and_written_as_asked(dataset, tmp_path):
+    kept = evaluate_pictures(Thresholder(), dataset, progress=False)
+    result = evaluate_pictures(Thresholder(), dataset, progress=False, keep_predictions=False, predictions_dir=tmp_path)
+    assert result.predictions == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in dataset.test_ids)
+    for name, mask in kept.predictions.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}.png")), 255 * mask)
+
+
+@pytest.mark.parametrize("average", ["pooled", "per_image"])
+def test_interval_over_pictures(dataset, average):
+    result = evaluate_pictures(Thresholder(), dataset, progress=False)
+    low, high = result.interval(average, "dsc", 0.9)
+    assert low < result.scores.loc[average, "dsc"] < high
+    counts = by_hand(dataset, dataset.test_ids)
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(3000):
+        rows = counts[rng.integers(0, len(counts), len(counts))]
+        each = [scores_of(*row)["dsc"] for row in (rows if average == "per_image" else [rows.sum(axis=0)])]
+        drawn.append(np.mean(each))
+    assert (low, high) == pytest.approx(tuple(np.percentile(drawn, [5, 95])), abs=0.02)
+    with pytest.raises(InputError, match="average='median', column='dsc': choose among pooled"):
+        result.interval("median")
 
 
 def test_what_is_refused(dataset):

@@ -1,12 +1,22 @@
-"""Resizing and scaling a slice to what the network sees, as the field does it."""
+"""Resizing and scaling slices to what the network sees, as the field does it: by `scipy.ndimage.zoom`."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from msa2net_lib.errors import InputError
+
+Resampling = Literal["scipy", "matrix"]
+RESAMPLINGS: tuple[Resampling, ...] = ("scipy", "matrix")
+"""How slices are brought to the network's size: "scipy" is what the released code calls; "matrix" the same splines
+as two matrix products, on any device, equal to 1e-4 (`data.resize_matrix`)."""
+
+Label = TypeVar("Label", bound=np.generic)
 
 
 def resize_image(image: NDArray, size: int | tuple[int, int]) -> NDArray[np.float32]:
@@ -22,9 +32,60 @@ def resize_label(label: NDArray, size: int | tuple[int, int]) -> NDArray:
     return _zoomed(np.asarray(label), size, order=0)
 
 
+def resize_images(images: NDArray, size: int | tuple[int, int]) -> NDArray[np.float32]:
+    """Resize (n, H, W) to (n, h, w), each slice as `resize_image` does."""
+    _check_stack(images)
+    resized = np.empty((len(images), *height_width(size)), dtype=np.float32)
+    for index, image in enumerate(images):
+        resized[index] = resize_image(image, size)
+    return resized
+
+
+def resize_labels(labels: NDArray[Label], size: int | tuple[int, int]) -> NDArray[Label]:
+    """Resize (n, H, W) to (n, h, w), each slice as `resize_label` does, all at once; same dtype."""
+    _check_stack(labels)
+    height, width = height_width(size)
+    rows, columns = nearest_index(labels.shape[1], height), nearest_index(labels.shape[2], width)
+    resized = labels[:, np.maximum(rows, 0)[:, None], np.maximum(columns, 0)]
+    resized[:, rows < 0] = 0
+    resized[:, :, columns < 0] = 0
+    return resized
+
+
+@lru_cache(maxsize=64)
+def nearest_index(old: int, new: int) -> NDArray[np.intp]:
+    """Return which of ``old`` pixels `scipy.ndimage.zoom` (order 0) takes for each of ``new``; -1 where it takes none.
+
+    By rounding it may look for the last pixel just outside of the picture, and writes 0: it does so for 512 to 224
+    pixels, where the last row and column of every resized slice are 0.
+    """
+    if old == new:
+        return _frozen(np.arange(old))
+    numbered = np.arange(1, old + 1)
+    return _frozen(np.asarray(ndimage.zoom(numbered, new / old, order=0), dtype=np.intp) - 1)
+
+
+@lru_cache(maxsize=64)
+def spline_matrix(old: int, new: int) -> NDArray[np.float64]:
+    """Return the matrix (new, old) by which `scipy.ndimage.zoom` (order 3) resizes a line of pixels.
+
+    It is linear, so that its columns are what it makes of the unit vectors; it works axis by axis, so that
+    ``rows @ image @ columns.T`` is the resized slice.
+    """
+    if old == new:
+        return _frozen(np.eye(old))
+    return _frozen(np.stack([np.asarray(ndimage.zoom(unit, new / old, order=3)) for unit in np.eye(old)], axis=1))
+
+
 def normalise(image: NDArray) -> NDArray[np.float32]:
     """Map [0, 1] to [-1, 1], any shape, float32: the encoder's mean and standard deviation are both 0.5."""
     return (np.asarray(image, dtype=np.float32) - np.float32(0.5)) / np.float32(0.5)
+
+
+def check_resampling(resampling: str) -> None:
+    """Raise InputError unless ``resampling`` is one of `RESAMPLINGS`."""
+    if resampling not in RESAMPLINGS:
+        raise InputError(f"resampling={resampling!r} is unknown: use one of {', '.join(RESAMPLINGS)}")
 
 
 def _zoomed(array: NDArray, size: int | tuple[int, int], order: int) -> NDArray:
@@ -34,6 +95,16 @@ def _zoomed(array: NDArray, size: int | tuple[int, int], order: int) -> NDArray:
     if array.shape == target:
         return array.copy()
     return np.asarray(ndimage.zoom(array, (target[0] / array.shape[0], target[1] / array.shape[1]), order=order))
+
+
+def _check_stack(slices: NDArray) -> None:
+    if slices.ndim != 3:
+        raise InputError(f"slices of shape {slices.shape}: give (n, H, W)")
+
+
+def _frozen(array: NDArray) -> NDArray:
+    array.flags.writeable = False  # it is kept and handed out again
+    return array
 
 
 def height_width(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,12 +1,17 @@
 """The paper's published numbers, typed once, each with its place.
 
 Source of all: S. Ghorbani Kolahi et al., MSA²Net, BMVC 2024, arXiv:2407.21640. Scores of Tables 1 and 3 are
-percent, HD95 is printed without a unit (the released code computes voxels).
+percent, HD95 is printed without a unit (the released code computes voxels). Each table says where it stands in the
+paper: ``table_1().attrs["source"]``.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pandas as pd
+
+_TableT = TypeVar("_TableT", pd.DataFrame, pd.Series)
 
 TABLE_1_ORGANS = (
     "spleen",
@@ -60,6 +65,36 @@ _TABLE_A = {
     ("Total", ""): 112.77,
 }
 
+REFERENCES = {
+    "TransUNet": "Chen et al. 2021, arXiv:2102.04306 (reference 10)",
+    "Swin-UNet": "Cao et al., ECCV 2022 (reference 8)",
+    "MISSFormer": "Huang et al. 2021, arXiv:2109.07162 (reference 20)",
+    "ScaleFormer": "Huang et al. 2022, arXiv:2207.14552 (reference 19)",
+    "HiFormer-B": "Heidari et al., WACV 2023 (reference 17)",
+    "DAE-Former": "Azad et al., PRIME 2023 (reference 5)",
+    "PVT-CASCADE": "Rahman and Marculescu, WACV 2023 (reference 30)",
+    "2D D-LKA Net": "Azad et al., WACV 2024 (reference 6)",
+    "U-Net": "Ronneberger et al., MICCAI 2015 (reference 31)",
+    "AttU-Net": "Oktay et al. 2018, arXiv:1804.03999 (reference 29)",
+    "FAT-Net": "Wu et al., Medical Image Analysis 2022 (reference 42)",
+    "UCTransNet": "Wang et al., AAAI 2022 (reference 40)",
+    "DermoSegDiff": "Bozorgpour et al., PRIME 2023 (reference 7)",
+    "MSA²Net": "Ghorbani Kolahi et al., BMVC 2024, arXiv:2407.21640 (the paper itself)",
+}
+"""Method of Tables 1 and 2 -> whose it is, with its number in the paper's reference list.
+
+The numbers are those that this paper prints. Whether it copied or measured a competitor's row it does not say.
+"""
+
+_PAPER = "MSA²Net, BMVC 2024, arXiv:2407.21640"
+SOURCES = {
+    "table_1": f"{_PAPER}, section 4.3, Table 1: Synapse; competitors as this paper prints them",
+    "table_2": f"{_PAPER}, section 4.3, Table 2: ISIC 2018; competitors as this paper prints them",
+    "table_3": f"{_PAPER}, section 4.5, Table 3: ablation on Synapse",
+    "table_a": f"{_PAPER}, supplement, section B, Table A: parameters",
+}
+"""Where each table stands; also the ``source`` in its ``attrs``."""
+
 SYNAPSE_TRAIN_SLICES = {
     "0005": 117, "0006": 131, "0007": 163, "0009": 149, "0010": 148, "0021": 143, "0023": 96, "0024": 124, "0026": 131,
     "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195,
@@ -70,21 +105,36 @@ SYNAPSE_TRAIN_SLICES_PRINTED = 2212
 
 
 def table_1() -> pd.DataFrame:
-    """Table 1, Synapse: parameters (M), FLOPs (G), DSC per organ (%), mean DSC (%), mean HD95."""
+    """Table 1, Synapse: parameters (M), FLOPs (G), DSC per organ (%), mean DSC (%), mean HD95 (no unit is printed).
+
+    Index: method, see `REFERENCES`. Source: section 4.3; the paper's own method is the last row.
+    """
     columns = ["parameters_m", "flops_g", *TABLE_1_ORGANS, "dsc", "hd95"]
-    return pd.DataFrame.from_dict(_TABLE_1, orient="index", columns=columns).rename_axis("method")
+    return _named(pd.DataFrame.from_dict(_TABLE_1, orient="index", columns=columns).rename_axis("method"), "table_1")
 
 
 def table_2() -> pd.DataFrame:
-    """Table 2, ISIC 2018: DSC, sensitivity, specificity, accuracy (shares of one)."""
-    return pd.DataFrame.from_dict(_TABLE_2, orient="index", columns=["dsc", "se", "sp", "acc"]).rename_axis("method")
+    """Table 2, ISIC 2018: DSC, sensitivity, specificity, accuracy (shares of one).
+
+    Index: method, see `REFERENCES`. Source: section 4.3; the paper's own method is the last row.
+    """
+    columns = ["dsc", "se", "sp", "acc"]
+    return _named(pd.DataFrame.from_dict(_TABLE_2, orient="index", columns=columns).rename_axis("method"), "table_2")
 
 
 def table_3() -> pd.DataFrame:
-    """Table 3, ablation on Synapse: which parts are in, mean DSC (%) and HD95."""
-    return pd.DataFrame(_TABLE_3, columns=["masag", "lka", "dae_former", "dsc", "hd95"])
+    """Table 3, ablation on Synapse: which parts are in, mean DSC (%) and HD95 (no unit is printed).
+
+    Source: section 4.5, where the column is headed "Dice"; its last row is Table 1's last.
+    """
+    return _named(pd.DataFrame(_TABLE_3, columns=["masag", "lka", "dae_former", "dsc", "hd95"]), "table_3")
 
 
 def table_a() -> pd.Series:
-    """Table A of the supplement: parameters (M) by structure and module."""
-    return pd.Series(_TABLE_A, name="parameters_m").rename_axis(["structure", "module"])
+    """Table A of the supplement: parameters (M) by structure and module. Source: supplement, section B."""
+    return _named(pd.Series(_TABLE_A, name="parameters_m").rename_axis(["structure", "module"]), "table_a")
+
+
+def _named(table: _TableT, name: str) -> _TableT:
+    table.attrs["source"] = SOURCES[name]
+    return table

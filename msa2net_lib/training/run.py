@@ -19,6 +19,7 @@ from msa2net_lib.files import writable_folder, write_text
 from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.trained_on import describe
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
 from msa2net_lib.training.engine import choose_device, eager, kept_random_state
@@ -145,7 +146,7 @@ class _Run:
         """Write the last weights and the record; every process waits until they lie there."""
         if self.is_main:
             learner = self.learner
-            save_network(learner.network, folder / WEIGHTS_FILE, class_names=learner.data.class_names)
+            self._save_network(folder / WEIGHTS_FILE)
             record = {
                 "network": learner.network_config.to_dict(),
                 "training": self.config.to_dict(),
@@ -198,9 +199,13 @@ class _Run:
                 value = score(learner.network)
             if self.best.improves(value, learner.step) and self.folder is not None:
                 best = self.folder / BEST_FILES[self.config.selection]
-                save_network(learner.network, best, class_names=learner.data.class_names)
+                self._save_network(best)
         learner.accelerator.wait_for_everyone()
         return value
+
+    def _save_network(self, path: Path) -> None:
+        data = self.learner.data
+        save_network(self.learner.network, path, class_names=data.class_names, trained_on=describe(data))
 
     def _save(self, journal: Journal) -> None:
         """Write the state, and the log with it."""

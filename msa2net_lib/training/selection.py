@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
 from msa2net_lib.data.pictures.dataset import PictureDataset
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalise, resize_images, resize_labels
 from msa2net_lib.data.splits import validation_cases
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.errors import InputError
-from msa2net_lib.inference import evaluation_mode
+from msa2net_lib.inference import predict_classes
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 
@@ -67,21 +67,9 @@ class VolumeScore:
         return mean_over_organs(scores)
 
     def _case_scores(self, network: MSA2Net, images: NDArray, label: NDArray[np.uint8]) -> NDArray[np.float64]:
-        classes = predict_classes(network, images, self._batch_size)
-        predicted = np.stack([resize_label(plane, label.shape[1:]) for plane in classes])
+        classes = predict_classes(network, torch.from_numpy(images)[:, None], self._batch_size)
+        predicted = resize_labels(classes, (label.shape[1], label.shape[2]))
         return dice_by_class(predicted, label, network.config.num_classes)
-
-
-@torch.inference_mode()
-def predict_classes(network: MSA2Net, images: NDArray, batch_size: int) -> NDArray[np.uint8]:
-    """Class maps (n, h, w) of resized, normalised slices (n, h, w), on the network's device."""
-    device = next(network.parameters()).device
-    with evaluation_mode(network):
-        planes = [
-            network(torch.from_numpy(chunk.astype(np.float32)).to(device)[:, None]).argmax(dim=1).byte().cpu()
-            for chunk in np.array_split(images, -(-len(images) // batch_size))
-        ]
-    return torch.cat(planes).numpy()
 
 
 def dice_by_class(predicted: NDArray[np.uint8], label: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
@@ -119,8 +107,7 @@ class Best:
 
 
 def _resized(case: Case, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    images = np.stack([normalise(resize_image(plane, size)) for plane in case.image])
-    return images.astype(np.float32), case.label
+    return normalise(resize_images(case.image, size)), case.label
 
 
 def _picture_score(dataset: PictureDataset, split: str) -> Score:

@@ -20,7 +20,7 @@ PACKAGES = (
 )
 """What the library needs: the dependencies in pyproject.toml."""
 
-NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert")
+NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert", "jinja2")
 """What the lessons need besides: its extra ``notebooks``."""
 
 

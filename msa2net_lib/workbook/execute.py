@@ -1,11 +1,10 @@
-"""Runs lessons with papermill, turns them into pages, and refreshes the committed notebooks."""
+"""Runs a lesson with papermill, turns it into a page, and refreshes the committed notebooks."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,53 +15,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path, write_text
-from msa2net_lib.workbook.lessons import LESSONS, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.workbook.lessons import LESSONS, Lesson, lesson_by_name
 from msa2net_lib.workbook.records import RECORD
-from msa2net_lib.workbook.report import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
-
-
-def run_all(
-    profile: str,
-    output_dir: str | Path,
-    *,
-    only: Sequence[str] | None = None,
-    parameters: dict[str, Any] | None = None,
-) -> int:
-    """Run every lesson (or those named) in reading order; returns the number of lessons that failed.
-
-    Each leaves ``<output_dir>/<profile>/<lesson>/`` with the executed notebook, its page and its results;
-    ``index.html`` links them. A failed lesson is named with its page and does not stop the others.
-    """
-    lessons = [lesson_by_name(name) for name in only] if only else list(LESSONS.values())
-    given = _parameters_by_lesson(lessons, {"PROFILE": profile} | (parameters or {}))
-    failed = 0
-    for lesson in lessons:
-        started = time.perf_counter()
-        print(f"{lesson.name}: running", flush=True)
-        error = run_lesson(lesson, profile, output_dir, given[lesson.name])
-        outcome = f"failed: {error}" if error else "done"
-        print(f"{lesson.name}: {outcome} ({(time.perf_counter() - started) / 60:.1f} min)", flush=True)
-        failed += error is not None
-    index = write_index(output_dir, profile)
-    print(f"results: {index}")
-    return failed
-
-
-def _parameters_by_lesson(lessons: Sequence[Lesson], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give each lesson the parameters that it declares; one that none of them declares is an error."""
-    for name in given:
-        if not any(name in lesson.parameters for lesson in lessons):
-            check_parameters(lessons[-1], {name: given[name]})
-    chosen = {
-        lesson.name: {name: value for name, value in given.items() if name in lesson.parameters} for lesson in lessons
-    }
-    for lesson in lessons:
-        check_parameters(lesson, chosen[lesson.name])
-    return chosen
 
 
 def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters: dict[str, Any]) -> str | None:

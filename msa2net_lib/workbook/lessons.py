@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msa2net_lib.config import PROFILES
 from msa2net_lib.errors import InputError
 
+RECORD = "record.json"
+"""The file in which a lesson, or a job of a batch run, says what it was."""
 COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
 
 
@@ -95,8 +97,14 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "11_evaluation",
             "Evaluation",
-            "Dice and HD95 case by case, two protocols, and published beside measured.",
-            ("CHECKPOINT",),
+            "Dice and HD95 case by case, two protocols, skin pictures, and published beside measured.",
+            ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE"),
+        ),
+        Lesson(
+            "12_ablation",
+            "Ablation",
+            "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "MEASURED"),
         ),
         Lesson(
             "16_paper_audit",
@@ -113,6 +121,24 @@ def lesson_by_name(name: str) -> Lesson:
     if name not in LESSONS:
         raise InputError(f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
     return LESSONS[name]
+
+
+def parameters_by_lesson(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give each named lesson the parameters that it declares, in reading order.
+
+    Errors: `InputError` for an unknown lesson, and for a parameter that none of them declares.
+    """
+    asked = {lesson_by_name(name).name for name in names}
+    lessons = [lesson for name, lesson in LESSONS.items() if name in asked]
+    for name in given:
+        if not any(name in lesson.parameters for lesson in lessons):
+            check_parameters(lessons[-1], {name: given[name]})
+    chosen = {
+        lesson.name: {name: value for name, value in given.items() if name in lesson.parameters} for lesson in lessons
+    }
+    for lesson in lessons:
+        check_parameters(lesson, chosen[lesson.name])
+    return chosen
 
 
 def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
+import subprocess
 import sys
 from pathlib import Path
-
-import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "medpy", "SimpleITK", "h5py", "pandas")
 
@@ -19,7 +19,7 @@ def hardware() -> dict[str, str | int | float]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "memory_gib": round(_memory_bytes() / 2**30, 1),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "accelerator": _accelerator(),
     }
 
 
@@ -32,6 +32,15 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _accelerator() -> str:
+    """The GPU's name. Loading torch takes seconds, so it is left alone where nothing else speaks of a GPU."""
+    if "torch" not in sys.modules and shutil.which("nvidia-smi") is None and not Path("/dev/kfd").exists():
+        return "none"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
 def _processor() -> str:
@@ -50,11 +59,25 @@ def _memory_bytes() -> int:
         return 0
 
 
-def peak_memory_gib() -> float:
-    """Largest resident size that this process has had, in GiB; 0 where the system does not tell."""
+def peak_memory_gib(children: bool = False) -> float:
+    """Largest resident size that this process has had, in GiB; 0 where the system does not tell.
+
+    children: or any process that it started and that has ended, if that was larger.
+    """
     try:
         import resource
     except ImportError:
         return 0.0
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    asked = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN) if children else (resource.RUSAGE_SELF,)
+    return max(resource.getrusage(who).ru_maxrss for who in asked) * unit / 2**30
+
+
+def commit() -> str:
+    """The checkout's commit, with "-changed" where files differ from it; "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run([*command, "--dirty=-changed"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 
 import msa2net_lib
 from msa2net_lib.files import atomic_path, sha256, write_text
-from msa2net_lib.workbook.lessons import Lesson, check_parameters, lesson_by_name
-from msa2net_lib.workbook.machine import hardware, peak_memory_gib, versions
+from msa2net_lib.workbook.lessons import RECORD, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.workbook.machine import commit, hardware, peak_memory_gib, versions
 
-RECORD = "record.json"
 DPI = 80
 
 
@@ -93,6 +92,7 @@ class Recorder:
             "data_sha256": self.data,
             "versions": {"msa2net_lib": msa2net_lib.__version__} | versions(),
             "hardware": hardware(),
+            "commit": commit(),
             "minutes": round((time.perf_counter() - self._started) / 60, 2),
             "peak_memory_gib": round(peak_memory_gib(), 2),
         }

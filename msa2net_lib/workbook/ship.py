@@ -11,6 +11,7 @@ from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.evaluation import evaluate
 from msa2net_lib.files import sha256, write_text
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.trained_on import describe
 from msa2net_lib.training import train
 from msa2net_lib.workbook.machine import hardware, versions
 
@@ -25,7 +26,7 @@ def ship(destination: Path = SHIPPED_TINY, data_dir: Path = ROOT / "data") -> Pa
     dataset = open_dataset("virtual", data_dir)
     network, config = NetworkConfig.from_preset("tiny"), TrainConfig.from_recipe("smoke")
     result = train(network, config, dataset)
-    save_network(result.network, destination, half=True)
+    save_network(result.network, destination, half=True, class_names=dataset.class_names, trained_on=describe(dataset))
     evaluation = evaluate(load_network(destination), dataset)
     by_organ = evaluation.by_organ("paper")
     record = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import papermill
 import pytest
 
+from msa2net_lib.batch.plan import Plan
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.execute import NOTEBOOKS, _parameters_by_lesson, run_all
-from msa2net_lib.workbook.lessons import LESSONS, check_parameters, lesson_by_name
+from msa2net_lib.workbook.execute import NOTEBOOKS
+from msa2net_lib.workbook.lessons import LESSONS, check_parameters, lesson_by_name, parameters_by_lesson
 
 
 @pytest.mark.parametrize(
@@ -27,15 +28,16 @@ def test_unknown_lesson_names_the_nearest():
         lesson_by_name("10_trainig")
 
 
-def test_batch_run_refuses_a_misspelt_parameter_before_running(tmp_path):
+def test_batch_run_refuses_a_misspelt_parameter_before_running():
     with pytest.raises(InputError, match="STEP is no parameter"):
-        run_all("smoke", tmp_path, only=["10_training"], parameters={"STEP": 3})
-    assert not list(tmp_path.rglob("*.ipynb"))
+        Plan(lessons=("10_training",), parameters={"STEP": 3})
 
 
 def test_a_parameter_goes_to_the_lessons_that_declare_it():
-    chosen = _parameters_by_lesson([LESSONS["10_training"], LESSONS["11_evaluation"]], {"SEED": 3, "STEPS": 5})
-    assert chosen == {"10_training": {"SEED": 3, "STEPS": 5}, "11_evaluation": {"SEED": 3}}
+    chosen = parameters_by_lesson(["11_evaluation", "10_training"], {"SEED": 3, "STEPS": 5})
+    assert list(chosen) == ["10_training", "11_evaluation"]
+    assert chosen["10_training"] == {"SEED": 3, "STEPS": 5}
+    assert chosen["11_evaluation"] == {"SEED": 3}
 
 
 def test_plain_papermill_fails_on_a_misspelt_parameter(tmp_path):

@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.lessons import LESSONS
 from msa2net_lib.workbook.plots import figure_grid
 from msa2net_lib.workbook.records import Recorder, read_record
-from msa2net_lib.workbook.report import write_index
 
 
 def namespace(tmp_path, **more):
@@ -49,15 +47,3 @@ def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):
 def test_other_letters_and_other_types_are_refused_too(tmp_path, more):
     with pytest.raises(InputError, match=r"is no parameter of 00_start_here \(did you mean SEED\?\)"):
         Recorder.start("00_start_here", namespace(tmp_path) | more)
-
-
-def test_the_index_shows_headlines_and_names_what_did_not_run(tmp_path):
-    record = Recorder.start("00_start_here", namespace(tmp_path))
-    record.figure(figure_grid(1, 1)[0], "seen", "A <caption>.", headline=True)
-    record.figure(figure_grid(1, 1)[0], "unseen", "Another.")
-    record.finish()
-    page = write_index(tmp_path, "smoke").read_text()
-    assert 'src="00_start_here/seen.png" alt="A &lt;caption&gt;."' in page
-    assert "unseen.png" not in page
-    assert page.count("Not finished in this run") == len(LESSONS) - 1
-    assert 'href="00_start_here/00_start_here.html"' in page

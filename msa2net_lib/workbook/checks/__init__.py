@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msa2net_lib.workbook.checks.ablation import paired_interval
 from msa2net_lib.workbook.checks.basics import (
     accuracy,
     convolution,
@@ -40,6 +41,7 @@ ALL: dict[str, Check] = {
         large_kernel_attention,
         efficient_attention,
         alpha,
+        paired_interval,
     )
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "efficient_attention",
     "global_pooling",
     "large_kernel_attention",
+    "paired_interval",
     "poly",
     "poly_learning_rate",
     "pool_channels",

@@ -1,0 +1,147 @@
+"""One job of a batch run: done at most once, its output in a log, and a record of what it was and cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from filelock import FileLock
+
+from msa2net_lib.batch.gpus import one_gpu
+from msa2net_lib.batch.plan import Job, Plan
+from msa2net_lib.batch.work import job_folder, work
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import write_text
+from msa2net_lib.workbook.lessons import RECORD
+from msa2net_lib.workbook.machine import commit, hardware, peak_memory_gib, versions
+
+DONE, LOG, LOCK = "done", "log.txt", ".lock"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do the named job of the plan in the working folder; returns the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m msa2net_lib.batch JOB", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)  # what a batch system sends first: a training saves where it is
+    try:
+        plan = Plan.load(Path())
+        if arguments[0] not in plan.jobs:
+            raise InputError(f"job {arguments[0]!r} is not in the plan: there are {', '.join(plan.jobs)}")
+        return run_job(plan, plan.jobs[arguments[0]])
+    except InputError as error:
+        print(f"msa2net: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def run_job(plan: Plan, job: Job) -> int:
+    """Do a job unless its record says that it is done; returns 0, or 1 where it failed.
+
+    Only one process does it: a second one waits, and finds it done. What it prints goes to ``log.txt``, a line on its
+    beginning and end to the caller's own output.
+    """
+    folder = job_folder(job.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        record = read_job(folder)
+        if record is None or record["status"] != "done" or record["key"] != job.key:
+            record = _do(plan, job, folder)
+        if record["status"] == "done":
+            mark_done(folder, job)
+        return int(record["status"] != "done")
+
+
+def read_job(folder: Path) -> dict[str, Any] | None:
+    """Read a job's record, None before its first end."""
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def mark_done(folder: Path, job: Job) -> None:
+    """Leave the file that Snakemake looks for, as old as the record: what was made from it stays up to date."""
+    stamp = (folder / RECORD).stat().st_mtime_ns
+    write_text(folder / DONE, job.key + "\n")
+    os.utime(folder / DONE, ns=(stamp, stamp))
+
+
+def _do(plan: Plan, job: Job, folder: Path) -> dict[str, Any]:
+    started, clock = datetime.now(UTC), time.perf_counter()
+    print(f"{job.name}: running", flush=True)
+    record = _about(job, folder) | {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
+    with _logged(folder / LOG, f"{job.name} {started:%Y-%m-%d %H:%M:%S} UTC") as log:
+        try:
+            with one_gpu(plan):
+                record |= {"status": "done"} | work(plan, job)
+        except Exception as failure:
+            traceback.print_exc(file=log)
+            record |= {"status": "failed", "error": _one_line(failure)}
+        minutes = (time.perf_counter() - clock) / 60
+        record |= {"minutes": round(minutes, 2), "peak_memory_gib": round(peak_memory_gib(children=True), 2)}
+        write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        print(f"== {job.name} {record['status']}", file=log, flush=True)
+    said = f"failed: {record['error']}; log: {record['log']}" if "error" in record else "done"
+    print(f"{job.name}: {said} ({minutes:.1f} min)", flush=True)
+    return record
+
+
+def _about(job: Job, folder: Path) -> dict[str, Any]:
+    """What is known before the work: afterwards nothing should come between it and the record."""
+    before = read_job(folder) or {}
+    return {
+        "job": job.name,
+        "kind": job.kind,
+        "key": job.key,
+        "parameters": dict(job.parameters),
+        "seed": job.parameters.get("seed", job.parameters.get("SEED")),
+        "versions": versions(),
+        "hardware": hardware(),
+        "commit": commit(),
+        "log": (folder / LOG).as_posix(),
+        "failed_before": before.get("failed_before", 0) + (before.get("status") == "failed"),
+        "numbers": {},
+        "data_sha256": {},
+    }
+
+
+def _one_line(error: Exception) -> str:
+    """Say what went wrong: our own words as they are, others' with their kind."""
+    from msa2net_lib.batch.work import LessonFailedError
+
+    words = " ".join(str(error).split())
+    return words if isinstance(error, InputError | LessonFailedError) else f"{type(error).__name__}: {words}"
+
+
+@contextmanager
+def _logged(path: Path, title: str) -> Iterator[TextIO]:
+    """Send what this process and its children print to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with open(path, "a", encoding="utf-8") as log:
+        log.write(f"== {title}\n")
+        log.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, saved in zip((1, 2), kept, strict=True):
+                os.dup2(saved, number)
+                os.close(saved)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

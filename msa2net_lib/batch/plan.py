@@ -1,0 +1,174 @@
+"""What a batch run consists of: its jobs by name, what each needs first, and what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from msa2net_lib.config import PROFILES, Profile
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import write_text
+from msa2net_lib.workbook.lessons import LESSONS, parameters_by_lesson
+
+PLAN_FILE = "plan.json"
+Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
+TRAINING, ABLATION_LESSON = "10_training", "12_ablation"
+SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING")}
+"""Parameters of a lesson that the trainings done for it share with it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work: its name, what kind it is, the jobs it needs first, and its parameters."""
+
+    name: str
+    kind: Kind
+    needs: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Sixteen letters that differ as soon as kind or parameters do."""
+        text = json.dumps([self.kind, dict(self.parameters)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a batch run, as in ``workflow/config/*.yaml``; `jobs` follows from them.
+
+    profile: smoke, gpu or paper. lessons: names, () for all. seeds: of the main training, the first is the one that the
+    lessons look at. ablation_seeds: how many runs each row of Table 3 gets, from the first seed on. parameters: of
+    lessons, by name. data_dir: relative to the checkout. device: as for `train`. gpus: how many jobs may use one at the
+    same time.
+    """
+
+    profile: str = "smoke"
+    lessons: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (1234,)
+    ablation_seeds: int = 3
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: str = "data"
+    device: str = "auto"
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lessons", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.seeds or any(type(seed) is not int for seed in self.seeds):
+            raise InputError(f"seeds={self.seeds}: give one or more whole numbers")
+        if self.ablation_seeds < 1:
+            raise InputError(f"ablation_seeds={self.ablation_seeds}: give 1 or more")
+        self._by_lesson  # noqa: B018  # a wrong name or parameter is told before anything runs
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """Build a plan from a mapping, as YAML or JSON gives it. Errors: `InputError` for what it does not know."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise InputError(
+                f"{', '.join(unknown)}: not a setting of a batch run; there are {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Read the plan that `save` left in a profile's folder. Errors: `InputError` without one."""
+        try:
+            return cls.from_dict(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder / PLAN_FILE}: no plan of a batch run; start it with msa2net reproduce"
+            ) from error
+
+    def save(self, folder: Path) -> Path:
+        """Write the plan to a profile's folder, for the jobs to read."""
+        return write_text(folder / PLAN_FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @property
+    def settings(self) -> Profile:
+        """What the profile trains."""
+        return PROFILES[self.profile]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set that is trained and scored on."""
+        named = self.parameters.get("DATASET", "auto")
+        return self.settings.dataset if named == "auto" else named
+
+    @property
+    def main_training(self) -> str:
+        """The training that the lessons look at."""
+        return f"train-{self.seeds[0]}"
+
+    @cached_property
+    def jobs(self) -> dict[str, Job]:
+        """All jobs by name, each after those that it needs."""
+        complete = not self.lessons
+        jobs = [*self._data(), *(self._trainings() if complete or TRAINING in self.lessons else ())]
+        if complete or ABLATION_LESSON in self.lessons:
+            jobs += self._ablation()
+        if complete:
+            jobs += self._evaluations()
+            needs = tuple(job.name for job in jobs if job.kind in ("evaluate", "ablation"))
+            jobs.append(Job("tables", "tables", needs))
+        jobs += self._lessons({job.name for job in jobs})
+        jobs.append(Job("report", "report", tuple(job.name for job in jobs)))
+        return {job.name: job for job in jobs}
+
+    def shared_with(self, lesson: str) -> dict[str, Any]:
+        """The parameters that a lesson was given and that the trainings done for it have to share."""
+        return {name: value for name, value in self.parameters.items() if name in SHARED[lesson]}
+
+    def _data(self) -> list[Job]:
+        names = dict.fromkeys((self.dataset, "virtual", "patient2"))
+        return [Job(f"data-{name}", "data", (), {"dataset": name}) for name in names]
+
+    def _trainings(self) -> list[Job]:
+        needs = (f"data-{self.dataset}",)
+        common = self._common(TRAINING)
+        return [Job(f"train-{seed}", "train", needs, common | {"seed": seed}) for seed in self.seeds]
+
+    def _evaluations(self) -> list[Job]:
+        common = {"dataset": self.dataset, "device": self.device}
+        return [Job(f"evaluate-{seed}", "evaluate", (f"train-{seed}",), common | {"seed": seed}) for seed in self.seeds]
+
+    def _ablation(self) -> list[Job]:
+        from msa2net_lib.paper.ablation_rows import ROWS
+
+        needs, common = (f"data-{self.dataset}",), self._common(ABLATION_LESSON)
+        return [
+            Job(f"ablation-{row.key}-{seed}", "ablation", needs, common | {"row": row.key, "seed": seed})
+            for seed in range(self.seeds[0], self.seeds[0] + self.ablation_seeds)
+            for row in ROWS
+        ]
+
+    def _common(self, lesson: str) -> dict[str, Any]:
+        settings = {"dataset": self.dataset, "profile": self.profile, "device": self.device}
+        return settings | self.shared_with(lesson)
+
+    def _lessons(self, others: set[str]) -> list[Job]:
+        data = tuple(sorted(name for name in others if name.startswith("data-")))
+        ablation = tuple(sorted(name for name in others if name.startswith("ablation-")))
+        jobs = []
+        for name, given in self._by_lesson.items():
+            parameters, needs = dict(given), data
+            if name == TRAINING or ("CHECKPOINT" in LESSONS[name].parameters and "CHECKPOINT" not in given):
+                needs += tuple({self.main_training} & others)
+            if name == TRAINING:
+                parameters |= {"SEED": self.seeds[0], "RESUME": True}
+            if name == ABLATION_LESSON:
+                needs += ablation
+                parameters |= {"SEED": self.seeds[0], "SEEDS": self.ablation_seeds}
+            jobs.append(Job(f"lesson-{name}", "lesson", needs, parameters | {"DEVICE": self.device}))
+        return jobs
+
+    @cached_property
+    def _by_lesson(self) -> dict[str, dict[str, Any]]:
+        return parameters_by_lesson(self.lessons or tuple(LESSONS), {"PROFILE": self.profile, **self.parameters})

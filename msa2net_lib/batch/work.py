@@ -1,0 +1,164 @@
+"""What each kind of job does; each returns the numbers and checksums for its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msa2net_lib.batch.plan import ABLATION_LESSON, TRAINING, Job, Plan
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import sha256, write_text
+from msa2net_lib.workbook.lessons import lesson_by_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msa2net_lib.paper.ablation_runs import AblationPlan
+
+Outcome = dict[str, Any]
+"""What a job adds to its record: "numbers", "data_sha256", and what else it knows."""
+SCORES_FILE = "scores.csv"
+
+
+def training_folder(plan: Plan, seed: int, results: Path = Path()) -> Path:
+    """Where a main training of the batch lies; the first seed's is lesson 10's own, which shows it."""
+    return results / TRAINING / "run" if seed == plan.seeds[0] else results / "runs" / "msa2net" / f"seed_{seed}"
+
+
+def job_folder(name: str, results: Path = Path()) -> Path:
+    """Where a job keeps its record and log."""
+    return results / "jobs" / name
+
+
+def work(plan: Plan, job: Job) -> Outcome:
+    """Do a job; the working folder is the profile's results. Errors: `InputError`, and whatever else goes wrong."""
+    return WORK[job.kind](plan, job)
+
+
+def _data(plan: Plan, job: Job) -> Outcome:
+    dataset = _dataset(plan, job.parameters["dataset"])
+    numbers = {"training slices": len(dataset.train_slices), "test cases": len(dataset.test_cases)}
+    return {"numbers": numbers, "data_sha256": {job.parameters["dataset"]: dataset.digest()}}
+
+
+def _train(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib import NetworkConfig, TrainConfig, train
+
+    given, settings = job.parameters, plan.settings
+    changes = {"seed": given["seed"], "selection": given.get("SELECTION", "last")}
+    changes |= {name.lower(): given[name] for name in ("STEPS", "BATCH_SIZE") if given.get(name)}
+    network = NetworkConfig.from_preset(settings.preset, pretrained=settings.pretrained)
+    config = TrainConfig.from_recipe(settings.recipe, **changes)
+    dataset = _dataset(plan, given["dataset"])
+    folder = training_folder(plan, given["seed"])
+    result = train(network, config, dataset, folder, device=plan.device, progress=False)
+    last = result.history[-1]
+    assert result.weights is not None
+    return {
+        "numbers": {"steps": int(last["step"]), "last loss": last["loss"]},
+        "data_sha256": {given["dataset"]: dataset.digest(), result.weights.name: sha256(result.weights)},
+        "folder": folder.as_posix(),
+        "network": network.to_dict(),
+        "training": config.to_dict(),
+    }
+
+
+def _evaluate(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib import evaluate
+    from msa2net_lib.checkpoints import load_network
+    from msa2net_lib.training import choose_device
+
+    given = job.parameters
+    weights = training_folder(plan, given["seed"]) / "weights.safetensors"
+    dataset = _dataset(plan, given["dataset"])
+    protocols = ("paper", "strict") if dataset.load_case(dataset.test_cases[0]).spacing else ("paper",)
+    network = load_network(weights).to(choose_device(plan.device))
+    evaluation = evaluate(network, dataset, protocols=protocols, progress=False)
+    write_text(job_folder(job.name) / SCORES_FILE, evaluation.scores.to_csv(index=False))
+    dsc, hd95 = evaluation.mean("paper")
+    return {
+        "numbers": {"mean DSC, paper protocol": dsc, "mean HD95, paper protocol, voxels": hd95},
+        "data_sha256": {given["dataset"]: dataset.digest(), weights.name: sha256(weights)},
+        "selection": "last step",
+        "scores": SCORES_FILE,
+    }
+
+
+def _ablation(plan: Plan, job: Job) -> Outcome:
+    given = job.parameters
+    _, runs = ablation_runs(plan, rows=[given["row"]], seeds=[given["seed"]])
+    row = runs.iloc[0]
+    return {
+        "numbers": {"mean DSC": float(row["dsc"]), "mean HD95, voxels": float(row["hd95"])},
+        "data_sha256": {given["dataset"]: _dataset(plan, given["dataset"]).digest()},
+        "folder": f"{ABLATION_LESSON}/runs",
+    }
+
+
+def ablation_runs(plan: Plan, **some: Any) -> tuple[AblationPlan, pd.DataFrame]:
+    """What the ablation of a plan trains, and its runs: those that are done are read back.
+
+    some: ``rows`` and ``seeds``, all by default.
+    """
+    from msa2net_lib.paper.ablation_runs import ablation_plan, run_ablation, runs_folder
+
+    given = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
+    ablation = ablation_plan(plan.profile, seed=plan.seeds[0], seeds=plan.ablation_seeds, dataset=plan.dataset, **given)
+    here = Path.cwd()
+    folder = runs_folder(here.parent, plan.profile)
+    return ablation, run_ablation(ablation, _dataset(plan, plan.dataset), folder, device=plan.device, **some)
+
+
+def _tables(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib.batch.tables import write_all_tables
+
+    written = write_all_tables(plan)
+    return {"numbers": {}, "data_sha256": {path.name: sha256(path) for path in written}}
+
+
+def _lesson(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib.workbook.execute import run_lesson
+    from msa2net_lib.workbook.records import read_record
+
+    lesson = lesson_by_name(job.name.removeprefix("lesson-"))
+    here = Path.cwd()
+    error = run_lesson(lesson, plan.profile, here.parent, {**job.parameters})
+    if error is not None:
+        raise LessonFailedError(error)
+    record = read_record(here.parent, plan.profile, lesson.name)
+    if record is None:
+        raise LessonFailedError("the notebook ran to its end without a record: its last cell has to call finish()")
+    return {key: record[key] for key in ("numbers", "data_sha256", "seed")} | {"folder": lesson.name}
+
+
+def _report(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib.workbook.report import write_report
+
+    here = Path.cwd()
+    return {"numbers": {}, "data_sha256": {"index.html": sha256(write_report(here.parent, plan.profile))}}
+
+
+class LessonFailedError(Exception):
+    """A notebook stopped at an error; the message is its first line."""
+
+
+def _dataset(plan: Plan, name: str) -> Any:
+    from msa2net_lib.data.catalog import open_dataset
+    from msa2net_lib.workbook.execute import ROOT
+
+    dataset = open_dataset(name, ROOT / plan.data_dir, progress=False)
+    if not dataset.test_cases:
+        raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
+    return dataset
+
+
+WORK: dict[str, Callable[[Plan, Job], Outcome]] = {
+    "data": _data,
+    "train": _train,
+    "evaluate": _evaluate,
+    "ablation": _ablation,
+    "tables": _tables,
+    "lesson": _lesson,
+    "report": _report,
+}

@@ -1,0 +1,86 @@
+"""The scores of a set of cases as a table, and what is read off it: means and their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.bootstrap import bootstrap_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Protocol = Literal["paper", "strict"]
+HD95_UNIT = {"paper": "voxels", "strict": "mm"}
+"""What a protocol's own HD95 (column ``hd95``) is measured in."""
+SCORES = ("dsc", "hd95", "hd95_voxels", "hd95_mm")
+COLUMNS = ("protocol", "case", "organ", "in_label", *SCORES)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores and predictions of one network on one set of cases.
+
+    scores: one row per protocol, case and organ with ``dsc`` (0 to 1), ``hd95`` (`HD95_UNIT`), the same in either unit
+    (``hd95_voxels``, ``hd95_mm``, nan without spacing) and whether the organ is in the reference label.
+    predictions: case -> label map (z, y, x), as far as they were kept; prediction_files: case -> file, as far as they
+    were written.
+    """
+
+    scores: pd.DataFrame
+    predictions: dict[str, NDArray[np.uint8]]
+    prediction_files: dict[str, Path] = field(default_factory=dict)
+
+    def by_organ(self, protocol: Protocol = "paper") -> pd.DataFrame:
+        """Mean over cases: one row per organ, columns dsc and hd95. Missing values are left out."""
+        return self._mean_by("organ", protocol)
+
+    def by_case(self, protocol: Protocol = "paper") -> pd.DataFrame:
+        """Mean over organs: one row per case, columns dsc and hd95. Missing values are left out."""
+        return self._mean_by("case", protocol)
+
+    def mean(self, protocol: Protocol = "paper") -> tuple[float, float]:
+        """Mean DSC and HD95: over cases for each organ, then over organs (released code)."""
+        organs = self.by_organ(protocol)
+        return float(np.nanmean(organs["dsc"])), float(np.nanmean(organs["hd95"]))
+
+    def interval(
+        self, protocol: Protocol = "paper", column: str = "dsc", confidence: float = 0.95, organ: str | None = None
+    ) -> tuple[float, float]:
+        """Bootstrap interval over cases, (low, high), of the mean that `mean` reports, or of one organ's mean.
+
+        column: one of `SCORES`. It says what other cases of the same kind might have given, not what another training
+        run would; with fewer than 2 cases it is nan, and with few it is too narrow. See `bootstrap_interval`. Errors:
+        `InputError` for an unknown protocol, column or organ, and a confidence outside of 0 to 1.
+        """
+        table = self.case_table(protocol, column)
+        if organ is not None and organ not in table.columns:
+            raise InputError(f"organ={organ!r} was not scored: choose one of {', '.join(table.columns)}")
+        chosen = table if organ is None else table[[organ]]
+        return bootstrap_interval(chosen.to_numpy(float)[None], confidence)
+
+    def summary(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Means with their intervals, tidy, as `summarise_seeds` gives them for one network: ``sd`` is nan."""
+        from msa2net_lib.evaluation.seeds import summarise_seeds
+
+        return summarise_seeds({0: self}, confidence=confidence)
+
+    def case_table(self, protocol: Protocol = "paper", column: str = "dsc") -> pd.DataFrame:
+        """One column of the scores as a table, (cases, organs), in the order in which they were scored."""
+        if column not in SCORES or column not in self.scores:
+            raise InputError(f"column={column!r} was not scored: choose one of {', '.join(SCORES)}")
+        rows = self.scores[self.scores["protocol"] == protocol]
+        if rows.empty:
+            scored = ", ".join(dict.fromkeys(self.scores["protocol"])) or "none"
+            raise InputError(f"protocol={protocol!r} was not scored (but {scored}): evaluate under it")
+        cases, organs = (list(dict.fromkeys(rows[name])) for name in ("case", "organ"))
+        return rows.pivot(index="case", columns="organ", values=column).loc[cases, organs]
+
+    def _mean_by(self, column: str, protocol: Protocol) -> pd.DataFrame:
+        rows = self.scores.loc[self.scores["protocol"] == protocol, [column, "dsc", "hd95"]]
+        return rows.groupby(column, sort=False).mean()

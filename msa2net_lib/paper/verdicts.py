@@ -1,0 +1,132 @@
+"""May a number of ours be compared with a published one? The one place that decides, and gives the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.isic import ISIC_COUNT, ISIC_SHARES
+from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES
+from msa2net_lib.train_config import TrainConfig
+
+PAPER_FORMS = ("paper", "published", "released")
+"""Presets that are the paper's network in one of its three forms."""
+PAPER_SIZE = (224, 224)
+ISIC_TEST_COUNT = ISIC_COUNT - sum(int(share * ISIC_COUNT) for share in ISIC_SHARES[:2])
+"""Pictures that the lineage of the paper's ISIC rows tests on: 520 of 2594."""
+ROUNDING = 0.005
+"""Half a unit of the second decimal, the last one that Tables 1 and A print of parameters in M."""
+
+NOT_TOLD = "not said; the released script scores the test cases every 20 epochs"
+"""Selection of the paper's own row of Table 1."""
+
+_OTHER_DATA = {
+    "virtual": "virtual patients",
+    "patient2": "one real CT with model-made labels",
+    "skin": "synthetic skin pictures",
+}
+# What changes neither what is learnt nor what is scored.
+_UNIMPORTANT = (
+    *("recipe", "notes", "seed", "selection", "validate_every"),
+    *("checkpoint_every", "log_every", "compilation", "precision"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two numbers may be compared: one phrase, and what else to know, as parts of a note."""
+
+    comparable: bool
+    phrase: str
+    remarks: tuple[str, ...] = ()
+
+
+def judge_volumes(
+    data: str, cases: Collection[str], network: NetworkConfig, training: TrainConfig | None, selection: str
+) -> Verdict:
+    """Hold a run on scans against Table 1: its data, test cases, network, input size and training.
+
+    data: name in `data.catalog.DATASETS`, or another. training: None where it is not known, as of a downloaded file.
+    """
+    reasons = []
+    if data != "synapse":
+        reasons.append(_OTHER_DATA.get(data, f"other data ({data})"))
+    elif set(cases) != {f"case{number}" for number in SYNAPSE_TEST_CASES}:
+        reasons.append("other test cases than the 12 published ones")
+    reasons += _differences(network, training, "synapse")
+    remarks = ["three training cases were set aside to choose by"] if selection == "validation" else []
+    return _verdict("comparable: same cases, protocol and network", reasons, remarks, training)
+
+
+def judge_pictures(
+    data: str, count: int, average: Literal["pooled", "per_image"], network: NetworkConfig, training: TrainConfig | None
+) -> Verdict:
+    """Hold a run on pictures against Table 2. count: test pictures; average: how their scores are put together."""
+    reasons = []
+    if data != "isic":
+        reasons.append(_OTHER_DATA.get(data, f"other data ({data})"))
+    elif count != ISIC_TEST_COUNT:
+        reasons.append(f"{count} test pictures where the lineage of the rows has {ISIC_TEST_COUNT}")
+    reasons += _differences(network, training, "isic")
+    if average == "per_image":
+        reasons.append("mean over pictures; the rows of Table 2 that close are pooled")
+    remarks = ["MSA²Net's published row does not close as pooled counts"] if data == "isic" else []
+    return _verdict(
+        "comparable as far as one random split is with another: the published one is not told",
+        reasons,
+        remarks,
+        training,
+    )
+
+
+def judge_count(counted_m: float, printed_m: float) -> Verdict:
+    """Hold parameters counted on the network, in M, against a printed number of two decimals: exact, but rounding."""
+    difference = counted_m - printed_m
+    if abs(difference) <= ROUNDING:
+        return Verdict(True, f"reproduced within rounding ({ROUNDING} M)")
+    if 0 < difference < 2 * ROUNDING:
+        return Verdict(True, "reproduced: cut off after two digits, not rounded")
+    return Verdict(False, f"not reproduced: {difference:+.3f} M")
+
+
+def _differences(network: NetworkConfig, training: TrainConfig | None, recipe: str) -> list[str]:
+    """What a network and its training have otherwise than the paper.
+
+    A file of weights does not say what its encoder began from, so that counts where the training is recorded too.
+    """
+    reasons = []
+    if network.preset not in PAPER_FORMS:
+        reasons.append(f"another network ({network.preset})")
+    elif not is_preset(network):
+        reasons.append(f"a network changed from the preset {network.preset}")
+    if network.height_width != PAPER_SIZE:
+        reasons.append("input of {} x {} pixels, not 224 x 224".format(*network.height_width))
+    if training is not None and not network.pretrained:
+        reasons.append("an encoder not trained before")
+    if training is not None and (changed := changed_fields(training, TrainConfig.from_recipe(recipe))):
+        reasons.append(f"trained otherwise ({', '.join(changed)})")
+    return reasons
+
+
+def is_preset(network: NetworkConfig) -> bool:
+    """Whether a network is its preset in everything but input size, classes and the encoder's first weights."""
+    preset = NetworkConfig.from_preset(network.preset)
+    free = {"image_size": preset.image_size, "num_classes": preset.num_classes, "pretrained": preset.pretrained}
+    return replace(network, **free) == preset
+
+
+def changed_fields(training: TrainConfig, wanted: TrainConfig) -> list[str]:
+    """Fields in which two training runs differ, of those that a result rests on."""
+    one, other = training.to_dict(), wanted.to_dict()
+    return [name for name in one if name not in _UNIMPORTANT and one[name] != other[name]]
+
+
+def _verdict(comparable: str, reasons: list[str], remarks: list[str], training: TrainConfig | None) -> Verdict:
+    if training is None:
+        remarks = [*remarks, "how it was trained is not recorded"]
+    if not reasons:
+        return Verdict(True, comparable, ("published without a spread, so no tolerance is given", *remarks))
+    others = [f"also: {'; '.join(reasons[1:])}"] if reasons[1:] else []
+    return Verdict(False, f"not comparable: {reasons[0]}", (*others, *remarks))

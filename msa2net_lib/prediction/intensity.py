@@ -1,0 +1,117 @@
+"""Grey values of a file -> [0, 1], as the network's training data had them; or a refusal that says what to do."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msa2net_lib.data.scans.recipe import Window
+from msa2net_lib.data.volumes import window
+from msa2net_lib.errors import InputError
+from msa2net_lib.prediction.source import Photo, Scan
+from msa2net_lib.trained_on import TrainedOn
+
+WindowOption = Literal["auto", "none"] | tuple[float, float]
+"""auto: as the network was trained. none: the values are 0 to 1 already. Two numbers: those that become 0 and 1."""
+
+_NAME_ONE = "name the values that became black and white, or the ones to use: --window LOW HIGH"
+_LOWEST_AIR = -200.0
+_HU_OF_WATER_AND_MORE = 100.0
+_MOST_LABELS = 32
+
+
+class Grey(NamedTuple):
+    """``image``: float32 in [0, 1], of the source's shape. window: the values that became 0 and 1, None if none did."""
+
+    image: NDArray[np.float32]
+    window: tuple[float, float] | None
+    warnings: tuple[str, ...] = ()
+
+
+def check_window(option: WindowOption) -> WindowOption:
+    """Return the option. Errors: `InputError` if it is none."""
+    if option in ("auto", "none"):
+        return option
+    if isinstance(option, str) or len(option) != 2:
+        raise InputError(f"window={option!r}: give LOW and HIGH, such as -125 275, or none")
+    low, high = (float(value) for value in option)
+    Window(low, high)  # refuses what is none
+    return low, high
+
+
+def grey_scan(scan: Scan, path: str, option: WindowOption, trained_on: TrainedOn | None) -> Grey:
+    """Window a scan as the network's training data were. Errors: `InputError` if its values cannot be those.
+
+    A network for CT takes Hounsfield units. Values of 0 to 1 are taken as windowed already and values of 0 to 255 as an
+    8-bit export of the window, with a warning; others without negative values, or with no bright ones, are refused.
+    """
+    array = scan.volume.array
+    low, high = float(array.min()), float(array.max())
+    if option == "none":
+        if low < 0 or high > 1:
+            raise InputError(
+                f"{path}: --window none takes values of 0 to 1, these are {low:g} to {high:g}; {_NAME_ONE}"
+            )
+        return Grey(array.astype(np.float32), None)
+    if isinstance(option, tuple):
+        _check_meets(path, option, low, high)
+        return Grey(window(array, *option), option)
+    usual = Window() if trained_on is None or trained_on.window is None else Window(**trained_on.window)
+    if usual.unit != "HU":
+        return Grey(window(array, *usual.limits(array)), usual.limits(array))
+    return _from_hounsfield(scan, path, usual, low, high)
+
+
+def grey_photo(photo: Photo, path: str, option: WindowOption) -> Grey:
+    """Scale a grey picture to [0, 1]: by the fewest bits that hold its brightest pixel, from 8 on, or by a window."""
+    low, high = float(photo.pixels.min()), float(photo.pixels.max())
+    if isinstance(option, tuple):
+        _check_meets(path, option, low, high)
+        return Grey(window(photo.pixels, *option), option)
+    if photo.pixels.dtype == np.uint8:
+        return Grey(_share_of(photo.pixels, 255.0), (0.0, 255.0))
+    bits = max(8, int(high).bit_length())
+    white = float(2**bits - 1)
+    deep = f"16-bit picture with values up to {high:g}: {bits} bits of them taken as used, so that {white:g} is white"
+    return Grey(_share_of(photo.pixels, white), (0.0, white), (f"{deep}; if not so, {_NAME_ONE}",))
+
+
+def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: float) -> Grey:
+    array, chosen = scan.volume.array, (float(usual.low), float(usual.high))
+    if scan.modality not in ("", "CT"):
+        raise InputError(
+            f"{path}: is {scan.modality}, the network was trained on CT; to predict all the same, {_NAME_ONE}"
+        )
+    if low == high:
+        raise InputError(f"{path}: every voxel has the value {low:g}, so there is nothing to see; export it again")
+    shown, wanted = f"values of {low:g} to {high:g}", f"{chosen[0]:g} .. {chosen[1]:g} HU"
+    if low >= 0 and high <= _MOST_LABELS and (array == np.floor(array)).all():
+        raise InputError(f"{path}: {shown}, all of them whole, are a label map's; give the image itself")
+    if low >= 0 and high <= 1:
+        taken = f"{shown} are no HU: taken as windowed already to {wanted}; if not so, {_NAME_ONE}"
+        return Grey(array.astype(np.float32), None, (taken,))
+    if low >= 0 and high <= 255:
+        taken = f"{shown} are no HU: taken as an 8-bit export of {wanted}; if not so, {_NAME_ONE}"
+        return Grey(_share_of(array, 255.0), (0.0, 255.0), (taken,))
+    if low >= 0:
+        shifted = f"--window {chosen[0] + 1024:g} {chosen[1] + 1024:g} if they are HU + 1024"
+        raise InputError(f"{path}: {shown} are no HU, where air is -1000; export it in HU, or {_NAME_ONE} ({shifted})")
+    if high < _HU_OF_WATER_AND_MORE and low > _LOWEST_AIR:
+        raise InputError(f"{path}: {shown} are no HU but normalised or cut; export it in HU, or {_NAME_ONE}")
+    cut = ()
+    if low > chosen[0] or high < chosen[1]:
+        cut = (f"{shown} do not fill the window of {wanted}: taken as HU all the same",)
+    return Grey(window(array, *chosen), chosen, cut)
+
+
+def _share_of(values: NDArray, white: float) -> NDArray[np.float32]:
+    return values.astype(np.float32) / np.float32(white)
+
+
+def _check_meets(path: str, chosen: tuple[float, float], low: float, high: float) -> None:
+    if not (low < chosen[1] and high > chosen[0]):
+        raise InputError(
+            f"{path}: no value lies within the window {chosen[0]:g} .. {chosen[1]:g}, they are {low:g} to {high:g}"
+        )

@@ -1,0 +1,118 @@
+"""The picture of a prediction: its richest slices with the classes outlined, named, and what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+from einops import reduce
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from msa2net_lib.prediction.fit import BODY
+from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
+from msa2net_lib.workbook import plots
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SLICES = 6
+_COLUMNS = 3
+
+
+def class_colors(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each class: an organ's own, else the palette's in turn."""
+    others = cycle(color for color in plots.ORGAN_COLORS.values())
+    return {name: plots.ORGAN_COLORS.get(name) or next(others) for name in names}
+
+
+def palette(names: Sequence[str]) -> list[int]:
+    """The colours as a palette of an indexed picture: black for the background, then each class; 0 to 255."""
+    colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(names).values())]
+    return [round(255 * value) for color in colors for value in color]
+
+
+def draw_overlay(prediction: Prediction) -> Figure:
+    """Draw up to `SLICES` slices of a volume, spread over it and rich in classes; a single one, or a picture, twice.
+
+    Twice: plain and outlined. On it stand the image's and the checkpoint's name, the classes found, and that it is no
+    clinical result. R and L are the patient's; a picture does not say where they are.
+    """
+    slices: list[int | None] = [None] if prediction.spacing is None else [*_slices(prediction.label)]
+    panels = [(z, True) for z in slices] if len(slices) > 1 else [(slices[0], False), (slices[0], True)]
+    columns = min(_COLUMNS, len(panels))
+    rows, width = -(-len(panels) // columns), 3.0 if columns == _COLUMNS else 3.6
+    top, bottom, left, right = _shown_box(prediction, slices)
+    _, y, x = prediction.spacing or (1.0, 1.0, 1.0)
+    height = width * (bottom - top) * y / ((right - left) * x)
+    figure, axes = plots.figure_grid(rows, columns, width=width, height=min(6.0, height + 0.3))
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (z, outlines) in zip(axes.flat, panels, strict=False):
+        draw_slice(ax, prediction, z, outlines=outlines).set(xlim=(left, right), ylim=(bottom, top))
+    _legend(figure, prediction, columns + 1)
+    return plots.stamp(figure, f"{prediction.name}\npredicted by {prediction.checkpoint}\n{NOT_CLINICAL}")
+
+
+def draw_slice(ax: Axes, prediction: Prediction, z: int | None, *, outlines: bool = True) -> Axes:
+    """Draw slice ``z`` of a volume with the patient's R and L, or the picture (None), with its classes outlined."""
+    image, label, spacing = prediction.image, prediction.label, prediction.spacing
+    if z is not None:
+        title = f"slice {z + 1} of {len(image)}"
+        plots.show_slice(ax, image[z], None, spacing=spacing, title=title)
+        label = label[z]
+    elif image.ndim == 2:
+        plots.show_slice(ax, image, None, sides=False)
+    else:
+        ax.imshow(image, interpolation="nearest")
+        ax.set_axis_off()
+    if outlines:
+        _draw_classes(ax, label, prediction.class_names, 1.0 if spacing is None else spacing[1] / spacing[2])
+    return ax
+
+
+def _draw_classes(ax: Axes, label: NDArray[np.uint8], names: Sequence[str], aspect: float) -> None:
+    fill = np.zeros((*label.shape, 4))
+    padded = np.pad(label, 1)  # so that the outline closes at the picture's edge, and one row is enough for it
+    rows, columns = (np.arange(-1, length + 1) for length in label.shape)
+    for index, color in enumerate(class_colors(names).values(), start=1):
+        if (label == index).any():
+            ax.contour(columns, rows, padded == index, levels=[0.5], colors=[color], linewidths=1.2)
+            fill[label == index] = (*to_rgb(color), plots.FILL)
+    ax.imshow(fill, aspect=aspect, interpolation="nearest")
+
+
+def _legend(figure: Figure, prediction: Prediction, columns: int) -> None:
+    rows, colors = prediction.table.loc[prediction.found], class_colors(prediction.class_names)
+    amount = [_ml(volume) for volume in rows["ml"]] if "ml" in rows else [f"{share:.1%}" for share in rows["share"]]
+    handles = [Patch(color=colors[name], label=f"{name} {text}") for name, text in zip(rows.index, amount, strict=True)]
+    handles = handles or [Patch(color="white", label="nothing found: all background")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), fontsize=8)
+
+
+def _slices(label: NDArray[np.uint8]) -> list[int]:
+    """The richest slices, or, where nothing was found, some spread over the volume."""
+    return plots.busiest_slices(label, SLICES) or sorted({*np.linspace(0, len(label) - 1, SLICES).astype(int).tolist()})
+
+
+def _shown_box(prediction: Prediction, slices: Sequence[int | None]) -> tuple[float, float, float, float]:
+    """Edges (top, bottom, left, right) of what is not air in these slices, with a margin; of all, in a picture."""
+    height, width = prediction.label.shape[-2:]
+    if prediction.spacing is None:
+        return -0.5, height - 0.5, -0.5, width - 0.5
+    body = prediction.image[[z for z in slices if z is not None]] > BODY
+    return *_extent(reduce(body, "z y x -> y", "any")), *_extent(reduce(body, "z y x -> x", "any"))
+
+
+def _extent(there: NDArray[np.bool_]) -> tuple[float, float]:
+    positions, margin = np.flatnonzero(there), 0.03 * len(there)
+    first, last = (positions[0], positions[-1]) if len(positions) else (0, len(there) - 1)
+    return max(-0.5, float(first - margin)), min(len(there) - 0.5, float(last + margin))
+
+
+def _ml(volume: float) -> str:
+    return f"{volume:,.0f} ml" if volume >= 10 else f"{volume:.1f} ml"

@@ -1,0 +1,227 @@
+"""From a file of one's own and a checkpoint to a label map in the file's own geometry."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_trained_on
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.pictures.recipes import PictureRecipe, resize_picture, scale_picture
+from msa2net_lib.data.resize import resize_label
+from msa2net_lib.errors import InputError
+from msa2net_lib.files import sha256
+from msa2net_lib.inference import predict_image, predict_volume
+from msa2net_lib.official_checkpoints import open_checkpoint
+from msa2net_lib.prediction.fit import FieldOption, check_field, choose_fit
+from msa2net_lib.prediction.geometry import on_own_grid
+from msa2net_lib.prediction.intensity import Grey, WindowOption, check_window, grey_photo, grey_scan
+from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
+from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction, picture_table, volume_table
+from msa2net_lib.prediction.source import Photo, Scan, read_source
+from msa2net_lib.training.engine import choose_device
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from msa2net_lib.nn.network import MSA2Net
+    from msa2net_lib.trained_on import TrainedOn
+
+SHIPPED_WORDS = "tiny.safetensors, which ships (trained on virtual patients made from one real CT)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A network, what its classes are, and what it was trained on, as far as its file says."""
+
+    network: MSA2Net
+    path: Path
+    class_names: tuple[str, ...]
+    trained_on: TrainedOn | None
+    warnings: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        shipped = self.path.exists() and SHIPPED_TINY.exists() and self.path.samefile(SHIPPED_TINY)
+        return SHIPPED_WORDS if shipped else self.path.name
+
+    @property
+    def is_for_scans(self) -> bool | None:
+        """Whether it was trained on scans; None if neither the file nor the classes tell."""
+        if self.trained_on is not None:
+            return self.trained_on.kind == "scans"
+        return True if self.class_names == ORGANS else False if self.class_names == ("lesion",) else None
+
+
+def predict_file(
+    image: str | Path,
+    checkpoint: str | Path = SHIPPED_TINY,
+    output_dir: str | Path | None = None,
+    *,
+    field_of_view: FieldOption = "auto",
+    window: WindowOption = "auto",
+    series: str | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Prediction:
+    """Predict on a scan or a picture without labels: NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG.
+
+    With ``output_dir`` it writes the label map on the image's own grid (``_labels.nii.gz``, or an indexed
+    ``_labels.png``), ``_overlay.png``, a table (volumes in ml) and ``_prediction.json``. A scan whose pixel size or
+    field of view is far from the training data's (`prediction.fit`) is resampled and cropped for the network, and the
+    label map mapped back; ``field_of_view`` may be "as-is", or mm. window: the values that become 0 and 1; "none" if
+    they are; "auto" as in training. series: UID or description, of a DICOM folder with several. What was
+    assumed or adapted is in the result's ``warnings``.
+
+    Errors: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for grey values that
+    cannot be those the network knows, for a network of other data, and if the output cannot be written.
+    """
+    started = time.perf_counter()
+    image, window, field = Path(image), check_window(window), check_field(field_of_view)
+    trained = _open(Path(checkpoint), device)
+    source = read_source(image, series)
+    _check_kind(image, source, trained)
+    grey = _grey(image, source, trained, window)
+    voxels = source.volume.array if isinstance(source, Scan) else source.pixels
+    digest = hashlib.sha256(np.ascontiguousarray(voxels).data).hexdigest()
+    paths = {}
+    if output_dir is not None:  # before the work, not after it
+        paths = output_paths(Path(output_dir), source.name, isinstance(source, Scan))
+        check_output(Path(output_dir), image, paths, digest)
+    if isinstance(source, Scan):
+        made = _predict_scan(source, grey, trained, field, progress)
+    else:
+        made = _predict_photo(source, grey, trained)
+    record = _record(image, source, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
+    made = dataclasses.replace(made, record=record, files=paths)
+    if paths:
+        write_prediction(made, paths)
+    return made
+
+
+def _open(path: Path, device: str) -> _Trained:
+    network = open_checkpoint(path).to(choose_device(device))
+    names, trained_on, classes = read_class_names(path), read_trained_on(path), network.config.num_classes
+    if names is not None and len(names) != classes - 1:
+        raise InputError(f"{path}: names {len(names)} classes and has {classes - 1}; copy or train it again")
+    warnings = ()
+    if names is None and classes == len(ORGANS) + 1:
+        names = ORGANS
+        warnings = (f"the checkpoint does not name its classes: taken for the Synapse organs ({', '.join(ORGANS)})",)
+    elif names is None:
+        names = tuple(f"class {index}" for index in range(1, classes))
+        warnings = ("the checkpoint does not name its classes",)
+    return _Trained(network, path, names, trained_on, warnings)
+
+
+def _check_kind(image: Path, source: Scan | Photo, trained: _Trained) -> None:
+    """Raise InputError for a scan and a network for pictures, or the other way round."""
+    classes = ", ".join(trained.class_names[:3]) + (", ..." if len(trained.class_names) > 3 else "")
+    network = f"{trained.path.name} ({classes})"
+    if isinstance(source, Scan) and trained.is_for_scans is False:
+        raise InputError(f"{image}: is a scan, {network} was trained on colour pictures; name another checkpoint")
+    if isinstance(source, Photo) and not source.is_grey and trained.is_for_scans:
+        raise InputError(f"{image}: is a colour picture, {network} was trained on scans; name another checkpoint")
+
+
+def _grey(image: Path, source: Scan | Photo, trained: _Trained, window: WindowOption) -> Grey:
+    """Bring the values to [0, 1]; colours stay colours."""
+    if isinstance(source, Scan):
+        return grey_scan(source, str(image), window, trained.trained_on)
+    if source.is_grey:
+        return grey_photo(source, str(image), window)
+    if isinstance(window, tuple):
+        raise InputError(f"{image}: is a colour picture, to which no window applies; leave --window out")
+    return Grey(source.pixels.astype(np.float32) / np.float32(255), None)
+
+
+def _predict_scan(scan: Scan, grey: Grey, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
+    fit, adapted = choose_fit(grey.image, scan.volume, trained.trained_on, field)
+    seen = grey.image if fit is None else fit.apply(grey.image)
+    label = predict_volume(trained.network, seen, progress=progress)
+    if fit is not None:
+        label = fit.undo(label, grey.image.shape[1:])
+    own = on_own_grid(label, scan.volume, scan.direction)
+    table = volume_table(label, scan.volume.spacing, trained.class_names)
+    warnings = (*trained.warnings, *scan.warnings, *grey.warnings, *adapted)
+    matched = None if fit is None else dataclasses.asdict(fit)
+    return Prediction(
+        scan.name,
+        grey.image,
+        label,
+        scan.volume.spacing,
+        own,
+        trained.class_names,
+        table,
+        trained.words,
+        warnings,
+        {"window": grey.window, "field_of_view": {"asked": field, "matched": matched}},
+    )
+
+
+def _predict_photo(photo: Photo, grey: Grey, trained: _Trained) -> Prediction:
+    warnings = [*trained.warnings, *photo.warnings, *grey.warnings]
+    recipe = None if trained.trained_on is None else trained.trained_on.recipe
+    if trained.is_for_scans:
+        warnings.append("a picture has no HU and no pixel size: taken as windowed already, field of view not checked")
+        warnings.append("taken as an upright axial slice with the patient's right on the left")
+    elif photo.is_grey:
+        warnings.append("a grey picture; the network was trained on colour")
+    if recipe is None:
+        label = predict_image(trained.network, grey.image)
+    else:
+        size = trained.trained_on and trained.trained_on.height_width
+        label = _predict_by_recipe(trained.network, grey.image, PictureRecipe(**recipe), size)
+    return Prediction(
+        photo.name,
+        grey.image,
+        label,
+        None,
+        None,
+        trained.class_names,
+        picture_table(label, trained.class_names),
+        trained.words,
+        tuple(warnings),
+        {"window": grey.window},
+    )
+
+
+def _predict_by_recipe(
+    network: MSA2Net, image: NDArray[np.float32], recipe: PictureRecipe, prepared: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Predict on a picture (y, x) or (y, x, 3) made as the training pictures were, through the size they had."""
+    pixels = np.rint(image * 255).astype(np.uint8)
+    pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+    prepared = prepared or network.config.height_width
+    for size in (prepared, network.config.height_width):
+        pixels = resize_picture(pixels, size, recipe)
+    label = predict_image(network, scale_picture(pixels, recipe))
+    return resize_label(resize_label(label, prepared), image.shape[:2])
+
+
+def _record(path: Path, source: Scan | Photo, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
+    from msa2net_lib.workbook.machine import versions
+
+    described = trained.trained_on
+    return {
+        "mind": NOT_CLINICAL,
+        "image": {"name": path.resolve().name, "is": str(source), "voxels_sha256": digest},
+        "checkpoint": {
+            "name": trained.path.name,
+            "sha256": sha256(trained.path),
+            "preset": trained.network.config.preset,
+            "trained_on": None if described is None else dataclasses.asdict(described),
+        },
+        "classes": {"0": "background"} | {str(i): name for i, name in enumerate(trained.class_names, start=1)},
+        **made.record,
+        "found": {name: row for name, row in made.table.to_dict("index").items() if name in made.found},
+        "warnings": list(made.warnings),
+        "device": str(next(trained.network.parameters()).device),
+        "versions": versions(),
+    }

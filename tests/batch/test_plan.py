@@ -1,0 +1,112 @@
+"""The jobs of a batch run follow from its settings: each once, after what it needs, done anew only if it changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from msa2net_lib.batch.plan import Plan
+from msa2net_lib.config import PROFILES
+from msa2net_lib.errors import InputError
+from msa2net_lib.workbook.lessons import LESSONS
+
+
+def names(plan, kind):
+    return [job.name for job in plan.jobs.values() if job.kind == kind]
+
+
+def test_a_whole_run_trains_scores_and_runs_every_lesson():
+    plan = Plan(seeds=(1, 2), ablation_seeds=3)
+    assert names(plan, "train") == ["train-1", "train-2"]
+    assert names(plan, "evaluate") == ["evaluate-1", "evaluate-2"]
+    assert len(names(plan, "ablation")) == 6 * 3
+    assert names(plan, "lesson") == [f"lesson-{name}" for name in LESSONS]
+    assert list(plan.jobs)[-1] == "report"
+    assert plan.jobs["report"].needs == tuple(plan.jobs)[:-1]
+
+
+def test_every_job_comes_after_those_it_needs():
+    before: set[str] = set()
+    for job in Plan(seeds=(1, 2)).jobs.values():
+        assert set(job.needs) <= before
+        before.add(job.name)
+
+
+def test_lessons_wait_for_the_network_they_look_at():
+    plan = Plan()
+    looking = {job.name for job in plan.jobs.values() if plan.main_training in job.needs and job.kind == "lesson"}
+    declared = {f"lesson-{name}" for name, lesson in LESSONS.items() if "CHECKPOINT" in lesson.parameters}
+    assert looking == declared | {"lesson-10_training"}
+    named = Plan(parameters={"CHECKPOINT": "mine.safetensors"})
+    assert plan.main_training not in named.jobs["lesson-02_fusion"].needs
+
+
+def test_lesson_10_goes_on_with_the_training_that_was_done_for_it():
+    plan = Plan(seeds=(7,), parameters={"STEPS": 5})
+    lesson, training = plan.jobs["lesson-10_training"].parameters, plan.jobs["train-7"].parameters
+    assert (lesson["SEED"], lesson["RESUME"], lesson["STEPS"]) == (7, True, 5)
+    assert (training["seed"], training["STEPS"]) == (7, 5)
+
+
+def test_lesson_12_finds_its_runs():
+    plan = Plan(seeds=(7, 9), ablation_seeds=2)
+    lesson = plan.jobs["lesson-12_ablation"]
+    assert {need for need in lesson.needs if need.startswith("ablation-")} == set(names(plan, "ablation"))
+    assert (lesson.parameters["SEED"], lesson.parameters["SEEDS"]) == (7, 2)
+    assert sorted({job.parameters["seed"] for job in plan.jobs.values() if job.kind == "ablation"}) == [7, 8]
+
+
+def test_some_lessons_alone_train_nothing_that_they_do_not_show():
+    jobs = Plan(lessons=("02_fusion", "00_start_here")).jobs
+    assert [name for name in jobs if not name.startswith("data-")] == [
+        "lesson-00_start_here",
+        "lesson-02_fusion",
+        "report",
+    ]
+    assert "train-1234" in Plan(lessons=("10_training",)).jobs
+    assert "tables" not in Plan(lessons=("10_training",)).jobs
+
+
+def test_a_job_is_another_as_soon_as_what_it_rests_on_is():
+    keys = {name: job.key for name, job in Plan().jobs.items()}
+    again = {name: job.key for name, job in Plan.from_dict(json.loads(json.dumps({}))).jobs.items()}
+    assert again == keys
+    longer = Plan(parameters={"STEPS": 9}).jobs
+    changed = {name for name, job in longer.items() if keys[name] != job.key}
+    assert {"train-1234", "lesson-10_training"} <= changed
+    assert "lesson-02_fusion" not in changed
+
+
+def test_saved_and_read_back(tmp_path):
+    plan = Plan(profile="gpu", seeds=(1, 2), parameters={"STEPS": 3}, gpus=2)
+    plan.save(tmp_path)
+    assert Plan.load(tmp_path) == plan
+    with pytest.raises(InputError, match="no plan of a batch run"):
+        Plan.load(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_profiles_settings_are_plans(root, profile):
+    settings = yaml.safe_load((root / "workflow" / "config" / f"{profile}.yaml").read_text())
+    assert Plan.from_dict(settings).profile == profile
+
+
+@pytest.mark.parametrize(
+    ("settings", "fragment"),
+    [
+        ({"seed": [1]}, "seed: not a setting of a batch run"),
+        ({"seeds": []}, "give one or more whole numbers"),
+        ({"seeds": ["1"]}, "give one or more whole numbers"),
+        ({"ablation_seeds": 0}, "ablation_seeds=0: give 1 or more"),
+        ({"parameters": {"STEP": 3}}, "STEP is no parameter"),
+        ({"lessons": ["10_trainig"]}, "did you mean 10_training?"),
+        ({"profile": "smokey"}, "did you mean smoke?"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(settings, fragment):
+    with pytest.raises(InputError) as caught:
+        Plan.from_dict(settings)
+    assert fragment in str(caught.value)
+    assert "\n" not in str(caught.value)

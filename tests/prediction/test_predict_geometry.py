@@ -1,0 +1,173 @@
+"""The label map lies on the image in ITK's physical space, whoever wrote the image and however it is turned."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from msa2net_lib.data.volumes import Volume, read_volume
+from msa2net_lib.prediction.geometry import file_direction, on_own_grid, tilt
+from msa2net_lib.prediction.run import predict_file
+
+
+def rotation(*degrees):
+    """A rotation about x, then y, then z."""
+    turned = np.eye(3)
+    for axis, angle in enumerate(np.radians(degrees)):
+        first, second = [other for other in range(3) if other != axis]
+        one = np.eye(3)
+        one[first, first] = one[second, second] = np.cos(angle)
+        one[first, second], one[second, first] = -np.sin(angle), np.sin(angle)
+        turned = one @ turned
+    return turned
+
+
+SIGNED = {
+    "upright": np.eye(3),
+    "flipped x": np.diag([-1.0, 1, 1]),
+    "flipped y and z": np.diag([1.0, -1, -1]),
+    "head down, mirrored": np.diag([-1.0, -1, -1]),
+    "sagittal": np.eye(3)[:, [1, 2, 0]],
+    "coronal, flipped": np.eye(3)[:, [0, 2, 1]] * [1, 1, -1],
+}
+OBLIQUE = {
+    "oblique": rotation(10, -20, 15),
+    "oblique, flipped and permuted": rotation(-12, 8, 25) @ SIGNED["coronal, flipped"],
+    "halfway between two axes": rotation(0, 0, 45),
+}
+SPACING = np.array([0.7, 0.8, 2.5])  # along the file's axes
+ORIGIN = np.array([-20.0, 30.0, 40.0])
+
+
+def as_simpleitk(path, array, direction):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(SPACING.tolist())
+    image.SetOrigin(ORIGIN.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    sitk.WriteImage(image, str(path))
+
+
+def as_nibabel(path, array, direction):
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([direction * SPACING, ORIGIN]) * [[-1], [-1], [1]]
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(array.T), affine), path)
+
+
+def as_pynrrd(path, array, direction):
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": (direction * SPACING).T,
+        "space origin": ORIGIN,
+        "kinds": ["domain"] * 3,
+    }
+    nrrd.write(str(path), np.ascontiguousarray(array.T), header)
+
+
+WRITERS = {
+    "scan.nii.gz": as_nibabel,
+    "scan.nii": as_simpleitk,
+    "scan.nrrd": as_pynrrd,
+    "scan.mha": as_simpleitk,
+}
+
+
+def lands(image: sitk.Image, label_path, threshold: float):
+    """Hold the label at every voxel's place in the scanner against the voxel; the label's reader is ITK's."""
+    label = sitk.ReadImage(str(label_path))
+    assert label.GetPixelID() == sitk.sitkUInt8
+    assert sorted(label.GetSize()) == sorted(image.GetSize())
+    found = 0
+    for z, y, x in np.ndindex(*image.GetSize()[::-1]):
+        place = image.TransformIndexToPhysicalPoint((x, y, z))
+        expected = 5 if image[x, y, z] > threshold else 0
+        assert label[label.TransformPhysicalPointToIndex(place)] == expected
+        found += expected > 0
+    assert 0 < found < image.GetNumberOfPixels()
+    return label
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("turn", [*SIGNED, *OBLIQUE])
+def test_label_map_lands_on_the_image(tmp_path, scan_hu, threshold, name, turn):
+    direction = (SIGNED | OBLIQUE)[turn]
+    WRITERS[name](tmp_path / name, scan_hu(), direction)
+    made = predict_file(tmp_path / name, output_dir=tmp_path / "out", field_of_view="as-is", progress=False)
+    image = sitk.ReadImage(str(tmp_path / name))
+    label = lands(image, made.files["label map"], threshold)
+    # Its own grid: the same voxels in the same order, not only the same places.
+    assert label.GetSize() == image.GetSize()
+    np.testing.assert_allclose(label.GetDirection(), image.GetDirection(), atol=1e-5)
+    np.testing.assert_allclose(label.GetOrigin(), image.GetOrigin(), atol=1e-3)
+    np.testing.assert_allclose(label.GetSpacing(), image.GetSpacing(), rtol=1e-5)
+    told = [line for line in made.warnings if "turned by" in line]
+    assert bool(told) == (turn in OBLIQUE)
+
+
+@pytest.mark.parametrize("turn", [*SIGNED, *OBLIQUE])
+def test_nibabel_sees_the_same_affine_and_the_same_voxels(tmp_path, scan_hu, threshold, turn):
+    array = scan_hu(1)
+    as_nibabel(tmp_path / "scan.nii.gz", array, (SIGNED | OBLIQUE)[turn])
+    made = predict_file(tmp_path / "scan.nii.gz", output_dir=tmp_path, field_of_view="as-is", progress=False)
+    image, label = nib.load(tmp_path / "scan.nii.gz"), nib.load(made.files["label map"])
+    np.testing.assert_allclose(label.affine, image.affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(label.dataobj), np.where(threshold < array.T, 5, 0))
+    assert label.get_data_dtype() == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("rows", "step"),
+    [
+        ((1, 0, 0, 0, 1, 0), 2.5),
+        ((1, 0, 0, 0, 1, 0), -2.5),
+        ((0, 1, 0, 0, 0, -1), 2.5),
+        (tuple(rotation(5, 12, -9)[:, :2].T.ravel()), 2.5),
+    ],
+    ids=["axial", "from the head down", "sagittal", "oblique"],
+)
+def test_dicom_series_of_pydicom(tmp_path, scan_hu, write_dicom, threshold, rows, step):
+    folder = write_dicom(tmp_path / "series", scan_hu(2), rows=rows, step=step)
+    made = predict_file(folder, output_dir=tmp_path / "out", field_of_view="as-is", progress=False)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    label = lands(reader.Execute(), made.files["label map"], threshold)
+    assert label.GetSize() == (20, 24, 5)  # columns, rows, slices: the grid of the slices, not one along the body
+    own = predict_file(
+        next(folder.iterdir()), output_dir=tmp_path / "one", field_of_view="as-is", progress=False
+    )  # by one of its files
+    np.testing.assert_array_equal(own.label, made.label)
+    assert sitk.ReadImage(str(own.files["label map"])).GetDirection() == label.GetDirection()
+
+
+@pytest.mark.parametrize("turn", ["head down, mirrored", "sagittal", "oblique, flipped and permuted"])
+def test_what_the_network_sees_does_not_depend_on_how_it_is_stored(tmp_path, root, turn):
+    """The shipped network on a piece of real patient 1, as it is and stored otherwise: the same organs in LPS."""
+    image = sitk.ReadImage(str(root / "data" / "example_ct" / "img" / "img0001.nii.gz"))[:, :, 70:76]
+    permuted = np.abs(SIGNED.get(turn, SIGNED["coronal, flipped"])).argmax(axis=0).tolist()
+    stored = sitk.Flip(sitk.PermuteAxes(image, permuted), [True, False, True])
+    sitk.WriteImage(image, str(tmp_path / "plain.nii.gz"))
+    sitk.WriteImage(stored, str(tmp_path / "stored.nrrd"))
+    plain, other = (predict_file(tmp_path / name, progress=False) for name in ("plain.nii.gz", "stored.nrrd"))
+    assert len(plain.found) >= 4
+    np.testing.assert_array_equal(other.label, plain.label)
+    back = sitk.Flip(sitk.PermuteAxes(sitk.GetImageFromArray(plain.label), permuted), [True, False, True])
+    np.testing.assert_array_equal(other.own.array, sitk.GetArrayFromImage(back))
+
+
+def test_own_grid_refuses_a_direction_of_another_image():
+    volume = Volume(np.zeros((2, 3, 4), np.uint8), (1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="not those of one image"):
+        on_own_grid(volume.array, volume, tuple(rotation(0, 0, 30).ravel()))
+
+
+def test_direction_of_a_file_is_that_before_reorientation(tmp_path, scan_hu):
+    as_simpleitk(tmp_path / "scan.MHA".lower(), scan_hu(), SIGNED["sagittal"])
+    np.testing.assert_allclose(file_direction(tmp_path / "scan.mha"), SIGNED["sagittal"].ravel())
+    np.testing.assert_allclose(read_volume(tmp_path / "scan.mha").direction, np.eye(3).ravel())
+
+
+@pytest.mark.parametrize("angle", [0, 8, 30])
+def test_tilt(angle):
+    assert tilt(rotation(0, angle, 0).ravel()) == pytest.approx(angle, abs=1e-6)

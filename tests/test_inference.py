@@ -1,0 +1,121 @@
+"""Prediction in batches: the released protocol slice by slice as the reference, resampling, precision, ways to run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.data.volumes import read_volume, window
+from msa2net_lib.errors import InputError
+from msa2net_lib.inference import predict_classes, predict_image, predict_logits, predict_volume
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_network(SHIPPED_TINY)
+
+
+@pytest.fixture(scope="module")
+def slices(root):
+    """Five slices of each shipped patient, windowed: 101 x 122 and 512 x 512 pixels."""
+    scans = [read_volume(root / "data" / "example_ct" / "img" / f"img000{number}.nii.gz") for number in (1, 2)]
+    return [window(scan.array[start : start + 5]) for scan, start in zip(scans, (80, 8), strict=True)]
+
+
+@torch.no_grad()
+def as_released(network, volume):
+    """The released test script's steps, one slice at a time, without the library's own."""
+    labels = np.zeros(volume.shape, np.uint8)
+    size = network.config.height_width
+    for index, image in enumerate(volume):
+        there = [new / old for new, old in zip(size, image.shape, strict=True)]
+        small = (ndimage.zoom(image, there, order=3) - 0.5) / 0.5
+        classes = network(torch.from_numpy(small)[None, None].float()).argmax(1)[0].numpy()
+        back = [old / new for new, old in zip(size, image.shape, strict=True)]
+        labels[index] = ndimage.zoom(classes, back, order=0)
+    return labels
+
+
+def test_batches_are_the_released_protocol(network, slices):
+    for volume in slices:
+        expected = as_released(network, volume)
+        assert len(np.unique(expected)) > 3
+        for batch_size in (1, 3, 16):
+            np.testing.assert_array_equal(predict_volume(network, volume, batch_size=batch_size), expected)
+
+
+def test_by_matrices_nearly_no_label_changes(network, slices):
+    """Logits differ in the fifth digit, so that a label changes only where two classes are as good as equal."""
+    for volume in slices:
+        exact = predict_volume(network, volume)
+        assert (predict_volume(network, volume, resampling="matrix") != exact).mean() < 1e-4
+
+
+def test_mixed_precision_only_on_request(network, slices):
+    exact = predict_volume(network, slices[0])
+    mixed = predict_volume(network, slices[0], precision="bf16")
+    assert 0 < (mixed != exact).mean() < 0.01
+    images = torch.rand(2, 1, *network.config.height_width)
+    assert predict_logits(network, images, precision="bf16").dtype == torch.float32
+    torch.testing.assert_close(predict_logits(network, images), network(images).detach(), atol=1e-4, rtol=0)
+
+
+class Ways(torch.nn.Module):
+    """Stands in for a network run some way; remembers the batches it was given."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.config = SimpleNamespace(height_width=(8, 8), num_classes=3)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.batches = []
+
+    def forward(self, image):
+        self.batches.append(len(image))
+        return torch.cat([self.weight * image, 0.2 - image, 0.1 * image], dim=1)
+
+
+def test_a_compiled_network_sees_one_batch_size():
+    """Another one would be compiled anew, for minutes."""
+    volume = np.random.default_rng(0).random((7, 10, 9), dtype=np.float32)
+    compiled, plain = Ways("torch.compile"), Ways("eager")
+    expected = predict_volume(plain, volume, batch_size=3)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(predict_volume(compiled, volume, batch_size=3), expected)  # pyright: ignore[reportArgumentType]
+    assert plain.batches == [3, 3, 1]
+    assert compiled.batches == [3, 3, 3]
+    predict_volume(compiled, volume[:2], batch_size=16)  # pyright: ignore[reportArgumentType]
+    assert compiled.batches[-1] == 2  # no more than there are
+
+
+def test_what_is_refused(network):
+    volume = np.zeros((2, 9, 9), np.float32)
+    with pytest.raises(InputError, match="resampling='cubic' is unknown"):
+        predict_volume(network, volume, resampling="cubic")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="precision='fp16' is unknown: use fp32 or bf16"):
+        predict_volume(network, volume, precision="fp16")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="precision='bf16' on a network optimised for float32"):
+        predict_volume(Ways("openvino"), volume, precision="bf16")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"shape \(0, 9, 9\): give \(slices, rows, columns\)"):
+        predict_volume(network, volume[:0])
+
+
+def test_one_picture_is_one_slice(network, slices):
+    grey = slices[0][2]
+    np.testing.assert_array_equal(predict_image(network, grey), predict_volume(network, slices[0])[2])
+    # Grey is repeated to three channels inside, so three equal ones are the same picture.
+    np.testing.assert_array_equal(predict_image(network, np.stack([grey] * 3, axis=-1)), predict_image(network, grey))
+
+
+def test_logits_of_one_batch_after_the_other():
+    network = Ways("eager")
+    images = torch.rand(5, 1, 8, 8)
+    logits = predict_logits(network, images, batch_size=2)  # pyright: ignore[reportArgumentType]
+    assert network.batches == [2, 2, 1]
+    torch.testing.assert_close(logits, network(images).detach())
+    classes = predict_classes(network, images, batch_size=2)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(classes, logits.argmax(1).numpy())
