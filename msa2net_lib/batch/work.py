@@ -86,28 +86,39 @@ def _evaluate(plan: Plan, job: Job) -> Outcome:
 
 
 def _ablation(plan: Plan, job: Job) -> Outcome:
+    from msa2net_lib.paper.ablation_runs import ablation_run
+    from msa2net_lib.workbook.execute import ROOT
+
     given = job.parameters
-    _, runs = ablation_runs(plan, rows=[given["row"]], seeds=[given["seed"]])
-    row = runs.iloc[0]
+    options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
+    made = ablation_run(
+        plan.profile,
+        given["row"],
+        given["seed"],
+        data_dir=ROOT / plan.data_dir,
+        output_dir=Path.cwd().parent,
+        device=plan.device,
+        progress=False,
+        dataset=plan.dataset,
+        **options,
+    )
     return {
-        "numbers": {"mean DSC": float(row["dsc"]), "mean HD95, voxels": float(row["hd95"])},
+        "numbers": {"mean DSC": made["dsc"], "mean HD95, voxels": made["hd95"]},
         "data_sha256": {given["dataset"]: _dataset(plan, given["dataset"]).digest()},
         "folder": f"{ABLATION_LESSON}/runs",
     }
 
 
-def ablation_runs(plan: Plan, **some: Any) -> tuple[AblationPlan, pd.DataFrame]:
-    """What the ablation of a plan trains, and its runs: those that are done are read back.
-
-    some: ``rows`` and ``seeds``, all by default.
-    """
+def ablation_runs(plan: Plan) -> tuple[AblationPlan, pd.DataFrame]:
+    """What the ablation of a plan trains, and its runs: those that are done are read back."""
     from msa2net_lib.paper.ablation_runs import ablation_plan, run_ablation, runs_folder
 
-    given = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
-    ablation = ablation_plan(plan.profile, seed=plan.seeds[0], seeds=plan.ablation_seeds, dataset=plan.dataset, **given)
-    here = Path.cwd()
-    folder = runs_folder(here.parent, plan.profile)
-    return ablation, run_ablation(ablation, _dataset(plan, plan.dataset), folder, device=plan.device, **some)
+    options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
+    ablation = ablation_plan(
+        plan.profile, seed=plan.seeds[0], seeds=plan.ablation_seeds, dataset=plan.dataset, **options
+    )
+    folder = runs_folder(Path.cwd().parent, plan.profile)
+    return ablation, run_ablation(ablation, _dataset(plan, plan.dataset), folder, device=plan.device)
 
 
 def _tables(plan: Plan, job: Job) -> Outcome:
