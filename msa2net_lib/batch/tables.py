@@ -19,7 +19,7 @@ def write_all_tables(plan: Plan) -> list[Path]:
 
     Table 2 is lesson 11's, which trains and scores on pictures.
     """
-    name = f"ours: {plan.settings.preset}, recipe {plan.settings.recipe}"
+    name = f"{plan.settings.preset}, recipe {plan.settings.recipe}"
     runs = [
         OurRun.from_files(
             job_folder(f"evaluate-{seed}") / SCORES_FILE,

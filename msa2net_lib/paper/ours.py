@@ -120,7 +120,8 @@ def _measured_row(runs: list[OurRun]) -> dict[str, Any]:
         *verdict.remarks,
     ]
     return {
-        "row": f"ours: {first.name}" + ("" if first.selection == "last" else f", {CHOSEN[first.selection]}"),
+        "row": f"ours: {first.name.removeprefix('ours: ')}"
+        + ("" if first.selection == "last" else f", {CHOSEN[first.selection]}"),
         **costs(first.network),
         **{organ: round(float(organs.get(organ, math.nan)), 2) for organ in TABLE_1_ORGANS},
         "dsc": round(float(means.mean()), 2),

@@ -89,6 +89,11 @@ def test_seeds_of_a_network_are_one_row_with_their_spread():
     assert table.iloc[1]["selection"] == "best on test (chosen on the reported cases)"
 
 
+def test_a_row_is_called_ours_once():
+    table = ours(table_1_with_ours([OurRun("ours: tiny", TINY, "virtual", scores(0))]))
+    assert list(table.index) == ["ours: tiny"]
+
+
 def test_seeds_on_different_cases_are_refused():
     runs = [OurRun("tiny", TINY, "virtual", scores(0, cases)) for cases in (("a", "b"), ("a", "c"))]
     with pytest.raises(InputError, match="different cases"):
