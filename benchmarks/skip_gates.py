@@ -1,6 +1,6 @@
 """Do skip gates differ in the same small training run, and does a map that looks right go with a better score?
 
-Trains the `tiny` network on the shipped virtual cohort with each skip gate (see `msa2net_lib.nn.gates`), four
+Trains the `tiny` network on the shipped virtual cohort with each skip gate (see `msa2net_lib.nn.gates`), six
 rivals and three negative controls, with several seeds, scores the last step on the held-out virtual patients, and
 measures how far each map follows the organs. The maps of the first seed's networks on one slice are kept too. Each
 run keeps its state, so an interrupted measurement goes on where it stopped.

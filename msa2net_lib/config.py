@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 
 Block = Literal["lka", "dual_attention", "none"]
 Gate = Literal[
-    "masag", "addition", "concatenation", "attention", "constant", "shuffled", "random", "none"
-]  # fmt: skip
+    "masag",
+    "masag_3d",
+    "addition",
+    "concatenation",
+    "attention",
+    "aff",
+    "sk",
+    "constant",
+    "shuffled",
+    "random",
+    "none",
+]
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -131,9 +141,19 @@ class NetworkConfig:
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> NetworkConfig:
-        """Look up a preset and change the named fields. Errors: unknown preset or field."""
+        """Look up a preset and change the named fields; ``gate`` is short for `with_gate`.
+
+        Errors: `InputError` for an unknown preset, field or gate.
+        """
         require_choice("preset", preset, tuple(PRESETS))
-        return override(PRESETS[preset], overrides)
+        fields = {name: value for name, value in overrides.items() if name != "gate"}
+        config = override(PRESETS[preset], fields)
+        return config.with_gate(overrides["gate"]) if "gate" in overrides else config
+
+    def with_gate(self, gate: Gate) -> NetworkConfig:
+        """The same network with another gate at every level that has one; "none" leaves the skips out."""
+        levels = tuple(lv if lv.gate == "none" else dataclasses.replace(lv, gate=gate) for lv in self.levels)
+        return override(self, {"levels": levels})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:

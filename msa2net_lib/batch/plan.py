@@ -19,7 +19,7 @@ from msa2net_lib.workbook.lessons import LESSONS, parameters_by_lesson
 PLAN_FILE = "plan.json"
 Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
 TRAINING, ABLATION_LESSON = "10_training", "12_ablation"
-SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING")}
+SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING", "GATE")}
 """Parameters of a lesson that the trainings done for it share with it."""
 
 

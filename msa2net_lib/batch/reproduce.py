@@ -94,7 +94,7 @@ def reproduce(
 
 def _check_installed() -> None:
     if importlib.util.find_spec("snakemake") is None:
-        raise InputError("Snakemake is not installed: pip install 'msa2net-workbook[batch]', or make workbook")
+        raise InputError("Snakemake is not installed: run pip install -e '.[batch]' in the checkout, or make workbook")
     if not SNAKEFILE.is_file():
         raise InputError(f"{SNAKEFILE}: no such file; run from a checkout of the workbook")
 

@@ -26,8 +26,8 @@ class DecoderLevel(nn.Module):
 
     Shapes: tokens (b, h*w, c), skip (b, c, h, w) or None -> tokens (b, s*h*s*w, c') on the larger grid.
     A part named in ``config.idle`` is built, so that checkpoints fit, and never run; with the gate idle the
-    skip is added as it is. The addition to g and the norm come from the released code, the paper does not
-    mention them.
+    skip is added as it is, without a gate it is left out. The addition to g and the norm come from the released
+    code, the paper does not mention them.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class DecoderLevel(nn.Module):
 def xavier_start(decoder: nn.Module) -> None:
     """Fill every linear and convolution with Xavier-uniform weights and zero biases, as the released code does."""
     for module in decoder.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -117,7 +117,7 @@ class Decoder(nn.Module):
         tokens = map_to_tokens(features[3])
         for index in (3, 2, 1, 0):
             height, width = features[index].shape[-2:]
-            skip = None if index == 3 else features[index]
+            skip = None if index == 3 or self.levels[index].gate is None else features[index]
             tokens = self.levels[index](tokens, (height, width), skip)
         height, width = features[0].shape[-2:]
         return self.head(tokens_to_map(tokens, 4 * height, 4 * width))

@@ -1,13 +1,14 @@
 """The Multi-Scale Adaptive Spatial Attention Gate (MASAG), one module per stage (paper, section 3.3).
 
 Notation: ``x`` skip features from the encoder, ``g`` gating features from the decoder, ``u`` fused
-features; all are feature maps (b, c, h, w) of one size. This module needs torch and nothing else.
+features; all are feature maps (b, c, h, w) of one size. With ``dims=3`` they are maps (b, c, d, h, w) and
+kernels are cubes; every other step is the same. This module needs torch and nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,29 +17,40 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 Dilated = Literal["depthwise", "dense"]
+Dims = Literal[2, 3]
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def _layers(dims: int) -> tuple[Any, Any]:
+    """Convolution and batch norm for maps of that many dimensions."""
+    if dims not in _CONVOLUTION:
+        raise ValueError(f"dims={dims!r}: use 2 for maps (b, c, h, w) or 3 for volumes (b, c, d, h, w)")
+    return _CONVOLUTION[dims], _NORM[dims]
 
 
 class LocalContext(nn.Sequential):
     """Local context of the skip features: 3x3 depthwise, 3x3 dilated by 2, then pointwise convolution.
 
-    Shape: (b, c, h, w) -> (b, c, h, w); a pixel sees 7 x 7 pixels of the input.
+    Shape: (b, c, h, w) -> (b, c, h, w); a pixel sees 7 x 7 pixels of the input (in 3-D 7 x 7 x 7 voxels).
     ``dilated="depthwise"`` is Equation 1's DW-D; ``"dense"`` is what the released code builds.
     Batch norm after each convolution and ReLU after the first two come from the released code.
     """
 
-    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+    def __init__(self, channels: int, dilated: Dilated = "depthwise", dims: Dims = 2):
         if dilated not in ("depthwise", "dense"):
             raise ValueError(f"dilated={dilated!r}: use 'depthwise' (Equation 1) or 'dense' (released code)")
         groups = channels if dilated == "depthwise" else 1
+        convolution, norm = _layers(dims)
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.depthwise_norm = nn.BatchNorm2d(channels)
+        self.depthwise = convolution(channels, channels, 3, padding=1, groups=channels)
+        self.depthwise_norm = norm(channels)
         self.depthwise_activation = nn.ReLU()
-        self.dilated = nn.Conv2d(channels, channels, 3, padding=2, dilation=2, groups=groups)
-        self.dilated_norm = nn.BatchNorm2d(channels)
+        self.dilated = convolution(channels, channels, 3, padding=2, dilation=2, groups=groups)
+        self.dilated_norm = norm(channels)
         self.dilated_activation = nn.ReLU()
-        self.pointwise = nn.Conv2d(channels, channels, 1)
-        self.pointwise_norm = nn.BatchNorm2d(channels)
+        self.pointwise = convolution(channels, channels, 1)
+        self.pointwise_norm = norm(channels)
 
 
 class GlobalContext(nn.Module):
@@ -47,12 +59,13 @@ class GlobalContext(nn.Module):
     Shape: (b, c, h, w) -> (b, 1, h, w). Source: Equation 1, second term; batch norm from the released code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dims: Dims = 2) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(2, 1, 1)
-        self.norm = nn.BatchNorm2d(1)
+        convolution, norm = _layers(dims)
+        self.mix = convolution(2, 1, 1)
+        self.norm = norm(1)
 
-    def forward(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    def forward(self, g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b 1 *grid"]:
         pooled = torch.cat([g.mean(dim=1, keepdim=True), g.amax(dim=1, keepdim=True)], dim=1)
         return self.norm(self.mix(pooled))
 
@@ -63,13 +76,13 @@ class MultiScaleFusion(nn.Module):
     Shapes: x, g (b, c, h, w) -> u (b, c, h, w); the one-channel global map is broadcast over channels.
     """
 
-    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+    def __init__(self, channels: int, dilated: Dilated = "depthwise", dims: Dims = 2):
         super().__init__()
-        self.local_context = LocalContext(channels, dilated)
-        self.global_context = GlobalContext()
-        self.norm = nn.BatchNorm2d(channels)
+        self.local_context = LocalContext(channels, dilated, dims)
+        self.global_context = GlobalContext(dims)
+        self.norm = _layers(dims)[1](channels)
 
-    def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
         return self.norm(self.local_context(x) + self.global_context(g))
 
 
@@ -79,17 +92,17 @@ class SpatialSelection(nn.Module):
     Shapes: u, x, g (b, c, h, w) -> x', g' (b, c, h, w). The two weights sum to one at every pixel.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, dims: Dims = 2):
         super().__init__()
-        self.project = nn.Conv2d(channels, 2, 1)
+        self.project = _layers(dims)[0](channels, 2, 1)
 
-    def weights(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
+    def weights(self, u: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b 2 *grid"]:
         """Selection weights of ``u``: channel 0 is for ``x``, channel 1 for ``g``."""
         return self.project(u).softmax(dim=1)
 
     def forward(
-        self, u: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+        self, u: Float[Tensor, "b c *grid"], x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]
+    ) -> tuple[Float[Tensor, "b c *grid"], Float[Tensor, "b c *grid"]]:
         weight_x, weight_g = self.weights(u).chunk(2, dim=1)
         return weight_x * x + x, weight_g * g + g
 
@@ -101,8 +114,8 @@ class CrossModulation(nn.Module):
     """
 
     def forward(
-        self, x_selected: Float[Tensor, "b c h w"], g_selected: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
+        self, x_selected: Float[Tensor, "b c *grid"], g_selected: Float[Tensor, "b c *grid"]
+    ) -> Float[Tensor, "b c *grid"]:
         x_modulated = x_selected * g_selected.sigmoid()
         g_modulated = g_selected * x_selected.sigmoid()
         return x_modulated * g_modulated
@@ -114,18 +127,21 @@ class Recalibration(nn.Module):
     Shapes: u', x (b, c, h, w) -> y (b, c, h, w). Batch norms come from the released code.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, dims: Dims = 2):
         super().__init__()
-        self.attend = nn.Conv2d(channels, channels, 1)
-        self.attend_norm = nn.BatchNorm2d(channels)
-        self.project = nn.Conv2d(channels, channels, 1)
-        self.project_norm = nn.BatchNorm2d(channels)
+        convolution, norm = _layers(dims)
+        self.attend = convolution(channels, channels, 1)
+        self.attend_norm = norm(channels)
+        self.project = convolution(channels, channels, 1)
+        self.project_norm = norm(channels)
 
-    def attention(self, u_modulated: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def attention(self, u_modulated: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
         """The attention map in (0, 1), one value per pixel and channel."""
         return self.attend_norm(self.attend(u_modulated)).sigmoid()
 
-    def forward(self, u_modulated: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(
+        self, u_modulated: Float[Tensor, "b c *grid"], x: Float[Tensor, "b c *grid"]
+    ) -> Float[Tensor, "b c *grid"]:
         return self.project_norm(self.project(self.attention(u_modulated) * x))
 
 
@@ -180,24 +196,30 @@ class MASAGTrace:
 class MASAG(nn.Module):
     """The whole gate: fusion, selection, cross-modulation, recalibration.
 
-    Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w). ``dilated``: see `LocalContext`.
-    Source: paper, section 3.3 and Figure 1; normalisations as in the released code.
+    Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w); with ``dims=3`` volumes (b, c, d, h, w).
+    ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalisations as in the released
+    code; the paper has no 3-D gate. Errors: `ValueError` for another ``dilated`` or ``dims``.
     """
 
-    def __init__(self, channels: int, dilated: Dilated = "depthwise"):
+    def __init__(self, channels: int, dilated: Dilated = "depthwise", dims: Dims = 2):
         super().__init__()
-        self.fusion = MultiScaleFusion(channels, dilated)
-        self.selection = SpatialSelection(channels)
+        self.fusion = MultiScaleFusion(channels, dilated, dims)
+        self.selection = SpatialSelection(channels, dims)
         self.cross_modulation = CrossModulation()
-        self.recalibration = Recalibration(channels)
+        self.recalibration = Recalibration(channels, dims)
 
-    def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        u = self.fusion(x, g)
-        x_selected, g_selected = self.selection(u, x, g)
-        u_modulated = self.cross_modulation(x_selected, g_selected)
-        return self.recalibration(u_modulated, x)
+    def modulate(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
+        """The first three stages: U' (b, c, h, w)."""
+        return self.cross_modulation(*self.selection(self.fusion(x, g), x, g))
 
-    def trace(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> MASAGTrace:
+    def attention(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
+        """The attention map in (0, 1) that x is weighed by, one value per pixel and channel."""
+        return self.recalibration.attention(self.modulate(x, g))
+
+    def forward(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
+        return self.recalibration(self.modulate(x, g), x)
+
+    def trace(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> MASAGTrace:
         """Compute the same as `forward`, keeping every intermediate tensor by name."""
         local_context = self.fusion.local_context(x)
         global_context = self.fusion.global_context(g)

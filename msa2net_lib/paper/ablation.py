@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.analysis.complexity import build_empty
-from msa2net_lib.config import Block, LevelConfig, NetworkConfig, require_choice
+from msa2net_lib.config import Block, Gate, LevelConfig, NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.experiments import summarise
 from msa2net_lib.nn.network import count_parameters
@@ -45,7 +45,8 @@ def ablation_config(base: NetworkConfig, row: AblationRow, reading: Reading = "r
 
     base: any preset. Its idle parts stay, but a gate at a level with a skip runs; so the whole network's row of
     "paper", "published" and "tiny" is that preset itself, and of "released", whose deep levels hold LKA blocks and no
-    MASAG, it is not. Errors: `InputError` for an unknown reading.
+    MASAG, it is not. A base with another gate (`NetworkConfig.with_gate`) has that gate in the rows with MASAG, which
+    are not the paper's rows then; see `other_gate`. Errors: `InputError` for an unknown reading.
     """
     require_choice("reading", reading, get_args(Reading))
     levels = tuple(_level(base.levels[index], index, row, reading) for index in range(4))
@@ -57,9 +58,15 @@ def _level(level: LevelConfig, index: int, row: AblationRow, reading: Reading) -
     block: Block = own
     if not (row.lka if own == "lka" else row.dae_former):
         block = _OTHER[own] if reading == "replaced" else "none"
-    gate = level.gate if level.gate == "none" else ("masag" if row.masag else "addition")
+    gate = level.gate if level.gate == "none" or row.masag else "addition"
     idle = level.idle if index == 3 else tuple(part for part in level.idle if part != "gate")
     return replace(level, gate=gate, block=block, idle=idle)
+
+
+def other_gate(base: NetworkConfig) -> Gate | None:
+    """The gate that stands in a base network's rows where the paper has MASAG; None if it is MASAG."""
+    gate = base.levels[0].gate
+    return None if gate == "masag" else gate
 
 
 def ablation_configs(base: NetworkConfig, reading: Reading = "replaced") -> dict[str, NetworkConfig]:

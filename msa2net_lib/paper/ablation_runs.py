@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from msa2net_lib.config import PROFILES, NetworkConfig, require_choice
+from msa2net_lib.config import PROFILES, Gate, NetworkConfig, require_choice
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.experiments import compare
-from msa2net_lib.paper.ablation import ROWS, Reading, ablation_config
+from msa2net_lib.paper.ablation import ROWS, Reading, ablation_config, other_gate
 from msa2net_lib.paper.ablation_rows import find_row
 from msa2net_lib.train_config import TrainConfig
 
@@ -51,9 +51,10 @@ class AblationPlan:
         return replace(dataset, test_cases=dataset.test_cases[: self.cases])
 
     def length(self) -> str:
-        """How long each run trains, in words."""
-        training = self.training
-        return f"{training.steps} steps" if training.steps else f"{training.epochs} epochs"
+        """How long each run trains, in words, and first which gate stands in MASAG's place, if one does."""
+        training, gate = self.training, other_gate(self.network)
+        length = f"{training.steps} steps" if training.steps else f"{training.epochs} epochs"
+        return length if gate is None else f"{gate} IN PLACE OF MASAG, {length}"
 
 
 def ablation_plan(
@@ -65,13 +66,16 @@ def ablation_plan(
     image_size: int | Auto = "auto",
     dataset: str = "auto",
     reading: Reading = "replaced",
+    gate: Gate = "masag",
 ) -> AblationPlan:
     """What a profile's ablation trains; "auto" is the profile's own.
 
-    seed: the first of ``seeds`` consecutive ones. reading: see `msa2net_lib.paper.ablation.Reading`. Errors:
-    `InputError` for an unknown profile or fewer than one seed.
+    seed: the first of ``seeds`` consecutive ones. reading: see `msa2net_lib.paper.ablation.Reading`. gate: what stands
+    in the rows with MASAG; another one than MASAG makes rows that the paper does not have. Errors: `InputError` for an
+    unknown profile or gate, a gate that the rows without MASAG have, or fewer than one seed.
     """
     require_choice("profile", profile, tuple(PROFILES))
+    require_choice("gate", gate, tuple(name for name in get_args(Gate) if name not in ("addition", "none")))
     if seeds < 1:
         raise InputError(f"seeds={seeds}: give at least 1")
     chosen, own = PROFILES[profile], _OWN[profile]
@@ -79,7 +83,7 @@ def ablation_plan(
     length = own.get("steps") if steps == "auto" else steps
     sized: dict[str, Any] = {} if size is None else {"image_size": size}
     return AblationPlan(
-        network=NetworkConfig.from_preset(chosen.preset, pretrained=chosen.pretrained, **sized),
+        network=NetworkConfig.from_preset(chosen.preset, pretrained=chosen.pretrained, gate=gate, **sized),
         training=TrainConfig.from_recipe(chosen.recipe, **({} if length is None else {"steps": length})),
         dataset=chosen.dataset if dataset == "auto" else dataset,
         seeds=tuple(range(seed, seed + seeds)),

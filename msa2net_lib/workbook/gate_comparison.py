@@ -18,7 +18,6 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.experiments import compare
-from msa2net_lib.nn.gates import attention_map
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
@@ -31,7 +30,8 @@ Maps = dict[str, dict[int, "NDArray[np.float32]"]]
 """Kind of map -> decoder level (0 is finest) -> maps (slices, h, w)."""
 
 BASELINE = "addition"
-RIVALS: tuple[Gate, ...] = ("addition", "concatenation", "attention", "masag")
+RIVALS: tuple[Gate, ...] = ("addition", "concatenation", "attention", "aff", "sk", "masag")
+"""Without masag_3d, which computes on a slice what masag does: its other kernel planes meet padding only."""
 CONTROLS: tuple[Gate, ...] = ("constant", "shuffled", "random")
 """Gates whose map is spoilt by design."""
 GATES = RIVALS + CONTROLS
@@ -39,15 +39,9 @@ SELECTION = "masag, weight of X"
 """Name of MASAG's selection weight among the maps, beside its attention map."""
 
 
-def with_gate(base: NetworkConfig, gate: Gate) -> NetworkConfig:
-    """The same network with another gate at every level that has one."""
-    levels = tuple(level if level.gate == "none" else replace(level, gate=gate) for level in base.levels)
-    return NetworkConfig.from_dict(base.to_dict() | {"levels": levels})
-
-
 def gate_variants(base: NetworkConfig, gates: Sequence[Gate] = GATES) -> dict[str, NetworkConfig]:
     """One network per gate, by the gate's name."""
-    return {gate: with_gate(base, gate) for gate in gates}
+    return {gate: base.with_gate(gate) for gate in gates}
 
 
 def gate_parameters(network: MSA2Net) -> int:
@@ -71,7 +65,7 @@ def gate_maps(network: MSA2Net, images: NDArray[np.float32], name: str) -> Maps:
 
     def look(level: int, gate: Any, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
         x, g = inputs
-        keep(name, level, attention_map(gate, x, g))
+        keep(name, level, gate.attention(x, g))
         if isinstance(gate, MASAG):
             keep(SELECTION, level, gate.selection.weights(gate.fusion(x, g))[:, :1])
 

@@ -32,7 +32,7 @@ def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, 
     flat = axes.ravel()
     show_slice(flat[0], study.image, study.label, title=study.name)
     for ax, (name, values) in zip(flat[1:], maps.items(), strict=False):
-        bar = figure.colorbar(show_map(ax, study, _panel(study, name, values)), ax=ax, shrink=0.72, pad=0.02)
+        bar = figure.colorbar(show_map(ax, study, map_panel(study, name, values)), ax=ax, shrink=0.72, pad=0.02)
         bar.ax.tick_params(labelsize=7)
     for ax in flat[len(maps) + 1 :]:
         ax.set_axis_off()
@@ -52,7 +52,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     figure, axes = figure_grid(1, 3, width=2.7, height=2.5)
     whole, over, counts = axes[0]
     show_slice(whole, study.image, study.label, title=study.name)
-    bar = figure.colorbar(show_map(over, study, _panel(study, gate, values), outlines=False), ax=over, shrink=0.72)
+    bar = figure.colorbar(show_map(over, study, map_panel(study, gate, values), outlines=False), ax=over, shrink=0.72)
     bar.ax.tick_params(labelsize=7)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)
@@ -77,7 +77,7 @@ def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) 
         plain = runs.dsc[runs.variant == BASELINE]
         ax.axhspan(plain.min(), plain.max(), color="0.9", zorder=0, label=f"{BASELINE} (no map)")
         ax.axvline(0.5, color="0.5", linewidth=0.8, zorder=1)
-        for gate, marker in zip(GATES, "..osD^v", strict=True):
+        for gate, marker in zip(GATES, "..osPXD^v", strict=True):
             column = f"agreement {gate}, {level}"
             if column in runs:
                 rows = runs[runs.variant == gate]
@@ -87,12 +87,16 @@ def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) 
         ax.set_xlabel(f"agreement of the map with the organs (AUROC), level {level}", fontsize=8)
         ax.tick_params(labelsize=7.5)
     axes[0, 0].set_ylabel("mean DSC, held out", fontsize=8)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7.5)
+    # A panel has the gates of its own runs only.
+    handles = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    order = [label for label in (f"{BASELINE} (no map)", *GATES) if label in handles]
+    figure.legend(
+        [handles[label] for label in order], order, loc="outside lower center", ncols=len(order), fontsize=7.5
+    )
     return stamp(figure, source)
 
 
-def _panel(study: Study, name: str, values: NDArray) -> Panel:
+def map_panel(study: Study, name: str, values: NDArray) -> Panel:
     """A map's panel: a control is named as one, a map without any variation is drawn on the full scale."""
     by_design = "\n(spoilt by design)" if name in CONTROLS else "\n"
     title = f"{name}, AUROC {agreement(values, study.label):.2f}{by_design}"

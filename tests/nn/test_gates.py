@@ -1,31 +1,33 @@
-"""Skip gates: each against an independent computation, the controls against what they must not see."""
+"""Skip gates: each against an independent computation, the controls against what they must not see.
+
+What all of them share is in test_gate_family.py.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from monai.networks.nets.attentionunet import AttentionBlock
 
-from msa2net_lib import MASAG, MSA2Net, NetworkConfig
+from msa2net_lib import MASAG, MSA2Net
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.config import LevelConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.gates import Addition, AttentionGate, attention_map, build_gate
+from msa2net_lib.nn.gates import Addition, AttentionGate, build_gate
 from msa2net_lib.nn.network import count_parameters
 
-NAMES = ("addition", "concatenation", "attention", "masag", "constant", "shuffled", "random")
-MAPPED = ("attention", "masag", "constant", "shuffled", "random")
 CONTROLS = ("constant", "random")
 
 
-def built(name, channels=6, seed=0):
+def built(name, channels=6, seed=0) -> Any:
     """A gate in float64 with random weights and batch-norm statistics, in evaluation mode."""
     torch.manual_seed(seed)
     gate = build_gate(name, channels, "depthwise").double()
     with torch.no_grad():
-        for tensor in (*gate.parameters(), *gate.buffers()):
+        for tensor in gate.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(0.5 + torch.rand_like(tensor))
     return gate.eval()
@@ -34,23 +36,6 @@ def built(name, channels=6, seed=0):
 def drawn(*shape, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(2))
-
-
-@pytest.mark.parametrize("shape", [(1, 6, 1, 1), (2, 6, 5, 7), (3, 6, 8, 4)])
-@pytest.mark.parametrize("name", NAMES)
-def test_any_size(name, shape):
-    x, g = drawn(*shape)
-    gate = built(name)
-    with torch.no_grad():
-        assert gate(x, g).shape == shape
-        attention = attention_map(gate, x, g)
-    if name not in MAPPED:
-        assert attention is None
-        return
-    assert attention is not None
-    assert attention.shape == (shape[0], 1 if name in ("attention", "random") else 6, *shape[2:])
-    assert attention.min() > 0
-    assert attention.max() <= 1
 
 
 def test_addition_changes_nothing():
@@ -98,10 +83,82 @@ def test_attention_gate_is_monais_block():
     torch.testing.assert_close(ours(x, g), theirs(g, x))
 
 
+def layer(values, weight, norm=None, bias=None):
+    """A 1x1 convolution and batch norm in numpy, channels last."""
+    values = values @ weight[:, :, 0, 0].T + (0 if bias is None else bias)
+    if norm is None:
+        return values
+    scale = norm["weight"] / np.sqrt(norm["running_var"] + 1e-5)
+    return (values - norm["running_mean"]) * scale + norm["bias"]
+
+
+def arrays(module):
+    """A module's state as nested dicts of arrays: of a `Sequential`, by the number of its layer."""
+    found = {}
+    for key, tensor in module.state_dict().items():
+        *path, last = key.split(".")
+        place = found
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = tensor.numpy()
+    return found
+
+
+def test_attentional_fusion_in_numpy():
+    """Equations 2 to 4 of the source, pixel by pixel for the local and once an image for the global context."""
+    x, g = drawn(2, 6, 4, 3)
+    gate = built("aff")
+    parts, both = arrays(gate), (x + g).movedim(1, -1).numpy()
+
+    def context(values, first, second, norms=(None, None)):
+        hidden = np.maximum(layer(values, first["weight"], norms[0], first["bias"]), 0)
+        assert hidden.shape[-1] == 1  # 6 // 4
+        return layer(hidden, second["weight"], norms[1], second["bias"])
+
+    part = parts["local_context"]
+    local = context(both, part["0"], part["3"], (part["1"], part["4"]))
+    overall = context(both.mean(axis=(1, 2)), parts["global_context"]["0"], parts["global_context"]["2"])
+    share = 1 / (1 + np.exp(-local - overall[:, None, None]))
+    np.testing.assert_allclose(gate.attention(x, g).detach().movedim(1, -1).numpy(), share, rtol=1e-10)
+    expected = share * x.movedim(1, -1).numpy() + (1 - share) * g.movedim(1, -1).numpy()
+    np.testing.assert_allclose(gate(x, g).detach().movedim(1, -1).numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("channels", "inner"), [(6, 32), (640, 40)])
+def test_selective_kernel_in_numpy(channels, inner):
+    """Section 3.1 of the source: squeeze, two rows of logits per channel, softmax between the two."""
+    x, g = drawn(2, channels, 4, 3)
+    gate = built("sk", channels)
+    with torch.no_grad():
+        gate.select.weight.sub_(1).mul_(4 / inner)  # of both signs, so that the shares differ
+    parts = arrays(gate)
+    first = parts["squeeze"]["0"]
+    hidden = np.maximum(layer((x + g).numpy().mean(axis=(2, 3)), first["weight"], bias=first["bias"]), 0)
+    assert hidden.shape == (2, inner)
+    logits = np.exp(layer(hidden, parts["select"]["weight"]).reshape(2, 2, channels))
+    for_x, for_g = (logits / logits.sum(axis=1, keepdims=True)).transpose(1, 0, 2)
+    expected = np.einsum("bc,bchw->bchw", for_x, x) + np.einsum("bc,bchw->bchw", for_g, g)
+    assert for_x.std() > 0.01
+    np.testing.assert_allclose(gate(x, g).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
+    shown = gate.attention(x, g).detach().numpy()
+    np.testing.assert_allclose(shown, np.broadcast_to(for_x[..., None, None], shown.shape), rtol=1e-10)
+
+
+def test_selections_keep_between_their_inputs():
+    """Both give a weighted mean of x and g, so that equal inputs come out as they went in."""
+    x, g = drawn(2, 6, 4, 3)
+    for name in ("aff", "sk"):
+        gate = built(name)
+        torch.testing.assert_close(gate(x, x), x)
+        y = gate(x, g)
+        assert (y >= torch.minimum(x, g) - 1e-12).all()
+        assert (y <= torch.maximum(x, g) + 1e-12).all()
+
+
 @pytest.mark.parametrize("name", CONTROLS)
 def test_constant_and_random_maps_see_no_content(name):
     gate = built(name)
-    first, second = attention_map(gate, *drawn(2, 6, 5, 7)), attention_map(gate, *drawn(2, 6, 5, 7, seed=2))
+    first, second = gate.attention(*drawn(2, 6, 5, 7)), gate.attention(*drawn(2, 6, 5, 7, seed=2))
     assert first is not None
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first[0], first[1], rtol=0, atol=0)
@@ -111,18 +168,17 @@ def test_constant_and_random_maps_see_no_content(name):
 
 def test_a_constant_map_has_no_place_and_a_random_one_has():
     x, g = drawn(2, 6, 5, 7)
-    constant, random = attention_map(built("constant"), x, g), attention_map(built("random"), x, g)
+    constant, random = built("constant").attention(x, g), built("random").attention(x, g)
     assert constant is not None
     assert random is not None
     assert constant.std(dim=(-2, -1)).max() < 1e-12
     assert random.std() > 0.1
-    assert not list(dict(built("random").named_buffers()).keys() - {f"project_norm.{key}" for key in (
-        "running_mean", "running_var", "num_batches_tracked")})  # fmt: skip
+    assert {key.split(".")[0] for key in built("random").state_dict()} == {"project", "project_norm"}
 
 
 def test_the_random_map_is_one_picture_at_every_size():
     gate = built("random")
-    large, small = (attention_map(gate, *drawn(1, 6, size, size)) for size in (32, 16))
+    large, small = (gate.attention(*drawn(1, 6, size, size)) for size in (32, 16))
     assert large is not None
     assert small is not None
     pooled = torch.nn.functional.avg_pool2d(large, 2)
@@ -132,7 +188,7 @@ def test_the_random_map_is_one_picture_at_every_size():
 def test_shuffling_keeps_the_values_and_moves_them():
     x, g = drawn(3, 6, 5, 7)
     gate = built("shuffled")
-    own, shuffled = attention_map(gate.masag, x, g), attention_map(gate, x, g)
+    own, shuffled = gate.masag.attention(x, g), gate.attention(x, g)
     assert own is not None
     assert shuffled is not None
     flat, moved = own.flatten(2), shuffled.flatten(2)
@@ -148,11 +204,11 @@ def test_controls_differ_from_masag_in_the_map_only():
     x, g = drawn(2, 6, 5, 7)
     masag = built("masag")
     trace = masag.trace(x, g)
-    torch.testing.assert_close(attention_map(masag, x, g), trace.attention)
-    shuffled = build_gate("shuffled", 6, "depthwise").double().eval()
+    torch.testing.assert_close(masag.attention(x, g), trace.attention)
+    shuffled: Any = build_gate("shuffled", 6, "depthwise").double().eval()
     shuffled.masag.load_state_dict(masag.state_dict())
     for gate in (shuffled, built("constant"), built("random")):
-        attention = attention_map(gate, x, g)
+        attention = gate.attention(x, g)
         last = getattr(gate, "masag", gate)
         last = getattr(last, "recalibration", last)
         weighed = torch.einsum("oc,bchw->bohw", last.project.weight[:, :, 0, 0], attention * x)
@@ -161,58 +217,14 @@ def test_controls_differ_from_masag_in_the_map_only():
         torch.testing.assert_close(gate(x, g), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_drawing_of_a_control_leaves_other_randomness_alone(name):
-    gate, (x, g) = built(name), drawn(2, 6, 5, 7)
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    with torch.no_grad():
-        first = gate(x, g)
-        torch.testing.assert_close(gate(x, g), first, rtol=0, atol=0)
-    torch.testing.assert_close(torch.rand(3), expected)
-
-
-def network_with(name, **overrides):
-    base = NetworkConfig.from_preset("tiny", image_size=64, **overrides)
-    levels = tuple(level if level.gate == "none" else replace(level, gate=name) for level in base.levels)
-    return replace(base, levels=levels)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_network_trains_through_every_gate_and_repeats_itself(name):
-    config = network_with(name)
-    assert NetworkConfig.from_dict(config.to_dict()) == config
-    runs = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        network = MSA2Net(config)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-        network(torch.randn(2, 1, 64, 64)).square().mean().backward()
-        gates = [level.gate for level in network.decoder.levels[:3]]
-        for gate in gates:
-            assert all(p.grad is not None for p in gate.parameters())
-        assert [p for p in network.parameters() if p.grad is None] == []
-        optimizer.step()
-        runs.append(network.state_dict())
-    for key, value in runs[0].items():
-        torch.testing.assert_close(value, runs[1][key], rtol=0, atol=0)
-
-
 def test_at_one_seed_all_gates_start_from_the_same_encoder():
     encoders = []
-    for name in ("addition", "masag"):
+    for name in ("addition", "masag", "sk"):
         torch.manual_seed(3)
-        encoders.append(MSA2Net(network_with(name)).encoder.state_dict())
-    for key, value in encoders[0].items():
-        torch.testing.assert_close(value, encoders[1][key], rtol=0, atol=0)
-
-
-def test_every_gate_builds_without_memory_and_runs_there():
-    with torch.device("meta"):
-        for name in NAMES:
-            gate = build_gate(name, 6, "depthwise")
-            assert gate(torch.empty(2, 6, 5, 7), torch.empty(2, 6, 5, 7)).shape == (2, 6, 5, 7)
+        encoders.append(MSA2Net.from_preset("tiny", gate=name, image_size=64).encoder.state_dict())
+    for other in encoders[1:]:
+        for key, value in encoders[0].items():
+            torch.testing.assert_close(value, other[key], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("level", range(3))
@@ -221,7 +233,7 @@ def test_the_shipped_networks_gates_are_masags_still(level):
 
 
 def test_an_unknown_gate_is_named():
-    with pytest.raises(InputError, match="gate='masagg' is unknown: use one of 'masag', 'addition', 'concatenation'"):
+    with pytest.raises(InputError, match="gate='masagg' is unknown: use one of 'masag', 'masag_3d', 'addition'"):
         LevelConfig("lka", "masagg")  # pyright: ignore[reportArgumentType]
 
 

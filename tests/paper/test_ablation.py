@@ -329,3 +329,30 @@ def test_committed_measurement_holds_the_six_rows(root):
         sizes = ablation.parameter_table(base, reading).parameters  # pyright: ignore[reportArgumentType]
         assert own.groupby("variant").parameters.unique().map(list).to_dict() == {n: [sizes[n]] for n in NAMES}
     np.testing.assert_allclose(runs.filter(regex="^dsc .").mean(axis=1), runs.dsc, atol=2e-5)
+
+
+def test_another_gate_stands_in_the_rows_with_masag_only():
+    base = TINY.with_gate("sk")
+    for row in ROWS:
+        ours, papers = (ablation.ablation_config(one, row) for one in (base, TINY))
+        expected = "sk" if row.masag else "addition"
+        assert [level.gate for level in ours.levels] == [expected] * 3 + ["none"]
+        assert ours.with_gate("masag") == papers.with_gate("masag")
+        assert (ours == papers) == (not row.masag)
+    assert ablation.other_gate(base) == "sk"
+    assert ablation.other_gate(TINY) is None
+
+
+def test_a_plan_with_another_gate_says_so_and_is_never_the_papers(tmp_path):
+    paper = ablation_runs.ablation_plan("paper")
+    assert measured_by(paper, None).comparable
+    assert "MASAG" not in paper.length()
+    other = ablation_runs.ablation_plan("paper", gate="aff")
+    assert replace(other, network=paper.network) == paper
+    assert not measured_by(other, None).comparable
+    assert measured_by(other, fake_runs()).title.startswith("aff IN PLACE OF MASAG, ")
+    table = table_3_with_ours([measured_by(other, fake_runs())])
+    assert table.note[table.origin == "measured"].str.contains("aff IN PLACE OF MASAG").all()
+    for gate in ("addition", "none", "sum"):
+        with pytest.raises(InputError, match=f"gate='{gate}' is unknown: use one of 'masag'"):
+            ablation_runs.ablation_plan("smoke", gate=gate)  # pyright: ignore[reportArgumentType]

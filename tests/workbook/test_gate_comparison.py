@@ -57,11 +57,14 @@ def test_parameters_of_the_gates_by_formula():
         "addition": lambda c: 0,
         "concatenation": lambda c: 2 * c * c + c,
         "attention": lambda c: 2 * (c * c // 2 + c // 2 + c) + c // 2 + 1 + 2,
+        "aff": lambda c: 2 * (c * (c // 4) + c // 4 + (c // 4) * c + c) + 2 * (c // 4) + 2 * c,
+        "sk": lambda c: 32 * c + 32 + 32 * 2 * c,
         "masag": masag.get,
         "constant": lambda c: c + c * c + c + 2 * c,
         "shuffled": masag.get,
         "random": lambda c: c * c + c + 2 * c,
     }
+    assert tuple(expected) == gates.GATES
     for name, count in expected.items():
         assert gates.gate_parameters(networks[name]) == sum(count(c) for c in channels), name
     plain = count_parameters(networks["addition"])
@@ -80,7 +83,7 @@ def test_maps_are_the_traced_ones(study):
 @pytest.mark.parametrize("name", gates.GATES)
 def test_looking_changes_nothing(name):
     torch.manual_seed(0)
-    network = MSA2Net(gates.with_gate(TINY, name)).eval()
+    network = MSA2Net(TINY.with_gate(name)).eval()
     images = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
     pixels = torch.from_numpy(normalise(images))[:, None]
     with torch.no_grad():
@@ -196,6 +199,9 @@ def test_pictures_show_the_maps_given(study):
 
 
 def test_agreement_beside_score():
+    less = RUNS[RUNS.variant != "random"].drop(columns="agreement random, 0")
+    both = gate_pictures.plot_agreement({"less": (less, 0), "all": (RUNS, 0)}, "numbers of this test")
+    assert [text.get_text() for text in both.legends[0].get_texts()] == ["addition (no map)", "masag", "random"]
     figure = gate_pictures.plot_agreement({"a": (RUNS, 0)}, "numbers of this test")
     dots = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_allclose(dots["masag"].get_xdata()[[1, 4, 7]] if len(dots["masag"].get_xdata()) > 3

@@ -1,0 +1,26 @@
+"""Skip gates behind one interface: ``gate(x, g) -> y`` turns skip features x into what is added to gating features g.
+
+``gate.attention(x, g)`` is the map in (0, 1) that x is multiplied by, or None for a gate without one. All work on maps
+(b, c, h, w) of one size; adapters for other sizes and channels are in `msa2net_lib.nn.adapters`.
+"""
+
+from msa2net_lib.nn.gates.controls import ConstantGate, RandomGate, ShuffledGate
+from msa2net_lib.nn.gates.family import GATES, GateInfo, build_gate
+from msa2net_lib.nn.gates.rivals import Addition, AttentionalFusion, AttentionGate, Concatenation, SelectiveKernel
+from msa2net_lib.nn.gates.volume import SliceByVolume, inflated
+
+__all__ = [
+    "GATES",
+    "Addition",
+    "AttentionGate",
+    "AttentionalFusion",
+    "Concatenation",
+    "ConstantGate",
+    "GateInfo",
+    "RandomGate",
+    "SelectiveKernel",
+    "ShuffledGate",
+    "SliceByVolume",
+    "build_gate",
+    "inflated",
+]
