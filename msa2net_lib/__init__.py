@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
     from msa2net_lib.evaluation import evaluate
+    from msa2net_lib.export import export_network
     from msa2net_lib.inference import predict_image, predict_volume
     from msa2net_lib.losses import BoundaryDoULoss
     from msa2net_lib.metrics import dice, hd95, pixel_scores, score_volume
@@ -43,6 +44,7 @@ _HOME = {
     "predict_image": "inference",
     "optimize_for_inference": "optimize",
     "predict_file": "prediction.run",
+    "export_network": "export",
     "train": "training",
     "evaluate": "evaluation",
     "prepare_synapse": "data.synapse",
@@ -57,6 +59,7 @@ __all__ = [
     "TrainConfig",
     "dice",
     "evaluate",
+    "export_network",
     "hd95",
     "load_official_checkpoint",
     "optimize_for_inference",

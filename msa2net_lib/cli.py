@@ -1,4 +1,4 @@
-"""The command line: ``msa2net doctor | prepare | train | evaluate | predict | reproduce``.
+"""The command line: ``msa2net doctor | prepare | train | evaluate | predict | export | reproduce``.
 
 A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C is 130. The subcommands
 import what they need themselves, so that ``msa2net --help`` answers at once.
@@ -18,6 +18,7 @@ from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluate_command import add_evaluate
 from msa2net_lib.evaluate_command import run as run_evaluate
+from msa2net_lib.export_command import add_export, run_export
 from msa2net_lib.predict_command import add_predict, run_predict
 from msa2net_lib.prepare_options import add_prepare
 from msa2net_lib.train_config import CHOICES
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"msa2net: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        onwards = "start over" if arguments.run in (run_evaluate, run_predict) else "go on"
+        onwards = "start over" if arguments.run in (run_evaluate, run_predict, run_export) else "go on"
         print(f"stopped; run the same command again to {onwards}", file=sys.stderr)
         return 130
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", help="train a network, or go on with a stopped run"))
     add_evaluate(commands)
     add_predict(commands)
+    add_export(commands)
     _add_reproduce(commands.add_parser("reproduce", help="train, evaluate, run the lessons, write the report"))
     return parser
 

@@ -1,0 +1,95 @@
+"""``msa2net export``: a network as one file for other programs, compared with PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from msa2net_lib.export import Exported
+
+Parsers = Any  # argparse's own class for subparsers is private
+
+
+def add_export(subparsers: Parsers) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "export", help="write a network as ONNX or .pt2 for other programs", description=__doc__
+    )
+    parser.set_defaults(run=run_export)
+    checkpoint = "ours or the authors'; default: the small network that ships, trained on virtual patients"
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint)
+    kinds = "default: by the ending of --output, else onnx. pt2 is for torch.export.load"
+    parser.add_argument("--format", choices=("onnx", "pt2"), help=kinds)
+    output = "default: the checkpoint's name, in this folder"
+    parser.add_argument("--output", type=Path, metavar="FILE", help=output)
+    size = "height and width, or one number for both, multiples of 32; fixed in the file; default: the checkpoint's"
+    parser.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help=size)
+    channels = "1 grey, 3 colour; default: 3 for a network trained on pictures, else 1"
+    parser.add_argument("--channels", type=int, choices=(1, 3), help=channels)
+    values = "normalised (default): the file takes (x - 0.5) / 0.5. unit: it takes x in [0, 1] and does that itself"
+    parser.add_argument("--input-range", choices=("normalised", "unit"), default="normalised", help=values)
+    data = "where example_ct is, to compare on a real slice too; default: data"
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help=data)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the file, compare it, say what it is, and return the exit code: 1 if it computes something else."""
+    from msa2net_lib.checkpoints import SHIPPED_TINY
+    from msa2net_lib.export import DifferentOutputsError, export_network
+
+    checkpoint = arguments.checkpoint or SHIPPED_TINY
+    try:
+        made = export_network(
+            checkpoint,
+            arguments.output,
+            arguments.format,
+            image_size=_image_size(arguments.image_size),
+            channels=arguments.channels,
+            input_range=arguments.input_range,
+            data_dir=arguments.data,
+        )
+    except DifferentOutputsError as error:
+        print(f"msa2net: {error}; nothing was kept", file=sys.stderr)
+        return 1
+    none_named = "" if arguments.checkpoint else "; no --checkpoint was named"
+    print(f"checkpoint: {checkpoint.name}{none_named}")
+    _print_file(made)
+    return 0
+
+
+def _image_size(given: list[int] | None) -> int | tuple[int, int] | None:
+    if given is None:
+        return None
+    if len(given) > 2:
+        raise InputError(f"--image-size {' '.join(map(str, given))}: give height and width, or one number for both")
+    return given[0] if len(given) == 1 else (given[0], given[1])
+
+
+def _print_file(made: Exported) -> None:
+    from msa2net_lib.export import read_metadata
+
+    told = read_metadata(made.path)
+    image, logits = told["input"], told["output"]
+    values = "x in [0, 1]" if image["range"] == "unit" else "(x - 0.5) / 0.5 of x in [0, 1]"
+    window = told["window"]
+    if window is not None and "low" in window:
+        values += f", which is {window['low']:g} to {window['high']:g} {window['unit']}"
+        values += " (assumed: the checkpoint does not say)" if told["window_assumed"] else ""
+    print(f"input: {image['name']} ({_shape(image)}), {image['type']}: {values}")
+    classes = told["classes"]
+    names = ", ".join(classes) if classes else "not named in the checkpoint"
+    print(f"output: {logits['name']} ({_shape(logits)}); classes: {names}")
+    print("compared with PyTorch:")
+    for name, difference in made.compared.items():
+        print(f"  on {name}: {difference}")
+    print(f"file: {made.path} ({made.bytes / 1e6:.1f} MB)")
+    print(told["mind"])
+
+
+def _shape(put: dict[str, Any]) -> str:
+    return ", ".join(map(str, put["shape"]))

@@ -1,0 +1,80 @@
+"""The network that ships, whole, in both formats, and `docs/run_onnx.py` on it without torch and without this library.
+
+Each format is written once: tracing and translating take most of a minute on a busy core.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_trained_on
+from msa2net_lib.data.volumes import read_volume, window
+from msa2net_lib.export import export_network, open_exported
+from msa2net_lib.inference import predict_volume
+from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.prediction.fit import choose_fit
+
+SLICE = 100  # of patient 1: liver, stomach, spleen, kidneys, aorta
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory, root):
+    return export_network(path=tmp_path_factory.mktemp("onnx") / "tiny.onnx", data_dir=root / "data")
+
+
+def check(made, network):
+    assert made.largest_difference < 2e-5  # measured: 6.7e-06 in ONNX, 0 in pt2
+    assert made.equal_argmax == 1
+    image = torch.randn(4, 1, 128, 128)
+    with torch.no_grad():
+        assert torch.allclose(open_exported(made.path)(image), network(image), atol=1e-4)
+    assert 4 * count_parameters(network) < made.bytes < 4.6 * count_parameters(network)
+
+
+def test_onnx(onnx_file):
+    check(onnx_file, load_network(SHIPPED_TINY))
+
+
+def test_pt2(tmp_path, root):
+    made = export_network(path=tmp_path / "tiny.pt2", data_dir=root / "data")
+    check(made, load_network(SHIPPED_TINY))
+    assert "a slice of the example CT" in made.compared
+
+
+def test_run_onnx(onnx_file, tmp_path, root):
+    """The label map is the library's to the last pixel, and that of `msa2net predict`, which resamples nothing here."""
+    scan = root / "data" / "example_ct" / "img" / "img0001.nii.gz"
+    script = root / "docs" / "run_onnx.py"
+    blocked = "import sys, runpy; sys.modules.update(torch=None, msa2net_lib=None, scipy=None); "
+    blocked += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    arguments = [script, onnx_file.path, scan, SLICE, tmp_path / "labels.npy"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", blocked, *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    volume = read_volume(scan)
+    grey = window(volume.array)
+    expected = predict_volume(load_network(SHIPPED_TINY), grey[SLICE : SLICE + 1])[0]
+    labels = np.load(tmp_path / "labels.npy")
+    assert len(np.unique(expected)) > 5
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, expected)
+    assert choose_fit(grey, volume, read_trained_on(SHIPPED_TINY), "auto")[0] is None
+
+
+def test_run_onnx_is_short_and_needs_nothing_else(root):
+    source = (root / "docs" / "run_onnx.py").read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    docstring = ast.get_docstring(tree) or ""
+    assert len([line for line in source.splitlines() if line.strip()]) - len(docstring.splitlines()) <= 20
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert imported == {"gzip", "json", "sys", "numpy", "onnxruntime"}
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+    assert source in (root / "docs" / "export.md").read_text(encoding="utf-8")
