@@ -1,0 +1,124 @@
+"""Layers of a network by readable names, and a way to watch them as maps, tokens or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.nn.layout import TokenLayout, map_to_tokens, tokens_to_map
+from msa2net_lib.nn.network import MSA2Net
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+LAST = "last decoder layer"
+"""The map that enters the 1x1 convolution to classes, at the size of the input."""
+LOGITS = "logits"
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A layer whose output is looked at: a map (b, c, h, w), or tokens (b, h*w, c) laid out on ``grid`` (h, w)."""
+
+    module: nn.Module
+    grid: tuple[int, int] | None = None
+    layout: TokenLayout = "grid"
+
+
+def places(network: MSA2Net) -> dict[str, Place]:
+    """Layers of an MSA²Net that run, from the head down to the first encoder stage, by readable names.
+
+    `LOGITS`, `LAST`; per decoder level (0 is finest) "level 0 block 2" and "block 1", "merged" (the norm of G + Y),
+    "gate" (its output Y), "g" (gating features), and "expanded", the map that the next finer level starts from;
+    "encoder stage 4" to "encoder stage 1". In presets with the token layout "reinterpreted" the maps of gated levels do
+    not lie on their true grid (lesson 08), so that what is found there is not where it seems.
+    """
+    height, width = network.config.height_width
+    levels: list[Any] = list(network.decoder.levels)
+    found = {LOGITS: Place(network.decoder.head)}
+    for index, level in enumerate(levels):
+        idle, grid = level.config.idle, (height >> (index + 2), width >> (index + 2))
+        expanded = (level.expand.scale * grid[0], level.expand.scale * grid[1])
+        found[f"level {index} expanded" if index else LAST] = Place(level.expand, expanded)
+        if "blocks" not in idle:
+            blocks = list(enumerate(level.blocks, start=1))
+            found |= {f"level {index} block {number}": Place(block, grid) for number, block in reversed(blocks)}
+        if level.gate is None or index == len(levels) - 1:
+            continue  # the deepest level merges no skip
+        found[f"level {index} merged"] = Place(level.norm, grid)
+        if "gate" not in idle:
+            found[f"level {index} gate"] = Place(level.gate, grid)
+        found[f"level {index} g"] = Place(level.linear, grid, level.layout)
+    stages = network.encoder.backbone.stages
+    return found | {f"encoder stage {index + 1}": Place(stages[index]) for index in reversed(range(len(stages)))}
+
+
+def is_encoder(layer: str) -> bool:
+    """Whether a name of `places` is of the encoder."""
+    return layer.startswith("encoder")
+
+
+def feature_maps(network: MSA2Net, pixels: Float[Tensor, "b ch h w"]) -> dict[str, Tensor]:
+    """Run a batch through a network in evaluation mode: its `places`, as they are computed -> maps (b, c, h, w)."""
+    found: dict[str, Tensor] = {}
+
+    def keep(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _, __, output: found.update({layer: output})
+
+    network = network.eval()
+    with watched(places(network)) as probes, torch.inference_mode():
+        for layer, probe in probes.items():
+            probe.register_forward_hook(keep(layer))
+        network(pixels)
+    return found
+
+
+def find_place(network: Callable[[Tensor], Tensor], layer: str | nn.Module | Place) -> Place:
+    """Look a layer up: a name of `places`, a module of any network, or a `Place` as it is. Errors: `InputError`."""
+    if isinstance(layer, Place):
+        return layer
+    if isinstance(layer, nn.Module):
+        return Place(layer)
+    known = places(network) if isinstance(network, MSA2Net) else {}
+    if layer not in known:
+        raise InputError(f"layer={layer!r} is unknown: use {', '.join(known) or 'a module of the network'}")
+    return known[layer]
+
+
+@contextmanager
+def watched(watch: Mapping[str, Place]) -> Iterator[dict[str, nn.Module]]:
+    """Lead each layer's output, as a map (b, c, h, w), through an identity module of its own for a while.
+
+    Hooks on these modules see maps where the layers give tokens. What the network computes stays the same. Errors:
+    `InputError`, raised when the network runs, for an output that is no map and no tokens on the place's grid.
+    """
+    probes: dict[str, nn.Module] = {name: nn.Identity() for name in watch}
+    hooks = [place.module.register_forward_hook(_through(probes[name], place, name)) for name, place in watch.items()]
+    try:
+        yield probes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _through(probe: nn.Module, place: Place, name: str) -> Callable[[nn.Module, Any, Any], Tensor]:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Float[Tensor, ...]:
+        who = name or type(module).__name__
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+            raise InputError(f"{who}: gives neither a map (b, c, h, w) nor tokens (b, n, c); take another layer")
+        if output.ndim == 4:
+            return probe(output)
+        height, width = place.grid or (0, 0)
+        if height * width != output.shape[1]:
+            raise InputError(
+                f"{who}: gives {output.shape[1]} tokens; say on which grid, Place(module, (height, width))"
+            )
+        return map_to_tokens(probe(tokens_to_map(output, height, width, place.layout)), place.layout)
+
+    return hook

@@ -1,0 +1,115 @@
+"""Figures of heat maps hold what they say, and the sentences follow from the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msa2net_lib.analysis.layers import LAST
+from msa2net_lib.errors import InputError
+from msa2net_lib.workbook import grad_cam_plots, sanity_plots
+from msa2net_lib.workbook.grad_cam_study import LAYERS, organ_views
+from msa2net_lib.workbook.heat_map_scores import FLAT, PROBABILITY
+
+
+def texts(figure):
+    return [text.get_text() for ax in figure.axes for text in [*ax.texts, ax.title] if text.get_text()]
+
+
+def test_figure_b_has_a_row_per_organ_and_says_whose_data(study):
+    figure = grad_cam_plots.plot_figure_b(study, organ_views(study))
+    assert len(figure.axes) == 10
+    assert {"aorta", "liver", "R", "L", f"Grad-CAM,\n{LAST}"} <= set(texts(figure))
+    assert any("noise of this test" in text.get_text() for text in figure.texts)
+    with pytest.raises(InputError, match="no organ to draw"):
+        grad_cam_plots.plot_figure_b(study, [])
+
+
+def test_a_click_draws_a_disc_and_both_signs(study):
+    around = grad_cam_plots.draw_heat(study, "level 1 block 2", "liver", grad_cam_plots.REGIONS[1], 40, 50, "both")
+    low, high = around.axes[1].images[0].get_clim()
+    assert low == -high
+    whole = grad_cam_plots.draw_heat(study, LAST, "aorta", grad_cam_plots.REGIONS[0], 0, 0)
+    assert whole.axes[2].images[0].get_array().min() == 0
+    assert whole.axes[1].get_title() == f"{LAST}, 128 x 128"
+    with pytest.raises(InputError, match="give a pixel of the 128 x 128 image"):
+        grad_cam_plots.draw_heat(study, LAST, "aorta", grad_cam_plots.REGIONS[1], 128, 0)
+
+
+def test_layers_are_drawn_on_their_own_grid(study):
+    figure = grad_cam_plots.plot_layers(study, ["liver"], [LAST, "level 2 block 2"])
+    shapes = [ax.images[0].get_array().shape for ax in figure.axes]
+    assert shapes == [(128, 128), (8, 8)]
+
+
+def test_the_cascade_starts_with_the_trained_map(study):
+    figure = grad_cam_plots.plot_cascade(study, "liver", [LAST], ["head"], seed=1)
+    trained, redrawn = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
+    view = next(view for view in organ_views(study) if view.organ == "liver")
+    np.testing.assert_allclose(trained, view.heat, rtol=1e-3, atol=1e-4 * view.heat.max())
+    assert not np.allclose(redrawn, view.heat, rtol=1e-3)
+    with pytest.raises(InputError, match="step 'tail' is unknown: use head"):
+        grad_cam_plots.plot_cascade(study, "liver", [LAST], ["tail"], seed=1)
+
+
+def test_other_panels(study):
+    views = organ_views(study)[:1]
+    assert len(grad_cam_plots.plot_explained(study, views).axes) == 4
+    fields = {"a": views[0].field, "b": views[0].field}
+    assert len(grad_cam_plots.plot_fields(fields, views[0].centre, study).axes) == 3
+    maps = {name: {LAST: {"liver": [[0, 100], [50, 0]]}} for name in ("true", "permuted")}
+    shown = grad_cam_plots.plot_shown(maps, study)
+    assert np.asarray(shown.axes[1].images[0].get_array()).tolist() == [[0, 100], [50, 0]]
+    assert study.label[grad_cam_plots.default_pixel(study, "aorta")] == 1
+
+
+CASCADE = pd.DataFrame(
+    [(part, seed, layer, value + 0.1 * seed, value)
+     for part, values in {"head": (0.2, 0.6), "stem": (0.1, 0.7)}.items()
+     for layer, value in zip(LAYERS[:2], values, strict=True)
+     for seed in (0, 1)],
+    columns=["part", "seed", "layer", "rank", "ssim"],
+)  # fmt: skip
+SUMMARY = pd.DataFrame(
+    {"inside": [0.5, 0.2, 0.7, 0.02], "pointing": [0.9, 0.3, 1.0, 0.02]}, index=[*LAYERS[:2], PROBABILITY, FLAT]
+)
+REGIONS = pd.DataFrame({"corner": [1.0, 0.4]}, index=list(LAYERS[:2]))
+
+
+def test_the_chart_of_redrawn_weights_shows_means_and_extremes():
+    figure = sanity_plots.plot_randomisation({"cascading": CASCADE}, "numbers of this test")
+    lines = {line.get_label(): line for line in figure.axes[0].containers}
+    assert set(lines) == set(LAYERS[:2])
+    assert [float(y) for y in lines[LAYERS[1]].lines[0].get_ydata()] == pytest.approx([0.65, 0.75])
+    assert len({style[2] for style in sanity_plots.STYLES}) == len(LAYERS), "markers must tell layers apart in grey"
+
+
+def test_bars_and_baselines():
+    figure = sanity_plots.plot_localisation(SUMMARY, "")
+    np.testing.assert_allclose([bar.get_width() for bar in figure.axes[0].patches], SUMMARY.inside)
+    assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True, True]
+
+
+def test_verdicts_follow_from_the_numbers():
+    assert list(sanity_plots.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
+    verdicts = sanity_plots.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
+    assert verdicts.redrawn.tolist() == pytest.approx([0.15, 0.75])
+    assert sanity_plots.sentences(verdicts) == [
+        f"{LAYERS[0]}: finds its organ, needs the trained weights, is the same whatever region is asked about",
+        f"{LAYERS[1]}: does not find its organ, looks alike with random weights, depends on the region asked about",
+    ]
+
+
+def test_wrong_labels_are_told_only_where_all_pairs_agree():
+    rows = [("true, two seeds", "1, 2", "x", 0.8, 0.5), ("true and permuted", "1", "x", 0.3, 0.2),
+            ("true and permuted", "2", "x", 0.4, 0.2), ("true, two seeds", "1, 2", "y", 0.5, 0.5),
+            ("true and permuted", "1", "y", 0.3, 0.2), ("true and permuted", "2", "y", 0.6, 0.2),
+            ("true and permuted", "1", "z", 0.6, 0.2)]  # fmt: skip
+    pairs = pd.DataFrame(rows, columns=["pair", "seeds", "layer", "rank", "ssim"])
+    told = sanity_plots.pair_sentences(pairs)
+    assert told[0] == "x: two seeds 0.80, true and permuted 0.35: depends on the labels"
+    assert told[1].endswith("cannot be told from a network that learned wrong labels")
+    assert "not measured" in told[2]
+    markers = [line for line in sanity_plots.plot_pairs(pairs, "").axes[0].lines if line.get_marker() in "sD"]
+    assert sorted(x for line in markers for x in line.get_xdata()) == sorted(row[3] for row in rows)
