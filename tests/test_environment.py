@@ -48,7 +48,7 @@ def test_conda_installs_the_same_extras_under_the_same_constraints(root, project
     makefile = (root / "Makefile").read_text()
     assert pip == ["--constraint constraints.txt", "--editable .[notebooks,batch,test]"]
     assert '--constraint constraints.txt --editable ".[notebooks,batch,test]"' in makefile
-    assert set(project["optional-dependencies"]) == {"notebooks", "batch", "fast", "benchmarks", "test"}
+    assert set(project["optional-dependencies"]) == {"notebooks", "export", "batch", "fast", "benchmarks", "test"}
     assert f"python{project['requires-python']}" in environment["dependencies"]
 
 

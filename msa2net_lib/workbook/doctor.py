@@ -20,7 +20,10 @@ PACKAGES = (
 )
 """What the library needs: the dependencies in pyproject.toml."""
 
-NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert", "jinja2")
+NOTEBOOK_PACKAGES = (
+    *("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert", "jinja2"),
+    *("captum", "onnx", "onnxscript", "onnxruntime", "segmentation-models-pytorch", "monai"),
+)
 """What the lessons need besides: its extra ``notebooks``."""
 
 

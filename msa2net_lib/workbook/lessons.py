@@ -104,7 +104,25 @@ LESSONS: dict[str, Lesson] = {
             "12_ablation",
             "Ablation",
             "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
-            ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "MEASURED"),
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
+        ),
+        Lesson(
+            "13_frequency",
+            "Frequency",
+            "Figure A measured: what each layer keeps of fine detail, with and without MASAG, over slices and seeds.",
+            ("CHECKPOINT", "CASE", "SLICE", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+        ),
+        Lesson(
+            "14_grad_cam",
+            "Grad-CAM",
+            "Figure B measured: heat maps by organ and layer, beside the gate's own map, and when they say nothing.",
+            ("CHECKPOINT", "CASE", "SLICE", "ORGAN", "SLICES", "SEEDS", "MEASURED"),
+        ),
+        Lesson(
+            "15_masag_elsewhere",
+            "MASAG in your network",
+            "The gate in other U-Nets, in 3-D and in ONNX: a few lines to copy, and what it costs and gains.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
         ),
         Lesson(
             "16_paper_audit",

@@ -15,7 +15,10 @@ from msa2net_lib.workbook.checks.basics import (
 from msa2net_lib.workbook.checks.blocks import efficient_attention, large_kernel_attention
 from msa2net_lib.workbook.checks.boundary import alpha
 from msa2net_lib.workbook.checks.check import Check, reveal
+from msa2net_lib.workbook.checks.elsewhere import gated_skip
+from msa2net_lib.workbook.checks.frequency import log_amplitude
 from msa2net_lib.workbook.checks.fusion import global_pooling, pool_channels, receptive_field, same_padding
+from msa2net_lib.workbook.checks.grad_cam import grad_cam
 from msa2net_lib.workbook.checks.modulation import cross_modulation
 from msa2net_lib.workbook.checks.recalibration import recalibration, whole_gate
 from msa2net_lib.workbook.checks.selection import select, selection, share
@@ -38,10 +41,13 @@ ALL: dict[str, Check] = {
         recalibration,
         whole_gate,
         attention_gate,
+        gated_skip,
         large_kernel_attention,
         efficient_attention,
         alpha,
         paired_interval,
+        log_amplitude,
+        grad_cam,
     )
 }
 
@@ -56,8 +62,11 @@ __all__ = [
     "cross_modulation",
     "dice",
     "efficient_attention",
+    "gated_skip",
     "global_pooling",
+    "grad_cam",
     "large_kernel_attention",
+    "log_amplitude",
     "paired_interval",
     "poly",
     "poly_learning_rate",

@@ -130,6 +130,3 @@ ITEMS: tuple[Item, ...] = (
         "14", "synapse", SYNAPSE, ("figure_b",),
     ),
 )  # fmt: skip
-
-PLANNED = {"13": "frequency", "14": "Grad-CAM"}
-"""Lessons that the workbook will have: what their figures wait for."""

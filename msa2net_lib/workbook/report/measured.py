@@ -11,7 +11,7 @@ import pandas as pd
 
 from msa2net_lib.config import PROFILES
 from msa2net_lib.workbook.report.found import Batch, Failure, LessonRun, figures, mapping
-from msa2net_lib.workbook.report.items import HONESTY, MEASURED, NOT_MEASURED, ORIGIN, PLANNED, PUBLISHED, Item
+from msa2net_lib.workbook.report.items import HONESTY, MEASURED, NOT_MEASURED, ORIGIN, PUBLISHED, Item
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
 """Kinds of jobs without which there are no tables."""
@@ -161,8 +161,7 @@ def _pictures(batch: Batch, item: Item) -> tuple[list[Picture], str, list[Failur
 
 def _why_not(item: Item, lesson: LessonRun | None) -> tuple[str, list[Failure]]:
     if lesson is None:
-        planned = f" (planned: lesson {item.lesson}, {PLANNED[item.lesson]})" if item.lesson in PLANNED else ""
-        return f"the workbook has no lesson for it yet{planned}", []
+        return "the workbook has no lesson for it", []
     if lesson.failure:
         return f"lesson {lesson.name} failed: {lesson.failure.error}", [lesson.failure]
     if lesson.state == "unfinished":

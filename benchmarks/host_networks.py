@@ -1,0 +1,89 @@
+"""Does MASAG help in networks that it was not made for, and what does it cost there?
+
+Puts MASAG, and as a control the same last step with a constant map, on the skip connections of four U-Nets:
+segmentation_models_pytorch's Unet, MONAI's AttentionUnet (in place of its own gates) and BasicUNet, and the plain U-Net
+of lesson 15. Trains each with several seeds on the shipped virtual cohort, scores the last step's weights on the
+held-out virtual patients, and times a training step with and without gate in turn. Finished runs are kept, so a
+measurement that was stopped goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msa2net_lib.data.catalog import open_dataset
+from msa2net_lib.files import write_text
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.workbook.host_study import WITHOUT, compare_hosts, hosts
+from msa2net_lib.workbook.host_tables import cost_table, effects, sentences
+from msa2net_lib.workbook.machine import hardware, versions
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "host_networks.json"
+
+
+def main() -> int:
+    """Run what is missing, print the tables and write them; return the exit status."""
+    arguments = _parse_arguments()
+    known = hosts()
+    chosen = [known[name] for name in arguments.hosts]
+    dataset = open_dataset("virtual", ROOT / "data")
+    config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
+    costs = cost_table(chosen, arguments.image_size, config.batch_size, arguments.repeats, arguments.device)
+    print(costs.to_string(index=False), flush=True)
+    runs = compare_hosts(
+        chosen,
+        config,
+        range(1, arguments.seeds + 1),
+        dataset,
+        arguments.image_size,
+        arguments.runs,
+        device=arguments.device,
+        told=lambda row: print(f"{row['host']}, {row['variant']}, seed {row['seed']}: {row['dsc']:.4f}", flush=True),
+    )
+    print(*sentences(effects(runs)), sep="\n")
+    record = {
+        "question": "What MASAG adds to other U-Nets in parameters, time and DSC, beside a control without map",
+        "date": datetime.now(UTC).date().isoformat(),
+        "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
+        "image_size": arguments.image_size,
+        "training": config.to_dict() | {"seed": "see runs"},
+        "selection": "none: last step",
+        "baseline": WITHOUT,
+        "device": arguments.device,
+        "costs": costs.to_dict("records"),
+        "runs": runs.round(5).to_dict("records"),
+        "hardware": hardware(),
+        "versions": versions() | _versions_of_hosts(),
+    }
+    write_text(arguments.output, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return 0
+
+
+def _versions_of_hosts() -> dict[str, str]:
+    import monai
+    import segmentation_models_pytorch as smp
+
+    return {"segmentation_models_pytorch": str(smp.__version__), "monai": str(monai.__version__)}
+
+
+def _parse_arguments() -> argparse.Namespace:
+    names = ["smp Unet", "MONAI AttentionUnet", "MONAI BasicUNet", "plain U-Net"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="runs per host and variant, with seeds 1, 2, ...")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
+    parser.add_argument("--repeats", type=int, default=20, help="rounds in which training steps are timed")
+    parser.add_argument("--hosts", nargs="+", choices=names, default=names, metavar="HOST", help=", ".join(names))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "host_networks", help="folder of finished runs")
+    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
