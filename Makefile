@@ -10,9 +10,10 @@ STAMP := $(VENV)/installed
 workbook: $(STAMP)
 	$(BIN)/msa2net reproduce --profile smoke --output results
 
-# pytest and nbval run one after the other: the training lesson uses both cores of a small machine.
+# pytest in up to four processes of one thread each: more threads than cores would wait for each other. nbval
+# afterwards, by itself: the training lesson uses both cores of a small machine.
 test: lint
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 
 # The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
