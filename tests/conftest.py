@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from msa2net_lib.errors import InputError
 from msa2net_lib.paper.recorded import recorded_shapes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,15 @@ class Recorded:
     inputs: list[torch.Tensor]
     outputs: dict[str, torch.Tensor]
     parameters: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Networks this small gain nothing from threads, and lose much where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +61,19 @@ def recorded():
 def official_shapes():
     """Key and shape of every entry of the released state dict, by preset."""
     return recorded_shapes
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., str]:
+    """Call a function, expect an InputError of one line that contains the given words, return the line."""
+
+    def check(words, function, *args, **kwargs) -> str:
+        with pytest.raises(InputError) as caught:
+            function(*args, **kwargs)
+        message = str(caught.value)
+        assert "\n" not in message
+        for word in [words] if isinstance(words, str | Path) else words:
+            assert str(word) in message
+        return message
+
+    return check

@@ -24,14 +24,6 @@ from msa2net_lib.nn.network import MSA2Net
 ON_TEST = "best on test (chosen on the reported cases)"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def patient2(root, tmp_path_factory):
     """Four slices of the second shipped patient."""

@@ -111,15 +111,20 @@ def open_exported(path: str | Path) -> Run:
     ONNX runs in onnxruntime on as many threads as torch has now. Only for files that you trust: torch unpickles what is
     in a ``.pt2``. Errors: `InputError` for a file that is missing or damaged, and for a package that is missing.
     """
+    path, format = _existing(path)
+    try:
+        return _open_onnx(path) if format == "onnx" else _open_pt2(path)
+    except Exception as error:  # each of both readers has its own kinds
+        raise InputError(f"{path}: damaged, or no {format} file ({type(error).__name__}); export it again") from error
+
+
+def _existing(path: str | Path) -> tuple[Path, Format]:
     path = Path(path)
     format = choose_format(path)
     require_packages(format)
     if not path.is_file():
         raise InputError(f"{path}: no such file; export it first (msa2net export)")
-    try:
-        return _open_onnx(path) if format == "onnx" else _open_pt2(path)
-    except Exception as error:  # each of both readers has its own kinds
-        raise InputError(f"{path}: damaged, or no {format} file ({type(error).__name__}); export it again") from error
+    return path, format
 
 
 def _open_pt2(path: Path) -> Run:
@@ -153,11 +158,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
     Errors: `InputError` for a file that is missing, damaged, or has nothing of the kind.
     """
-    path = Path(path)
-    format = choose_format(path)
-    require_packages(format)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; export it first (msa2net export)")
+    path, format = _existing(path)
     try:
         return json.loads(_stored_in_onnx(path) if format == "onnx" else _stored_in_pt2(path))
     except Exception as error:  # protobuf's, zip's and JSON's own kinds

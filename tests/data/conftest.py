@@ -12,7 +12,6 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from msa2net_lib.data.virtual.patient import make_virtual_patient
 from msa2net_lib.data.volumes import read_pair
-from msa2net_lib.errors import InputError
 
 SPACING = (2.5, 0.8, 0.7)
 """Spacing (z, y, x) in mm of the synthetic scans: three different numbers, so that a swap shows."""
@@ -64,22 +63,6 @@ def btcv(tmp_path: Path, save_nifti, scan) -> Path:
         save_nifti(source / "img" / f"img{case}.nii.gz", image)
         save_nifti(source / "label" / f"label{case}.nii.gz", label)
     return source
-
-
-@pytest.fixture(scope="session")
-def refused() -> Callable[..., str]:
-    """Call a function, expect an InputError of one line that contains the given words, return the line."""
-
-    def check(words, function, *args, **kwargs) -> str:
-        with pytest.raises(InputError) as caught:
-            function(*args, **kwargs)
-        message = str(caught.value)
-        assert "\n" not in message
-        for word in [words] if isinstance(words, str | Path) else words:
-            assert str(word) in message
-        return message
-
-    return check
 
 
 @pytest.fixture(scope="session")

@@ -25,15 +25,6 @@ def no_trace_log():
     log.setLevel(before)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from threads, and lose much where the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class OneLayer(nn.Module):
     """One convolution with a network's config: a whole network takes half a minute to trace and translate."""
 
@@ -70,19 +61,3 @@ def thin(monkeypatch, tmp_path):
     install()
     install.checkpoint = checkpoint  # pyright: ignore[reportFunctionMemberAccess]
     return install
-
-
-@pytest.fixture(scope="session")
-def refused():
-    """Call a function, expect an InputError of one line that contains the given words, return the line."""
-
-    def check(words, function, *args, **kwargs) -> str:
-        with pytest.raises(InputError) as caught:
-            function(*args, **kwargs)
-        message = str(caught.value)
-        assert "\n" not in message
-        for word in words:
-            assert str(word) in message
-        return message
-
-    return check

@@ -7,27 +7,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import torch
 from matplotlib.figure import Figure
 from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.errors import InputError
 from msa2net_lib.prediction import run
 from msa2net_lib.prediction.result import Prediction
 
 BRIGHT_HU = 175
 """Above this a voxel is class 5 of the thresholding network: 0.75 of the window [-125, 275]."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from threads, and lose much where the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -47,22 +36,6 @@ def threshold(monkeypatch, shipped):
     monkeypatch.setattr(run, "predict_volume", lambda _, image, progress: np.where(image > 0.75, 5, 0).astype(np.uint8))
     monkeypatch.setattr(run, "predict_image", lambda _, image: np.where(image > 0.75, 5, 0).astype(np.uint8))
     return BRIGHT_HU
-
-
-@pytest.fixture(scope="session")
-def refused():
-    """Call a function, expect an InputError of one line that contains the given words, return the line."""
-
-    def check(words, function, *args, **kwargs) -> str:
-        with pytest.raises(InputError) as caught:
-            function(*args, **kwargs)
-        message = str(caught.value)
-        assert "\n" not in message
-        for word in words:
-            assert str(word) in message
-        return message
-
-    return check
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,15 @@ def random_tensor(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal(shape))
 
 
+def random_pointwise(rng: np.random.Generator, channels_in: int, channels_out: int) -> torch.nn.Conv2d:
+    """A 1x1 convolution in float64 with weights from ``rng``."""
+    layer = torch.nn.Conv2d(channels_in, channels_out, 1).double()
+    with torch.no_grad():
+        layer.weight.copy_(random_tensor(rng, channels_out, channels_in, 1, 1))
+        layer.bias.copy_(random_tensor(rng, channels_out))  # pyright: ignore[reportOptionalMemberAccess]
+    return layer
+
+
 def _arrays(result: Any) -> list[np.ndarray]:
     parts = result if isinstance(result, tuple | list) else (result,)
     return [np.asarray(part.detach() if isinstance(part, torch.Tensor) else part, dtype=float) for part in parts]

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from msa2net_lib.nn.adapters import GatedSkip
-from msa2net_lib.workbook.checks.check import Check, random_tensor
+from msa2net_lib.workbook.checks.check import Check, random_pointwise, random_tensor
 
 Gate = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,16 +44,7 @@ def _draw(rng: np.random.Generator) -> tuple[Any, ...]:
     size = (2 * height + int(rng.integers(0, 2)), 2 * width + int(rng.integers(0, 2)))
     batch = int(rng.integers(2, 4))
     x, g = random_tensor(rng, batch, channels, *size), random_tensor(rng, batch, gating_channels, height, width)
-    return x, g, _pointwise(rng, gating_channels, channels), _soft_gate
-
-
-def _pointwise(rng: np.random.Generator, channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 1x1 convolution in float64 with weights from ``rng``."""
-    layer = nn.Conv2d(channels_in, channels_out, 1).double()
-    with torch.no_grad():
-        layer.weight.copy_(random_tensor(rng, channels_out, channels_in, 1, 1))
-        layer.bias.copy_(random_tensor(rng, channels_out))  # pyright: ignore[reportOptionalMemberAccess]
-    return layer
+    return x, g, random_pointwise(rng, gating_channels, channels), _soft_gate
 
 
 def _resampled(features: Tensor, like: Tensor, mode: str = "bilinear", align_corners: bool | None = False) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from msa2net_lib.nn.gates import AttentionGate
-from msa2net_lib.workbook.checks.check import Check, random_tensor
+from msa2net_lib.workbook.checks.check import Check, random_pointwise, random_tensor
 
 
 def _library_gate(x: Tensor, g: Tensor, theta_x: nn.Module, phi_g: nn.Module, psi: nn.Module) -> Tensor:
@@ -22,17 +21,8 @@ def _library_gate(x: Tensor, g: Tensor, theta_x: nn.Module, phi_g: nn.Module, ps
 def _draw_gate(rng: np.random.Generator) -> tuple[Any, ...]:
     channels, inner, height = (int(size) for size in rng.integers(2, 6, size=3))
     shape = (int(rng.integers(2, 4)), channels, height, height + int(rng.integers(1, 4)))
-    layers = (_pointwise(rng, *sizes) for sizes in ((channels, inner), (channels, inner), (inner, 1)))
+    layers = (random_pointwise(rng, *sizes) for sizes in ((channels, inner), (channels, inner), (inner, 1)))
     return random_tensor(rng, *shape), random_tensor(rng, *shape), *layers
-
-
-def _pointwise(rng: np.random.Generator, channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 1x1 convolution in float64 with weights from ``rng``."""
-    layer = nn.Conv2d(channels_in, channels_out, 1).double()
-    with torch.no_grad():
-        layer.weight.copy_(random_tensor(rng, channels_out, channels_in, 1, 1))
-        layer.bias.copy_(random_tensor(rng, channels_out))  # pyright: ignore[reportOptionalMemberAccess]
-    return layer
 
 
 def _map(x: Tensor, g: Tensor, theta: nn.Module, phi: nn.Module, psi: nn.Module) -> Tensor:
