@@ -61,6 +61,8 @@ def train_on_gpus(
 
 def _train(*arguments: Any) -> None:
     """Train in a launched process; its result would be sent back tensor by tensor, and lies in the folder anyway."""
+    # The notebook may have computed on several threads. They are not forked along, and OpenMP would wait for them.
+    torch.set_num_threads(1)
     train(*arguments)
 
 

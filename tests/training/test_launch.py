@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -41,3 +45,32 @@ def test_the_result_read_back_is_the_one_trained(tmp_path, monkeypatch):
     assert (result.weights, result.best, result.best_score) == (trained[0].weights, None, None)
     for key, value in trained[0].network.state_dict().items():
         assert torch.equal(value, result.network.state_dict()[key])
+
+
+FORKED = """
+import os
+import torch
+from msa2net_lib.training import launch
+
+def compute(*arguments):
+    torch.rand(1 << 20).exp().sum()
+
+torch.set_num_threads(2)
+compute()
+launch.train = compute
+if (child := os.fork()) == 0:
+    launch._train()
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system starts no processes by forking")
+def test_a_process_forked_after_computing_on_threads_computes_too():
+    """As in a notebook that showed something before it trained; without care the child waits for ever."""
+    started = subprocess.Popen([sys.executable, "-c", FORKED], start_new_session=True)
+    try:
+        assert started.wait(timeout=90) == 0
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGKILL)
