@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -56,8 +56,10 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     bar.ax.tick_params(labelsize=7)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)
-    for part, color, name in ((organ, ORANGE, "organ"), (~organ, BLUE, "background")):
-        counts.hist(values[part], bins=edges, density=True, color=color, alpha=0.6, label=name)
+    # Without colour a pale area and hatched bars still differ, where they overlap too.
+    counts.hist(values[~organ], bins=edges, density=True, color="0.85", label="background")
+    style: dict[str, Any] = {"facecolor": "none", "edgecolor": ORANGE, "hatch": "////", "linewidth": 1.2}
+    counts.hist(values[organ], bins=edges, density=True, histtype="stepfilled", label="organ", **style)
     counts.set_title(network, fontsize=9)
     counts.set_xlabel(f"value of the map, level {level}", fontsize=8)
     counts.set_yticks([])

@@ -28,8 +28,8 @@ from msa2net_lib.workbook.grad_cam_study import (
     organ_targets,
     study_heat,
 )
-from msa2net_lib.workbook.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, show_map
-from msa2net_lib.workbook.plots import draw_outlines, figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.workbook.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
+from msa2net_lib.workbook.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
 from msa2net_lib.workbook.study import Study
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FAINTEST = -3.0
 """Fields are drawn on a logarithmic scale from a thousandth of their largest value."""
+NO_HEAT = "no heat at all"
+"""What stands on a map that is zero everywhere."""
 _HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]
 _BY_REGION = "in a disc around the pixel"
 
@@ -105,9 +107,10 @@ def draw_heat(
         bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
         bar.ax.tick_params(labelsize=6.5)
     wide = heat.values[0].float().cpu().numpy()
-    if evidence == "both" and wide.any():  # in grey the two ends of the scale look alike: dashed is against the class
-        half = float(np.abs(wide).max()) / 2
-        laid.contour(wide, levels=[-half, half], colors=["black"], linewidths=0.9)
+    if evidence == "both":  # dashed is against the class
+        draw_signs(laid, wide)
+    if not wide.any():
+        _note(laid, NO_HEAT)
     organ_legend(figure, study.label)
     return stamp(figure, study.source)
 
@@ -127,7 +130,7 @@ def plot_layers(study: Study, organs: Sequence[str], layers: Sequence[str] = LAY
             own, title = one.own[0].float().cpu().numpy(), f"{layer}\n{one.own.shape[-2]} x {one.own.shape[-1]}"
             _map(ax, study, Panel(own, title if organ == organs[0] else ""), label)
             wide = one.values[0].float().cpu().numpy()
-            _note(ax, f"{share_inside(wide, label > 0):.0%} inside" if wide.any() else "no heat at all")
+            _note(ax, f"{share_inside(wide, label > 0):.0%} inside" if wide.any() else NO_HEAT)
             ax.title.set_fontsize(8)
         row[0].text(-0.06, 0.5, organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
     return stamp(figure, f"{study.name}: {study.source}")
@@ -168,7 +171,7 @@ def plot_cascade(study: Study, organ: str, layers: Sequence[str], steps: Sequenc
         for ax, (title, network) in zip(row, networks.items(), strict=True):
             values = grad_cam(network, pixels, mask, organ_class(organ), layer).values[0].float().cpu().numpy()
             _map(ax, study, Panel(values, title if layer == layers[0] else ""), label)
-            _note(ax, f"{share_inside(values, mask):.0%} inside" if values.any() else "no heat at all")
+            _note(ax, f"{share_inside(values, mask):.0%} inside" if values.any() else NO_HEAT)
             ax.title.set_fontsize(8)
         row[0].text(-0.06, 0.5, layer, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     return stamp(figure, f"{study.name}, {organ}: {study.source}")
@@ -200,7 +203,10 @@ def plot_shown(maps: Mapping[str, Mapping[str, Mapping[str, list]]], study: Stud
         for ax, (layer, organ) in zip(line, rows, strict=True):
             label = np.where(study.label == organ_class(organ), organ_class(organ), 0)
             title = f"{organ}\n{layer}" if found is first else ""
-            _map(ax, study, Panel(np.asarray(found[layer][organ], dtype=float), title), label)
+            values = np.asarray(found[layer][organ], dtype=float)
+            _map(ax, study, Panel(values, title), label)
+            if not values.any():
+                _note(ax, NO_HEAT)
             ax.title.set_fontsize(7.5)
         line[0].text(-0.06, 0.5, variant, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     return stamp(figure, f"{study.name}: {study.source}")
@@ -212,10 +218,10 @@ def default_pixel(study: Study, organ: str) -> tuple[int, int]:
 
 
 def _map(ax: Axes, study: Study, panel: Panel, label: NDArray) -> None:
-    """A map with the outline of one organ, in white so that it also stands out in grey."""
+    """A map with the outline of one organ, in white because the organ is named beside it."""
     show_map(ax, study, panel, outlines=False)
     if label.any():
-        ax.contour(label > 0, levels=[0.5], colors=["white"], linewidths=1.0)
+        draw_outline(ax, label > 0, "white", 1.0)
 
 
 def _field(

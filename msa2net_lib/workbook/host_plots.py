@@ -14,7 +14,7 @@ from msa2net_lib.workbook.host_study import OWN, WITHOUT
 from msa2net_lib.workbook.host_tables import effects
 from msa2net_lib.workbook.plots import figure_grid, stamp
 
-_STYLES = {"masag": ("o", "#0072B2"), "constant": ("s", "#E69F00"), OWN: ("^", "#666666")}
+_STYLES = {"masag": ("o", "#0072B2"), "constant": ("s", "#E69F00"), OWN: ("^", "#000000")}
 _TITLES = {"masag": "MASAG", "constant": "constant map (control)", OWN: "the host's own gate"}
 
 

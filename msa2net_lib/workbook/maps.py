@@ -65,6 +65,17 @@ def show_map(ax: Axes, study: Study, panel: Panel, outlines: bool = True) -> Any
     return drawn
 
 
+def draw_signs(ax: Axes, values: NDArray) -> None:
+    """Lines at half of the largest size of signed values (h, w), drawn on their own grid: solid plus, dashed minus.
+
+    In grey the two ends of a diverging colour map look alike. A side that does not reach the half has no line.
+    """
+    half = float(np.abs(values).max()) / 2
+    for level, style in ((-half, "dashed"), (half, "solid")):
+        if values.min() < level < values.max():
+            ax.contour(values, levels=[level], colors=["black"], linewidths=0.9, linestyles=style)
+
+
 def plot_maps(
     study: Study, panels: Sequence[Panel] | Mapping[str, Sequence[Panel]], columns: int = 4, image: bool = True
 ) -> Figure:

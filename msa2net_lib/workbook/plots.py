@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -68,11 +69,24 @@ def show_slice(
     return ax
 
 
-def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.2) -> None:
-    """Outline the organs of a label (y, x), scheme A, in their colours on what is drawn already."""
+def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.5) -> None:
+    """Outline the organs of a label (y, x), scheme A, in their colours on what is drawn already, with `halo`."""
     for index, organ in enumerate(ORGANS, start=1):
         if (label == index).any():
-            ax.contour(label == index, levels=[0.5], colors=[ORGAN_COLORS[organ]], linewidths=linewidth)
+            draw_outline(ax, label == index, ORGAN_COLORS[organ], linewidth)
+
+
+def draw_outline(ax: Axes, mask: NDArray, color: str, linewidth: float = 1.5) -> None:
+    """Outline one region (y, x) on what is drawn already, with `halo`."""
+    line = ax.contour(mask, levels=[0.5], colors=[color], linewidths=linewidth)
+    line.set_path_effects(halo(color, linewidth))
+
+
+def halo(color: str, linewidth: float) -> list[patheffects.AbstractPathEffect]:
+    """A dark edge for a bright line, a bright one for a dark: without colour a bare line may not be seen at all."""
+    luminance = float(np.dot(to_rgb(color), (0.299, 0.587, 0.114)))
+    edge = "black" if luminance > 0.5 else "white"
+    return [patheffects.withStroke(linewidth=linewidth + 1.6, foreground=edge)]
 
 
 def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:

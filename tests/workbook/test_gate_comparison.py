@@ -193,6 +193,8 @@ def test_pictures_show_the_maps_given(study):
     single = gate_pictures.draw_gate_map(study, {"just now": maps}, "just now", "masag", 0)
     np.testing.assert_array_equal(single.axes[1].images[0].get_array(), np.eye(16))
     assert "noise of this test" in [text.get_text() for text in single.texts]
+    hatched = [bars for bars in single.axes[2].patches if bars.get_hatch()]
+    assert len(hatched) == 1, "organ and background are told apart without colour"
     for absent in ("addition", "attention"):
         with pytest.raises(InputError, match="addition and concatenation have none"):
             gate_pictures.draw_gate_map(study, {"just now": maps}, "just now", absent, 0)

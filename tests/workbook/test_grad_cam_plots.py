@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from grey import LEGIBLE, contrast_along, in_grey, luminance, outline_points
 
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook import grad_cam_plots, sanity_plots
 from msa2net_lib.workbook.grad_cam_study import LAYERS, organ_views
 from msa2net_lib.workbook.heat_map_scores import FLAT, PROBABILITY
+from msa2net_lib.workbook.plots import ORGAN_COLORS
 
 
 def texts(figure):
@@ -26,7 +30,22 @@ def test_figure_b_has_a_row_per_organ_and_says_whose_data(study):
         grad_cam_plots.plot_figure_b(study, [])
 
 
-def test_a_click_draws_a_disc_and_both_signs(study):
+@pytest.mark.parametrize("organ", ["aorta", "liver"])
+def test_outlines_of_figure_b_are_seen_in_grey(study, organ):
+    """On a slice exactly as bright as the organ's colour, where without colour a bare line is not there at all."""
+    same = replace(study, image=np.full_like(study.image, luminance(ORGAN_COLORS[organ]) / 255))
+    view = next(view for view in organ_views(study) if view.organ == organ)
+    heat = np.ones_like(view.heat)
+    heat[0, 0] = 0  # at the bright end of the scale all but throughout
+    figure = grad_cam_plots.plot_figure_b(same, [replace(view, heat=heat, predicted=view.truth)])
+    grey = in_grey(figure)
+    for ax in figure.axes[:4]:
+        points = outline_points(ax)
+        assert points
+        assert min(contrast_along(grey, ax, line) for line in points) > LEGIBLE, ax.get_title()
+
+
+def test_a_pixel_draws_a_disc_and_both_signs(study):
     around = grad_cam_plots.draw_heat(study, "level 1 block 2", "liver", grad_cam_plots.REGIONS[1], 40, 50, "both")
     low, high = around.axes[1].images[0].get_clim()
     assert low == -high
@@ -61,6 +80,9 @@ def test_other_panels(study):
     maps = {name: {LAST: {"liver": [[0, 100], [50, 0]]}} for name in ("true", "permuted")}
     shown = grad_cam_plots.plot_shown(maps, study)
     assert np.asarray(shown.axes[1].images[0].get_array()).tolist() == [[0, 100], [50, 0]]
+    assert grad_cam_plots.NO_HEAT not in texts(shown)
+    maps["true"][LAST]["liver"] = [[0, 0], [0, 0]]
+    assert texts(grad_cam_plots.plot_shown(maps, study)).count(grad_cam_plots.NO_HEAT) == 1
     assert study.label[grad_cam_plots.default_pixel(study, "aorta")] == 1
 
 

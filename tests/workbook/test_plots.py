@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from grey import LEGIBLE, contrast_along, in_grey, luminance, outline_points
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
@@ -20,6 +21,16 @@ def pixels(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3] / 255
+
+
+@pytest.mark.parametrize("organ", ORGANS)
+def test_an_outline_is_seen_in_grey_on_a_background_as_bright_as_itself(organ):
+    label = np.zeros((40, 40), np.uint8)
+    label[12:28, 12:28] = ORGANS.index(organ) + 1
+    figure, axes = plots.figure_grid(1, 1, width=1.75, height=1.62)
+    plots.show_slice(axes[0, 0], np.full((40, 40), luminance(plots.ORGAN_COLORS[organ]) / 255), label)
+    (line,) = outline_points(axes[0, 0])
+    assert contrast_along(in_grey(figure), axes[0, 0], line) > LEGIBLE
 
 
 def test_every_organ_has_a_colour_of_its_own():
