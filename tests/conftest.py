@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +79,31 @@ def refused() -> Callable[..., str]:
         return message
 
     return check
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of its own, of 2 MiB; remounting with another size makes room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={2 << 20}", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"cannot mount a small file system: {error}")
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="session")
+def fill_disk() -> Callable[..., Path]:
+    """Take all space of a disk but ``keep`` bytes, and return the file that does."""
+
+    def fill(disk: Path, keep: int = 0) -> Path:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - keep))
+        return filler
+
+    return fill

@@ -22,7 +22,6 @@ from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path, write_text
 
-DISK_BYTES = 2 << 20
 LARGE = np.random.default_rng(0).integers(-30000, 30000, (3, 512, 1024)).astype(np.int16)  # 3 MB, incompressible
 
 
@@ -64,29 +63,6 @@ def opened(path):
     return path.read_bytes() if path.suffix != ".json" else json.loads(path.read_text())
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"cannot mount a small file system: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def fill(disk, keep):
-    """Take all space but ``keep`` bytes, and return the file that does."""
-    filler = disk / "filler"
-    filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - keep))
-    return filler
-
-
 def refused_line(function, *arguments, **options):
     with pytest.raises(InputError) as caught:
         function(*arguments, **options)
@@ -106,11 +82,11 @@ def test_writers_on_a_full_disk(small_disk, name):
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     WRITERS[name](path)
     assert opened(path) is not None
-    assert path.stat().st_size > DISK_BYTES
+    assert path.stat().st_size > 2 << 20
 
 
-def test_a_disk_too_full_for_a_folder(small_disk):
-    filler = fill(small_disk, keep=0)
+def test_a_disk_too_full_for_a_folder(small_disk, fill_disk):
+    filler = fill_disk(small_disk)
     try:
         (small_disk / "probe").mkdir()  # some systems give a folder no space of its own
         (small_disk / "probe").rmdir()
@@ -138,10 +114,10 @@ def prepare(pairs, destination, **options):
 
 
 @pytest.mark.parametrize(("keep", "workers"), [(0, 1), (200_000, 1), (400_000, 2)])
-def test_preparing_onto_a_full_disk(pairs, tmp_path, small_disk, tree, keep, workers):
+def test_preparing_onto_a_full_disk(pairs, tmp_path, small_disk, fill_disk, tree, keep, workers):
     """Whatever does not fit first is named, also from a worker process, with the space that the rest needs."""
     out = small_disk / "out"
-    filler = fill(small_disk, keep)
+    filler = fill_disk(small_disk, keep)
     line = refused_line(prepare, pairs, out, workers=workers)
     assert line.startswith(str(out))
     if keep:
@@ -169,7 +145,7 @@ def test_the_advice_covers_all_that_is_left(tmp_path, save_nifti, small_disk):
     folders = tmp_path / "images", tmp_path / "labels"
     line = refused_line(prepare, folders, small_disk / "out", test=[], classes={"one": 1})
     left = int(re.search(r"free (\d+) MB", line)[1])
-    subprocess.run(["mount", "-o", f"remount,size={DISK_BYTES + left * 1_000_000}", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", f"remount,size={(2 << 20) + left * 1_000_000}", str(small_disk)], check=True)
     assert len(prepare(folders, small_disk / "out", test=[], classes={"one": 1}).train_slices) == 7 * 12
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 from small_run import CONFIG, SMALL, Slices
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
+from msa2net_lib.training.journal import Bars
 
 
 class StopError(Exception):
@@ -54,3 +58,33 @@ def test_the_record_says_what_was_run(stopped_and_resumed):
     assert record["training"]["recipe"] == "smoke"
     assert record["versions"]["torch"]
     assert record["best"] is None
+
+
+@pytest.mark.parametrize("length", [{"steps": 5, "epochs": 0}, {"steps": 0, "epochs": 2}])
+def test_bars_show_epochs_steps_images_a_second_and_the_time_left(length, capsys, monkeypatch):
+    """Counted in steps the last epoch may be cut short: 5 steps of 2 of 6 samples are one epoch and two thirds."""
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    config = TrainConfig(batch_size=2, **length)
+    total = config.total_steps(6)
+    with Bars(config, samples=6, first_step=0, enabled=True) as bars:
+        for step in range(1, total + 1):
+            bars.advance(step)
+            bars.show({"loss": 0.5, "images_per_second": 123.4})
+    shown = capsys.readouterr().err
+    assert f"training:  {100 * (total - 1) // total}%" in shown
+    assert re.search(rf"{total - 1}/{total} \[\d\d:\d\d<\d\d:\d\d, .*loss 0.500, 123 images/s", shown)
+    assert f"training: 100%|██████████| {total}/{total}" in shown
+    assert "epochs: 100%|██████████| 2/2" in shown
+
+
+def test_bars_go_on_where_a_run_does_and_can_be_silent(capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    config = TrainConfig(batch_size=2, steps=5)
+    with Bars(config, samples=6, first_step=4, enabled=True) as bars:
+        bars.advance(5)
+    assert "epochs: 100%" in (shown := capsys.readouterr().err)
+    assert "training: 100%" in shown
+    with Bars(config, samples=6, first_step=4, enabled=False) as bars:
+        bars.advance(5)
+    assert not capsys.readouterr().err
