@@ -23,7 +23,7 @@ from msa2net_lib.predict_command import add_predict, run_predict
 from msa2net_lib.prepare_options import add_prepare
 from msa2net_lib.train_config import CHOICES
 
-COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "seed")
+COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every", "seed")
 NAMED = ("augment", "precision", "compilation", "selection")
 
 

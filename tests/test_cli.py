@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -234,8 +235,12 @@ def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "8 training, 1 validation and 3 test pictures" in printed
     assert "synthetic" in printed
-    trained = ("--output", tmp_path / "run", "--steps", 2, "--device", "cpu")
-    assert run("train", "--dataset", out / "prepared", *trained) == 0
+    trained = ("--output", tmp_path / "run", "--recipe", "isic", "--steps", 2, "--batch-size", 4, "--device", "cpu")
+    often = ("--checkpoint-every", 1, "--log-every", 1)
+    assert run("train", "--dataset", out / "prepared", *trained, *often) == 0
+    assert pd.read_csv(tmp_path / "run" / "log.csv").step.tolist() == [1, 2]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert (record["recipe"], record["checkpoint_every"], record["log_every"]) == ("isic", 1, 1)
     capsys.readouterr()
     weights = ("--checkpoint", tmp_path / "run" / "weights.safetensors", "--device", "cpu")
     table = ("--output", tmp_path / "scores.csv")

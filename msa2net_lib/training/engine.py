@@ -124,7 +124,7 @@ def eager(network: nn.Module) -> Iterator[None]:
 
 def _is_compilers(error: Exception) -> bool:
     """Whether an exception came from the compiler, and not from the network itself."""
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "torch.fx"))
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "torch.fx", "triton"))
 
 
 def _is_launched() -> bool:

@@ -19,10 +19,10 @@ from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.distributed import add_over_processes, synchronise_batch_norm
 from msa2net_lib.training.engine import build_accelerator, compile_for_training, compute_device, kept_random_state
-from msa2net_lib.training.optimiser import build_optimizer, build_schedule
+from msa2net_lib.training.optimiser import build_optimizer, build_schedule, scale_schedule
 from msa2net_lib.training.order import Part, batch_length, check_divisible, follow, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
-from msa2net_lib.training.trouble import FirstNotFinite, told_out_of_memory
+from msa2net_lib.training.trouble import FREE_DEVICE, FirstNotFinite, told_large_step, told_out_of_memory
 
 
 class Learner:
@@ -53,8 +53,9 @@ class Learner:
         with kept_random_state(self.device):
             torch.manual_seed(self.config.seed)
             network: Any = MSA2Net(self.network_config)
-        # Convolutions dominate, and they are faster with channels last on CPU and GPU alike.
-        network = network.to(self.device, memory_format=torch.channels_last)
+        with told_out_of_memory(f"putting the network on {self.device}", FREE_DEVICE, "a smaller network"):
+            # Convolutions dominate, and they are faster with channels last on CPU and GPU alike.
+            network = network.to(self.device, memory_format=torch.channels_last)
         if self.processes > 1:
             network = synchronise_batch_norm(network, self.device)
         compile_for_training(network, self.config, self.device)
@@ -71,7 +72,9 @@ class Learner:
                     loss.check_values = False
         batches = samples.batches(part.indices for parts in self._ahead() for part in parts)
         for parts in self._ahead():
-            with told_out_of_memory(self.config, self.precision, self.network_config.height_width, self.step):
+            with told_large_step(
+                self.step + 1, self.config, self.precision, self.network_config.height_width, self.processes
+            ):
                 loss = self._advance(parts, batches, samples.image_shape)
             yield batch_length(self.count, self.step - 1, self.config), loss
 
@@ -127,14 +130,20 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any], path: Path) -> None:
-        """Go on from what `state_dict` gave. Errors: `InputError` about ``path`` if it does not fit."""
+        """Go on from what `state_dict` gave, with the config's own learning rate.
+
+        Errors: `InputError` about ``path`` if it does not fit.
+        """
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step = state["step"]
+            before = TrainConfig.from_dict(state["train_config"]).peak_rate
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
+        if before != self.config.peak_rate:
+            scale_schedule(self.optimizer, self.schedule, self.config.peak_rate / before)
 
     def plain_network(self) -> MSA2Net:
         """The network as `load_network` would give it: on the CPU, uncompiled, in evaluation mode."""

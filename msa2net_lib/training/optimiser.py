@@ -30,3 +30,11 @@ def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps:
             optimizer, max_lr=config.peak_rate, total_steps=steps + 1, pct_start=0.15, cycle_momentum=False
         )
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def scale_schedule(optimizer: torch.optim.Optimizer, schedule: lr_scheduler.LRScheduler, factor: float) -> None:
+    """Go on as if the peak rate had been ``factor`` times as high all along: schedules are proportional to it."""
+    for group in optimizer.param_groups:
+        for name in {"lr", "initial_lr", "max_lr", "min_lr"} & set(group):
+            group[name] *= factor
+    schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]

@@ -27,7 +27,14 @@ from msa2net_lib.training.journal import Bars, History, Journal
 from msa2net_lib.training.learner import Learner
 from msa2net_lib.training.samples import Samples, load_samples
 from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
-from msa2net_lib.training.trouble import not_finite, save_batch, told_lost_process
+from msa2net_lib.training.trouble import (
+    FREE_DEVICE,
+    is_finite,
+    not_finite,
+    save_batch,
+    told_lost_process,
+    told_out_of_memory,
+)
 
 WEIGHTS_FILE = "weights.safetensors"
 RECORD_FILE = "run.json"
@@ -62,16 +69,16 @@ def train(
     """Train a network on the training samples of a prepared data set.
 
     Everything random is a function of ``config.seed`` and the step, so a run that was interrupted and started again
-    with the same arguments continues: bit for bit on the CPU, elsewhere within the device's rounding. With
-    ``output_dir`` it writes ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is
-    done, on Ctrl-C; ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and
-    ``run.json``; and the best weights by ``config.selection`` under a name that says by what. ``on_log`` is called
-    with the log so far every ``config.log_every`` steps. Started by a launcher as one of several processes, it
-    shares every batch among them.
+    with the same arguments continues: bit for bit on the CPU, elsewhere within the device's rounding. A restart may
+    change the fields in `state.CHANGEABLE`, which is told in a warning and in ``run.json``. With ``output_dir`` it
+    writes ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on Ctrl-C;
+    ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and ``run.json``; and the
+    best weights by ``config.selection`` under a name that says by what. ``on_log`` is called with the log so far every
+    ``config.log_every`` steps. Started by a launcher as one of several processes, it shares every batch among them.
 
     Errors: `InputError` if ``output_dir`` cannot be written or holds another run's state, for a selection or batch
     size that the data do not allow, where memory does not suffice (with what to try), and its kinds
-    `NotFiniteError` if the loss is not finite (the batch is saved) and `DiskFullError` (what was saved stays).
+    `NotFiniteError` if loss or weights are not finite (the batch is saved) and `DiskFullError` (what was saved stays).
     """
     started = time.perf_counter()
     choose_device(device)  # what is refused is refused before anything is written
@@ -86,8 +93,7 @@ def train(
     if folder is None:
         return TrainResult(learner.plain_network(), run.history, minutes, None)
     run.finish(folder, minutes)
-    best = folder / BEST_FILES[config.selection] if run.best.step else None
-    best_score = run.best.score if run.best.step else None
+    best, best_score = (folder / BEST_FILES[config.selection], run.best.score) if run.best.step else (None, None)
     return TrainResult(learner.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
 
 
@@ -95,11 +101,7 @@ class _Run:
     """A run in progress: who learns, and what is kept of it where."""
 
     def __init__(
-        self,
-        learner: Learner,
-        folder: Path | None,
-        score: Score | None,
-        on_log: Callable[[History], None] | None,
+        self, learner: Learner, folder: Path | None, score: Score | None, on_log: Callable[[History], None] | None
     ) -> None:
         self.learner, self.config, self.score, self.on_log = learner, learner.config, score, on_log
         self.is_main = learner.accelerator.is_main_process
@@ -108,6 +110,7 @@ class _Run:
         self.history: History = []
         self.best = Best()
         self.random: dict[str, Any] | None = None
+        self.changes: list[dict[str, Any]] = []
 
     def go(self, samples: Samples, progress: bool) -> None:
         """Take all steps that are left."""
@@ -123,10 +126,10 @@ class _Run:
                 bars.advance(learner.step)
                 stop = self._agreed(interrupted.is_set())
                 if self._is_due(self.config.log_every) or self._is_validated() or stop:
-                    self._stop_if_not_finite(samples)
+                    self._stop_if_not_finite(samples, with_weights=self._is_validated())
                     bars.show(self._log(journal, loss))
                 if self._is_due(self.config.checkpoint_every) or stop:
-                    self._stop_if_not_finite(samples)
+                    self._stop_if_not_finite(samples, with_weights=True)
                     self._save(journal)
                     journal.restart_clock()
                 if stop:
@@ -138,9 +141,12 @@ class _Run:
         if path is None or not path.is_file():
             return
         state = load_state(path)
-        saved.check_same_run(state, path, self.learner.network_config, self.config, self.data)
+        changes = saved.check_same_run(state, path, self.learner.network_config, self.config, self.data)
+        if self.is_main:
+            saved.warn_of_changes(changes, state["versions"], path)
         self.learner.load_state_dict(state, path)
         self.history, self.best, self.random = state["history"], Best(**state["best"]), state["random"]
+        self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
 
     def finish(self, folder: Path, minutes: float) -> None:
         """Write the last weights and the record; every process waits until they lie there."""
@@ -158,6 +164,7 @@ class _Run:
                 "processes": learner.processes,
                 "mixed_precision": learner.accelerator.mixed_precision,
                 "best": {"score": self.best.score, "step": self.best.step} if self.best.step else None,
+                "changed_on_resume": self.changes,
                 "minutes": round(minutes, 2),
                 "versions": saved.versions(),
             }
@@ -195,11 +202,11 @@ class _Run:
         """Score the network in one process, and keep it if it is the best; the others wait."""
         value, learner = float("nan"), self.learner
         if self.is_main:
-            with eager(learner.network):
+            doing = f"validating after step {learner.step}"
+            with eager(learner.network), told_out_of_memory(doing, FREE_DEVICE, "in a new run selection='last'"):
                 value = score(learner.network)
             if self.best.improves(value, learner.step) and self.folder is not None:
-                best = self.folder / BEST_FILES[self.config.selection]
-                self._save_network(best)
+                self._save_network(self.folder / BEST_FILES[self.config.selection])
         learner.accelerator.wait_for_everyone()
         return value
 
@@ -219,18 +226,25 @@ class _Run:
             "history": self.history,
             "best": {"score": self.best.score, "step": self.best.step},
             "random": saved.random_state(),
+            "changed_on_resume": self.changes,
             "versions": saved.versions(),
             **self.learner.state_dict(),
         }
         save_state(state, self.folder / saved.STATE_FILE)
         journal.write()
 
-    def _stop_if_not_finite(self, samples: Samples) -> None:
-        step = self.learner.trouble.step()
+    def _stop_if_not_finite(self, samples: Samples, with_weights: bool) -> None:
+        """Stop after a loss that is no number, or before weights are kept that are none.
+
+        A gradient may overflow where the loss does not, and the loss shows it one step later only.
+        """
+        step, what = self.learner.trouble.step(), "loss is"
         if step is None:
-            return
+            if not with_weights or is_finite(self.learner.network):
+                return
+            step, what = self.learner.step - 1, "weights are"
         path = None
         if self.folder is not None and self.is_main:
             path = save_batch(self.folder, *self.learner.batch_again(step, samples), step)
         self.learner.accelerator.wait_for_everyone()  # a launcher ends all when the first one ends
-        raise not_finite(step + 1, self.config, self.learner.precision, path)
+        raise not_finite(what, step + 1, self.config, self.learner.precision, path)

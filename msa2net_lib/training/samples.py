@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.training_slices import SliceDataset, TrainingData, decode_training_data
 from msa2net_lib.errors import InputError
+from msa2net_lib.training.trouble import FREE_DEVICE, told_out_of_memory
 
 Batch = tuple[Tensor, Tensor]
 _SHARE_OF_MEMORY = 0.4  # the rest is for the network
@@ -109,13 +110,22 @@ def load_samples(
 ) -> Samples:
     """Return a data set's training samples for a device, held in its memory if at most 40 % of what is free is needed.
 
-    Errors: `InputError` without training samples, and for a label outside the network's classes (among samples
-    that are held; of the others the loss checks each batch).
+    Errors: `InputError` without training samples, where memory does not suffice after all, and for a label outside
+    the network's classes (among samples that are held; of the others the loss checks each batch).
     """
     if not data.train_ids:
         raise InputError(f"{data.root}: has no training sample; prepare it with training cases")
     if not fits(data, size, device):
         return StreamedSamples(SliceDataset(data, size, progress=progress), device, _workers())
+    height, width = height_width(size)
+    holding = f"holding {len(data.train_ids)} samples of {height} x {width} on {device}"
+    with told_out_of_memory(holding, FREE_DEVICE, "in a new run a smaller image_size"):
+        return _held(data, size, num_classes, device, progress)
+
+
+def _held(
+    data: TrainingData, size: int | tuple[int, int], num_classes: int, device: torch.device, progress: bool
+) -> HeldSamples:
     decoded = decode_training_data(data, size, progress=progress)
     if (highest := int(decoded.labels.max())) >= num_classes:
         raise InputError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from msa2net_lib.train_config import TrainConfig
 
 STATE_FILE = "state.pt"
 FORMAT = 2
+CHANGEABLE = ("learning_rate", "accumulate", "precision", "compilation", "log_every", "checkpoint_every")
+"""Fields of `TrainConfig` that a resumed run may change: what the messages of a run that failed advise, and its log."""
+
 _PACKAGES = ("msa2net-workbook", "torch", "timm", "accelerate", "numpy", "scipy")
 
 
@@ -42,21 +47,54 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def check_same_run(state: dict[str, Any], path: Path, network: NetworkConfig, config: TrainConfig, data: str) -> None:
-    """Raise InputError unless a saved state is of this version and of a run with these configs on these data."""
+def check_same_run(
+    state: dict[str, Any], path: Path, network: NetworkConfig, config: TrainConfig, data: str
+) -> list[dict[str, Any]]:
+    """Return what a run changes on being resumed: a row for each field, with field, from, to, and the step.
+
+    Errors: `InputError` unless the saved state is of this version and of a run on these data with these configs, of
+    which only the fields in `CHANGEABLE` may differ.
+    """
     try:
         if state["format"] != FORMAT:
             raise KeyError("format")
-        same = {
-            "network": NetworkConfig.from_dict(state["network_config"]) == network,
-            "training config": TrainConfig.from_dict(state["train_config"]) == config,
-            "data set": state["data"] == data,
-        }
+        other_network = _differences(NetworkConfig.from_dict(state["network_config"]), network)
+        other_training = _differences(TrainConfig.from_dict(state["train_config"]), config)
+        other_data, step = state["data"] != data, state["step"]
     except (KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
-    different = [name for name, is_same in same.items() if not is_same]
+    refused = [name for name in other_training if name not in CHANGEABLE]
+    different = [f"network ({', '.join(other_network)})"] if other_network else []
+    different += [f"training config ({', '.join(refused)})"] if refused else []
+    different += ["data set"] if other_data else []
     if different:
         raise InputError(
             f"{path}: of a run with another {' and '.join(different)}; "
             "name another output folder, or delete it to start anew"
+        )
+    return [{"field": name, "from": old, "to": new, "step": step} for name, (old, new) in other_training.items()]
+
+
+def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    """Values in two configs of one kind, by the names of the fields that differ."""
+    names = [field.name for field in dataclasses.fields(new) if field.compare]
+    return {
+        name: (getattr(old, name), getattr(new, name)) for name in names if getattr(old, name) != getattr(new, name)
+    }
+
+
+def warn_of_changes(changes: list[dict[str, Any]], written_with: dict[str, str], path: Path) -> None:
+    """Say in one warning what a resumed run changes, and in another which versions differ from those that saved it."""
+    if changes:
+        fields = ", ".join(f"{change['field']}={change['to']} (was {change['from']})" for change in changes)
+        warnings.warn(f"{path}: goes on from step {changes[0]['step']} with {fields}", stacklevel=2)
+    here = versions()
+    others = [
+        f"{name} {there} (here {here.get(name, 'without')})"
+        for name, there in written_with.items()
+        if here.get(name) != there
+    ]
+    if others:
+        warnings.warn(
+            f"{path}: written with {', '.join(others)}: the loss may go on a little differently", stacklevel=2
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from torch import Tensor
+from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import atomic_path
@@ -18,9 +18,12 @@ from msa2net_lib.train_config import TrainConfig
 BATCH_FILE = "not_finite.pt"
 """Holds the batch at which the loss was no finite number: images and labels as the network got them, and ids."""
 
+FREE_DEVICE = "a device that other programs leave free"
+"""What to try where the batch is not what needs the memory."""
+
 
 class NotFiniteError(InputError, FloatingPointError):
-    """The loss became infinite or no number."""
+    """The loss or a weight became infinite or no number."""
 
 
 class FirstNotFinite:
@@ -47,37 +50,49 @@ def save_batch(folder: Path, images: Tensor, labels: Tensor, ids: list[str], ste
     return folder / BATCH_FILE
 
 
-def not_finite(step: int, config: TrainConfig, precision: str, batch: Path | None) -> NotFiniteError:
-    """The error to raise; step counts from 1 as in the log."""
+def is_finite(network: nn.Module) -> bool:
+    """Whether all weights and batch-norm statistics are finite numbers; waits for the device once."""
+    numbers = [value for value in network.state_dict().values() if value.is_floating_point()]
+    return bool(torch.stack([value.isfinite().all() for value in numbers]).all())
+
+
+def not_finite(what: str, step: int, config: TrainConfig, precision: str, batch: Path | None) -> NotFiniteError:
+    """The error to raise about the loss or the weights; step counts from 1 as in the log."""
     kept = "" if batch is None else f"; its batch is in {batch}"
     return NotFiniteError(
-        f"loss is not finite from step {step} on{kept}: lower learning_rate={config.learning_rate}"
+        f"{what} not finite from step {step} on{kept}: lower learning_rate={config.learning_rate}"
         f"{', or try precision=fp32' if precision == 'bf16' else ''}"
     )
 
 
 @contextmanager
-def told_out_of_memory(config: TrainConfig, precision: str, size: tuple[int, int], step: int) -> Iterator[None]:
-    """Turn a device's lack of memory in the block into an `InputError` that says what to try."""
+def told_out_of_memory(doing: str, *tries: str) -> Iterator[None]:
+    """Turn a lack of memory in the block, the device's or the machine's, into an `InputError` that says what to try."""
     try:
         yield
     except Exception as error:
         if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
             raise
-        raise InputError(f"out of memory in step {step + 1} {_advice(config, precision, size)}") from error
+        raise InputError(f"out of memory {doing}: try {', or '.join(tries)}") from error
 
 
-def _advice(config: TrainConfig, precision: str, size: tuple[int, int]) -> str:
-    passes = -(-config.batch_size // config.accumulate)
+def told_large_step(
+    step: int, config: TrainConfig, precision: str, size: tuple[int, int], processes: int
+) -> AbstractContextManager[None]:
+    """The same for a training step, which counts from 1; what needs no new run is named first."""
+    together = -(-config.batch_size // config.accumulate)
     tries = []
-    if passes > 1:
+    if together > processes:
         more = min(config.accumulate * 2, config.batch_size)
         tries.append(f"accumulate={more} (the same batch in passes of {-(-config.batch_size // more)})")
-        tries.append(f"batch_size={max(1, config.batch_size // 2)}")
     if precision == "fp32":
         tries.append("precision='bf16'")
-    tries.append("a smaller image_size")
-    return f"with {passes} samples of {size[0]} x {size[1]} a pass: try {', or '.join(tries)}"
+    anew = [f"batch_size={config.batch_size // 2}"] if together > processes else []
+    tries.append(f"in a new run {' or '.join([*anew, 'a smaller image_size'])}")
+    share = "a pass" if processes == 1 else "a pass and process"
+    count = -(-together // processes)
+    samples = f"{count} sample{'s' if count > 1 else ''} of {size[0]} x {size[1]}"
+    return told_out_of_memory(f"in step {step} with {samples} {share}", *tries)
 
 
 @contextmanager

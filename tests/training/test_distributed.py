@@ -9,6 +9,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from msa2net_lib.checkpoints import load_state
+from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import distributed
 from msa2net_lib.training.distributed import SynchronisedBatchNorm, synchronise_batch_norm
 
@@ -35,6 +36,16 @@ def test_two_processes_end_at_the_weights_of_one(runs):
     assert list(one) == list(two)
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-2, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_two_processes_follow_the_papers_recipe_as_one_does(tmp_path, start_run, logged_losses):
+    """SGD, BDoU over the whole batch, and the released augmentation with its noise, whose seeds are a sample's own."""
+    config = TrainConfig.from_recipe("synapse", steps=2, batch_size=5, log_every=1).to_dict()
+    for processes in (1, 2):
+        start_run(tmp_path / str(processes), processes=processes, config=config)
+    one, two = (logged_losses(tmp_path / str(processes)) for processes in (1, 2))
+    assert len(one) == 2
+    np.testing.assert_allclose(two, one, rtol=TOLERANCE)
 
 
 def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(tmp_path, runs, start_run, logged_losses):

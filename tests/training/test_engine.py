@@ -83,10 +83,14 @@ def test_compiling_keeps_keys_and_values(monkeypatch):
     assert network._compiled_call_impl is not None
 
 
-def test_a_compiler_that_fails_is_told_once_and_done_without(monkeypatch):
+TRITONS = type("CompilationError", (Exception,), {"__module__": "triton.compiler.errors"})
+
+
+@pytest.mark.parametrize("error", [torch._dynamo.exc.TorchDynamoException, TRITONS])
+def test_a_compiler_that_fails_is_told_once_and_done_without(monkeypatch, error):
     def broken(call, dynamic):
         def raise_error(*arguments):
-            raise torch._dynamo.exc.TorchDynamoException("no compiler")
+            raise error("no compiler")
 
         return raise_error
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from small_run import CONFIG, SMALL, Slices, losses
 
 from msa2net_lib.checkpoints import load_network, load_state, save_network
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.losses import build_loss
@@ -126,6 +130,76 @@ def test_state_of_another_run_is_refused(tmp_path):
         run(tmp_path, config=TrainConfig(**(CONFIG.to_dict() | {"steps": 7})))
 
 
+def changed(**fields):
+    return TrainConfig(**(CONFIG.to_dict() | fields))
+
+
+def test_only_fields_that_would_make_another_run_are_named(tmp_path):
+    run(tmp_path, changed(steps=2))
+    with pytest.raises(InputError, match=r"of a run with another training config \(steps, batch_size\); name another"):
+        run(tmp_path, changed(steps=3, batch_size=1, log_every=2))
+    tall = NetworkConfig.from_dict(SMALL.to_dict() | {"image_size": (64, 32)})
+    with pytest.raises(InputError, match=r"another network \(image_size\)"):
+        train(tall, changed(steps=2), Slices(), tmp_path, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("learning_rate", 1e-3, 1e-4),
+        ("accumulate", 1, 2),
+        ("precision", "fp32", "bf16"),
+        ("compilation", "auto", "off"),
+        ("log_every", 1, 2),
+        ("checkpoint_every", 2, 3),
+    ],
+)
+def test_what_a_message_advises_can_be_changed_on_resuming(tmp_path, field, before, after):
+    """It is told once, and stands in the record also after the next restart."""
+
+    def stop(history):
+        if history[-1]["step"] == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(tmp_path, changed(**{field: before}), on_log=stop)
+    with pytest.warns(UserWarning, match=rf"state\.pt: goes on from step 2 with {field}={after} \(was {before}\)$"):
+        run(tmp_path, changed(**{field: after}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tmp_path, changed(**{field: after}))
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["changed_on_resume"] == [{"field": field, "from": before, "to": after, "step": 2}]
+    assert record["training"][field] == after
+
+
+@pytest.mark.parametrize("schedule", ["poly", "one_cycle", "constant"])
+def test_a_changed_learning_rate_is_followed_as_if_it_had_been_there_all_along(tmp_path, schedule):
+    def stop(history):
+        if history[-1]["step"] == 3:
+            raise StopError
+
+    rates = {}
+    for rate in (1e-3, 2e-4):
+        result = run(config=changed(schedule=schedule, learning_rate=rate))
+        rates[rate] = [row["learning_rate"] for row in result.history]
+    with pytest.raises(StopError):
+        run(tmp_path, changed(schedule=schedule), on_log=stop)
+    with pytest.warns(UserWarning, match="learning_rate=0.0002"):
+        resumed = run(tmp_path, changed(schedule=schedule, learning_rate=2e-4))
+    expected = rates[1e-3][:2] + rates[2e-4][2:]
+    assert [row["learning_rate"] for row in resumed.history] == pytest.approx(expected, rel=1e-12)
+
+
+def test_versions_that_differ_are_told_on_resuming(tmp_path):
+    run(tmp_path, changed(steps=2))
+    state = load_state(tmp_path / "state.pt")
+    state["versions"] |= {"torch": "1.0", "gone": "3"}
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.warns(UserWarning, match=r"written with torch 1\.0 \(here .*\), gone 3 \(here without\): the loss may"):
+        run(tmp_path, changed(steps=2))
+
+
 def test_state_of_another_data_set_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(InputError, match=r"state\.pt: of a run with another data set"):
@@ -153,9 +227,16 @@ def test_unknown_devices_are_refused(device):
 
 
 def test_a_damaged_state_is_refused_and_code_in_it_not_run(tmp_path):
-    (tmp_path / "state.pt").write_bytes(b"cos\nsystem\n(S'echo no'\ntR.")
+    trace = tmp_path / "was run"
+
+    class Code:
+        def __reduce__(self):
+            return os.mkdir, (str(trace),)
+
+    torch.save({"format": Code()}, tmp_path / "state.pt")
     with pytest.raises(InputError, match=r"state\.pt: not a readable training state"):
         run(tmp_path)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
@@ -166,6 +247,16 @@ def test_paper_recipe_and_friends_build(name):
     schedule = build_schedule(optimizer, config, 100)
     assert type(optimizer).__name__.lower() == name
     assert schedule.get_last_lr() == [pytest.approx(0.0416667, abs=1e-7)]
+
+
+@pytest.mark.parametrize(("recipe", "rate"), [("synapse", 0.05 * 5 / 24), ("isic", 1e-4)])
+def test_the_papers_recipes_run(recipe, rate):
+    """Two of their steps, with all that they switch on, on few small slices."""
+    config = TrainConfig.from_recipe(recipe, steps=2, batch_size=5, log_every=1)
+    result = run(config=config)
+    assert np.isfinite(losses(result)).all()
+    schedule = {"synapse": [rate / 2**0.9, 0.0], "isic": [rate, rate]}[recipe]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx(schedule)
 
 
 def test_paper_recipe_counts_its_steps():
