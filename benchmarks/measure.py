@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,14 +18,16 @@ from msa2net_lib.workbook.machine import hardware, versions
 RESULTS = Path(__file__).resolve().parent / "results"
 NOT_MEASURED = "not measured"
 
+Name = TypeVar("Name", bound=Hashable)
 
-def in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+
+def in_turn(ways: Mapping[Name, Callable[[], Any]], repeats: int, warm_up: int = 1) -> dict[Name, list[float]]:
     """Time every way once per round, round after round: seconds by name.
 
     In turn, because a shared machine's clock drifts by more than the differences sought: ratios are then taken
     round by round (`ratio`). CUDA work is waited for.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[Name, list[float]] = {name: [] for name in ways}
     for round_number in range(warm_up + repeats):
         for name, way in ways.items():
             synchronise()
@@ -48,11 +50,27 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
-    """Return the operations a second that this machine reaches on one large square product, its practical peak."""
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    seconds = in_turn({"product": lambda: left @ right}, repeats=10, warm_up=3)["product"]
-    return 2 * size**3 / min(seconds)
+class Products:
+    """Large square products, a machine's practical peak; to be timed `in_turn` with what is compared to it."""
+
+    COUNT = 5
+    """How many make one round: one alone is too short to be timed well."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, size: int) -> None:
+        self.operations = self.COUNT * 2 * size**3
+        self.left, self.right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+
+    def __call__(self) -> None:
+        for _ in range(self.COUNT):
+            torch.mm(self.left, self.right)
+
+    def per_second(self, seconds: list[float]) -> float:
+        """Return the operations a second of their seconds: the median over rounds."""
+        return self.operations / statistics.median(seconds)
+
+    def share(self, operations: int, seconds: list[float], own_seconds: list[float]) -> float:
+        """Return the share of the peak, 0 to 1, of so many operations: the median over rounds of that in each round."""
+        return operations / self.operations * ratio(own_seconds, seconds)
 
 
 def write_record(path: Path, question: str, content: Mapping[str, Any]) -> Path:

@@ -12,10 +12,11 @@ import importlib
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from measure import in_turn, peak_flops, ratio, write_record
+from measure import Products, in_turn, ratio, write_record
 from torch import nn
 from training_step import (
     BATCH,
@@ -132,12 +133,14 @@ def measure_device(device: str, names: list[str], arguments: argparse.Namespace)
             steps[name] = build_step(name, *case)
         except Exception as error:  # not installed, no memory, a size that it does not take: it is this row's result
             rows[name] = not_measured(name, device, reason_of(error))
-    forward = in_turn({name: lambda step=step: predict(step) for name, step in steps.items()}, arguments.repeats)
-    training = in_turn({name: lambda step=step: train(step) for name, step in steps.items()}, arguments.repeats)
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    peak = peak_flops(torch.device(device), dtype, PEAK_PRODUCT[device])
+    products = Products(torch.device(device), dtype, PEAK_PRODUCT[device])
+    ways: dict[tuple[str, str], Callable[[], None]] = {("products", ""): products}
+    for name, step in steps.items():
+        ways |= {("forward", name): partial(predict, step), ("step", name): partial(train, step)}
+    seconds = in_turn(ways, arguments.repeats)
     for name in steps:
-        rows[name] = _row(name, device, batch, rows[name], forward, training, peak)
+        rows[name] = _row(name, device, batch, rows[name], seconds, products)
         _show(rows[name])
     return [rows[name] for name in names]
 
@@ -147,27 +150,27 @@ def _row(
     device: str,
     batch: int,
     costs: dict[str, Any],
-    forward: dict[str, list[float]],
-    training: dict[str, list[float]],
-    peak: float,
+    seconds: dict[tuple[str, str], list[float]],
+    products: Products,
 ) -> dict[str, Any]:
-    predicting, seconds = statistics.median(forward[name]), statistics.median(training[name])
+    forward, step, own = seconds["forward", name], seconds["step", name], seconds["products", ""]
+    predicting, training = statistics.median(forward), statistics.median(step)
     row = {
         "name": name,
         "device": device,
         "batch": batch,
         "forward_seconds": round(predicting, 5),
         "slices_per_second": round(batch / predicting, 2),
-        "seconds": round(seconds, 5),
-        "images_per_second": round(batch / seconds, 2),
-        "forward_share_of_peak": round(costs["forward_operations"] / predicting / peak, 4),
-        "share_of_peak": round(costs["step_operations"] / seconds / peak, 4),
-        "peak_operations_per_second": round(peak),
+        "seconds": round(training, 5),
+        "images_per_second": round(batch / training, 2),
+        "forward_share_of_peak": round(products.share(costs["forward_operations"], forward, own), 4),
+        "share_of_peak": round(products.share(costs["step_operations"], step, own), 4),
+        "peak_operations_per_second": round(products.per_second(own)),
         **costs,
     }
-    if BASELINE in training:
-        row["forward_ratio"] = round(ratio(forward[BASELINE], forward[name]), 3)
-        row["ratio"] = round(ratio(training[BASELINE], training[name]), 3)
+    if ("step", BASELINE) in seconds:
+        row["forward_ratio"] = round(ratio(seconds["forward", BASELINE], forward), 3)
+        row["ratio"] = round(ratio(seconds["step", BASELINE], step), 3)
     return row
 
 

@@ -2,8 +2,10 @@
 
 A step is forward, BoundaryDoULoss, backward and SGD (momentum 0.9, weight decay 1e-4) on random images. The baseline is
 the loop that one writes first: eager, NCHW, float32, an optimiser that updates tensor by tensor. Every row adds one
-optimisation to another row, all rows are timed in turn in this process, and a ratio is the median over rounds. Each
-row's memory is that of a process of its own. All rows start from the same weights and must agree on the first loss.
+optimisation to another row, up to what `msa2net train` does on that device; its optimiser is fused on CUDA only. All
+rows, and large products for the machine's peak, are timed in turn in this process; a ratio is the median over rounds.
+Each row's memory is that of a process of its own. All rows start from the same weights and must agree on the first
+loss.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import NOT_MEASURED, RESULTS, in_turn, peak_flops, ratio, write_record
+from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, write_record
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -42,7 +44,7 @@ class Way:
     name: str
     added_to: str
     channels_last: bool = True
-    fused: bool = True
+    fused: bool = False
     bfloat16: bool = False
     compiled: bool = False
 
@@ -53,20 +55,29 @@ class Way:
 
 
 PLAIN = "plain eager loop"
-WAYS = (
-    Way(PLAIN, "", channels_last=False, fused=False),
-    Way("+ channels last", PLAIN, fused=False),
-    Way("+ fused optimiser", "+ channels last"),
-    Way("+ torch.compile, float32", "+ fused optimiser", compiled=True),
-    Way("+ bf16 autocast", "+ fused optimiser", bfloat16=True),
-    Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", bfloat16=True, compiled=True),
-)
+FIRST = (Way(PLAIN, "", channels_last=False), Way("+ channels last", PLAIN))
+WAYS = {
+    "cpu": (
+        *FIRST,
+        Way("+ torch.compile, float32", "+ channels last", compiled=True),
+        Way("+ bf16 autocast", "+ channels last", bfloat16=True),
+        Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", bfloat16=True, compiled=True),
+    ),
+    "cuda": (
+        *FIRST,
+        Way("+ fused optimiser", "+ channels last", fused=True),
+        Way("+ torch.compile, float32", "+ fused optimiser", fused=True, compiled=True),
+        Way("+ bf16 autocast", "+ fused optimiser", fused=True, bfloat16=True),
+        Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", fused=True, bfloat16=True, compiled=True),
+    ),
+}
+"""How a step is made on each device, one optimisation after the other."""
 
 
 class Step:
     """One optimisation step of a network on one batch, which calling it makes; weights move, gradients do not stay."""
 
-    def __init__(self, network: nn.Module, images: Tensor, target: Tensor, way: Way = WAYS[0]) -> None:
+    def __init__(self, network: nn.Module, images: Tensor, target: Tensor, way: Way = FIRST[0]) -> None:
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
         self.network = network.to(images.device, memory_format=layout).train()  # pyright: ignore[reportCallIssue]
         self.images, self.target, self.way = images.contiguous(memory_format=layout), target, way
@@ -160,12 +171,12 @@ def not_measured(name: str, device: str, reason: str) -> dict[str, Any]:
 def measure_device(device: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one row per way of making a step on this device."""
     if device == "cuda" and not torch.cuda.is_available():
-        return [not_measured(way.name, device, NO_CUDA) for way in WAYS]
+        return [not_measured(way.name, device, NO_CUDA) for way in WAYS[device]]
     batch = arguments.batch_size or BATCH[device]
     case = (arguments.preset, batch, arguments.size, device)
     compiling = device == "cuda" if arguments.compile is None else arguments.compile
     rows, memory = {}, {}
-    for way in WAYS:
+    for way in WAYS[device]:
         if way.compiled and not compiling:
             rows[way.name] = not_measured(
                 way.name, device, "compiling takes minutes on a CPU: ask for it with --compile"
@@ -175,23 +186,23 @@ def measure_device(device: str, arguments: argparse.Namespace) -> list[dict[str,
             memory[way.name] = in_own_process(memory_of_step, way, *case)
         except Exception as error:  # no compiler, no memory, ...: whatever it is, it is this row's result
             rows[way.name] = not_measured(way.name, device, reason_of(error))
-    steps = {way.name: build_step(way, *case) for way in WAYS if way.name in memory}
-    seconds = in_turn(steps, arguments.repeats)
-    peaks = {d: peak_flops(torch.device(device), d, PEAK_PRODUCT[device]) for d in (torch.float32, torch.bfloat16)}
+    steps = {way.name: build_step(way, *case) for way in WAYS[device] if way.name in memory}
+    products = {dtype: Products(torch.device(device), dtype, PEAK_PRODUCT[device]) for dtype in TOLERANCE}
+    seconds = in_turn(steps | {str(dtype): product for dtype, product in products.items()}, arguments.repeats)
     network = MSA2Net.from_preset(arguments.preset, image_size=arguments.size, num_classes=CLASSES)
     operations = count_operations(network, arguments.size, batch)[1]
     for name, step in steps.items():
-        rows[name] = _row(step, seconds, operations, peaks[step.way.dtype]) | {
+        rows[name] = _row(step, seconds, operations, products[step.way.dtype]) | {
             "device": device,
             "batch": batch,
             "peak_memory_mib": memory[name],
         }
         _show(rows[name])
-    return [rows[way.name] for way in WAYS]
+    return [rows[way.name] for way in WAYS[device]]
 
 
-def _row(step: Step, seconds: dict[str, list[float]], operations: int, peak: float) -> dict[str, Any]:
-    way, median = step.way, statistics.median(seconds[step.way.name])
+def _row(step: Step, seconds: dict[str, list[float]], operations: int, products: Products) -> dict[str, Any]:
+    way, median, own = step.way, statistics.median(seconds[step.way.name]), seconds[str(step.way.dtype)]
     return {
         "name": way.name,
         "dtype": str(way.dtype).removeprefix("torch."),
@@ -201,8 +212,8 @@ def _row(step: Step, seconds: dict[str, list[float]], operations: int, peak: flo
         "added_to": way.added_to,
         "gain": round(ratio(seconds[way.added_to], seconds[way.name]), 3) if way.added_to in seconds else None,
         "operations": operations,
-        "peak_operations_per_second": round(peak),
-        "share_of_peak": round(operations / median / peak, 4),
+        "peak_operations_per_second": round(products.per_second(own)),
+        "share_of_peak": round(products.share(operations, seconds[way.name], own), 4),
         "first_loss": step.first_loss,
         "all_seconds": [round(each, 5) for each in seconds[way.name]],
     }
@@ -232,7 +243,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help=f"images a batch (default {BATCH['cpu']}; {BATCH['cuda']} on CUDA)"
     )
     parser.add_argument("--size", type=int, default=224, metavar="PIXELS", help="a side, in pixels (default 224)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that count (default 5)")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds that count (default 7)")
     parser.add_argument("--device", choices=("cpu", "cuda", "both"), default="both", help="(default both)")
     parser.add_argument(
         "--output",

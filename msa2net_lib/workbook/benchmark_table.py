@@ -2,7 +2,9 @@
 
 A record is a JSON file with ``baseline``, the name of a row, ``hardware``, and ``rows``: each with ``name``,
 ``device`` and its numbers, or the words "not measured" in their place. Ratios are times as fast as the baseline,
-measured in one run with it. A benchmark may have a second record from a machine with a GPU, ``NAME_cuda.json``.
+measured in one run with it, and a gain is the same against the row that one thing was ``added_to``. Both are medians
+over rounds, and so need not be the quotients of the seconds shown. A benchmark may have a second record from a
+machine with a GPU, ``NAME_cuda.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ DETAILS = {
     "training_slices": "{:.0f} slices an epoch",
     "epochs_measured": "extrapolated from {:.0f} epochs",
 }
-COLUMNS = ["what", "name", "device", "value", "unit", "ratio", "baseline", "details", "machine"]
+COLUMNS = ["what", "name", "device", "value", "unit", "ratio", "baseline", "gain", "added_to", "details", "machine"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def benchmark_table(results: str | Path | None = None) -> pd.DataFrame:
     """Return every measured speed, one row each; columns `COLUMNS`, with nan for what was not measured.
 
     results: folder of the records (default: the checkout's ``benchmarks/results``). ratio: times as fast as the
-    row ``baseline``, where there is one. A device on which nothing was measured has one row. Errors: `InputError` for
-    a file that is no record.
+    row ``baseline``, where there is one; gain: the same against the row ``added_to``. A device on which nothing was
+    measured has one row. Errors: `InputError` for a file that is no record.
     """
     folder = RESULTS if results is None else Path(results)
     records = {file: _read(folder, file) for file in {measured.file for measured in MEASURED}}
@@ -138,6 +140,8 @@ def _row(measured: Measured, row: Mapping[str, Any]) -> dict[str, Any]:
         "unit": measured.unit,
         "ratio": float("nan") if pd.isna(value) else _number(row.get(measured.ratio)),
         "baseline": row["baseline"],
+        "gain": _number(row.get("gain")) if measured.ratio == "ratio" else float("nan"),
+        "added_to": row.get("added_to", ""),
         "details": ", ".join(details),
         "machine": row["machine"] if not pd.isna(value) else "",
     }
@@ -145,7 +149,7 @@ def _row(measured: Measured, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nothing(measured: Measured, device: str) -> dict[str, Any]:
     """Return the one row of a device on which nothing was measured."""
-    row = dict.fromkeys(COLUMNS, "") | {"value": float("nan"), "ratio": float("nan")}
+    row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(("value", "ratio", "gain"), float("nan"))
     return row | {"what": measured.what, "device": device, "unit": measured.unit}
 
 
@@ -163,6 +167,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
         ratio = "–"
     else:
         ratio = "1 (baseline)" if row["name"] == row["baseline"] else f"{row['ratio']:.3g}"
+    if not pd.isna(row["gain"]) and row["added_to"] != row["baseline"]:
+        ratio += f"; {row['gain']:.3g} to “{row['added_to']}”"
     return what, value, ratio, row["machine"]
 
 

@@ -66,6 +66,16 @@ def test_numbers_stand_beside_their_units_ratio_and_machine(tmp_path):
     assert line_of(table, "| training step, on CUDA")[1] == "not measured"  # one row, not one for each way
 
 
+def test_a_gain_is_told_with_the_row_that_it_adds_to(tmp_path):
+    more = FAST | {"name": "more", "gain": 1.359, "added_to": "fast"}
+    write(tmp_path, "training_step", [PLAIN | {"gain": None}, FAST | {"gain": 199.1, "added_to": "plain"}, more])
+    table = benchmark_table(tmp_path)
+    assert of(table, "training step").loc[("more", "cpu"), ["gain", "added_to"]].tolist() == [1.359, "fast"]
+    assert [line_of(table, f"step: {name}")[2] for name in ("plain", "fast", "more")] == [
+        "1 (baseline)", "199", "199; 1.36 to “fast”"
+    ]  # fmt: skip
+
+
 def test_a_row_that_failed_says_so_among_those_that_did_not(tmp_path):
     write(tmp_path, "training_step", [PLAIN, absent("compiled", "cpu")])
     assert line_of(benchmark_table(tmp_path), "step: compiled")[1:] == ["not measured", "–", "–"]
