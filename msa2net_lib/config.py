@@ -151,7 +151,10 @@ class NetworkConfig:
         return config.with_gate(overrides["gate"]) if "gate" in overrides else config
 
     def with_gate(self, gate: Gate) -> NetworkConfig:
-        """The same network with another gate at every level that has one; "none" leaves the skips out."""
+        """The same network with another gate at every level that has one; "none" leaves the skips out.
+
+        An idle gate stays idle: `released` adds the skip of its level 2 as it is, whatever the gate.
+        """
         levels = tuple(lv if lv.gate == "none" else dataclasses.replace(lv, gate=gate) for lv in self.levels)
         return override(self, {"levels": levels})
 

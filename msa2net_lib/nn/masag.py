@@ -29,6 +29,15 @@ def _layers(dims: int) -> tuple[Any, Any]:
     return _CONVOLUTION[dims], _NORM[dims]
 
 
+def _require_one_shape(x: Tensor, g: Tensor) -> None:
+    """Without this a g of one channel, one pixel or one image would be broadcast over x, and nobody would know."""
+    if x.shape != g.shape:
+        raise ValueError(
+            f"x of shape {tuple(x.shape)} and g of shape {tuple(g.shape)}: MASAG takes two of one shape; "
+            "msa2net_lib.nn.adapters.GatedSkip brings g to the channels and the grid of x"
+        )
+
+
 class LocalContext(nn.Sequential):
     """Local context of the skip features: 3x3 depthwise, 3x3 dilated by 2, then pointwise convolution.
 
@@ -198,7 +207,8 @@ class MASAG(nn.Module):
 
     Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w); with ``dims=3`` volumes (b, c, d, h, w).
     ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalisations as in the released
-    code; the paper has no 3-D gate. Errors: `ValueError` for another ``dilated`` or ``dims``.
+    code; the paper has no 3-D gate. Errors: `ValueError` for another ``dilated`` or ``dims``, and for x and g of two
+    shapes.
     """
 
     def __init__(self, channels: int, dilated: Dilated = "depthwise", dims: Dims = 2):
@@ -210,6 +220,7 @@ class MASAG(nn.Module):
 
     def modulate(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
         """The first three stages: U' (b, c, h, w)."""
+        _require_one_shape(x, g)
         return self.cross_modulation(*self.selection(self.fusion(x, g), x, g))
 
     def attention(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
@@ -221,6 +232,7 @@ class MASAG(nn.Module):
 
     def trace(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> MASAGTrace:
         """Compute the same as `forward`, keeping every intermediate tensor by name."""
+        _require_one_shape(x, g)
         local_context = self.fusion.local_context(x)
         global_context = self.fusion.global_context(g)
         u = self.fusion.norm(local_context + global_context)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from shutil import which
+
 import pytest
 import torch
 
 from msa2net_lib.export import export_module
+from msa2net_lib.nn.adapters import GatedSkip
 from msa2net_lib.nn.gates import GATES, build_gate
+from msa2net_lib.nn.masag import MASAG
 
 AXES = {0: "batch", 2: "height", 3: "width"}
 SHAPES = ((1, 6, 9, 4), (3, 6, 5, 7), (2, 6, 16, 16))
@@ -36,3 +41,34 @@ def test_files_compute_what_the_gate_does_at_any_size(name, format, tolerance, t
     assert done.path.is_file()
     assert set(done.compared) == set(map(str, SHAPES))
     assert done.largest_difference <= tolerance
+
+
+@pytest.mark.parametrize(("format", "tolerance"), [("pt2", 1e-6), ("onnx", 1e-4)])
+def test_in_3d_files_compute_what_the_gate_does_at_any_depth(format, tolerance, tmp_path):
+    torch.manual_seed(0)
+    gate, axes = MASAG(4, dims=3), {0: "batch", 2: "depth", 3: "height", 4: "width"}
+    with torch.no_grad():
+        for _ in range(3):
+            gate(*pairs(2, 4, 4, 6, 6).values())
+    shapes = ((1, 4, 3, 7, 4), (3, 4, 5, 6, 8), (2, 4, 4, 5, 5))
+    probes = {str(shape): pairs(*shape) for shape in shapes}
+    path = tmp_path / f"gate.{format}"
+    done = export_module(gate, pairs(2, 4, 4, 6, 5), path, dynamic_axes=axes, probes=probes, tolerance=tolerance)
+    assert done.largest_difference <= tolerance
+
+
+def cpp_compiler():
+    """A C++ compiler that torch's inductor would call, or None."""
+    return next((found for name in (os.environ.get("CXX"), "g++", "clang++") if name and (found := which(name))), None)
+
+
+@pytest.mark.skipif(cpp_compiler() is None, reason="torch.compile's inductor needs a C++ compiler, and none is here")
+def test_compiled_by_inductor_it_computes_the_same(tmp_path, monkeypatch):
+    """The default back end, which writes and compiles C++; other tests stop before that, at aot_eager."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    skip = GatedSkip(4, 6).eval()
+    x, g = torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
+    with torch.no_grad():
+        expected = skip(x, g)
+        torch.testing.assert_close(torch.compile(skip, fullgraph=True)(x, g), expected, rtol=1e-4, atol=1e-5)

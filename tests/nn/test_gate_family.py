@@ -11,8 +11,9 @@ from torch.func import functional_call
 
 from msa2net_lib import MASAG, MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import load_network, save_network
-from msa2net_lib.config import Gate
+from msa2net_lib.config import PRESETS, Gate
 from msa2net_lib.errors import InputError
+from msa2net_lib.export.network import without_idle_parts
 from msa2net_lib.nn.gates import GATES, SliceByVolume, build_gate, inflated
 from msa2net_lib.nn.gates.controls import fixed_permutation
 from msa2net_lib.nn.network import count_parameters
@@ -258,3 +259,49 @@ def test_the_fixed_permutation_is_one_and_leaves_no_order(count):
     displacement = (order - places).abs().mean() / count
     assert abs(displacement - 1 / 3) < 1 / count**0.5
     assert ((order[1:] - order[:-1]).abs() == 1).double().mean() < 5 / count
+
+
+def volumes(depth, channels=3, size=(2, 3), dtype=torch.float64):
+    return drawn(2, channels, depth, *size, dtype=dtype)
+
+
+@pytest.mark.parametrize("depth", [3, 5])
+@pytest.mark.parametrize("training", [False, True])
+def test_in_3d_gradients_are_finite_differences(depth, training):
+    """Deeper than the kernel, so that planes above and below have a say; batch norms over depth too."""
+    gate = randomise(MASAG(2, dims=3).double()).train(training)
+    x, g = (features.requires_grad_() for features in volumes(depth, 2))
+    assert torch.autograd.gradcheck(gate, (x, g), fast_mode=depth == 5)
+    parameters = dict(gate.named_parameters())
+
+    def run(*values):
+        return functional_call(gate, dict(zip(parameters, values, strict=True)), (x.detach(), g.detach()))
+
+    assert torch.autograd.gradcheck(run, tuple(parameters.values()), fast_mode=True)
+
+
+def test_in_3d_autocast_stays_near_float32():
+    gate = randomise(MASAG(24, dims=3)).eval()
+    x, g = volumes(4, 24, (9, 8), torch.float32)
+    with torch.no_grad():
+        y = gate(x, g)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = gate(x, g)
+    assert rounded.isfinite().all()
+    assert (rounded - y).square().mean().sqrt() / y.square().mean().sqrt() < 0.02  # as for maps
+
+
+@pytest.mark.parametrize("preset", ["paper", "published", "released"])
+@every_gate
+def test_every_preset_takes_every_gate(name, preset):
+    """On the tiny encoder: the gate stands where MASAG stood, and every parameter of the levels' that run trains."""
+    small = {field: getattr(PRESETS["tiny"], field) for field in ("encoder", "encoder_options")}
+    torch.manual_seed(3)
+    network = MSA2Net.from_preset(preset, gate=name, image_size=64, pretrained=False, **small)
+    assert {level.gate for level in network.config.levels[:3]} == {name}
+    without_idle_parts(network)
+    network(torch.randn(2, 1, 64, 64)).square().mean().backward()
+    assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
+    kind = type(build_gate(name, 2))
+    run = [isinstance(level.gate, kind) for level in network.decoder.levels[:3]]
+    assert run == [True, True, preset != "released"], "released adds the skip of level 2 as it is"

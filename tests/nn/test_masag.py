@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from msa2net_lib.nn.masag import MASAG, CrossModulation, GlobalContext, LocalContext
 from msa2net_lib.nn.network import count_parameters
@@ -74,6 +75,31 @@ def test_parameter_counts(channels, millions):
     dense = count_parameters(MASAG(channels, "dense"))
     assert round(dense / 1e6, 4) == millions
     assert dense - count_parameters(MASAG(channels, "depthwise")) == 9 * channels**2 - 9 * channels
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 1, 1), (2, 1, 8, 8), (1, 4, 8, 8), (2, 4, 4, 4), (2, 6, 8, 8), (2, 4, 1, 8, 8)]
+)
+@pytest.mark.parametrize("call", ["forward", "attention", "trace"])
+def test_two_shapes_are_refused_in_one_line_with_the_way_out(shape, call):
+    """Of the first three torch would make one shape, without a word."""
+    with pytest.raises(ValueError, match=r"MASAG takes two of one shape") as error:
+        getattr(MASAG(4), call)(torch.randn(2, 4, 8, 8), torch.randn(shape))
+    told = str(error.value)
+    assert f"x of shape (2, 4, 8, 8) and g of shape {shape}" in told
+    assert "GatedSkip" in told
+    assert "\n" not in told
+
+
+def test_the_check_of_shapes_is_no_obstacle_to_one_graph_of_any_size():
+    """Compiled for sizes that vary, it takes another one without compiling again."""
+    gate, counter, frames = MASAG(4).eval(), CompileCounter(), []
+    compiled = torch.compile(gate, fullgraph=True, dynamic=True, backend=counter)
+    for size in ((2, 4, 8, 8), (3, 4, 6, 10), (5, 4, 9, 7)):
+        x, g = torch.randn(size), torch.randn(size)
+        torch.testing.assert_close(compiled(x, g), gate(x, g))
+        frames.append(counter.frame_count)
+    assert frames[-1] == frames[-2]
 
 
 def test_unknown_dilated_is_refused():
