@@ -69,6 +69,19 @@ def localisation_summary(table: pd.DataFrame) -> pd.DataFrame:
     return by_organ.groupby("map", sort=False).mean()
 
 
+def localisation_sentence(table: pd.DataFrame, name: str) -> str:
+    """In words, how well a map finds its organ: peaks inside, and the range over organs of the share of heat inside.
+
+    table: `localisation`. name: of its maps. Shares are means over an organ's slices; a map without heat counts as 0.
+    """
+    rows: pd.DataFrame = table.loc[table["map"] == name].fillna({"inside": 0.0, "pointing": 0.0})
+    shares: Any = rows.groupby("organ", sort=False).inside.mean()
+    peaks = f"its largest value lies in the organ in {(rows.pointing == 1).sum()} of {len(rows)} maps"
+    least, most = shares.idxmin(), shares.idxmax()
+    heat = f"{shares[least]:.0%} ({least}) to {shares[most]:.0%} ({most}), {shares.mean():.0%} on average"
+    return f"{name}: {peaks}; of its heat, what lies inside is {heat}"
+
+
 def region_dependence(study: Study, layers: Sequence[str] = LAYERS) -> pd.DataFrame:
     """How like a map stays if the same class is asked about elsewhere: in the picture's corner, in another organ.
 

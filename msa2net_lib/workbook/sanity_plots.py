@@ -116,20 +116,24 @@ def verdict_table(
     """What each layer's map can be trusted for, one row per layer, from three tests.
 
     localised: `localisation_summary`. cascade: `randomisation_table`, cascading. regions: `region_dependence`. Columns:
-    pointing, beside the probability's; after all weights are drawn anew, similarity ``redrawn`` (rank, sign ignored);
-    ``corner``, similarity with the map for a region in the picture's corner; and three verdicts: it finds the organ
-    (pointing above one half), the weights matter (redrawn below one half), the region matters (corner below 0.9).
+    pointing, beside the probability's; after all weights are drawn anew, similarity ``redrawn`` (rank, sign ignored),
+    mean over organs of the ``lowest`` and ``highest`` seed; ``corner``, similarity with the map for a region in the
+    picture's corner; and three verdicts: it finds the organ (pointing above one half), the weights matter (highest seed
+    below one half; None where one half lies between lowest and highest), the region matters (corner below 0.9).
     """
     last = list(dict.fromkeys(cascade.part))[-1]
-    redrawn = survivors(cascade, last)
+    groups: Any = cascade[cascade.part == last].groupby(["layer", "seed"], sort=False)["rank"]
+    of_last = groups.mean().unstack()
     rows = {
         layer: {
             "pointing": localised.pointing[layer],
             "of the probability": localised.pointing[PROBABILITY],
-            "redrawn": redrawn[layer],
+            "redrawn": of_last.loc[layer].mean(),
+            "lowest": of_last.loc[layer].min(),
+            "highest": of_last.loc[layer].max(),
             "corner": regions.corner[layer],
             "finds the organ": bool(localised.pointing[layer] > 0.5),
-            "weights matter": bool(redrawn[layer] < 0.5),
+            "weights matter": _below(of_last.loc[layer], 0.5),
             "region matters": bool(regions.corner[layer] < 0.9),
         }
         for layer in layers
@@ -137,18 +141,28 @@ def verdict_table(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def _below(by_seed: pd.Series, threshold: float) -> bool | None:
+    """Whether all seeds are below a threshold; None where some are and some are not."""
+    below = by_seed < threshold
+    return bool(below.all()) if below.nunique() == 1 else None
+
+
 def sentences(verdicts: pd.DataFrame) -> list[str]:
     """One sentence per layer of `verdict_table`."""
+    weights = {
+        True: "needs the trained weights",
+        False: "looks alike with random weights",
+        None: "not clear whether it needs the trained weights",
+    }
     told = []
     for layer, row in verdicts.to_dict("index").items():
         finds = "finds its organ" if row["finds the organ"] else "does not find its organ"
-        weights = "needs the trained weights" if row["weights matter"] else "looks alike with random weights"
         region = (
             "depends on the region asked about"
             if row["region matters"]
             else "is the same whatever region is asked about"
         )
-        told.append(f"{layer}: {finds}, {weights}, {region}")
+        told.append(f"{layer}: {finds}, {weights[row['weights matter']]}, {region}")
     return told
 
 

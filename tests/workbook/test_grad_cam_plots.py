@@ -13,7 +13,7 @@ from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.errors import InputError
 from msa2net_lib.workbook import grad_cam_plots, sanity_plots
 from msa2net_lib.workbook.grad_cam_study import LAYERS, organ_views
-from msa2net_lib.workbook.heat_map_scores import FLAT, PROBABILITY
+from msa2net_lib.workbook.heat_map_scores import FLAT, PROBABILITY, localisation_sentence
 from msa2net_lib.workbook.plots import ORGAN_COLORS
 
 
@@ -117,10 +117,31 @@ def test_verdicts_follow_from_the_numbers():
     assert list(sanity_plots.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
     verdicts = sanity_plots.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
     assert verdicts.redrawn.tolist() == pytest.approx([0.15, 0.75])
+    assert verdicts.lowest.tolist() == pytest.approx([0.1, 0.7])
+    assert verdicts.highest.tolist() == pytest.approx([0.2, 0.8])
     assert sanity_plots.sentences(verdicts) == [
         f"{LAYERS[0]}: finds its organ, needs the trained weights, is the same whatever region is asked about",
         f"{LAYERS[1]}: does not find its organ, looks alike with random weights, depends on the region asked about",
     ]
+
+
+def test_seeds_on_both_sides_of_the_threshold_give_no_verdict():
+    """Means of 0.54 and 0.46, each from a seed below one half and one above: neither says anything."""
+    apart = [("stem", seed, LAYERS[0], rank) for seed, rank in enumerate((0.40, 0.68))]
+    apart += [("stem", seed, LAYERS[1], rank) for seed, rank in enumerate((0.60, 0.32))]
+    cascade = pd.DataFrame(apart, columns=["part", "seed", "layer", "rank"])
+    verdicts = sanity_plots.verdict_table(SUMMARY, cascade, REGIONS, LAYERS[:2])
+    for told in sanity_plots.sentences(verdicts):
+        assert "not clear whether it needs the trained weights" in told
+
+
+def test_the_sentence_of_localisation_is_arithmetic():
+    rows = [("aorta", 0.1, 1.0), ("aorta", 0.3, 0.5), ("liver", 0.8, 1.0), ("liver", np.nan, np.nan)]
+    table = pd.DataFrame([(organ, "m", *row) for organ, *row in rows], columns=["organ", "map", "inside", "pointing"])
+    assert localisation_sentence(table, "m") == (
+        "m: its largest value lies in the organ in 2 of 4 maps; "
+        "of its heat, what lies inside is 20% (aorta) to 40% (liver), 30% on average"
+    )
 
 
 def test_wrong_labels_are_told_only_where_all_pairs_agree():

@@ -45,8 +45,12 @@ def test_views_are_smallest_first_and_agree_with_grad_cam(study):
     expected = grad_cam(study.network, pixels, study.label == 5, 5).values[0].numpy()
     np.testing.assert_allclose(liver.heat, expected, rtol=1e-4, atol=1e-6)
     assert liver.truth[liver.centre]
-    assert liver.field.argmax() >= 0
     assert liver.field.shape == study.image.shape
+    assert liver.field.min() >= 0
+    seen = pixels.clone().requires_grad_()
+    study.network(seen)[0, 5][liver.centre].backward()
+    assert seen.grad is not None
+    np.testing.assert_allclose(liver.field, seen.grad[0, 0].abs(), rtol=1e-3, atol=1e-5 * float(liver.field.max()))
     with torch.no_grad():
         predicted = study.network(pixels).argmax(dim=1)[0].numpy()
     assert np.array_equal(liver.predicted, predicted == 5)
