@@ -33,6 +33,8 @@ def add_export(subparsers: Parsers) -> None:
     parser.add_argument("--channels", type=int, choices=(1, 3), help=channels)
     values = "normalised (default): the file takes (x - 0.5) / 0.5. unit: it takes x in [0, 1] and does that itself"
     parser.add_argument("--input-range", choices=("normalised", "unit"), default="normalised", help=values)
+    tolerance = "largest difference from PyTorch's logits that a file is kept with; default: 1e-4"
+    parser.add_argument("--tolerance", type=float, metavar="SIZE", help=tolerance)
     data = "where example_ct is, to compare on a real slice too; default: data"
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help=data)
 
@@ -52,6 +54,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             channels=arguments.channels,
             input_range=arguments.input_range,
             data_dir=arguments.data,
+            tolerance=_tolerance(arguments.tolerance),
         )
     except DifferentOutputsError as error:
         print(f"msa2net: {error}; nothing was kept", file=sys.stderr)
@@ -68,6 +71,16 @@ def _image_size(given: list[int] | None) -> int | tuple[int, int] | None:
     if len(given) > 2:
         raise InputError(f"--image-size {' '.join(map(str, given))}: give height and width, or one number for both")
     return given[0] if len(given) == 1 else (given[0], given[1])
+
+
+def _tolerance(given: float | None) -> float:
+    from msa2net_lib.export.compare import TOLERANCE
+
+    if given is None:
+        return TOLERANCE
+    if not 0 <= given < float("inf"):  # nan is refused too
+        raise InputError(f"--tolerance {given:g}: give a size of 0 or more, as 1e-3")
+    return given
 
 
 def _print_file(made: Exported) -> None:

@@ -81,6 +81,7 @@ def compare_all(
         differences[name] = compare(module, run, probe)
         if not differences[name].largest <= tolerance:  # so that nan is refused too
             raise DifferentOutputsError(
-                f"the file's output is not PyTorch's: on {name}, {differences[name]}; the limit is {tolerance:.0e}"
+                f"the file's output is not PyTorch's: on {name}, {differences[name]}; the limit is {tolerance:.0e}; "
+                "try the other format (--format), or allow more (--tolerance, in Python tolerance=)"
             )
     return differences

@@ -164,9 +164,12 @@ def test_a_difference_is_one_line_and_exit_code_1(thin, command, monkeypatch):
     code, out, err = command("--checkpoint", thin.checkpoint, "--format", "pt2")
     assert (code, out) == (1, "")
     assert err.startswith("msa2net: the file's output is not PyTorch's: on noise in a batch of 1")
+    assert "try the other format (--format)" in err
+    assert "--tolerance" in err
     assert err.endswith("nothing was kept\n")
     assert err.count("\n") == 1
     assert list(command.folder.iterdir()) == []
+    assert command("--checkpoint", thin.checkpoint, "--format", "pt2", "--tolerance", 2)[0] == 0
 
 
 MISTAKES = {
@@ -174,6 +177,8 @@ MISTAKES = {
     "no multiple of 32": (["--image-size", "100"], "use 96 or 128"),
     "three sizes": (["--image-size", "32", "32", "32"], "height and width, or one number"),
     "another ending": (["--output", "tiny.bin"], ".onnx or .pt2"),
+    "less than nothing": (["--tolerance", "-1"], "give a size of 0 or more"),
+    "no number": (["--tolerance", "nan"], "give a size of 0 or more"),
     "two formats": (["--output", "tiny.pt2", "--format", "onnx"], "name the file .onnx"),
     "a folder": (["--output", "folder.onnx"], "is a folder"),
     "another file": (["--output", "other.onnx"], "no export of thin.safetensors"),
