@@ -74,7 +74,7 @@ def _versions_of_hosts() -> dict[str, str]:
 def _parse_arguments() -> argparse.Namespace:
     names = ["smp Unet", "MONAI AttentionUnet", "MONAI BasicUNet", "plain U-Net"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="runs per host and variant, with seeds 1, 2, ...")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per host and variant, with seeds 1, 2, ...")
     parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
     parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
     parser.add_argument("--repeats", type=int, default=20, help="rounds in which training steps are timed")
