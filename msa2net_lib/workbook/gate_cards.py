@@ -30,7 +30,7 @@ CHANNELS: tuple[int, ...] = tuple(PRESETS["tiny"].encoder_options["embed_dim"][:
 KINDS = {"rival": "", "masag": "", "control": "CONTROL, spoilt by design"}
 LINE, LETTER, SPACE, MARGIN = 0.145, 0.062, 0.3, 0.12
 """Inches: a line of text in a box, a letter's width, the gap between columns, the sheet's edge."""
-HEAD, PICTURE = 1.0, 1.9
+HEAD, PICTURE = 1.22, 1.9
 STYLES = {"x": ("-", "0.1"), "g": ((0, (4, 1.6)), "0.1")}
 """Lines that come from X and from G; the others are grey."""
 
@@ -43,7 +43,7 @@ def gate_sizes(info: GateInfo, channels: tuple[int, ...] = CHANNELS) -> dict[int
 def draw_card(
     gate: str | GateInfo, study: Study | None = None, attention: NDArray | None = None, source: str | None = None
 ) -> Figure:
-    """Draw one gate: title, source, equation, parameters at the tiny network's levels, operations, and its map.
+    """Draw one gate: title, source, equation and symbols, parameters at the tiny network's levels, operations, and its map.
 
     gate: a name of `GATES` or an entry like those. attention: a map (h, w) of the gate on the study's slice; without
     both there is no picture. source: what to write below it, else the study's. Operations are those of `trace_steps`,
@@ -78,7 +78,7 @@ def draw_family(
     maps: (h, w) by gate, on the study's slice; gates that are not in it say so.
     """
     shown = study is not None and maps is not None
-    row, top = (0.92 if shown else 0.5), 0.88
+    row, top = (0.92 if shown else 0.62), 0.88
     width, height = (11.4 if shown else 10.2), top + row * len(GATES) + 0.1
     figure, ax = sheet(width, height)
     columns = {"gate": 0.12, "what the decoder adds to G": 2.5, "uses G": 7.45, "parameters": 8.2, "map": 10.0}
@@ -94,8 +94,9 @@ def draw_family(
         ax.text(columns["gate"], y + 0.1, info.title, fontsize=8.5, weight="bold", va="center")
         small = KINDS[info.kind] or f"{info.dims}-D, {'with a map' if info.has_map else 'without a map'}"
         ax.text(columns["gate"], y - 0.1, f"{info.name}; {small}", fontsize=7, va="center", color="0.25")
-        ax.text(columns["what the decoder adds to G"], y + 0.07, f"${info.equation}$", fontsize=8, va="center")
-        ax.text(columns["what the decoder adds to G"], y - 0.15, info.source, fontsize=6.5, va="center", color="0.3")
+        ax.text(columns["what the decoder adds to G"], y + 0.15, f"${info.equation}$", fontsize=8, va="center")
+        ax.text(columns["what the decoder adds to G"], y - 0.04, info.symbols, fontsize=6, va="center", color="0.2")
+        ax.text(columns["what the decoder adds to G"], y - 0.2, info.source, fontsize=6.5, va="center", color="0.3")
         ax.text(columns["uses G"], y, "yes" if info.uses_g else "no", fontsize=8.5, va="center")
         counts = ", ".join(f"{count:,}" for count in gate_sizes(info).values())
         ax.text(columns["parameters"], y, counts, fontsize=8, va="center")
@@ -140,7 +141,8 @@ def _write_head(ax: Axes, info: GateInfo, height: float) -> None:
     ax.text(MARGIN, height - 0.2, f"{info.title} ({info.name}){kind}", fontsize=10.5, weight="bold", va="center")
     ax.text(MARGIN, height - 0.42, info.source, fontsize=8, va="center", color="0.25")
     ax.text(MARGIN, height - 0.66, f"${info.equation}$", fontsize=9.5, va="center")
-    ax.text(MARGIN, height - 0.9, f"parameters: {counts} channels", fontsize=8, va="center", color="0.25")
+    ax.text(MARGIN, height - 0.89, info.symbols, fontsize=7, va="center", color="0.25")
+    ax.text(MARGIN, height - 1.11, f"parameters: {counts} channels", fontsize=8, va="center", color="0.25")
 
 
 def _draw_flow(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -166,9 +167,41 @@ def test_boxes_keep_apart_and_arrows_run_to_the_right(name):
             assert key == other_key or not one.overlaps(other)
     width, height = figure.get_size_inches()
     for box in extents.values():
-        assert box.x0 > 0 and box.y0 > 0 and box.x1 < width and box.y1 < height - 0.9  # noqa: PT018
+        assert box.x0 > 0 and box.y0 > 0 and box.x1 < width and box.y1 < height - gate_cards.HEAD + 0.1  # noqa: PT018
     for start, end in edges_of(boxes_of(steps_of(name))):
         assert extents[start].x1 < extents[end].x0
+
+
+def test_every_symbol_of_an_equation_is_told():
+    """X, G, A, Y, sigma and named functions are the family's notation; whatever else an equation has is explained."""
+    for info in GATES.values():
+        for symbol in (
+            r"\theta_x",
+            r"\phi_g",
+            r"\psi",
+            "L(",
+            r"\Gamma",
+            "W(",
+            r"\overline",
+            "U'",
+            "a_c",
+            r"\pi",
+            "noise",
+        ):
+            if symbol in info.equation:
+                assert {r"\overline": "bar"}.get(symbol, symbol.rstrip("(")) in info.symbols, (info.name, symbol)
+
+
+@pytest.mark.parametrize("name", [None, *GATES])
+def test_the_words_of_the_head_stay_on_the_sheet(name):
+    figure = gate_cards.draw_family() if name is None else card_of(name)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (ax,) = [ax for ax in figure.axes if not ax.images]
+    symbols = {info.symbols for info in GATES.values() if info.symbols}
+    right = ax.transData.transform((7.4, 0))[0] if name is None else figure.bbox.x1
+    for text in ax.texts:
+        if text.get_text() in symbols:
+            assert text.get_window_extent(renderer).x1 < right, text.get_text()
 
 
 @every_gate
@@ -176,6 +209,7 @@ def test_the_text_is_the_registrys(name):
     info, found = GATES[name], texts(card_of(name))
     assert f"${info.equation}$" in found
     assert info.source in found
+    assert info.symbols in found or not info.symbols
     assert found[0].startswith(f"{info.title} ({name})")
     assert ("spoilt by design" in found[0]) == (info.kind == "control")
     sizes = {c: sum(p.numel() for p in build_gate(name, c).parameters()) for c in (24, 48, 96)}

@@ -21,7 +21,8 @@ GateKind = Literal["rival", "masag", "control"]
 class GateInfo:
     """A skip gate: its name, what it is, where it comes from and what it computes.
 
-    equation: of y in LaTeX, with X skip features, G gating features, A the map. build: channels and the kind of
+    equation: of y in LaTeX, with X skip features, G gating features, A the map. symbols: what else stands in it, in
+    words or LaTeX between dollars. build: channels and the kind of
     MASAG's dilated convolution (for gates with MASAG inside) -> module with ``gate(x, g) -> y`` and
     ``gate.attention(x, g) -> map or None`` on maps (b, c, h, w). uses_g: whether y depends on g. has_map: whether
     there is a map. dims: of the convolutions inside.
@@ -36,9 +37,14 @@ class GateInfo:
     uses_g: bool = True
     has_map: bool = True
     dims: Literal[2, 3] = 2
+    symbols: str = ""
 
 
 _MASAG_EQUATION = r"Y = \mathrm{BN}(\mathrm{Conv}_{1 \times 1}(A \odot X))"
+_STAGES = (
+    r"$U' = (X' \odot \sigma(G')) \odot (G' \odot \sigma(X'))$, $X' = w_x X + X$, $G' = w_g G + G$, "
+    r"$(w_x, w_g) = \mathrm{softmax}(\mathrm{Conv}(U))$, $U = \mathrm{BN}(\mathrm{local}(X) + \mathrm{global}(G))$"
+)
 _OURS = "a negative control, ours"
 
 GATES: dict[str, GateInfo] = {
@@ -70,6 +76,7 @@ GATES: dict[str, GateInfo] = {
             "Attention U-Net, Oktay et al. 2018, Equations 1 and 2",
             r"Y = A \odot X, \quad A = \sigma(\psi(\mathrm{ReLU}(\theta_x X + \phi_g G)))",
             lambda channels, dilated: AttentionGate(channels),
+            symbols=r"$\theta_x, \phi_g, \psi$: 1x1 convolutions, each with batch norm",
         ),
         GateInfo(
             "aff",
@@ -78,6 +85,7 @@ GATES: dict[str, GateInfo] = {
             "Attentional Feature Fusion, Dai et al. 2021, Equations 2 to 4",
             r"Y = A \odot X + (1 - A) \odot G, \quad A = \sigma(L(X + G) + \Gamma(\overline{X + G}))",
             lambda channels, dilated: AttentionalFusion(channels),
+            symbols=r"bar: mean over pixels; $L, \Gamma$: two 1x1 convolutions each, per pixel and on the mean",
         ),
         GateInfo(
             "sk",
@@ -86,6 +94,7 @@ GATES: dict[str, GateInfo] = {
             "Selective Kernel Networks, Li et al. 2019, section 3.1, with skip and decoder as the two branches",
             r"Y = A \odot X + (1 - A) \odot G, \quad (A, 1 - A) = \mathrm{softmax}(W(\overline{X + G}))",
             lambda channels, dilated: SelectiveKernel(channels),
+            symbols=r"bar: mean over pixels; $W$: two linear layers; the softmax is over the two branches",
         ),
         GateInfo(
             "masag",
@@ -94,6 +103,7 @@ GATES: dict[str, GateInfo] = {
             "MSA²Net, section 3.3, Equations 1 to 6",
             _MASAG_EQUATION + r", \quad A = \sigma(\mathrm{BN}(\mathrm{Conv}_{1 \times 1}(U')))",
             MASAG,
+            symbols=_STAGES,
         ),
         GateInfo(
             "masag_3d",
@@ -103,6 +113,7 @@ GATES: dict[str, GateInfo] = {
             r"Y = \mathrm{BN}(\mathrm{Conv}_{1^3}(A \odot X)), \quad A = \sigma(\mathrm{BN}(\mathrm{Conv}_{1^3}(U')))",
             SliceByVolume,
             dims=3,
+            symbols=r"$U'$ by the same stages as in MASAG, on voxels",
         ),
         GateInfo(
             "constant",
@@ -112,6 +123,7 @@ GATES: dict[str, GateInfo] = {
             _MASAG_EQUATION + r", \quad A = \sigma(a_c)",
             lambda channels, dilated: ConstantGate(channels),
             uses_g=False,
+            symbols=r"$a_c$: one learned number per channel",
         ),
         GateInfo(
             "shuffled",
@@ -120,6 +132,7 @@ GATES: dict[str, GateInfo] = {
             f"{_OURS}: MASAG's values at the wrong places",
             _MASAG_EQUATION + r", \quad A = \pi(A_{\mathrm{MASAG}})",
             ShuffledGate,
+            symbols=r"$\pi$: one fixed permutation of the pixels",
         ),
         GateInfo(
             "random",
@@ -129,6 +142,7 @@ GATES: dict[str, GateInfo] = {
             _MASAG_EQUATION + r", \quad A = \sigma(\mathrm{noise})",
             lambda channels, dilated: RandomGate(channels),
             uses_g=False,
+            symbols="noise: fixed, on 4 x 4 points, stretched to the map",
         ),
     )
 }
