@@ -55,10 +55,22 @@ class Products:
 
     COUNT = 5
     """How many make one round: one alone is too short to be timed well."""
+    LONGEST = 1.0
+    """Seconds of one product at most: where it would take longer, as in bfloat16 on CPUs that lack it, it is smaller."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, size: int) -> None:
-        self.operations = self.COUNT * 2 * size**3
-        self.left, self.right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    def __init__(self, device: torch.device, dtype: torch.dtype, most: int) -> None:
+        self.size = 256
+        self._make(device, dtype)
+        while self.size < most and 8 * self._seconds_of_one() <= self.LONGEST:
+            self.size *= 2
+            self._make(device, dtype)
+        self.operations = self.COUNT * 2 * self.size**3
+
+    def _make(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.left, self.right = (torch.randn(self.size, self.size, device=device, dtype=dtype) for _ in range(2))
+
+    def _seconds_of_one(self) -> float:
+        return in_turn({"one": lambda: torch.mm(self.left, self.right)}, repeats=1)["one"][0]
 
     def __call__(self) -> None:
         for _ in range(self.COUNT):

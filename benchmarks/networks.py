@@ -166,6 +166,7 @@ def _row(
         "forward_share_of_peak": round(products.share(costs["forward_operations"], forward, own), 4),
         "share_of_peak": round(products.share(costs["step_operations"], step, own), 4),
         "peak_operations_per_second": round(products.per_second(own)),
+        "peak_product": products.size,
         **costs,
     }
     if ("step", BASELINE) in seconds:

@@ -32,7 +32,7 @@ from msa2net_lib.workbook.machine import peak_memory_gib
 
 CLASSES = 9
 BATCH = {"cpu": 4, "cuda": 20}  # a CPU's for patience, a GPU's is the recipe's
-PEAK_PRODUCT = {"cpu": 2048, "cuda": 8192}  # a side of the square product; a GPU needs the larger one to be full
+PEAK_PRODUCT = {"cpu": 2048, "cuda": 8192}  # a side of the square product at most; a GPU needs the larger one
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the first loss, which is near 1
 NO_CUDA = "no CUDA device at hand"
 
@@ -213,6 +213,7 @@ def _row(step: Step, seconds: dict[str, list[float]], operations: int, products:
         "gain": round(ratio(seconds[way.added_to], seconds[way.name]), 3) if way.added_to in seconds else None,
         "operations": operations,
         "peak_operations_per_second": round(products.per_second(own)),
+        "peak_product": products.size,
         "share_of_peak": round(products.share(operations, seconds[way.name], own), 4),
         "first_loss": step.first_loss,
         "all_seconds": [round(each, 5) for each in seconds[way.name]],
@@ -221,7 +222,7 @@ def _row(step: Step, seconds: dict[str, list[float]], operations: int, products:
 
 def _show(row: dict[str, Any]) -> None:
     numbers = f"{row['seconds']:9.4f} s {row['images_per_second']:9.1f} images/s {row['ratio']:6.2f}x"
-    share = f"{100 * row['share_of_peak']:5.1f} % of {row['peak_operations_per_second'] / 1e12:.2f} TFLOP/s"
+    share = f"{100 * row['share_of_peak']:5.1f} % of {row['peak_operations_per_second'] / 1e12:.3g} TFLOP/s"
     print(f"{row['device']:5}{row['name']:36}{numbers}  {share}  {row['peak_memory_mib']} MiB", flush=True)
 
 
