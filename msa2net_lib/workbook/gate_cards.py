@@ -43,7 +43,7 @@ def gate_sizes(info: GateInfo, channels: tuple[int, ...] = CHANNELS) -> dict[int
 def draw_card(
     gate: str | GateInfo, study: Study | None = None, attention: NDArray | None = None, source: str | None = None
 ) -> Figure:
-    """Draw one gate: title, source, equation and symbols, parameters at the tiny network's levels, operations, and its map.
+    """Draw one gate: title, source, equation, symbols, parameters at the tiny network's levels, operations, its map.
 
     gate: a name of `GATES` or an entry like those. attention: a map (h, w) of the gate on the study's slice; without
     both there is no picture. source: what to write below it, else the study's. Operations are those of `trace_steps`,
