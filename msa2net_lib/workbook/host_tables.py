@@ -16,7 +16,7 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.engine import choose_device
 from msa2net_lib.training.optimiser import build_optimizer
-from msa2net_lib.workbook.host_study import CLASSES, WITHOUT, Host
+from msa2net_lib.workbook.host_study import CLASSES, OWN, WITHOUT, Host
 
 
 def training_step(host: Host, variant: str, image_size: int, batch: int, device: str = "auto") -> Callable[[], None]:
@@ -81,15 +81,16 @@ def cost_table(chosen: Sequence[Host], image_size: int, batch: int, repeats: int
 def effects(runs: pd.DataFrame) -> pd.DataFrame:
     """Differences of DSC in points, paired by seed, with their 95 % intervals: one row per host and comparison.
 
-    runs: as `compare_hosts` returns them. Compared: every variant with `WITHOUT`, and "masag" with "constant", which
-    is what the map is worth. Columns: host, variant, against, seeds, difference, low, high, ``verdict``: "beyond noise"
-    where the interval leaves out zero, "within noise" where not, "one seed" where there is none.
+    runs: as `compare_hosts` returns them. Compared: every variant with `WITHOUT`; "masag" with "constant", which is
+    what the map is worth; and "masag" with `OWN`, the gate that a host comes with. Columns: host, variant, against,
+    seeds, difference, low, high, ``verdict``: "beyond noise" where the interval leaves out zero, "within noise" where
+    not, "one seed" where there is none.
     """
     rows = []
     for host, of_host in runs.groupby("host", sort=False):
         scores = of_host.pivot(index="seed", columns="variant", values="dsc")
         pairs = [(variant, WITHOUT) for variant in of_host.variant.unique() if variant != WITHOUT]
-        for variant, against in [*pairs, ("masag", "constant")]:
+        for variant, against in [*pairs, ("masag", "constant"), ("masag", OWN)]:
             if variant not in scores or against not in scores:
                 continue
             difference, low, high = (100 * value for value in paired_interval(scores[variant], scores[against]))
@@ -111,6 +112,6 @@ def sentences(table: pd.DataFrame) -> list[str]:
         rows: pd.DataFrame = of_masag.loc[of_masag.against == against]
         signs = rows.difference[rows.verdict == "beyond noise"]
         above, below, count = sum(signs > 0), sum(signs < 0), len(rows)
-        told = f"beyond noise above in {above}, below in {below}, neither in {count - above - below} of {count} hosts"
+        told = f"beyond noise above in {above}, below in {below}, neither in {count - above - below} of {count} host(s)"
         lines.append(f"MASAG against {against}: {told}")
     return lines

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.nn.adapters import GatedSkip
 from msa2net_lib.nn.gates import GATES, build_gate
 from msa2net_lib.nn.hosts import gate_attention_unet, gate_basic_unet, gate_smp_unet
 from msa2net_lib.nn.masag import MASAG
@@ -19,12 +20,15 @@ smp = pytest.importorskip("segmentation_models_pytorch", reason="the hosts come 
 monai = pytest.importorskip("monai.networks.nets", reason="the hosts come with the extra 'notebooks'")
 
 
+FEATURES = (8, 12, 16, 20, 24, 5)
+
+
 def smp_unet():
     return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(32, 24, 16, 12, 8), in_channels=1, classes=3)
 
 
 def basic_unet(dims=2):
-    return monai.BasicUNet(dims, 1, 3, features=(8, 12, 16, 20, 24, 5))
+    return monai.BasicUNet(dims, 1, 3, features=FEATURES)
 
 
 def attention_unet(dims=2):
@@ -107,7 +111,38 @@ def test_the_gate_is_really_passed_through(kind):
             module.gate.gate = Nothing()
         if hasattr(module, "attention") and hasattr(module, "upconv"):
             module.attention = Nothing()
-    assert not torch.allclose(host(images()), passed)
+    nothing = host(images())
+    torch.testing.assert_close(nothing, on_zero_skips(kind, host, images()))
+    assert not torch.allclose(nothing, passed)
+
+
+def on_zero_skips(kind, host, image):
+    """The host's own parts put together by hand, with zeros wherever a skip comes in; gates are not called."""
+    if kind == "smp":
+        features = host.encoder(image)
+        bare = copy.deepcopy(host.decoder)
+        for block in bare.blocks:
+            block._forward_pre_hooks.clear()
+            block._forward_pre_hooks_with_kwargs.clear()
+        return host.segmentation_head(bare([*(torch.zeros_like(skip) for skip in features[:-1]), features[-1]]))
+    if kind == "basic":
+        skips = [host.conv_0(image)]
+        for level in (1, 2, 3, 4):
+            skips.append(getattr(host, f"down_{level}")(skips[-1]))
+        features = skips.pop()
+        for level in (4, 3, 2, 1):
+            block = getattr(host, f"upcat_{level}")
+            features = block.convs(torch.cat([torch.zeros_like(skips[level - 1]), block.upsample(features)], dim=1))
+        return host.final_conv(features)
+    head, layers, last = host.model
+
+    def merged(layer, x):
+        deeper = isinstance(layer.submodule, nn.Sequential)  # else the bottom, one block
+        below = merged(layer.submodule[1], layer.submodule[0](x)) if deeper else layer.submodule(x)
+        features = layer.upconv(below)
+        return layer.merge(torch.cat([torch.zeros_like(x), features], dim=1))
+
+    return last(merged(layers, head(image)))
 
 
 def test_gates_get_the_skip_as_x_and_the_decoder_as_g():
@@ -197,10 +232,38 @@ def test_other_decoders_are_refused_and_left_as_they_were(name):
 
 def test_the_lines_to_copy_from_lesson_15_run(root):
     """Replacing while walking would meet the new gates, which have a method called attention, and never end."""
-    lesson = json.loads((root / "notebooks" / "15_masag_elsewhere.ipynb").read_text(encoding="utf-8"))
-    texts = ["".join(cell["source"]) for cell in lesson["cells"]]
-    (snippet,) = [text.split("```python\n")[1].split("```")[0] for text in texts if "```python\nfor layer" in text]
+    snippet = lines_to_copy(root, "for layer")
     unet = attention_unet()
     exec(snippet, {"unet": unet, "MASAG": MASAG})  # our own page
     assert sum(isinstance(module, MASAG) for module in unet.modules()) == len(SKIPS["attention"])
     assert unet(images()).shape == (2, 3, 32, 64)
+
+
+def lines_to_copy(root, start):
+    """The one Python snippet of lesson 15's page that starts so."""
+    lesson = json.loads((root / "notebooks" / "15_masag_elsewhere.ipynb").read_text(encoding="utf-8"))
+    blocks = [
+        part.split("```")[0] for cell in lesson["cells"] for part in "".join(cell["source"]).split("```python\n")[1:]
+    ]
+    (snippet,) = [block for block in blocks if block.startswith(start)]
+    return snippet
+
+
+COPIED = {"smp": "from msa2net_lib.nn.adapters import GatedSkip\n\nfor block, channels in zip", "basic": "for level in"}
+
+
+@pytest.mark.parametrize("kind", COPIED)
+def test_the_lines_to_copy_compute_what_the_librarys_functions_do(kind, root):
+    torch.manual_seed(0)
+    ours = PUT[kind](BUILD[kind](), "masag")
+    copied = BUILD[kind]()
+    exec(
+        lines_to_copy(root, COPIED[kind]), {"unet": copied, "GatedSkip": GatedSkip, "features": FEATURES}
+    )  # our own page
+    copied.load_state_dict(ours.state_dict())  # strict: gates stand at the same places
+    for mode in (True, False):  # in training first, which moves the batch norms alike
+        torch.testing.assert_close(copied.train(mode)(images()), ours.train(mode)(images()), rtol=0, atol=0)
+    gates = [module for module in copied.modules() if isinstance(module, MASAG)]
+    assert len(gates) == len(SKIPS[kind])
+    copied(images()).sum().backward()
+    assert all(gate.recalibration.project.weight.grad is not None for gate in gates)

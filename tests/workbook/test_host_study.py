@@ -139,6 +139,20 @@ def test_effects_are_paired_t_intervals_in_points():
         assert (row.verdict == "beyond noise") == (result.pvalue < 0.05)
 
 
+def test_masag_is_compared_with_the_gate_that_a_host_comes_with():
+    runs = planted(0.1, spread=0.003)
+    own = runs[runs.variant == WITHOUT].assign(variant=OWN)
+    own["dsc"] += 0.05 + np.linspace(-0.002, 0.002, len(own))
+    table = effects(pd.concat([runs, own]))
+    row = table.set_index(["variant", "against"]).loc[("masag", OWN)]
+    scores = runs.pivot(index="seed", columns="variant", values="dsc").masag.to_numpy()
+    result = stats.ttest_rel(scores, own.dsc.to_numpy())
+    interval = result.confidence_interval(0.95)
+    assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+    assert "MASAG against own gate: beyond noise above in 1, below in 0, neither in 0 of 1 host(s)" in sentences(table)
+    assert OWN not in set(effects(runs).against)
+
+
 @pytest.mark.parametrize(
     ("gain", "said"), [(0.1, "above in 1, below in 0"), (-0.1, "above in 0, below in 1"), (0.0, "neither in 1 of 1")]
 )
