@@ -56,7 +56,7 @@ class Products:
     COUNT = 5
     """How many make one round: one alone is too short to be timed well."""
     LONGEST = 1.0
-    """Seconds of one product at most: where it would take longer, as in bfloat16 on CPUs that lack it, it is smaller."""
+    """Seconds of one product at most; where it would take longer (bfloat16 on CPUs that lack it) it is smaller."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, most: int) -> None:
         self.size = 256
