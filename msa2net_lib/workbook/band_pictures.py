@@ -12,7 +12,7 @@ from torch import Tensor
 
 from msa2net_lib.analysis.frequency import split_bands
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.maps import DIVERGING, Panel, channel_map, draw_signs, show_map
+from msa2net_lib.workbook.maps import BRIGHTNESS, Panel, channel_map, show_map
 from msa2net_lib.workbook.plots import figure_grid, organ_legend, show_slice, stamp
 from msa2net_lib.workbook.study import Study
 
@@ -42,8 +42,8 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     """What one band of frequencies holds of the slice and of a layer's features, beside the whole of both.
 
     maps: layer -> (1, c, h, w) of this slice. band: one of `BANDS`, in cycles per image, so that the slice and every
-    layer are cut at the same place. The slice's part has both signs (`draw_signs`); features are shown as the root mean
-    square over channels; the titles give `band_shares`. Errors: `InputError` for a name that is not there.
+    layer are cut at the same place. The slice's part has both signs, mid-grey is zero; features are shown as the root
+    mean square over channels; the titles give `band_shares`. Errors: `InputError` for a name that is not there.
     """
     if layer not in maps:
         raise InputError(f"layer={layer!r} is unknown: use one of {', '.join(maps)}")
@@ -54,19 +54,16 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     side = max(features.shape[-2:])
     figure, axes = figure_grid(1, 4, width=2.5, height=2.4)
     show_slice(axes[0, 0], study.image, study.label, title=study.name)
+    most = float(of_slice.abs().max()) or 1.0
     panels = (
-        Panel(of_slice[0, 0].numpy(), f"slice, {band}\n{_told(image, band)}", DIVERGING),
+        Panel(of_slice[0, 0].numpy(), f"slice, {band}\n{_told(image, band)}", BRIGHTNESS, (-most, most)),
         Panel(channel_map(features), f"{layer}, {side} pixels\nall bands"),
         Panel(channel_map(of_layer), f"{layer}, {band}\n{_told(features, band)}"),
     )
     for ax, panel in zip(axes[0, 1:], panels, strict=True):
         _show(figure, ax, study, panel)
-    draw_signs(axes[0, 1], panels[0].values)
-    told = "bands in cycles per image; shares of the energy that is not the mean's"
-    told += "; black lines: plus (solid) and minus (dashed) half of the largest value"
-    figure.supxlabel(told, fontsize=7, color="0.35")
     organ_legend(figure, study.label)
-    return stamp(figure, study.source)
+    return stamp(figure, f"{study.source}\nbands in cycles per image; shares of the energy that is not the mean's")
 
 
 def _told(maps: Tensor, band: str) -> str:

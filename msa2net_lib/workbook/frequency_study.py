@@ -66,9 +66,13 @@ def study_slices(dataset: PreparedDataset, per_case: int, size: tuple[int, int])
 
 
 def network_maps(network: MSA2Net, images: NDArray[np.float32]) -> dict[str, torch.Tensor]:
-    """`feature_maps` on slices (n, h, w) in [0, 1] at the network's input size."""
+    """`feature_maps` on slices (n, h, w) in [0, 1] at the network's input size, run where the network is.
+
+    The maps are on the CPU: spectra are taken in float64, which not every device has.
+    """
     pixels = rearrange(torch.from_numpy(normalise(images)), "n h w -> n 1 h w")
-    return feature_maps(network, pixels.to(next(network.parameters()).device))
+    maps = feature_maps(network, pixels.to(next(network.parameters()).device))
+    return {layer: values.cpu() for layer, values in maps.items()}
 
 
 def network_spectra(network: MSA2Net, images: NDArray[np.float32], along: Along = ALONG) -> dict[str, Spectrum]:
@@ -181,6 +185,17 @@ def seen(table: pd.DataFrame) -> str:
         return "not seen in any" + (f", the opposite in {lower} of {len(defined)}" if lower else "")
     both_ways = f", the opposite in {lower}" if lower else ""
     return f"not seen in all, in {higher} of {len(defined)}{both_ways}"
+
+
+def paper_verdict(table: pd.DataFrame) -> str:
+    """Whether a table of `contrast`, with MASAG first, shows what the paper reads from its Figure A; in one sentence.
+
+    Its reading is of *all* layers, so that it is seen only where every layer with a number is `HIGHER`.
+    """
+    defined: pd.Series = table.verdict[table.verdict != UNDEFINED]
+    higher, lower, noise = (int((defined == verdict).sum()) for verdict in (HIGHER, LOWER, NOISE))
+    answer = "yes" if len(defined) and higher == len(defined) else "no"
+    return f"{answer}: higher in {higher} of {len(defined)} layers, lower in {lower}, within noise in {noise}"
 
 
 def untrained_runs(

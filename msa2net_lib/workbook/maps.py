@@ -18,8 +18,8 @@ from msa2net_lib.workbook.study import Study
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SEQUENTIAL, DIVERGING, SHARES = "viridis", "RdBu_r", "cividis"
-"""Colour maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1."""
+SEQUENTIAL, DIVERGING, SHARES, BRIGHTNESS = "viridis", "RdBu_r", "cividis", "gray"
+"""Colour maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1; signed, dark to bright."""
 
 
 class Panel(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from msa2net_lib.analysis.frequency import relative_log_amplitude
 from msa2net_lib.config import PRESETS
 from msa2net_lib.data.resize import normalise
 from msa2net_lib.errors import InputError
+from msa2net_lib.experiments import read_measurement
 from msa2net_lib.workbook import frequency_study as fs
 
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
@@ -152,3 +154,28 @@ def test_what_is_not_there_is_refused(study):
         fs.contrast(runs.assign(seed=[1, 2]), "masag", "addition", "high_band")
     with pytest.raises(InputError, match="'hum' is unknown"), fs.disturbed(study.network, "hum", 1.0):
         pass
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        ([fs.HIGHER, fs.HIGHER, fs.UNDEFINED], "yes: higher in 2 of 2 layers, lower in 0, within noise in 0"),
+        ([fs.HIGHER, fs.NOISE, fs.LOWER], "no: higher in 1 of 3 layers, lower in 1, within noise in 1"),
+        ([fs.UNDEFINED], "no: higher in 0 of 0 layers, lower in 0, within noise in 0"),
+    ],
+)
+def test_the_papers_reading_is_of_all_layers(verdicts, told):
+    assert fs.paper_verdict(pd.DataFrame({"verdict": verdicts})) == told
+
+
+def test_the_lessons_answer_is_that_of_the_committed_measurement(root):
+    """Its last lines are prose; the numbers in them are those of the runs."""
+    runs, _ = read_measurement(root / "benchmarks" / "results" / "frequency.json")
+    cells = nbformat.read(root / "notebooks" / "13_frequency.ipynb", as_version=4).cells
+    (answer,) = [cell.source for cell in cells if "What to take away" in cell.source]
+    counts = [fs.contrast(runs, fs.WITH, fs.WITHOUT, key).verdict.value_counts() for key in fs.MEASURES]
+    higher, lower = ([int(count.get(verdict, 0)) for count in counts] for verdict in (fs.HIGHER, fs.LOWER))
+    layers = len(fs.shared_layers(runs, fs.WITH, fs.WITHOUT))
+    assert f"higher in {higher[0]} of {layers} layers, the gates' own outputs, and lower in {lower[0]};" in answer
+    assert f"with the mean left out higher in {higher[1]} and lower in {lower[1]}," in answer
+    assert max(higher) < layers, "the answer there is no"

@@ -14,7 +14,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.workbook import grad_cam_plots, sanity_plots
 from msa2net_lib.workbook.grad_cam_study import LAYERS, organ_views
 from msa2net_lib.workbook.heat_map_scores import FLAT, PROBABILITY, localisation_sentence
-from msa2net_lib.workbook.plots import ORGAN_COLORS
+from msa2net_lib.workbook.maps import draw_signs
+from msa2net_lib.workbook.plots import ORGAN_COLORS, figure_grid
 
 
 def texts(figure):
@@ -43,6 +44,16 @@ def test_outlines_of_figure_b_are_seen_in_grey(study, organ):
         points = outline_points(ax)
         assert points
         assert min(contrast_along(grey, ax, line) for line in points) > LEGIBLE, ax.get_title()
+
+
+def test_signs_have_lines_of_their_own_and_a_side_that_is_low_has_none():
+    axes = figure_grid(1, 2)[1]
+    ramp = np.linspace(-1, 1, 20)[None].repeat(20, axis=0)
+    for ax, values in zip(axes[0], (ramp, np.maximum(ramp, -0.2)), strict=True):
+        ax.imshow(values)
+        draw_signs(ax, values)
+    dashes = [[line.get_linestyle()[0][1] is not None for line in ax.collections] for ax in axes[0]]
+    assert dashes == [[True, False], [False]]
 
 
 def test_a_pixel_draws_a_disc_and_both_signs(study):

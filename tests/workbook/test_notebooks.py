@@ -8,6 +8,7 @@ import tomllib
 
 import nbformat
 import pytest
+from IPython.display import Code
 
 from msa2net_lib.workbook.execute import NOTEBOOKS
 from msa2net_lib.workbook.lessons import LESSONS
@@ -75,3 +76,25 @@ def test_no_path_of_a_machine(name):
     text = (NOTEBOOKS / f"{name}.ipynb").read_text()
     without_pictures = re.sub(r'"image/png": "[^"]*"', "", text)
     assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|var|opt)/", without_pictures)
+
+
+SHOWING = re.compile(r"\breveal\(|\bgetsource\(")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if any(SHOWING.search(c.source) for c in code_cells(name))])
+def test_sources_shown_are_todays(name):
+    """What a committed page shows as the library's source is the source: nbval does not look at such outputs."""
+    cells, namespace = code_cells(name), {}
+    for node in [node for cell in cells if "!" not in cell.source for node in ast.parse(cell.source).body]:
+        modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if any(str(module).partition(".")[0] in ("msa2net_lib", "inspect", "IPython") for module in modules):
+            exec(ast.unparse(node), namespace)  # our own page
+    for cell in cells:
+        if not SHOWING.search(cell.source):
+            continue
+        (expression,) = ast.parse(cell.source.rstrip().rstrip(";")).body
+        today = eval(ast.unparse(expression), namespace)
+        (shown,) = [output.data for output in cell.outputs if "data" in output]
+        stored = shown["text/plain"] if isinstance(today, Code) else shown["text/html"]
+        assert stored.strip() == today.data.strip(), f"execute the notebook again: {cell.source}"
