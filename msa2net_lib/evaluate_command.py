@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from msa2net_lib.data.datasets import PreparedDataset
     from msa2net_lib.data.pictures.dataset import PictureDataset
+    from msa2net_lib.evaluate_weights import Weights
     from msa2net_lib.evaluation import Evaluation, Protocol
     from msa2net_lib.nn.network import MSA2Net
+    from msa2net_lib.picture_evaluation import PictureEvaluation
 
 Parsers = Any  # argparse's own class for subparsers is private
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "strict")
@@ -33,7 +35,8 @@ def add_evaluate(commands: Parsers) -> None:
     parser.set_defaults(run=run)
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="ours or the authors'")
-    weights.add_argument("--run", dest="run_dir", type=Path, metavar="DIR", help="a training folder: all its weights")
+    folders = "a training folder: all its weights; several of one training with several seeds: mean and spread too"
+    weights.add_argument("--run", dest="run_dirs", type=Path, nargs="+", metavar="DIR", help=folders)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="also write every case's label map")
@@ -63,9 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Score the weights asked for, print their tables, write what was asked for, and return the exit code."""
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.data.pictures.dataset import PictureDataset
+    from msa2net_lib.evaluate_weights import find_weights
 
     _check_arguments(arguments)
-    weights = _weights(arguments)
+    weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
     dataset = open_prepared(arguments.dataset)
     is_pictures = isinstance(dataset, PictureDataset)
     _refuse_options(arguments, OF_SCANS if is_pictures else OF_PICTURES, "pictures" if is_pictures else "scans")
@@ -86,7 +90,7 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         writable_folder(arguments.output.parent)
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size}: give 1 or more")
-    if arguments.with_best_on_test and arguments.run_dir is None:
+    if arguments.with_best_on_test and arguments.run_dirs is None:
         raise InputError("--with-best-on-test: chooses among the weights of a training folder; give one with --run")
 
 
@@ -94,19 +98,6 @@ def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind
     given = [f"--{name.replace('_', '-')}" for name in others if getattr(arguments, name) is not None]
     if given:
         raise InputError(f"{', '.join(given)}: not for {kind}, which {arguments.dataset} holds; leave it out")
-
-
-def _weights(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Return the files to score by the label of their column; a checkpoint of its own has none."""
-    from msa2net_lib.evaluation.selections import SELECTION_FILES, weights_of_run
-
-    if arguments.run_dir is None:
-        return {"": arguments.checkpoint}
-    files = weights_of_run(arguments.run_dir, with_best_on_test=arguments.with_best_on_test)
-    left_out = arguments.run_dir / SELECTION_FILES["test"]
-    if left_out.is_file() and not arguments.with_best_on_test:
-        print(f"left out: {left_out}, chosen on the reported cases (--with-best-on-test)", file=sys.stderr)
-    return files
 
 
 def _open_network(path: Path, dataset: PreparedDataset | PictureDataset, arguments: argparse.Namespace) -> MSA2Net:
@@ -128,21 +119,20 @@ def _open_network(path: Path, dataset: PreparedDataset | PictureDataset, argumen
 
 def _for_each(
     arguments: argparse.Namespace,
-    weights: Mapping[str, Path],
+    weights: Sequence[Weights],
     dataset: Any,
     score: Callable[..., Any],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score one file of weights after the other, with the options that scans and pictures share."""
     results = {}
-    for label, path in weights.items():
-        folder = arguments.predictions
-        results[label] = score(
-            _open_network(path, dataset, arguments),
+    for one in weights:
+        results[one.label] = score(
+            _open_network(one.path, dataset, arguments),
             dataset,
             progress=sys.stderr.isatty(),
             keep_predictions=False,
-            predictions_dir=folder / path.stem if folder is not None and label else folder,
+            predictions_dir=one.predictions(arguments.predictions),
             batch_size=arguments.batch_size,
             precision=arguments.precision,
             fast=arguments.fast,
@@ -151,10 +141,9 @@ def _for_each(
     return results
 
 
-def _score_volumes(
-    arguments: argparse.Namespace, weights: Mapping[str, Path], dataset: PreparedDataset
-) -> pd.DataFrame:
+def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PreparedDataset) -> pd.DataFrame:
     """Print the scores on the test cases and return every case's."""
+    from msa2net_lib.evaluate_weights import by_selection
     from msa2net_lib.evaluation import HD95_UNIT, evaluate
     from msa2net_lib.evaluation.selections import selected_scores
 
@@ -168,6 +157,8 @@ def _score_volumes(
         print(_volume_table(results, protocol))
     if arguments.interval:
         print(_volume_intervals(results))
+    for selection, seeds in by_selection(weights, results).items():
+        print(_over_seeds(selection, seeds))
     tables = {
         label: result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT))
         for label, result in results.items()
@@ -194,10 +185,17 @@ def _volume_intervals(results: Mapping[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def _score_pictures(
-    arguments: argparse.Namespace, weights: Mapping[str, Path], dataset: PictureDataset
-) -> pd.DataFrame:
+def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
+    from msa2net_lib.evaluation.seeds import summarise_seeds
+
+    table = summarise_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
+    lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % bootstrap interval over cases and seeds"]
+    return "\n".join([*lines, table.to_string(index=False, float_format="%.4f", na_rep=MISSING)])
+
+
+def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PictureDataset) -> pd.DataFrame:
     """Print the scores on the pictures and return every picture's."""
+    from msa2net_lib.evaluate_weights import by_selection
     from msa2net_lib.evaluation.selections import selected_scores
     from msa2net_lib.picture_evaluation import evaluate_pictures
     from msa2net_lib.picture_masks import MaskRule
@@ -217,5 +215,19 @@ def _score_pictures(
             for average in result.scores.index:
                 low, high = result.interval(average)
                 print(f"{average} DSC: 95 % bootstrap interval over pictures {low:.4f} to {high:.4f}")
+    for selection, seeds in by_selection(weights, results).items():
+        print(_pictures_over_seeds(selection, seeds))
     tables = {label: result.by_picture.reset_index() for label, result in results.items()}
     return tables[""] if "" in tables else selected_scores(tables)
+
+
+def _pictures_over_seeds(selection: str, seeds: Mapping[int, PictureEvaluation]) -> str:
+    import pandas as pd
+
+    keyed: dict[Any, Any] = {seed: result.scores for seed, result in seeds.items()}
+    scores = pd.concat(keyed).groupby(level=1, sort=False)
+    lines, tables = [], {name: scores.agg(name) for name in ("mean", "std")}
+    for name, table in tables.items():
+        lines.append(f"{selection}: {'sd' if name == 'std' else name} over {len(seeds)} seeds")
+        lines.append(table.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
+    return "\n".join(lines)

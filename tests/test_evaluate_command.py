@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import h5py
@@ -177,3 +178,62 @@ def test_a_checkpoint_or_a_run_but_not_both(run_folder, patient2):
         with pytest.raises(SystemExit) as stopped:
             main(["evaluate", "--dataset", str(patient2.root), *map(str, weights)])
         assert stopped.value.code == 2
+
+
+@pytest.fixture
+def two_seeds(run_folder, tmp_path):
+    """Folders of two trainings that differ in their seeds: the shipped network, and a worse one."""
+    folders = []
+    for seed, name in ((1, "weights"), (2, "best_on_test")):
+        folder = tmp_path / f"seed {seed}"
+        folder.mkdir()
+        shutil.copy(run_folder / f"{name}.safetensors", folder / "weights.safetensors")
+        record = {"network": {"preset": "tiny"}, "training": {"seed": seed, "steps": 9}, "data": "same"}
+        (folder / "run.json").write_text(json.dumps(record))
+        folders.append(folder)
+    return folders
+
+
+def test_several_seeds_have_a_mean_and_a_spread(two_seeds, patient2, tmp_path, capsys):
+    table = tmp_path / "scores.csv"
+    options = ("--dataset", patient2.root, "--output", table, "--predictions", tmp_path / "maps")
+    out = run(capsys, "--run", *two_seeds, *options).out
+    assert "last step: mean and sd over 2 seeds" in out
+    means = [
+        evaluate(load_network(f / "weights.safetensors"), patient2, progress=False).mean("paper") for f in two_seeds
+    ]
+    (row,) = [line.split() for line in out.splitlines() if line.split()[:3] == ["paper", "mean", "dsc"]]
+    cases, mean, sd = map(float, row[6:9])  # behind protocol, organ, score and the unit "0 to 1"
+    dsc = [one[0] for one in means]
+    assert (cases, mean) == (1, pytest.approx(np.mean(dsc), abs=1e-4))
+    assert sd == pytest.approx(np.std(dsc, ddof=1), abs=1e-4)
+    assert sd > 0.01
+    assert set(pd.read_csv(table).selection) == {"last step, seed 1", "last step, seed 2"}
+    assert {path.name for path in (tmp_path / "maps").iterdir()} == {"seed_1", "seed_2"}
+
+
+def test_several_seeds_of_pictures(two_seeds, skin, capsys):
+    home, weights, _ = skin
+    for folder in two_seeds:
+        shutil.copy(weights, folder / "weights.safetensors")
+    out = run(capsys, "--run", *two_seeds, "--dataset", home / "prepared").out
+    assert "last step: mean over 2 seeds" in out
+    spread = out.partition("last step: sd over 2 seeds")[2].split()
+    assert [float(word) for word in spread[5:9]] == [0.0] * 4, "the same network twice"
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"training": {"seed": 1, "steps": 9}}, "seed 1 is that of"),
+        ({"training": {"seed": 2, "steps": 8}}, "another training than"),
+        ({"data": "other"}, "another data than"),
+        (None, "run.json: no record of a finished training"),
+    ],
+)
+def test_trainings_that_are_no_seeds_of_one_are_refused(two_seeds, patient2, capsys, change, fragment):
+    path = two_seeds[1] / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change) if change else "[]")
+    err = run(capsys, "--run", *two_seeds, "--dataset", patient2.root, code=2).err
+    assert fragment in err
+    assert err.count("\n") == 1

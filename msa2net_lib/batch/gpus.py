@@ -20,9 +20,9 @@ def one_gpu(plan: Plan, folder: Path = Path("jobs")) -> Iterator[str | None]:
     """Show CUDA one GPU that is free, as long as the block runs; yields its number as CUDA_VISIBLE_DEVICES has it.
 
     Snakemake starts as many jobs as there are GPUs (``plan.gpus``), but does not say which is whose. Nothing is done
-    without GPUs, and under Slurm, which gives each job its own.
+    without GPUs, and on a cluster, whose batch system gives each job its own.
     """
-    if not plan.gpus or "SLURM_JOB_ID" in os.environ:
+    if not plan.gpus or plan.on_cluster:
         yield None
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

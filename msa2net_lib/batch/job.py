@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,18 +49,33 @@ def main(arguments: Sequence[str]) -> int:
 def run_job(plan: Plan, job: Job) -> int:
     """Do a job unless its record says that it is done; returns 0, or 1 where it failed.
 
-    Only one process does it: a second one waits, and finds it done. What it prints goes to ``log.txt``, a line on its
-    beginning and end to the caller's own output.
+    It is done if its record has its key and was made from what the jobs before it have found now: one of these that
+    was done anew and found the same changes nothing. Only one process does it: a second one waits, and finds it done.
+    What it prints goes to ``log.txt``, a line on its beginning and end to the caller's own output.
     """
     folder = job_folder(job.name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
-        record = read_job(folder)
-        if record is None or record["status"] != "done" or record["key"] != job.key:
-            record = _do(plan, job, folder)
+        record, found = read_job(folder), {name: result_of(job_folder(name)) for name in job.needs}
+        if record is None or not is_done(record, job, found):
+            record = _do(plan, job, folder, found)
         if record["status"] == "done":
             mark_done(folder, job)
         return int(record["status"] != "done")
+
+
+def is_done(record: Mapping[str, Any], job: Job, found: Mapping[str, str | None]) -> bool:
+    """Whether a record is that of this job, ended well, and made from these results of the jobs that it needs."""
+    return (record["status"], record["key"], record.get("made_from")) == ("done", job.key, found)
+
+
+def result_of(folder: Path) -> str | None:
+    """Sixteen letters for what a job found: its numbers and the checksums of its files; None before it is done."""
+    record = read_job(folder)
+    if record is None or record["status"] != "done":
+        return None
+    found = json.dumps([record["key"], record["numbers"], record["data_sha256"]], sort_keys=True)
+    return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
 def read_job(folder: Path) -> dict[str, Any] | None:
@@ -69,16 +85,20 @@ def read_job(folder: Path) -> dict[str, Any] | None:
 
 
 def mark_done(folder: Path, job: Job) -> None:
-    """Leave the file that Snakemake looks for, as old as the record: what was made from it stays up to date."""
-    stamp = (folder / RECORD).stat().st_mtime_ns
+    """Leave the file that Snakemake looks for, as old as the record, so that what was made from it stays up to date.
+
+    Where a job before it was done anew with the same result, it is as young as that one: Snakemake need not ask again.
+    """
+    before = (job_folder(name) / DONE for name in job.needs)
+    stamp = max(path.stat().st_mtime_ns for path in (folder / RECORD, *before) if path.is_file())
     write_text(folder / DONE, job.key + "\n")
     os.utime(folder / DONE, ns=(stamp, stamp))
 
 
-def _do(plan: Plan, job: Job, folder: Path) -> dict[str, Any]:
+def _do(plan: Plan, job: Job, folder: Path, found: Mapping[str, str | None]) -> dict[str, Any]:
     started, clock = datetime.now(UTC), time.perf_counter()
     print(f"{job.name}: running", flush=True)
-    record = _about(job, folder) | {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
+    record = _about(job, folder) | {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "made_from": dict(found)}
     with _logged(folder / LOG, f"{job.name} {started:%Y-%m-%d %H:%M:%S} UTC") as log:
         try:
             with one_gpu(plan):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msa2net_lib.config import PROFILES, Profile
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import write_text
-from msa2net_lib.workbook.lessons import LESSONS, parameters_by_lesson
+from msa2net_lib.workbook.lessons import LESSONS, OF_PROFILE, parameters_by_lesson
 
 PLAN_FILE = "plan.json"
 Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
@@ -25,17 +25,21 @@ SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STE
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work: its name, what kind it is, the jobs it needs first, and its parameters."""
+    """One piece of work: its name, what kind it is, the jobs it needs first, and its parameters.
+
+    rests_on: the keys of the jobs that it needs, which `Plan.jobs` fills in.
+    """
 
     name: str
     kind: Kind
     needs: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rests_on: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """Sixteen letters that differ as soon as kind or parameters do."""
-        text = json.dumps([self.kind, dict(self.parameters)], sort_keys=True)
+        """Sixteen letters that differ as soon as kind or parameters do, its own or those of what it rests on."""
+        text = json.dumps([self.kind, dict(self.parameters), self.needs, self.rests_on], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -46,7 +50,7 @@ class Plan:
     profile: smoke, gpu or paper. lessons: names, () for all. seeds: of the main training, the first is the one that the
     lessons look at. ablation_seeds: how many runs each row of Table 3 gets, from the first seed on. parameters: of
     lessons, by name. data_dir: relative to the checkout. device: as for `train`. gpus: how many jobs may use one at the
-    same time.
+    same time; on_cluster: a batch system starts the jobs and gives each its own.
     """
 
     profile: str = "smoke"
@@ -57,6 +61,7 @@ class Plan:
     data_dir: str = "data"
     device: str = "auto"
     gpus: int = 0
+    on_cluster: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lessons", "seeds"):
@@ -120,14 +125,18 @@ class Plan:
             jobs.append(Job("tables", "tables", needs))
         jobs += self._lessons({job.name for job in jobs})
         jobs.append(Job("report", "report", tuple(job.name for job in jobs)))
-        return {job.name: job for job in jobs}
+        made: dict[str, Job] = {}
+        for job in jobs:
+            made[job.name] = dataclasses.replace(job, rests_on=tuple(made[name].key for name in job.needs))
+        return made
 
     def shared_with(self, lesson: str) -> dict[str, Any]:
         """The parameters that a lesson was given and that the trainings done for it have to share."""
         return {name: value for name, value in self.parameters.items() if name in SHARED[lesson]}
 
     def _data(self) -> list[Job]:
-        names = dict.fromkeys((self.dataset, "virtual", "patient2"))
+        opened = (data for name in self._by_lesson for data in LESSONS[name].data)
+        names = dict.fromkeys((self.dataset, *(data for data in opened if data != OF_PROFILE)))
         return [Job(f"data-{name}", "data", (), {"dataset": name}) for name in names]
 
     def _trainings(self) -> list[Job]:
@@ -154,11 +163,11 @@ class Plan:
         return settings | self.shared_with(lesson)
 
     def _lessons(self, others: set[str]) -> list[Job]:
-        data = tuple(sorted(name for name in others if name.startswith("data-")))
         ablation = tuple(sorted(name for name in others if name.startswith("ablation-")))
         jobs = []
         for name, given in self._by_lesson.items():
-            parameters, needs = dict(given), data
+            opened = (self.dataset if data == OF_PROFILE else data for data in LESSONS[name].data)
+            parameters, needs = dict(given), tuple(f"data-{data}" for data in dict.fromkeys(opened))
             if name == TRAINING or ("CHECKPOINT" in LESSONS[name].parameters and "CHECKPOINT" not in given):
                 needs += tuple({self.main_training} & others)
             if name == TRAINING:

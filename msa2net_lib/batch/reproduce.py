@@ -49,7 +49,9 @@ def profile_plan(
     given = dict(parameters or {})
     chosen = seeds or ([given["SEED"]] if "SEED" in given else settings["seeds"])
     changes = {"lessons": lessons, "seeds": chosen, "parameters": given, "device": device}
-    if not on_cluster:
+    if on_cluster:
+        changes["on_cluster"] = True
+    else:
         changes["gpus"] = _gpus(device)
     return Plan.from_dict(settings | changes)
 
@@ -110,9 +112,9 @@ def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool) -> i
     for line in _named(undone, folder):
         print(line)
     if status and not undone:
-        print(f"Snakemake ended with exit code {status}; its words: {log.relative_to(folder.parent)}")
-    report = write_report(folder.parent, plan.profile) if undone else folder / "index.html"
-    print(f"report: {os.path.relpath(report)}")
+        print(f"Snakemake ended with exit code {status}; its words: {os.path.relpath(log)}")
+    # The job "report" is for runs by Snakemake alone; here the page also tells what failed, and what was done anew.
+    print(f"report: {os.path.relpath(write_report(folder.parent, plan.profile))}")
     return len(undone) or int(status != 0)
 
 
@@ -124,7 +126,7 @@ def _named(undone: list[Job], folder: Path) -> list[str]:
             continue  # it is written in any case
         record = read_job(folder / job_folder(job.name))
         if record is not None and record["status"] == "failed":
-            lines.append(f"FAILED {job.name}: {record['error']}; log: {folder.name}/{record['log']}")
+            lines.append(f"FAILED {job.name}: {record['error']}; log: {os.path.relpath(folder / record['log'])}")
         elif missing := [need for need in job.needs if need in names]:
             lines.append(f"not run: {job.name}, which needs {', '.join(missing)}")
         else:
@@ -138,8 +140,9 @@ def _command(plan: Plan, folder: Path, cores: int | None, cluster: str | Path | 
         "--directory": folder,
         "--configfile": folder / PLAN_FILE,
         "--cores": "all" if cores is None else cores,
-        "--resources": f"gpu={plan.gpus}",
     }
+    if cluster is None:  # there Snakemake would count the GPUs of all nodes together
+        options["--resources"] = f"gpu={plan.gpus}"
     words = [str(word) for option in options.items() for word in option]
     # Its own lock outlives a kill; ours does not. What it thinks incomplete is asked of the job's record.
     words += ["--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"]

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from msa2net_lib.batch.plan import Plan
-from msa2net_lib.batch.work import SCORES_FILE, ablation_runs, job_folder, training_folder
+from msa2net_lib.batch.work import ablation_runs, scores_file, training_folder
 from msa2net_lib.paper.our_runs import OurRun
 from msa2net_lib.paper.ours import write_tables
-from msa2net_lib.paper.ours_table_3 import measured_by, table_3_with_ours
+from msa2net_lib.paper.ours_table_3 import measured_by, measured_once, table_3_with_ours
+from msa2net_lib.train_config import Selection
 from msa2net_lib.training.run import RECORD_FILE
+from msa2net_lib.workbook.execute import ROOT
 
 FOLDER = Path("tables")
+MEASURED_ABLATION = Path("benchmarks", "results", "ablation.json")
 
 
 def write_all_tables(plan: Plan) -> list[Path]:
     """Write Tables 1, 3 and A with our rows below to ``tables/`` of the working folder; return the paths.
 
-    Table 2 is lesson 11's, which trains and scores on pictures.
+    Table 2 is lesson 11's, which trains and scores on pictures. Table 3 has the batch's own ablation first, then the
+    longer one that was measured once and lies in the checkout.
     """
-    name = f"{plan.settings.preset}, recipe {plan.settings.recipe}"
+    named = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
     runs = [
-        OurRun.from_files(
-            job_folder(f"evaluate-{seed}") / SCORES_FILE,
-            training_folder(plan, seed) / RECORD_FILE,
-            name=name,
-            data=plan.dataset,
-            selection="last",
-        )
+        OurRun.from_files(path, training_folder(plan, seed) / RECORD_FILE, selection=selection, **named)
         for seed in plan.seeds
+        for selection in get_args(Selection)
+        if (path := scores_file(seed, selection)).is_file()
     ]
     ablation, found = ablation_runs(plan)
-    return write_tables(FOLDER, runs, table_3=table_3_with_ours([measured_by(ablation, found)]))
+    blocks = [measured_by(ablation, found), measured_once(ROOT / MEASURED_ABLATION, ablation.reading)]
+    return write_tables(FOLDER, runs, table_3=table_3_with_ours(blocks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msa2net_lib.batch.plan import ABLATION_LESSON, TRAINING, Job, Plan
 from msa2net_lib.errors import InputError
 from msa2net_lib.files import sha256, write_text
-from msa2net_lib.workbook.lessons import lesson_by_name
+from msa2net_lib.workbook.lessons import RECORD, lesson_by_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 Outcome = dict[str, Any]
 """What a job adds to its record: "numbers", "data_sha256", and what else it knows."""
-SCORES_FILE = "scores.csv"
+OF_RUN = "of_run.txt"
+"""In the folder of a training's job: where the training lies, and what it is a function of."""
 
 
 def training_folder(plan: Plan, seed: int, results: Path = Path()) -> Path:
@@ -29,6 +31,11 @@ def training_folder(plan: Plan, seed: int, results: Path = Path()) -> Path:
 def job_folder(name: str, results: Path = Path()) -> Path:
     """Where a job keeps its record and log."""
     return results / "jobs" / name
+
+
+def scores_file(seed: int, selection: str) -> Path:
+    """Where the scores of a training lie, by what its weights were chosen (`SELECTION_FILES`)."""
+    return job_folder(f"evaluate-{seed}") / f"scores_{selection}.csv"
 
 
 def work(plan: Plan, job: Job) -> Outcome:
@@ -52,6 +59,7 @@ def _train(plan: Plan, job: Job) -> Outcome:
     config = TrainConfig.from_recipe(settings.recipe, **changes)
     dataset = _dataset(plan, given["dataset"])
     folder = training_folder(plan, given["seed"])
+    make_room(folder, job, dataset.digest())
     result = train(network, config, dataset, folder, device=plan.device, progress=False)
     last = result.history[-1]
     assert result.weights is not None
@@ -64,25 +72,47 @@ def _train(plan: Plan, job: Job) -> Outcome:
     }
 
 
+def make_room(folder: Path, job: Job, digest: str) -> None:
+    """Make a training's folder ready for a job on data of this digest: empty, or with what the job did there so far.
+
+    What another run left is renamed, not lost, and the job that made it is no longer done. Which run a folder is of
+    lies in the job's own folder: who deletes that has the training done anew.
+    """
+    mark, of = job_folder(job.name) / OF_RUN, f"{folder.as_posix()} {job.key} {digest}"
+    if folder.is_dir() and not (mark.is_file() and mark.read_text(encoding="utf-8") == of):
+        for other in Path("jobs").glob(f"*/{OF_RUN}"):
+            if other.read_text(encoding="utf-8").startswith(f"{folder.as_posix()} "):
+                for name in ("done", RECORD, OF_RUN):
+                    (other.parent / name).unlink(missing_ok=True)
+        number = next(n for n in itertools.count(1) if not folder.with_name(f"{folder.name}_before_{n}").exists())
+        aside = folder.rename(folder.with_name(f"{folder.name}_before_{number}"))
+        print(f"{folder}: held another run, which lies in {aside} now")
+    write_text(mark, of)
+
+
 def _evaluate(plan: Plan, job: Job) -> Outcome:
+    """Score all weights that the training left: the last step's, and the best by what it was asked to choose on."""
     from msa2net_lib import evaluate
     from msa2net_lib.checkpoints import load_network
+    from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS
     from msa2net_lib.training import choose_device
 
     given = job.parameters
-    weights = training_folder(plan, given["seed"]) / "weights.safetensors"
     dataset = _dataset(plan, given["dataset"])
     protocols = ("paper", "strict") if dataset.load_case(dataset.test_cases[0]).spacing else ("paper",)
-    network = load_network(weights).to(choose_device(plan.device))
-    evaluation = evaluate(network, dataset, protocols=protocols, progress=False)
-    write_text(job_folder(job.name) / SCORES_FILE, evaluation.scores.to_csv(index=False))
-    dsc, hd95 = evaluation.mean("paper")
-    return {
-        "numbers": {"mean DSC, paper protocol": dsc, "mean HD95, paper protocol, voxels": hd95},
-        "data_sha256": {given["dataset"]: dataset.digest(), weights.name: sha256(weights)},
-        "selection": "last step",
-        "scores": SCORES_FILE,
-    }
+    numbers, checksums = {}, {given["dataset"]: dataset.digest()}
+    for selection, name in SELECTION_FILES.items():
+        weights, path = training_folder(plan, given["seed"]) / name, scores_file(given["seed"], selection)
+        path.unlink(missing_ok=True)
+        if selection != "last" and not weights.is_file():
+            continue
+        network = load_network(weights).to(choose_device(plan.device))
+        evaluation = evaluate(network, dataset, protocols=protocols, progress=False, keep_predictions=False)
+        write_text(path, evaluation.scores.to_csv(index=False))
+        dsc, hd95 = evaluation.mean("paper")
+        numbers |= {f"mean DSC, {SELECTIONS[selection]}": dsc, f"mean HD95 in voxels, {SELECTIONS[selection]}": hd95}
+        checksums |= {file.name: sha256(file) for file in (weights, path)}
+    return {"numbers": numbers, "data_sha256": checksums, "protocol": "paper"}
 
 
 def _ablation(plan: Plan, job: Job) -> Outcome:

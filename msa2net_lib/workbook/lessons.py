@@ -12,17 +12,22 @@ from msa2net_lib.errors import InputError
 
 RECORD = "record.json"
 """The file in which a lesson, or a job of a batch run, says what it was."""
+OF_PROFILE = "the profile's"
 COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook: file name without suffix, title, what it is for, and its own parameters."""
+    """One notebook: file name without suffix, title, what it is for, its own parameters, and the data that it opens.
+
+    data: names for `data.catalog.open_dataset`; `OF_PROFILE` stands for the data set of the profile, or of DATASET.
+    """
 
     name: str
     title: str
     summary: str
     own_parameters: tuple[str, ...] = ()
+    data: tuple[str, ...] = (OF_PROFILE,)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -33,12 +38,13 @@ class Lesson:
 LESSONS: dict[str, Lesson] = {
     lesson.name: lesson
     for lesson in (
-        Lesson("00_start_here", "Start here", "What is here, what your machine can do, what it costs."),
+        Lesson("00_start_here", "Start here", "What is here, what your machine can do, what it costs.", (), ("virtual",)),
         Lesson(
             "01_data",
             "Data",
             "From a data set's name to a training slice, step by step, and a contract for what others prepared.",
             ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_PICTURES"),
+            ("virtual", "patient2"),
         ),
         Lesson(
             "02_fusion",
@@ -69,6 +75,7 @@ LESSONS: dict[str, Lesson] = {
             "Skip gates compared",
             "Addition, concatenation, attention gate, MASAG and three controls, trained alike; what a map proves.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            (OF_PROFILE, "virtual"),
         ),
         Lesson(
             "07_decoder_blocks",
@@ -99,6 +106,7 @@ LESSONS: dict[str, Lesson] = {
             "Evaluation",
             "Dice and HD95 case by case, two protocols, skin pictures, and published beside measured.",
             ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE"),
+            (OF_PROFILE, "virtual", "patient2"),
         ),
         Lesson(
             "12_ablation",
@@ -123,6 +131,7 @@ LESSONS: dict[str, Lesson] = {
             "MASAG in your network",
             "The gate in other U-Nets, in 3-D and in ONNX: a few lines to copy, and what it costs and gains.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            (OF_PROFILE, "patient2"),
         ),
         Lesson(
             "16_paper_audit",

@@ -17,7 +17,6 @@ PLAN = Plan(lessons=("00_start_here",), gpus=2)
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setattr(gpus, "WAIT_SECONDS", 0.01)
 
 
@@ -52,10 +51,14 @@ def test_only_those_that_were_allowed(tmp_path, monkeypatch):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
 
 
-def test_slurm_and_machines_without_gpu_are_left_alone(tmp_path, monkeypatch):
-    with one_gpu(Plan(lessons=("00_start_here",)), tmp_path) as number:
-        assert number is None
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with one_gpu(PLAN, tmp_path) as number:
-        assert number is None
+def test_clusters_and_machines_without_gpu_are_left_alone(tmp_path):
+    for changes in ({"gpus": 0}, {"gpus": 2, "on_cluster": True}):
+        with one_gpu(Plan(lessons=("00_start_here",), **changes), tmp_path) as number:
+            assert number is None
     assert not list(tmp_path.iterdir())
+
+
+def test_jobs_side_by_side_in_one_allocation_of_slurm_share_its_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")  # as in an interactive one, in which the whole batch is started
+    with one_gpu(PLAN, tmp_path) as number:
+        assert number == "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -70,6 +71,33 @@ def test_other_parameters_are_another_job(calls):
     other = Plan(lessons=("00_start_here",), parameters={"SEED": 5})
     run_job(other, other.jobs[JOB.name])
     assert len(calls) == 2
+
+
+def finds(monkeypatch, **numbers):
+    """Let jobs find these numbers; returns the names of those that were done."""
+    done: list[str] = []
+
+    def work(plan, job):
+        done.append(job.name)
+        return {"numbers": numbers, "data_sha256": {}}
+
+    monkeypatch.setattr(batch_job, "work", work)
+    return done
+
+
+@pytest.mark.parametrize(("found_again", "is_redone"), [({"dsc": 0.8}, False), ({"dsc": 0.7}, True)])
+def test_a_job_is_done_anew_if_what_it_was_made_from_has_changed(calls, monkeypatch, found_again, is_redone):
+    data = PLAN.jobs["data-virtual"]
+    finds(monkeypatch, dsc=0.8)
+    assert run_job(PLAN, data) == run_job(PLAN, JOB) == 0
+    shutil.rmtree(f"jobs/{data.name}")  # as a user does who wants it done anew
+    finds(monkeypatch, **found_again)
+    run_job(PLAN, data)
+    done = finds(monkeypatch, dsc=0.8)
+    run_job(PLAN, JOB)
+    assert done == [JOB.name] * is_redone
+    times = [os.stat(f"jobs/{job.name}/done").st_mtime_ns for job in (data, JOB)]
+    assert times[0] <= times[1], "Snakemake would ask for it each time"
 
 
 def test_a_failure_is_recorded_and_tried_again(calls, monkeypatch, capfd):

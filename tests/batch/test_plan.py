@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.config import PROFILES
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.lessons import LESSONS
+from msa2net_lib.workbook.lessons import LESSONS, OF_PROFILE
 
 
 def names(plan, kind):
@@ -73,10 +74,34 @@ def test_a_job_is_another_as_soon_as_what_it_rests_on_is():
     keys = {name: job.key for name, job in Plan().jobs.items()}
     again = {name: job.key for name, job in Plan.from_dict(json.loads(json.dumps({}))).jobs.items()}
     assert again == keys
-    longer = Plan(parameters={"STEPS": 9}).jobs
+    longer = Plan(parameters={"BATCH_SIZE": 9}).jobs
     changed = {name for name, job in longer.items() if keys[name] != job.key}
-    assert {"train-1234", "lesson-10_training"} <= changed
-    assert "lesson-02_fusion" not in changed
+    on_the_network = {name for name, job in longer.items() if "train-1234" in job.needs}
+    assert changed == {"train-1234", *on_the_network, "tables", "report"}
+    assert {"evaluate-1234", "lesson-02_fusion", "lesson-10_training"} <= on_the_network
+    more = Plan(seeds=(1234, 7)).jobs
+    assert {name for name, job in more.items() if keys.get(name, job.key) != job.key} == {"tables", "report"}
+
+
+def test_lessons_wait_for_the_data_that_they_open_and_no_other():
+    jobs = Plan(profile="paper", seeds=(1,)).jobs
+    assert jobs["lesson-00_start_here"].needs == ("data-virtual",)
+    assert jobs["lesson-01_data"].needs == ("data-virtual", "data-patient2")
+    assert set(jobs["lesson-11_evaluation"].needs) == {"data-synapse", "data-virtual", "data-patient2", "train-1"}
+    assert list(Plan(profile="gpu", lessons=("00_start_here",)).jobs) == [
+        "data-virtual",
+        "lesson-00_start_here",
+        "report",
+    ]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_what_a_lesson_says_that_it_opens_is_what_its_page_opens(root, name):
+    cells = json.loads((root / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code")
+    opened = set(re.findall(r"open_dataset\(([\w.\"]+),", code))
+    named = {OF_PROFILE if argument in ("dataset_name", "plan.dataset") else argument.strip('"') for argument in opened}
+    assert named == set(LESSONS[name].data)
 
 
 def test_saved_and_read_back(tmp_path):

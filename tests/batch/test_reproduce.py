@@ -6,12 +6,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import played_slurm
 import pytest
 import yaml
 
@@ -27,10 +29,12 @@ import msa2net_lib.batch.work as batch
 def play(plan, job):
     if job.name in os.environ.get("PLANTED_FAILURE", "").split():
         raise RuntimeError("planted")
+    with open("began.txt", "a") as began:
+        began.write(f"{job.name} {time.time()}" + chr(10))
     time.sleep(0.3)
     with open("did.txt", "a") as did:
-        did.write(job.name + chr(10))
-    return {"numbers": {"length of the name": len(job.name)}, "data_sha256": {}}
+        did.write(f"{job.name} {time.time()}" + chr(10))
+    return {"numbers": {"length of the name": len(job.name), **job.parameters}, "data_sha256": {}}
 
 batch.WORK.update({kind: play for kind in batch.WORK if kind != "report"})
 """
@@ -38,7 +42,7 @@ RUN = """
 import sys
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.reproduce import reproduce
-sys.exit(reproduce(Plan(seeds=(1, 2), lessons={lessons}), sys.argv[1], cores=2))
+sys.exit(reproduce(Plan(seeds=(1, 2), ablation_seeds=1), sys.argv[1], cores=2))
 """
 
 
@@ -51,8 +55,8 @@ def played(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-def start(results: Path, lessons: tuple[str, ...] = ()) -> subprocess.Popen:
-    command = [sys.executable, "-c", RUN.format(lessons=lessons), str(results)]
+def start(results: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", RUN, str(results)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -70,37 +74,86 @@ def page(results: Path) -> str:
     return re.sub(r"\d+(\.\d+)? (min|GiB|s|jobs)\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ?)?", "…", text)
 
 
+def noted(results: Path, name: str) -> list[tuple[str, float]]:
+    """What played jobs left: (job, moment), in order."""
+    path = results / "smoke" / name
+    words = (line.split() for line in path.read_text().splitlines()) if path.is_file() else ()
+    return [(job, float(moment)) for job, moment in words]
+
+
+def names(noted_jobs: list[tuple[str, float]]) -> list[str]:
+    return [name for name, _ in noted_jobs]
+
+
 def test_killed_at_ten_random_moments_it_ends_the_same_and_does_nothing_twice(played, tmp_path):
-    whole = finish(start(tmp_path / "whole"))
-    assert whole.count(": running") == len(Plan(seeds=(1, 2)).jobs)
+    """Each kill waits for a job to begin, the first, second or third of its start, and hits within its 0.3 seconds."""
+    whole, jobs = finish(start(tmp_path / "whole")), Plan(seeds=(1, 2), ablation_seeds=1).jobs
+    assert whole.count(": running") == len(jobs)
     moments = random.Random(0)
-    kills = 0
-    while kills < 10:
-        process = start(played)
-        time.sleep(moments.uniform(1.5, 6.0))
-        if process.poll() is not None:
-            break
+    for _ in range(10):
+        process, before = start(played), len(noted(played, "began.txt"))
+        wanted = before + moments.randint(1, 3)
+        while len(noted(played, "began.txt")) < wanted:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.35))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        kills += 1
+    undone = set(jobs) - {path.parent.name for path in (played / "smoke" / "jobs").glob("*/done")}
+    assert 0 < len(undone) < len(jobs), "the kills met nothing that was under way"
     finish(start(played))
-    assert kills == 10, f"it ended after {kills} kills: the moments are too late to test anything"
-    did = (played / "smoke" / "did.txt").read_text().split()
-    logs = [path.read_text() for path in sorted((played / "smoke" / "jobs").glob("*/log.txt"))]
-    assert all(len(re.findall(r"^== \S+ done$", log, re.M)) == 1 for log in logs)
-    assert sorted(set(did)) == sorted(set(Plan(seeds=(1, 2)).jobs) - {"report"})
+    logs = {path.parent.name: path.read_text() for path in (played / "smoke" / "jobs").glob("*/log.txt")}
+    assert all(len(re.findall(r"^== \S+ done$", log, re.M)) == 1 for log in logs.values())
+    begun, did = names(noted(played, "began.txt")), names(noted(played, "did.txt"))
+    assert len(begun) > len(jobs), "no job was interrupted"
+    # A job that had done its work and not yet its record does it again; nothing else is done twice.
+    assert sorted(set(did)) == sorted(set(jobs) - {"report"})
+    recorded = {name: len(re.findall(rf"^== {name} \d", log, re.M)) for name, log in logs.items()}
+    assert all(did.count(name) <= recorded[name] for name in did)
     assert page(played) == page(tmp_path / "whole")
     nothing = finish(start(played))
     assert ": running" not in nothing
 
 
+def test_jobs_run_side_by_side_within_the_cores_that_are_allowed(played):
+    most = {}
+    for cores in (1, 2):
+        plan = Plan(lessons=("00_start_here", "02_fusion", "03_selection", "04_modulation"))
+        assert reproduce(plan, played / str(cores), cores=cores) == 0
+        began, did = (noted(played / str(cores), name) for name in ("began.txt", "did.txt"))
+        moments = sorted([(at, 1) for _, at in began] + [(at, -1) for _, at in did])
+        most[cores] = max(sum(change for _, change in moments[: index + 1]) for index in range(len(moments)))
+    assert most == {1: 1, 2: 2}
+
+
+def test_what_changes_is_done_anew_down_to_the_report(played, capfd):
+    def ran(plan: Plan) -> set[str]:
+        capfd.readouterr()
+        assert reproduce(plan, played, cores=2) == 0
+        return set(re.findall(r"^(\S+): running$", capfd.readouterr().out, re.M))
+
+    lesson, whole = f"lesson-{LESSON}", Plan(seeds=(1,), ablation_seeds=1)
+    assert ran(Plan(lessons=(LESSON,))) == {"data-virtual", lesson, "report"}
+    assert ran(whole) == set(whole.jobs) - {"data-virtual", lesson}
+    assert ran(whole) == set()
+    assert ran(Plan(seeds=(1, 2), ablation_seeds=1)) == {"train-2", "evaluate-2", "tables", "report"}
+    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == {"lesson-11_evaluation", "report"}
+    shutil.rmtree(played / "smoke" / "jobs" / "data-patient2")  # done anew, and found to be the same
+    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == {"data-patient2"}
+    (played / "smoke" / "index.html").unlink()
+    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == set()
+    assert (played / "smoke" / "index.html").is_file()
+
+
 def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatch, capfd):
-    plan = Plan(seeds=(1, 2))
+    plan = Plan(seeds=(1, 2), ablation_seeds=1)
     monkeypatch.setenv("PLANTED_FAILURE", "train-2")
     assert reproduce(plan, played, cores=2) == 4  # evaluate-2, the tables and the report need it
     out = capfd.readouterr().out
     (named,) = [line for line in out.splitlines() if line.startswith("FAILED")]
-    assert named == "FAILED train-2: RuntimeError: planted; log: smoke/jobs/train-2/log.txt"
+    words, _, log = named.partition("; log: ")
+    assert words == "FAILED train-2: RuntimeError: planted"
+    assert Path(log).resolve() == (played / "smoke" / "jobs" / "train-2" / "log.txt").resolve(), "cannot be opened"
     assert "not run: evaluate-2, which needs train-2" in out
     assert "Traceback" in (played / "smoke" / "jobs" / "train-2" / "log.txt").read_text()
     assert "planted" in (played / "smoke" / "index.html").read_text(encoding="utf-8")
@@ -154,6 +207,26 @@ def test_profiles_and_changes():
         profile_plan("papers")
 
 
+def test_a_cluster_runs_them(root, played, tmp_path, monkeypatch, capfd):
+    """The Slurm profile through Snakemake's own executor, with Slurm's commands played; no cluster was at hand."""
+    slurm = played_slurm.install(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", f"{slurm}{os.pathsep}{os.environ['PATH']}")
+    settings = (root / "workflow" / "profiles" / "slurm" / "config.yaml").read_text()
+    for name, value in (("account", "us"), ("partition", "normal")):
+        settings = settings.replace(f"# - slurm_{name}=NAME", f"- slurm_{name}={value}")
+    settings += "slurm-init-seconds-before-status-checks: 2\n"
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text(settings.replace("latency-wait: 60", "latency-wait: 2"))
+    plan = profile_plan("gpu", lessons=[LESSON], on_cluster=True)
+    assert reproduce(plan, played, cluster=tmp_path / "profile") == 0, capfd.readouterr()
+    asked = [json.loads(path.read_text()) for path in sorted(slurm.glob("job_*.json"))]
+    assert len(asked) == len(plan.jobs) == 3
+    for words in asked:
+        assert words[words.index("-A") : words.index("-A") + 4] == ["-A", "us", "-p", "normal"]
+    assert ["--gpus=1" in words for words in asked] == [False, True, False]
+    assert json.loads((played / "gpu" / "plan.json").read_text())["on_cluster"] is True
+
+
 def test_a_cluster_gets_the_same_jobs(root, tmp_path):
     """A dry run with the Slurm profile, as a user types it; no cluster was at hand to run it on."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, "--directory", tmp_path / "paper"]
@@ -165,5 +238,5 @@ def test_a_cluster_gets_the_same_jobs(root, tmp_path):
     jobs = Plan.from_dict(settings).jobs
     for name in jobs:
         assert f"jobs/{name}/done" in done.stdout + done.stderr
-    assert re.search(rf"^total\s+{len(jobs)}$", done.stdout + done.stderr, re.M)
+    assert re.search(rf"^total\s+{len(jobs) + 1}$", done.stdout + done.stderr, re.M)
     assert "gpu=1" in done.stdout + done.stderr

@@ -42,12 +42,12 @@ def commands(profile: str, lesson: str) -> list[Command]:
         Command(
             "On a cluster",
             f"{installed} reproduce --profile {profile} --output results --cluster workflow/profiles/slurm",
-            "each job through Slurm; account and partition are named in workflow/profiles/slurm/config.yaml",
+            "each job through Slurm; name your account and partition in workflow/profiles/slurm/config.yaml first",
         ),
         Command(
             "The same by Snakemake itself",
             f".venv/bin/snakemake --snakefile workflow/Snakefile --configfile workflow/config/{profile}.yaml "
-            f"--directory results/{profile} --cores 2",
-            "with --profile workflow/profiles/slurm on a cluster",
+            f"--directory results/{profile} --cores 2 --keep-going --rerun-incomplete",
+            "on a cluster with --profile workflow/profiles/slurm instead of the options behind the folder",
         ),
     ]  # fmt: skip
