@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,12 @@ class Difference(NamedTuple):
     equal_argmax: float
 
     def __str__(self) -> str:
-        return f"largest difference {self.largest:.1e}, equal argmax {100 * self.equal_argmax:.5g} %"
+        return f"largest difference {self.largest:.1e}, equal argmax {percent(self.equal_argmax)}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, cut to three decimals and not rounded: 100 % says that not one is missing."""
+    return f"{math.floor(1e5 * share) / 1e3:g} %"
 
 
 @dataclass(frozen=True)
