@@ -3,9 +3,9 @@
 Trains the `tiny` network on the shipped virtual cohort with each skip gate (see `msa2net_lib.nn.gates`), with the skips
 left out, and with the decoder of each full-size preset, with several seeds; then takes the Fourier spectrum of every
 layer on slices of the held-out virtual patients (see `msa2net_lib.analysis.frequency`), with the DSC beside. Networks
-as they start, and the full-size presets as they start on one slice, stand beside, labelled as not trained. Each
-finished run leaves a JSON file in its folder, so an interrupted measurement goes on where it stopped: delete the folder
-after changing the library.
+as they start, and the full-size presets as they start, on one slice of each patient, stand beside, labelled as not
+trained. Each finished run leaves a JSON file in its folder, so an interrupted measurement goes on where it stopped:
+delete the folder after changing the library.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pandas as pd
 
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
+from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.experiments import compare
 from msa2net_lib.files import write_text
 from msa2net_lib.nn.network import MSA2Net
@@ -49,6 +51,9 @@ def main() -> int:
     """Run what is missing, print what the spectra say and write all runs; return the exit status."""
     arguments = _parse_arguments()
     dataset = open_dataset("virtual", ROOT / "data")
+    seeds = range(1, arguments.seeds + 1)
+    if arguments.full_size:
+        return _put_full_size(arguments.output, full_size_runs(dataset, seeds))
     network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
     images = study_slices(dataset, arguments.slices, network.height_width)
@@ -58,7 +63,7 @@ def main() -> int:
         return {"layers": compact(network_spectra(trained, images))}
 
     rows = []
-    for seed in range(1, arguments.seeds + 1):
+    for seed in seeds:
         for name, variant in variants.items():
             kept = f"{name.replace(' ', '_')}-{seed}-{arguments.steps}-{arguments.image_size}-{arguments.slices}.json"
             path = arguments.runs / kept
@@ -68,11 +73,9 @@ def main() -> int:
                 write_text(path, json.dumps(_plain(run.to_dict("records")[0]), allow_nan=False))
             rows.append(json.loads(path.read_text(encoding="utf-8")))
     pair = {name: variant for name, variant in variants.items() if name in (WITH, WITHOUT)}
-    rows += untrained_runs(pair, range(1, arguments.seeds + 1), images)
+    rows += untrained_runs(pair, seeds, images)
     if not arguments.variants:
-        full = {name: PRESETS[name] for name in ("paper", "published", "released")}
-        large = study_slices(dataset, 1, PRESETS["paper"].height_width)[:1]
-        rows += untrained_runs(full, [1], large, FULL_SIZE)
+        rows += full_size_runs(dataset, seeds)
     runs = pd.DataFrame(rows)
     print(runs.groupby("variant", sort=False).dsc.agg(["count", "mean", "std"]).round(4).to_string())
     if {WITH, WITHOUT} <= set(variants):
@@ -82,7 +85,8 @@ def main() -> int:
         "question": "Spectra of every layer with MASAG and with other gates, as in Figure A of the supplement",
         "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
-        "slices": f"{len(images)}: {arguments.slices} rich in organs of each held-out patient; one for the full size",
+        "slices": f"{len(images)}: {arguments.slices} rich in organs of each held-out patient; "
+        "1 of each for the full size",
         "measure": f"relative log amplitude, natural log, mean over channels, along the {ALONG}",
         "network": network.to_dict(),
         "training": config.to_dict() | {"seed": "see runs"},
@@ -93,6 +97,23 @@ def main() -> int:
         "versions": versions(),
     }
     write_text(arguments.output, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
+    return 0
+
+
+def full_size_runs(dataset: PreparedDataset, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Spectra of the three full-size presets as they start, on one slice of each held-out patient."""
+    full = {name: PRESETS[name] for name in ("paper", "published", "released")}
+    return untrained_runs(full, seeds, study_slices(dataset, 1, PRESETS["paper"].height_width), FULL_SIZE)
+
+
+def _put_full_size(path: Path, rows: list[dict[str, Any]]) -> int:
+    """Put spectra of the full-size presets in the place of those in a record; return the exit status."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    names = {row["variant"] for row in rows}
+    record["runs"] = [row for row in record["runs"] if row["variant"] not in names] + rows
+    record["slices"] = record["slices"].replace("one for the full size", "1 of each for the full size")
+    record["full_size"] = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware(), "versions": versions()}
+    write_text(path, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
     return 0
 
 
@@ -109,6 +130,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
     parser.add_argument("--slices", type=int, default=4, help="slices of each held-out patient whose spectra are taken")
     parser.add_argument("--variants", nargs="+", help="names of gates or presets; all if none is named")
+    alone = "take the spectra of the full-size presets alone, and put them into the record that is there"
+    parser.add_argument("--full-size", action="store_true", help=alone)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=ROOT / "results" / "frequency", help="folder of finished runs")
     states = "folder of training states; with the same steps and pixels skip_gates.py's serve, and are not trained anew"
