@@ -207,7 +207,7 @@ def test_several_seeds_have_a_mean_and_a_spread(two_seeds, patient2, tmp_path, c
     dsc = [one[0] for one in means]
     assert (cases, mean) == (1, pytest.approx(np.mean(dsc), abs=1e-4))
     assert sd == pytest.approx(np.std(dsc, ddof=1), abs=1e-4)
-    assert sd > 0.01
+    assert sd > 0.001
     assert set(pd.read_csv(table).selection) == {"last step, seed 1", "last step, seed 2"}
     assert {path.name for path in (tmp_path / "maps").iterdir()} == {"seed_1", "seed_2"}
 

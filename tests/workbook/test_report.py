@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import pandas as pd
 import pytest
 from PIL import Image
 from planted_report import HOSTILE, WIDE, fail, number, plant, plant_job, plant_lesson
@@ -245,6 +246,20 @@ def test_a_lessons_table_is_taken_where_the_batch_has_no_rows_of_ours(planted, t
     # Its picture is embedded once: the lesson points to it.
     assert len(found.all("img")) == len(planted.all("img")) + 1
     assert "Its picture is shown at Table 3" in found.text("run-12_ablation")
+
+
+def test_a_lessons_other_checkpoints_stand_below_the_batchs_own_row(tmp_path):
+    home = tmp_path / "smoke"
+    ours = {"method": "ours", "dsc": "71.5", "hd95": "9.25", "origin": "measured", "selection": "last step"}
+    others = [ours | {"method": "ours as the lesson calls it"}, ours | {"method": "theirs", "dsc": "60.25"}]
+    lesson = plant_lesson(home, "11_evaluation", [], tables=["table_1.csv"])
+    (home / "tables").mkdir()
+    pd.DataFrame([ours]).to_csv(home / "tables" / "table_1.csv", index=False)
+    pd.DataFrame(others).to_csv(lesson / "table_1.csv", index=False)
+    words = parsed(write_report(home.parent, "smoke")).text("item-table_1")
+    assert "theirs" in words
+    assert "60.25" in words
+    assert "as the lesson calls it" not in words, "the same scores twice"
 
 
 def test_tables_of_an_earlier_run_are_called_so(tmp_path):

@@ -171,8 +171,11 @@ def _why_not(item: Item, lesson: LessonRun | None) -> tuple[str, list[Failure]]:
 
 
 def _table(batch: Batch, item: Item) -> tuple[pd.DataFrame | None, str | None]:
-    """The batch's table, else the lesson's own, else one without rows of ours; None and what is wrong with the file."""
-    lesson, damage, without = batch.lesson(item.lesson), None, None
+    """The batch's table with the lesson's rows that it lacks, else the lesson's own, else one without rows of ours.
+
+    None, and what is wrong with the file, if there is no table.
+    """
+    lesson, damage, without, measured = batch.lesson(item.lesson), None, None, None
     places = [batch.folder / "tables" / f"{item.key}.csv"]
     if lesson and lesson.state == "done" and f"{item.key}.csv" in lesson.files(".csv"):
         places.append(lesson.folder / f"{item.key}.csv")
@@ -185,11 +188,20 @@ def _table(batch: Batch, item: Item) -> tuple[pd.DataFrame | None, str | None]:
         if ORIGIN in table.columns and len(table):
             table = table.rename(columns={table.columns[0]: "row"})
             if MEASURED in set(table[ORIGIN]):
-                return table, None
+                measured = table if measured is None else _with_rows_of(measured, table, item)
             without = table if without is None else without
         elif path == places[0]:  # a lesson may keep a table of its own form by this name
             damage = f"tables/{path.name} has no rows with a column {ORIGIN!r}"
-    return without, damage
+    return (without, damage) if measured is None else (measured, None)
+
+
+def _with_rows_of(table: pd.DataFrame, other: pd.DataFrame, item: Item) -> pd.DataFrame:
+    """Add the measured rows of another table unless the same scores, chosen alike, stand there: the same network's."""
+    same = [name for name in (*item.headline, "data", "selection") if name in table and name in other]
+    known = set(table.loc[table[ORIGIN] == MEASURED, same].itertuples(index=False, name=None))
+    new = [row not in known for row in other[same].itertuples(index=False, name=None)]
+    rows: Any = other[(other[ORIGIN] == MEASURED) & new]
+    return pd.concat([table, rows], ignore_index=True).fillna("")
 
 
 def _no_table(batch: Batch, item: Item, damage: str | None) -> tuple[str, list[Failure]]:

@@ -1,0 +1,89 @@
+"""What jobs of a batch run really do: trainings of other settings in one place, scores of each selection, tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from msa2net_lib.batch.job import run_job
+from msa2net_lib.batch.plan import Job, Plan
+from msa2net_lib.batch.tables import write_all_tables
+from msa2net_lib.batch.work import make_room, scores_file, training_folder, work
+from msa2net_lib.checkpoints import SHIPPED_TINY
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "smoke").mkdir()
+    monkeypatch.chdir(tmp_path / "smoke")
+
+
+def record(name: str) -> dict:
+    return json.loads(Path("jobs", name, "record.json").read_text(encoding="utf-8"))
+
+
+def test_a_training_of_other_settings_is_set_aside_and_made_anew():
+    def train(**settings) -> Plan:
+        plan = Plan(**settings)
+        assert run_job(plan, plan.jobs[plan.main_training]) == 0, record(plan.main_training)
+        return plan
+
+    train(seeds=(1,), parameters={"STEPS": 1, "BATCH_SIZE": 2})
+    first = record("train-1")
+    train(seeds=(1,), parameters={"STEPS": 2, "BATCH_SIZE": 2})
+    assert (first["numbers"]["steps"], record("train-1")["numbers"]["steps"]) == (1, 2)
+    assert Path("10_training/run_before_1/weights.safetensors").is_file()
+    plan = train(seeds=(2,), parameters={"STEPS": 1, "BATCH_SIZE": 2})
+    assert training_folder(plan, 2) == Path("10_training/run")
+    assert not Path("jobs/train-1/record.json").exists(), "its weights are no longer where its record says"
+    assert not Path("jobs/train-1/done").exists()
+    assert Path("10_training/run_before_2/weights.safetensors").is_file()
+
+
+def test_a_training_goes_on_where_it_was_unless_its_job_was_deleted():
+    job, folder = Job("train-1", "train"), Path("10_training/run")
+    make_room(folder, job, "digest")
+    folder.mkdir(parents=True)
+    (folder / "state.pt").touch()
+    make_room(folder, job, "digest")
+    assert (folder / "state.pt").exists()
+    Path("jobs/train-1/of_run.txt").unlink()
+    make_room(folder, job, "digest")
+    assert not folder.exists()
+    folder.mkdir()
+    make_room(folder, job, "digest of other data")
+    assert not folder.exists()
+
+
+def test_every_selection_that_a_training_kept_is_scored_and_in_the_tables(root, monkeypatch):
+    plan = Plan(seeds=(1,), parameters={"SELECTION": "validation"})
+    folder = training_folder(plan, 1)
+    folder.mkdir(parents=True)
+    for name in ("weights", "best_on_validation"):
+        (folder / f"{name}.safetensors").write_bytes(SHIPPED_TINY.read_bytes())
+    shipped = json.loads(SHIPPED_TINY.with_suffix(".json").read_text(encoding="utf-8"))
+    (folder / "run.json").write_text(json.dumps(shipped))
+    found = work(plan, plan.jobs["evaluate-1"])
+    assert [name for name in found["numbers"] if "DSC" in name] == [
+        "mean DSC, last step",
+        "mean DSC, best on validation",
+    ]
+    assert found["numbers"]["mean DSC, last step"] == found["numbers"]["mean DSC, best on validation"] > 0.8
+    assert {"scores_last.csv", "scores_validation.csv"} <= set(found["data_sha256"])
+    assert not scores_file(1, "test").exists()
+
+    from msa2net_lib.batch import tables
+
+    class NoAblation:
+        reading = "replaced"
+
+    monkeypatch.setattr(tables, "ablation_runs", lambda plan: (NoAblation(), None))
+    monkeypatch.setattr(tables, "measured_by", lambda ablation, found: tables.measured_once("nowhere", "replaced"))
+    write_all_tables(plan)
+    ours = pd.read_csv("tables/table_1.csv").query("origin == 'measured'")
+    assert list(ours.selection) == ["last step", "best on validation"]
+    ablation = pd.read_csv("tables/table_3.csv")
+    assert (ablation.origin == "measured").sum() == 6, "the longer measurement stands there too"
