@@ -38,7 +38,9 @@ class Lesson:
 LESSONS: dict[str, Lesson] = {
     lesson.name: lesson
     for lesson in (
-        Lesson("00_start_here", "Start here", "What is here, what your machine can do, what it costs.", (), ("virtual",)),
+        Lesson(
+            "00_start_here", "Start here", "What is here, what your machine can do, what it costs.", (), ("virtual",)
+        ),
         Lesson(
             "01_data",
             "Data",
@@ -73,7 +75,7 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "06_skip_gates",
             "Skip gates compared",
-            "Addition, concatenation, attention gate, MASAG and three controls, trained alike; what a map proves.",
+            "Addition, concatenation, attention gate, AFF, SK, MASAG in 2-D and 3-D, controls; what a map proves.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
             (OF_PROFILE, "virtual"),
         ),
