@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from msa2net_lib.config import PROFILES
@@ -199,7 +200,7 @@ def _with_rows_of(table: pd.DataFrame, other: pd.DataFrame, item: Item) -> pd.Da
     """Add the measured rows of another table unless the same scores, chosen alike, stand there: the same network's."""
     same = [name for name in (*item.headline, "data", "selection") if name in table and name in other]
     known = set(table.loc[table[ORIGIN] == MEASURED, same].itertuples(index=False, name=None))
-    new = [row not in known for row in other[same].itertuples(index=False, name=None)]
+    new = np.array([row not in known for row in other[same].itertuples(index=False, name=None)])
     rows: Any = other[(other[ORIGIN] == MEASURED) & new]
     return pd.concat([table, rows], ignore_index=True).fillna("")
 
