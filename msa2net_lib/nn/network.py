@@ -38,7 +38,7 @@ class MSA2Net(nn.Module):
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> MSA2Net:
-        """Build a preset, with any field of `NetworkConfig` changed by keyword; ``gate="sk"`` sets all its gates."""
+        """Build a preset, with any field of `NetworkConfig` changed by keyword; ``gate`` as in its `with_gate`."""
         return cls(NetworkConfig.from_preset(preset, **overrides))
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
