@@ -21,7 +21,7 @@ from msa2net_lib.inference import predict_volume
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.prediction.fit import choose_fit
 
-SLICES = (60, 80, 100, 110)  # of patient 1, all with organs; 100 has liver, stomach, spleen, kidneys, aorta
+SLICES = (75, 90, 100, 110)  # of patient 1: 4 to 8 organs each
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,7 @@ def test_run_onnx(onnx_file, tmp_path, root):
         found = labelled_alone(root / "docs" / "run_onnx.py", onnx_file.path, scan, index, tmp_path / "labels.npy")
         assert found.dtype == np.uint8
         assert np.array_equal(found, labels), index
-    assert [len(np.unique(labels)) > 2 for labels in expected] == [True] * len(SLICES)
-    assert len(np.unique(expected[SLICES.index(100)])) > 5
+    assert min(len(np.unique(labels)) for labels in expected) > 4
 
 
 def labelled_alone(script, *arguments):
