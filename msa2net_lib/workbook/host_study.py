@@ -159,7 +159,7 @@ def train_host(
         losses = [loss for _, loss in learner.learn(samples)]
     step = learner.trouble.step()
     if step is not None:
-        raise not_finite(step + 1, config, learner.precision, None)
+        raise not_finite("loss is", step + 1, config, learner.precision, None)
     return learner.network.eval(), losses[-1].item()
 
 

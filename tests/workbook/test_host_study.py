@@ -17,9 +17,18 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.experiments import read_measurement
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training.trouble import NotFiniteError
 from msa2net_lib.workbook.execute import NOTEBOOKS
 from msa2net_lib.workbook.host_plots import plot_host_effects
-from msa2net_lib.workbook.host_study import OWN, VARIANTS, WITHOUT, compare_hosts, hosts, plain_unet_source
+from msa2net_lib.workbook.host_study import (
+    OWN,
+    VARIANTS,
+    WITHOUT,
+    compare_hosts,
+    hosts,
+    plain_unet_source,
+    train_host,
+)
 from msa2net_lib.workbook.host_tables import cost_table, effects, sentences
 
 MEASURED = NOTEBOOKS.parent / "benchmarks" / "results" / "host_networks.json"
@@ -106,6 +115,15 @@ def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(known, dataset):
     fresh = known["plain U-Net"].make("masag", 1).state_dict()
     kernel = "decoder.0.gate.recalibration.project.weight"
     assert not torch.equal(one[f"host.{kernel}"], fresh[kernel])
+
+
+def test_a_host_whose_loss_is_no_number_stops_in_one_line(known, dataset):
+    broken = known["plain U-Net"].make("masag", 0)
+    with torch.no_grad():
+        broken.head.bias.fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match=r"^loss is not finite from step 1 on: lower learning_rate") as error:
+        train_host(broken, SHORT, dataset, 32, "cpu")
+    assert "\n" not in str(error.value)
 
 
 def test_costs_count_the_gates_and_the_host_without_gate_is_one(known):
