@@ -3,9 +3,8 @@
 A step is forward, BoundaryDoULoss, backward and SGD (momentum 0.9, weight decay 1e-4) on random images. The baseline is
 the loop that one writes first: eager, NCHW, float32, an optimiser that updates tensor by tensor. Every row adds one
 optimisation to another row, up to what `msa2net train` does on that device; its optimiser is fused on CUDA only. All
-rows, and large products for the machine's peak, are timed in turn in this process; a ratio is the median over rounds.
-Each row's memory is that of a process of its own. All rows start from the same weights and must agree on the first
-loss.
+rows, each in a process of its own, and large products for the machine's peak are timed in turn; a ratio is the median
+over rounds. All rows start from the same weights and must agree on the first loss.
 """
 
 from __future__ import annotations
@@ -21,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, write_record
+from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, synchronise, write_record
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from msa2net_lib.config import PRESETS
 from msa2net_lib.losses import BoundaryDoULoss
+from msa2net_lib.nn.dilated import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.training.engine import keep_freed_memory
 from msa2net_lib.workbook.machine import peak_memory_gib
 
 CLASSES = 9
@@ -44,6 +45,8 @@ class Way:
     name: str
     added_to: str
     channels_last: bool = True
+    on_grids: bool = False
+    keeps_memory: bool = False
     fused: bool = False
     bfloat16: bool = False
     compiled: bool = False
@@ -54,14 +57,15 @@ class Way:
         return torch.bfloat16 if self.bfloat16 else torch.float32
 
 
-PLAIN = "plain eager loop"
+PLAIN, ON_GRIDS, KEPT = "plain eager loop", "+ dilated convolutions on grids", "+ freed memory kept"
 FIRST = (Way(PLAIN, "", channels_last=False), Way("+ channels last", PLAIN))
 WAYS = {
     "cpu": (
         *FIRST,
-        Way("+ torch.compile, float32", "+ channels last", compiled=True),
-        Way("+ bf16 autocast", "+ channels last", bfloat16=True),
-        Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", bfloat16=True, compiled=True),
+        Way(ON_GRIDS, "+ channels last", on_grids=True),
+        Way(KEPT, ON_GRIDS, on_grids=True, keeps_memory=True),
+        Way("+ torch.compile, float32", KEPT, on_grids=True, keeps_memory=True, compiled=True),
+        Way("+ bf16 autocast", KEPT, on_grids=True, keeps_memory=True, bfloat16=True),
     ),
     "cuda": (
         *FIRST,
@@ -80,6 +84,10 @@ class Step:
     def __init__(self, network: nn.Module, images: Tensor, target: Tensor, way: Way = FIRST[0]) -> None:
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
         self.network = network.to(images.device, memory_format=layout).train()  # pyright: ignore[reportCallIssue]
+        if way.on_grids:
+            train_on_grids(self.network, images.device)
+        if way.keeps_memory:
+            keep_freed_memory(images.device)
         self.images, self.target, self.way = images.contiguous(memory_format=layout), target, way
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if way.compiled else self.network
         self.loss = BoundaryDoULoss(CLASSES)
@@ -149,12 +157,38 @@ def build_step(way: Way, preset: str, batch: int, size: int, device: str) -> Ste
     return Step(network, *random_batch(batch, size, torch.device(device)), way)
 
 
-def memory_of_step(way: Way, preset: str, batch: int, size: int, device: str) -> int:
-    """Make two steps and return the most memory that they took, in MiB: momentum is there from the second on."""
-    step = build_step(way, preset, batch, size, device)
-    step()
-    step()
-    return peak_memory_mib(torch.device(device))
+class StepElsewhere:
+    """A step in a process of its own, which calling it makes: what one does to its process another does not see.
+
+    Two steps are made on building: momentum is there from the second on. memory: the most that they took, in MiB.
+    """
+
+    def __init__(self, way: Way, *case: Any) -> None:
+        self.way, self._pool = way, ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        try:
+            self.first_loss, self.memory = self._pool.submit(_begin, way, *case).result()
+        except BaseException:
+            self._pool.shutdown()
+            raise
+
+    def __call__(self) -> None:
+        self._pool.submit(_go_on).result()
+
+
+_steps: list[Step] = []
+"""In the process of a `StepElsewhere`: its step."""
+
+
+def _begin(way: Way, preset: str, batch: int, size: int, device: str) -> tuple[float | None, int]:
+    _steps.append(build_step(way, preset, batch, size, device))
+    _go_on()
+    _go_on()
+    return _steps[0].first_loss, peak_memory_mib(torch.device(device))
+
+
+def _go_on() -> None:
+    _steps[0]()
+    synchronise()
 
 
 def reason_of(error: BaseException) -> str:
@@ -175,7 +209,8 @@ def measure_device(device: str, arguments: argparse.Namespace) -> list[dict[str,
     batch = arguments.batch_size or BATCH[device]
     case = (arguments.preset, batch, arguments.size, device)
     compiling = device == "cuda" if arguments.compile is None else arguments.compile
-    rows, memory = {}, {}
+    rows: dict[str, dict[str, Any]] = {}
+    steps: dict[str, StepElsewhere] = {}
     for way in WAYS[device]:
         if way.compiled and not compiling:
             rows[way.name] = not_measured(
@@ -183,31 +218,32 @@ def measure_device(device: str, arguments: argparse.Namespace) -> list[dict[str,
             )
             continue
         try:
-            memory[way.name] = in_own_process(memory_of_step, way, *case)
+            steps[way.name] = StepElsewhere(way, *case)
         except Exception as error:  # no compiler, no memory, ...: whatever it is, it is this row's result
             rows[way.name] = not_measured(way.name, device, reason_of(error))
-    steps = {way.name: build_step(way, *case) for way in WAYS[device] if way.name in memory}
     products = {dtype: Products(torch.device(device), dtype, PEAK_PRODUCT[device]) for dtype in TOLERANCE}
     seconds = in_turn(steps | {str(dtype): product for dtype, product in products.items()}, arguments.repeats)
     network = MSA2Net.from_preset(arguments.preset, image_size=arguments.size, num_classes=CLASSES)
     operations = count_operations(network, arguments.size, batch)[1]
     for name, step in steps.items():
-        rows[name] = _row(step, seconds, operations, products[step.way.dtype]) | {
+        rows[name] = _row(step, seconds, operations, products[step.way.dtype], batch) | {
             "device": device,
             "batch": batch,
-            "peak_memory_mib": memory[name],
+            "peak_memory_mib": step.memory,
         }
         _show(rows[name])
     return [rows[way.name] for way in WAYS[device]]
 
 
-def _row(step: Step, seconds: dict[str, list[float]], operations: int, products: Products) -> dict[str, Any]:
+def _row(
+    step: StepElsewhere, seconds: dict[str, list[float]], operations: int, products: Products, batch: int
+) -> dict[str, Any]:
     way, median, own = step.way, statistics.median(seconds[step.way.name]), seconds[str(step.way.dtype)]
     return {
         "name": way.name,
         "dtype": str(way.dtype).removeprefix("torch."),
         "seconds": round(median, 5),
-        "images_per_second": round(len(step.images) / median, 2),
+        "images_per_second": round(batch / median, 2),
         "ratio": round(ratio(seconds[PLAIN], seconds[way.name]), 3),
         "added_to": way.added_to,
         "gain": round(ratio(seconds[way.added_to], seconds[way.name]), 3) if way.added_to in seconds else None,

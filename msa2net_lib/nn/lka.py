@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from msa2net_lib.nn.dilated import DilatedDepthwise
 from msa2net_lib.nn.layout import ChannelLayerNorm
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class LargeKernelAttention(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
-        self.dilated = nn.Conv2d(channels, channels, 7, padding=9, dilation=3, groups=channels)
+        self.dilated = DilatedDepthwise(channels, 7, dilation=3)
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -15,10 +15,17 @@ from msa2net_lib.data.augment import build_augmentation
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import BoundaryDoULoss, build_loss
+from msa2net_lib.nn.dilated import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.distributed import add_over_processes, synchronise_batch_norm
-from msa2net_lib.training.engine import build_accelerator, compile_for_training, compute_device, kept_random_state
+from msa2net_lib.training.engine import (
+    build_accelerator,
+    compile_for_training,
+    compute_device,
+    keep_freed_memory,
+    kept_random_state,
+)
 from msa2net_lib.training.optimiser import build_optimizer, build_schedule, scale_schedule
 from msa2net_lib.training.order import Part, batch_length, check_divisible, follow, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
@@ -56,6 +63,8 @@ class Learner:
         with told_out_of_memory(f"putting the network on {self.device}", FREE_DEVICE, "a smaller network"):
             # Convolutions dominate, and they are faster with channels last on CPU and GPU alike.
             network = network.to(self.device, memory_format=torch.channels_last)
+        train_on_grids(network, self.device)
+        keep_freed_memory(self.device)
         if self.processes > 1:
             network = synchronise_batch_norm(network, self.device)
         compile_for_training(network, self.config, self.device)
