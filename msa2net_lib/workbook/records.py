@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import time
@@ -42,13 +43,14 @@ class Recorder:
     def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
         """Take the parameters (names in capitals) out of a notebook's ``globals()``.
 
-        A declared name in other letters, ``steps`` for ``STEPS``, is taken too, and so refused.
+        A declared name in other letters, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so refused. One in small
+        letters that resembles none cannot be told from a variable.
         """
         lesson = lesson_by_name(name)
         parameters = {
             key: value
             for key, value in namespace.items()
-            if (key.isupper() or key.upper() in lesson.parameters)
+            if (key.isupper() or difflib.get_close_matches(key.upper(), lesson.parameters, cutoff=0.75))
             and not key.startswith("_")
             and isinstance(value, str | int | float | bool | list | tuple | dict | None)
         }

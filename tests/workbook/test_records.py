@@ -43,7 +43,7 @@ def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):
         Recorder.start("00_start_here", namespace(tmp_path, SEEED=4))
 
 
-@pytest.mark.parametrize("more", [{"seed": 4}, {"Seed": 4}, {"SEEDS": [1, 2]}])
+@pytest.mark.parametrize("more", [{"seed": 4}, {"Seed": 4}, {"SEEDS": [1, 2]}, {"seeed": 4}])
 def test_other_letters_and_other_types_are_refused_too(tmp_path, more):
     with pytest.raises(InputError, match=r"is no parameter of 00_start_here \(did you mean SEED\?\)"):
         Recorder.start("00_start_here", namespace(tmp_path) | more)
