@@ -43,8 +43,8 @@ class Recorder:
     def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
         """Take the parameters (names in capitals) out of a notebook's ``globals()``.
 
-        A declared name in other letters, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so refused. One in small
-        letters that resembles none cannot be told from a variable.
+        A name in small letters that resembles one of these, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so
+        refused; others cannot be told from variables.
         """
         lesson = lesson_by_name(name)
         parameters = {
