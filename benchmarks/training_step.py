@@ -217,6 +217,9 @@ def measure_device(device: str, arguments: argparse.Namespace) -> list[dict[str,
                 way.name, device, "compiling takes minutes on a CPU: ask for it with --compile"
             )
             continue
+        if way.bfloat16 and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            rows[way.name] = not_measured(way.name, device, "this CPU has no instructions for bf16: minutes a step")
+            continue
         try:
             steps[way.name] = StepElsewhere(way, *case)
         except Exception as error:  # no compiler, no memory, ...: whatever it is, it is this row's result
