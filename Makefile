@@ -31,11 +31,11 @@ lab: $(STAMP)
 
 # Execute the committed notebooks in place; run it whenever the library changes what they show.
 notebooks: $(STAMP)
-	$(BIN)/python -m msa2net_lib.workbook.execute
+	$(BIN)/python -m msa2net_lib.lessons.execute
 
 # Train the network that ships with the library, and its record.
 checkpoint: $(STAMP)
-	$(BIN)/python -m msa2net_lib.workbook.ship
+	$(BIN)/python -m msa2net_lib.batch.shipped_checkpoint
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=python3.12 ...")'

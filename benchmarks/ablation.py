@@ -1,6 +1,6 @@
 """Do the six rows of Table 3 differ in the same small training run, by more than their seeds do?
 
-Trains the `tiny` network on the shipped virtual cohort as each row of Table 3 (see `msa2net_lib.paper.ablation`), with
+Trains the `tiny` network on the shipped virtual cohort as each row of Table 3 (see `paper.ablation.comparison`), with
 several seeds, and scores the last step on the held-out virtual patients. Four rows leave a kind of block out; they are
 trained by both readings of what that means. Finished runs are kept, so an interrupted measurement goes on where it
 stopped.
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.files import write_text
-from msa2net_lib.paper.ablation import FULL, Reading, differences, parameter_table, row_contrasts
-from msa2net_lib.paper.ablation_runs import ablation_plan, run_ablation
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.paper.ablation.comparison import FULL, Reading, differences, parameter_table, row_contrasts
+from msa2net_lib.paper.ablation.runs import ablation_plan, run_ablation
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "ablation.json"

@@ -27,7 +27,7 @@ from msa2net_lib.export.network import without_idle_parts
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.official_checkpoints import open_checkpoint, save_official_checkpoint
-from msa2net_lib.workbook.machine import peak_memory_gib
+from msa2net_lib.utils.system_info import peak_memory_gib
 
 RESULT = RESULTS / "export.json"
 DATA = RESULTS.parents[1] / "data"

@@ -2,7 +2,7 @@
 
 The held-out virtual patients are given more air around them or cut down (field of view), or resampled to other pixels
 (pixel size), predicted as they are, and scored on their own grid. Then real patient 2, as it is and matched. The
-limits of `msa2net_lib.prediction.fit` come from here.
+limits of `msa2net_lib.prediction.field_of_view` come from here.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.labels import raw_to_scheme
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.data.volumes import read_volume
-from msa2net_lib.files import sha256, write_text
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import dice
 from msa2net_lib.prediction.run import predict_file
-from msa2net_lib.workbook.machine import versions
+from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.system_info import versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

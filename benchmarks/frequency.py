@@ -23,11 +23,8 @@ import pandas as pd
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.experiments import compare
-from msa2net_lib.files import write_text
-from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.workbook.frequency_study import (
+from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.lessons.l13_frequency.frequency_study import (
     ALONG,
     FULL_SIZE,
     MEASURES,
@@ -41,7 +38,10 @@ from msa2net_lib.workbook.frequency_study import (
     study_slices,
     untrained_runs,
 )
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "frequency.json"

@@ -30,7 +30,7 @@ from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import Compilation, Precision, TrainConfig
 from msa2net_lib.training import History, TrainResult, choose_device, train
-from msa2net_lib.workbook.machine import peak_memory_gib
+from msa2net_lib.utils.system_info import peak_memory_gib
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 700  # the README of the released code; the recipe's length

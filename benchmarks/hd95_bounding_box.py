@@ -20,9 +20,9 @@ import numpy as np
 from medpy.metric import binary
 from scipy import ndimage
 
-from msa2net_lib.files import write_text
 from msa2net_lib.metrics import score_volume
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 RESULT = Path(__file__).parent / "results" / "hd95_bounding_box.json"
 HARDWARE = ("processor", "cores")  # what decides these numbers: no accelerator, little memory

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.files import write_text
+from msa2net_lib.lessons.l15_integration.study import WITHOUT, compare_hosts, hosts
+from msa2net_lib.lessons.l15_integration.tables import cost_table, effects, sentences
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.workbook.host_study import WITHOUT, compare_hosts, hosts
-from msa2net_lib.workbook.host_tables import cost_table, effects, sentences
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "host_networks.json"

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from msa2net_lib import MSA2Net, optimize_for_inference
 from msa2net_lib.config import PRESETS
-from msa2net_lib.workbook.machine import peak_memory_gib
+from msa2net_lib.utils.system_info import peak_memory_gib
 
 RESULT = RESULTS / "inference.json"
 TOLERANCE = 1e-4

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from msa2net_lib.files import write_text
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NOT_MEASURED = "not measured"

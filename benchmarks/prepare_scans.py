@@ -26,9 +26,9 @@ import numpy as np
 from scipy import ndimage
 
 from msa2net_lib.data.volumes import Volume, read_pair, write_volume
-from msa2net_lib.files import write_text
-from msa2net_lib.progress import progress_bar
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.progress import progress_bar
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "prepare_scans.json"

@@ -19,13 +19,8 @@ from typing import Any
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image, resize_label
-from msa2net_lib.files import write_text
-from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.workbook.grad_cam_study import LAYERS
-from msa2net_lib.workbook.machine import hardware, versions
-from msa2net_lib.workbook.plots import busiest_slices
-from msa2net_lib.workbook.shuffled_labels import (
+from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import LAYERS
+from msa2net_lib.lessons.l14_grad_cam.shuffled_labels import (
     ADDITION,
     VARIANTS,
     pair_table,
@@ -33,6 +28,11 @@ from msa2net_lib.workbook.shuffled_labels import (
     train_variant,
     variant_row,
 )
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
+from msa2net_lib.viz.plots import busiest_slices
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "shuffled_labels.json"

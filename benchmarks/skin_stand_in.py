@@ -20,16 +20,16 @@ import torch
 from skimage.filters import threshold_otsu
 
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.images.dataset import PictureDataset
 from msa2net_lib.data.isic import prepare_isic
-from msa2net_lib.data.pictures.dataset import PictureDataset
 from msa2net_lib.data.skin.parts import LUMINANCE
 from msa2net_lib.data.skin.pictures import write_skin_pictures
-from msa2net_lib.files import write_text
+from msa2net_lib.evaluation.images import evaluate_pictures
 from msa2net_lib.metrics import pixel_scores
-from msa2net_lib.picture_evaluation import evaluate_pictures
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "skin_stand_in.json"

@@ -17,10 +17,8 @@ from pathlib import Path
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image
-from msa2net_lib.experiments import summarise
-from msa2net_lib.files import write_text
-from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.workbook.gate_comparison import (
+from msa2net_lib.evaluation.experiments import summarise
+from msa2net_lib.lessons.l06_skip_gates.gate_comparison import (
     BASELINE,
     GATES,
     compare_gates,
@@ -29,8 +27,10 @@ from msa2net_lib.workbook.gate_comparison import (
     gate_variants,
     maps_to_json,
 )
-from msa2net_lib.workbook.machine import hardware, versions
-from msa2net_lib.workbook.plots import busiest_slices
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
+from msa2net_lib.viz.plots import busiest_slices
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "skip_gates.json"

@@ -1,7 +1,7 @@
 """What do the differences between paper and released code change, in the same small training run?
 
 Trains the `tiny` network on the shipped virtual cohort as the paper writes it and with each switch set as in
-the released code (see `msa2net_lib.paper.switches`), with several seeds, and scores the last step on the
+the released code (see `msa2net_lib.paper.discrepancies.variants`), with several seeds, and scores the last step on the
 held-out virtual patients. Finished runs are kept, so an interrupted measurement goes on where it stopped.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.experiments import compare, summarise
-from msa2net_lib.files import write_text
-from msa2net_lib.paper.switches import AS_WRITTEN, switch_variants
+from msa2net_lib.evaluation.experiments import compare, summarise
+from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.workbook.machine import hardware, versions
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "switch_effects.json"

@@ -29,7 +29,7 @@ from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.dilated import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.training.engine import keep_freed_memory
-from msa2net_lib.workbook.machine import peak_memory_gib
+from msa2net_lib.utils.system_info import peak_memory_gib
 
 CLASSES = 9
 BATCH = {"cpu": 4, "cuda": 20}  # a CPU's for patience, a GPU's is the recipe's

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
-from msa2net_lib.files import write_text
+from msa2net_lib.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "virtual_cohort.json"
@@ -28,7 +28,7 @@ PATIENTS = len(SYNAPSE_SIZE.train_slices) + len(SYNAPSE_SIZE.test_slices)
 
 def main() -> int:
     """Measure, compare, print and write; return the exit status."""
-    from msa2net_lib.workbook.machine import hardware, versions  # imports torch, which the measured do without
+    from msa2net_lib.utils.system_info import hardware, versions  # imports torch, which the measured do without
 
     arguments = _parse_arguments()
     train = min(arguments.patients, len(SYNAPSE_SIZE.train_slices))

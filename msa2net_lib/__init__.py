@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
-    from msa2net_lib.evaluation import evaluate
+    from msa2net_lib.evaluation.volumes import evaluate
     from msa2net_lib.export import export_network
     from msa2net_lib.inference import predict_image, predict_volume
     from msa2net_lib.losses import BoundaryDoULoss
@@ -46,7 +46,7 @@ _HOME = {
     "predict_file": "prediction.run",
     "export_network": "export",
     "train": "training",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.volumes",
     "prepare_synapse": "data.synapse",
     "prepare_isic": "data.isic",
 }

@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.fingerprint import TrainedOn
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path
 from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.trained_on import TrainedOn
+from msa2net_lib.utils.files import atomic_path
 
 SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 """The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""

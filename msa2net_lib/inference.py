@@ -22,7 +22,7 @@ from msa2net_lib.data.resize import (
 )
 from msa2net_lib.data.resize_matrix import resize_on_device
 from msa2net_lib.errors import InputError
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from jaxtyping import Float

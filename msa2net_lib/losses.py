@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.masks import checked_num_classes
+from msa2net_lib.metrics.masks import checked_num_classes
 
 SMOOTH = 1e-5  # keeps 0/0 out of both fractions; an absent class therefore costs eps/eps = 1
 MAX_ALPHA = 0.8  # at alpha = 1 both sides of the fraction are equal and nothing is left to learn

@@ -17,10 +17,10 @@ from torch import Tensor
 from msa2net_lib.checkpoints import load_network
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
-from msa2net_lib.torch_files import read_state_dict, require_finite, some_of
+from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
 
 FORMS = ("published", "released")
 """The two networks that the released source defines; see `config.PRESETS`."""

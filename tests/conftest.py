@@ -15,6 +15,8 @@ import torch
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper.recorded import recorded_shapes
 
+pytest_plugins = ["study_fixtures", "prediction_fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "reference"
 

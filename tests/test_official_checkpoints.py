@@ -13,7 +13,7 @@ from msa2net_lib import MSA2Net, load_official_checkpoint, save_official_checkpo
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.errors import InputError
 from msa2net_lib.official_checkpoints import HEAD, open_checkpoint, report_keys
-from msa2net_lib.torch_files import read_state_dict
+from msa2net_lib.utils.torch_files import read_state_dict
 
 
 @pytest.fixture(scope="module")

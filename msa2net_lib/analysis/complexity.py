@@ -33,7 +33,7 @@ def build_empty(config: NetworkConfig) -> MSA2Net:
 
 
 def network_parts(network: MSA2Net) -> dict[str, list[nn.Module]]:
-    """Modules of each part, in order of data flow, under the names that `workbook.diagram` writes in its boxes.
+    """Modules of each part, in order of data flow, under the names that lesson 08 writes in its boxes.
 
     Together they hold every parameter of the network once. The number is the decoder level, 0 is the finest.
     """

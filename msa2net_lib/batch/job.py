@@ -21,9 +21,9 @@ from msa2net_lib.batch.gpus import one_gpu
 from msa2net_lib.batch.plan import Job, Plan
 from msa2net_lib.batch.work import job_folder, work
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
-from msa2net_lib.workbook.lessons import RECORD
-from msa2net_lib.workbook.machine import commit, hardware, peak_memory_gib, versions
+from msa2net_lib.lessons.registry import RECORD
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.system_info import commit, hardware, peak_memory_gib, versions
 
 DONE, LOG, LOCK = "done", "log.txt", ".lock"
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from msa2net_lib.config import PROFILES, Profile
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
-from msa2net_lib.workbook.lessons import LESSONS, OF_PROFILE, parameters_by_lesson
+from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE, parameters_by_lesson
+from msa2net_lib.utils.files import write_text
 
 PLAN_FILE = "plan.json"
 Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
@@ -149,7 +149,7 @@ class Plan:
         return [Job(f"evaluate-{seed}", "evaluate", (f"train-{seed}",), common | {"seed": seed}) for seed in self.seeds]
 
     def _ablation(self) -> list[Job]:
-        from msa2net_lib.paper.ablation_rows import ROWS
+        from msa2net_lib.paper.ablation.rows import ROWS
 
         needs, common = (f"data-{self.dataset}",), self._common(ABLATION_LESSON)
         return [

@@ -14,12 +14,12 @@ from filelock import FileLock, Timeout
 
 from msa2net_lib.batch.job import DONE, read_job
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
+from msa2net_lib.batch.report import write_report
 from msa2net_lib.batch.work import job_folder
 from msa2net_lib.config import PROFILES, require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import writable_folder
-from msa2net_lib.workbook.execute import ROOT
-from msa2net_lib.workbook.report import write_report
+from msa2net_lib.lessons.execute import ROOT
+from msa2net_lib.utils.files import writable_folder
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 CONFIGS = ROOT / "workflow" / "config"

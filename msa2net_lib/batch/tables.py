@@ -7,12 +7,12 @@ from typing import get_args
 
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.work import ablation_runs, scores_file, training_folder
-from msa2net_lib.paper.our_runs import OurRun
-from msa2net_lib.paper.ours import write_tables
-from msa2net_lib.paper.ours_table_3 import measured_by, measured_once, table_3_with_ours
+from msa2net_lib.lessons.execute import ROOT
+from msa2net_lib.paper.reproduced.runs import OurRun
+from msa2net_lib.paper.reproduced.table_1 import write_tables
+from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, table_3_with_ours
 from msa2net_lib.train_config import Selection
 from msa2net_lib.training.run import RECORD_FILE
-from msa2net_lib.workbook.execute import ROOT
 
 FOLDER = Path("tables")
 MEASURED_ABLATION = Path("benchmarks", "results", "ablation.json")

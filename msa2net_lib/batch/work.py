@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.batch.plan import ABLATION_LESSON, TRAINING, Job, Plan
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256, write_text
-from msa2net_lib.workbook.lessons import RECORD, lesson_by_name
+from msa2net_lib.lessons.registry import RECORD, lesson_by_name
+from msa2net_lib.utils.files import sha256, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from msa2net_lib.paper.ablation_runs import AblationPlan
+    from msa2net_lib.paper.ablation.runs import AblationPlan
 
 Outcome = dict[str, Any]
 """What a job adds to its record: "numbers", "data_sha256", and what else it knows."""
@@ -116,8 +116,8 @@ def _evaluate(plan: Plan, job: Job) -> Outcome:
 
 
 def _ablation(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.paper.ablation_runs import ablation_run
-    from msa2net_lib.workbook.execute import ROOT
+    from msa2net_lib.lessons.execute import ROOT
+    from msa2net_lib.paper.ablation.runs import ablation_run
 
     given = job.parameters
     options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
@@ -141,7 +141,7 @@ def _ablation(plan: Plan, job: Job) -> Outcome:
 
 def ablation_runs(plan: Plan) -> tuple[AblationPlan, pd.DataFrame]:
     """What the ablation of a plan trains, and its runs: those that are done are read back."""
-    from msa2net_lib.paper.ablation_runs import ablation_plan, run_ablation, runs_folder
+    from msa2net_lib.paper.ablation.runs import ablation_plan, run_ablation, runs_folder
 
     options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
     ablation = ablation_plan(
@@ -159,8 +159,8 @@ def _tables(plan: Plan, job: Job) -> Outcome:
 
 
 def _lesson(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.workbook.execute import run_lesson
-    from msa2net_lib.workbook.records import read_record
+    from msa2net_lib.lessons.execute import run_lesson
+    from msa2net_lib.lessons.records import read_record
 
     lesson = lesson_by_name(job.name.removeprefix("lesson-"))
     here = Path.cwd()
@@ -174,7 +174,7 @@ def _lesson(plan: Plan, job: Job) -> Outcome:
 
 
 def _report(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.workbook.report import write_report
+    from msa2net_lib.batch.report import write_report
 
     here = Path.cwd()
     return {"numbers": {}, "data_sha256": {"index.html": sha256(write_report(here.parent, plan.profile))}}
@@ -186,7 +186,7 @@ class LessonFailedError(Exception):
 
 def _dataset(plan: Plan, name: str) -> Any:
     from msa2net_lib.data.catalog import open_dataset
-    from msa2net_lib.workbook.execute import ROOT
+    from msa2net_lib.lessons.execute import ROOT
 
     dataset = open_dataset(name, ROOT / plan.data_dir, progress=False)
     if not dataset.test_cases:

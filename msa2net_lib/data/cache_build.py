@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from msa2net_lib.data.parallel import usable_cores
 from msa2net_lib.data.prepare import remove_partials
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import DiskFullError, tell_disk_full, writable_folder, write_text
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import DiskFullError, tell_disk_full, writable_folder, write_text
+from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from msa2net_lib.data.training_slices import TrainingData

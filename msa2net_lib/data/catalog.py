@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.images.dataset import PictureDataset, is_pictures
+from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.images.recipes import picture_recipe
 from msa2net_lib.data.isic import find_isic
-from msa2net_lib.data.pictures.dataset import PictureDataset, is_pictures
-from msa2net_lib.data.pictures.prepare import prepare_pictures
-from msa2net_lib.data.pictures.recipes import picture_recipe
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.skin.pictures import write_skin_pictures
 from msa2net_lib.data.synapse import prepare_synapse

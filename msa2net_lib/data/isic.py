@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from msa2net_lib.data.download.archives import unpack
 from msa2net_lib.data.download.fetch import fetch
-from msa2net_lib.data.pictures.prepare import prepare_pictures
-from msa2net_lib.data.pictures.recipes import PictureRecipe
-from msa2net_lib.data.pictures.split import Split
+from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.images.recipes import PictureRecipe
+from msa2net_lib.data.images.split import Split
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
-    from msa2net_lib.data.pictures.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import PictureDataset
 
 IMAGES = "ISIC2018_Task1-2_Training_Input"
 MASKS = "ISIC2018_Task1_Training_GroundTruth"

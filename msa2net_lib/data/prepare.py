@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from msa2net_lib.data.parallel import in_processes
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import tell_disk_full, writable_folder, write_text
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import tell_disk_full, writable_folder, write_text
+from msa2net_lib.utils.progress import progress_bar
 
 try:
     import fcntl

@@ -19,7 +19,7 @@ from msa2net_lib.data.formats.itk import quiet_itk
 from msa2net_lib.data.formats.stream import NOT_FINITE, last_line
 from msa2net_lib.data.labels import BTCV_IDS, whole_labels
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path
+from msa2net_lib.utils.files import atomic_path
 
 WINDOW_HU: tuple[float, float] = (-125.0, 275.0)
 """The field's soft-tissue window for Synapse, in Hounsfield units."""

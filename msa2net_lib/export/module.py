@@ -23,7 +23,7 @@ from msa2net_lib.export.formats import (
     write_onnx,
     write_pt2,
 )
-from msa2net_lib.files import atomic_path
+from msa2net_lib.utils.files import atomic_path
 
 Axes = Mapping[int, str]
 DynamicAxes = Axes | Mapping[str, Axes]

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from msa2net_lib import __version__
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_trained_on
 from msa2net_lib.config import require_choice
+from msa2net_lib.data.fingerprint import TrainedOn
 from msa2net_lib.data.resize import normalise, resize_images
 from msa2net_lib.data.volumes import WINDOW_HU, read_volume, window
 from msa2net_lib.errors import InputError
 from msa2net_lib.export.compare import TOLERANCE, Exported
 from msa2net_lib.export.formats import Format, choose_format, read_metadata, require_packages
 from msa2net_lib.export.module import export_module, seeded_probes
-from msa2net_lib.files import sha256
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.prediction.result import NOT_CLINICAL
-from msa2net_lib.trained_on import TrainedOn
+from msa2net_lib.utils.files import sha256
 
 InputRange = Literal["normalised", "unit"]
 """normalised: the file takes (x - 0.5) / 0.5, as the network itself does. unit: it takes x in [0, 1]."""

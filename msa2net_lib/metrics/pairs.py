@@ -8,8 +8,8 @@ from typing import Any
 
 from medpy.metric import binary
 
-from msa2net_lib.masks import checked_spacing, mask_pair
 from msa2net_lib.metrics.boxes import common_box, object_box
+from msa2net_lib.metrics.masks import checked_spacing, mask_pair
 from msa2net_lib.metrics.surfaces import hausdorff_95, surface_voxels
 
 

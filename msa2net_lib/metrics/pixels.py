@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.masks import as_array, mask_pair
+from msa2net_lib.metrics.masks import as_array, mask_pair
 
 AVERAGES = ("pooled", "per_image")
 

@@ -11,8 +11,8 @@ import numpy as np
 from medpy.metric import binary
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.masks import check_shapes, checked_labels, checked_num_classes, checked_spacing
 from msa2net_lib.metrics.boxes import common_box, label_boxes
+from msa2net_lib.metrics.masks import check_shapes, checked_labels, checked_num_classes, checked_spacing
 from msa2net_lib.metrics.surfaces import hausdorff_95, surface_voxels
 
 PROTOCOLS = ("paper", "strict")

@@ -2,7 +2,7 @@
 
 Notation as in `msa2net_lib.nn.masag`: ``x`` skip features from the encoder, ``g`` gating features from the decoder. A
 gate wants both with one number of channels on one grid; here g is made so and x is left as it is. Like the gate's own,
-this module needs torch and nothing else; ready-made uses are in `msa2net_lib.nn.hosts`.
+this module needs torch and nothing else; ready-made uses are in `msa2net_lib.nn.third_party`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.torch_files import read_state_dict, require_finite, some_of
+from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from msa2net_lib.data.fingerprint import TrainedOn
 from msa2net_lib.data.scans.recipe import Window
 from msa2net_lib.data.volumes import window
 from msa2net_lib.errors import InputError
 from msa2net_lib.prediction.source import Photo, Scan
-from msa2net_lib.trained_on import TrainedOn
 
 WindowOption = Literal["auto", "none"] | tuple[float, float]
 """auto: as the network was trained. none: the values are 0 to 1 already. Two numbers: those that become 0 and 1."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from msa2net_lib.data.formats import dicom, metaimage, nrrd
 from msa2net_lib.data.formats.dicom_slice import has_magic
 from msa2net_lib.data.formats.stream import intact
-from msa2net_lib.data.pictures.read import PICTURE_FORMATS
+from msa2net_lib.data.images.read import PICTURE_FORMATS
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 

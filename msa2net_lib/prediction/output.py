@@ -11,10 +11,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from msa2net_lib.data.volumes import write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path, writable_folder, write_text
-from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.prediction.overlay import palette
 from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
+from msa2net_lib.utils.files import atomic_path, writable_folder, write_text
+from msa2net_lib.utils.interrupts import deferred_interrupt
 
 DPI = 130
 

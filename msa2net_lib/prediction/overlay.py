@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from msa2net_lib.prediction.fit import BODY
+from msa2net_lib.prediction.field_of_view import BODY
 from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
-from msa2net_lib.workbook import plots
+from msa2net_lib.viz import plots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_trained_on
+from msa2net_lib.data.images.recipes import PictureRecipe, resize_picture, scale_picture
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.pictures.recipes import PictureRecipe, resize_picture, scale_picture
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256
 from msa2net_lib.inference import predict_image, predict_volume
 from msa2net_lib.official_checkpoints import open_checkpoint
-from msa2net_lib.prediction.fit import FieldOption, check_field, choose_fit
+from msa2net_lib.prediction.field_of_view import FieldOption, check_field, choose_fit
 from msa2net_lib.prediction.geometry import on_own_grid
 from msa2net_lib.prediction.intensity import Grey, WindowOption, check_window, grey_photo, grey_scan
 from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
 from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction, picture_table, volume_table
 from msa2net_lib.prediction.source import Photo, Scan, read_source
 from msa2net_lib.training.engine import choose_device
+from msa2net_lib.utils.files import sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from msa2net_lib.data.fingerprint import TrainedOn
     from msa2net_lib.nn.network import MSA2Net
-    from msa2net_lib.trained_on import TrainedOn
 
 SHIPPED_WORDS = "tiny.safetensors, which ships (trained on virtual patients made from one real CT)"
 
@@ -206,7 +206,7 @@ def _predict_by_recipe(
 
 
 def _record(path: Path, source: Scan | Photo, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
-    from msa2net_lib.workbook.machine import versions
+    from msa2net_lib.utils.system_info import versions
 
     described = trained.trained_on
     return {

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 from msa2net_lib.data.formats.dicom import Series, list_series
 from msa2net_lib.data.formats.dicom_slice import parse, text
 from msa2net_lib.data.formats.stream import intact
-from msa2net_lib.data.pictures.read import picture_size, read_picture
+from msa2net_lib.data.images.read import picture_size, read_picture
 from msa2net_lib.data.volumes import SUFFIXES, Volume, read_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.prediction.flat_nifti import is_flat_nifti, read_flat_nifti

@@ -14,20 +14,14 @@ from torch import Tensor
 
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.fingerprint import describe
 from msa2net_lib.data.training_slices import TrainingData
-from msa2net_lib.files import writable_folder, write_text
-from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.trained_on import describe
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
 from msa2net_lib.training.engine import choose_device, eager, kept_random_state
-from msa2net_lib.training.journal import Bars, History, Journal
-from msa2net_lib.training.learner import Learner
-from msa2net_lib.training.samples import Samples, load_samples
-from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
-from msa2net_lib.training.trouble import (
+from msa2net_lib.training.failures import (
     FREE_DEVICE,
     is_finite,
     not_finite,
@@ -35,6 +29,12 @@ from msa2net_lib.training.trouble import (
     told_lost_process,
     told_out_of_memory,
 )
+from msa2net_lib.training.logger import Bars, History, Journal
+from msa2net_lib.training.samples import Samples, load_samples
+from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
+from msa2net_lib.training.trainer import Learner
+from msa2net_lib.utils.files import writable_folder, write_text
+from msa2net_lib.utils.interrupts import deferred_interrupt
 
 WEIGHTS_FILE = "weights.safetensors"
 RECORD_FILE = "run.json"

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.training_slices import SliceDataset, TrainingData, decode_training_data
 from msa2net_lib.errors import InputError
-from msa2net_lib.training.trouble import FREE_DEVICE, told_out_of_memory
+from msa2net_lib.training.failures import FREE_DEVICE, told_out_of_memory
 
 Batch = tuple[Tensor, Tensor]
 _SHARE_OF_MEMORY = 0.4  # the rest is for the network

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
-from msa2net_lib.data.pictures.dataset import PictureDataset
+from msa2net_lib.data.images.dataset import PictureDataset
 from msa2net_lib.data.resize import normalise, resize_images, resize_labels
 from msa2net_lib.data.splits import validation_cases
 from msa2net_lib.data.training_slices import TrainingData
@@ -111,7 +111,7 @@ def _resized(case: Case, size: tuple[int, int]) -> tuple[NDArray[np.float32], ND
 
 
 def _picture_score(dataset: PictureDataset, split: str) -> Score:
-    from msa2net_lib.picture_evaluation import evaluate_pictures
+    from msa2net_lib.evaluation.images import evaluate_pictures
 
     def score(network: MSA2Net) -> float:
         result = evaluate_pictures(network, dataset, split=split, progress=False)

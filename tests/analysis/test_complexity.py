@@ -13,10 +13,10 @@ from msa2net_lib import MSA2Net
 from msa2net_lib.analysis import complexity
 from msa2net_lib.analysis.complexity import FVCORE_RECORDED, RULES, TRAINING, build_empty, count_work, counting_table
 from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.lessons.l08_network.diagram import walk
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper.switches import IDLE, switch_variants
+from msa2net_lib.paper.discrepancies.variants import IDLE, switch_variants
 from msa2net_lib.paper.tables import table_1
-from msa2net_lib.workbook.diagram import walk
 
 # fvcore 0.1.5.post20221221 on our networks at 224, timm's fused attention off; products are its conv, linear, matmul
 # and einsum, then batch norm in evaluation and in training mode, layer norm, and both totals.

@@ -11,7 +11,7 @@ import yaml
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.config import PROFILES
 from msa2net_lib.errors import InputError
-from msa2net_lib.workbook.lessons import LESSONS, OF_PROFILE
+from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE
 
 
 def names(plan, kind):

@@ -8,7 +8,7 @@ import nbformat
 
 SOUND = """
 from matplotlib.figure import Figure
-from msa2net_lib.workbook.explorer import explorer
+from msa2net_lib.viz.explorer import explorer
 
 def draw(level, outlines):
     figure = Figure(figsize=(3, 1))
@@ -19,7 +19,7 @@ def draw(level, outlines):
 CASE = """
 import numpy as np
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.workbook.widgets import volume_browser
+from msa2net_lib.viz.browsers import volume_browser
 
 z, y, x = np.ogrid[:12, :40, :50]
 label = np.where((z - 6) ** 2 + (y - 20) ** 2 / 9 + (x - 25) ** 2 / 16 < 16, 5, 0).astype(np.uint8)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "workbook"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from chromium import FLAGS, NoChromiumError, find_chromium
 from planted_report import plant
 
-from msa2net_lib.workbook.report import write_report
+from msa2net_lib.batch.report import write_report
 
 NO_BROWSER = 3
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

@@ -26,7 +26,7 @@ from chromium import FLAGS, NoChromiumError, find_chromium
 from lab import Lab, jupyterlab
 from planted import PLANTED, write_planted
 
-from msa2net_lib.workbook.lessons import LESSONS
+from msa2net_lib.lessons.registry import LESSONS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"

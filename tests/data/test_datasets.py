@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from msa2net_lib import evaluation
 from msa2net_lib.data.contract.flips import FLIPS, apply_flip
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES
 from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.evaluation import volumes as evaluation
 
 
 def write_contract(root, label_scheme="A", flip="none"):

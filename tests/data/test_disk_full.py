@@ -20,7 +20,7 @@ import pytest
 from msa2net_lib.data.scans.own import prepare_pairs
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path, write_text
+from msa2net_lib.utils.files import atomic_path, write_text
 
 LARGE = np.random.default_rng(0).integers(-30000, 30000, (3, 512, 1024)).astype(np.int16)  # 3 MB, incompressible
 

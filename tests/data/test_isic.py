@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from msa2net_lib.data import isic
+from msa2net_lib.data.images.split import split_ids
 from msa2net_lib.data.isic import (
     IMAGES,
     ISIC_IDS_SHA256,
@@ -24,7 +25,6 @@ from msa2net_lib.data.isic import (
     find_isic,
     prepare_isic,
 )
-from msa2net_lib.data.pictures.split import split_ids
 
 SPLIT = {"train": ["ISIC_0000001", "ISIC_0000003"], "test": ["ISIC_0000000"]}
 IDS = sorted(name for part in SPLIT.values() for name in part)

@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 
 from msa2net_lib import __version__
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_trained_on, save_network
-from msa2net_lib.cli import main
+from msa2net_lib.cli.main import main
 from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.images.recipes import RECIPES
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.pictures.recipes import RECIPES
 from msa2net_lib.export import export_network, open_exported, read_metadata
 from msa2net_lib.export import module as export_module_module
 from msa2net_lib.export.network import example_slice, without_idle_parts
-from msa2net_lib.files import sha256
 from msa2net_lib.nn.network import MSA2Net, count_parameters
-from msa2net_lib.trained_on import TrainedOn
+from msa2net_lib.utils.files import sha256
 
 PICTURES = TrainedOn("pictures", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
 

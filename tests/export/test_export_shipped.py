@@ -19,7 +19,7 @@ from msa2net_lib.data.volumes import read_volume, window
 from msa2net_lib.export import export_network, open_exported
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.prediction.fit import choose_fit
+from msa2net_lib.prediction.field_of_view import choose_fit
 
 SLICES = (75, 90, 100, 110)  # of patient 1: 4 to 8 organs each
 

@@ -10,17 +10,19 @@ import pytest
 import torch
 from scipy import stats
 
-from msa2net_lib import MSA2Net, NetworkConfig, experiments
+from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation import experiments
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper import ablation, ablation_runs
-from msa2net_lib.paper.ablation import FULL, ROWS, part_contrasts, row_contrasts
-from msa2net_lib.paper.ablation_rows import find_row
-from msa2net_lib.paper.ours_table_3 import COLUMNS, Measured, measured_by, measured_once, table_3_with_ours
+from msa2net_lib.paper.ablation import comparison as ablation
+from msa2net_lib.paper.ablation import runs as ablation_runs
+from msa2net_lib.paper.ablation.comparison import FULL, ROWS, part_contrasts, row_contrasts
+from msa2net_lib.paper.ablation.rows import find_row
+from msa2net_lib.paper.reproduced.table_3 import COLUMNS, Measured, measured_by, measured_once, table_3_with_ours
 
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 NAMES = [row.name for row in ROWS]

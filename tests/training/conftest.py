@@ -12,7 +12,7 @@ import pytest
 
 from msa2net_lib.checkpoints import load_state
 
-SCRIPT = Path(__file__).with_name("small_run.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "small_run.py"
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from small_run import CONFIG, SMALL, Slices, losses
 
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training.learner import Learner
 from msa2net_lib.training.samples import HeldSamples, load_samples
+from msa2net_lib.training.trainer import Learner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device at hand")
 

@@ -42,7 +42,7 @@ def test_accumulated_gradients_are_those_of_the_parts():
     result = run(batch_size=4, accumulate=2, steps=1, augment="none")
     from msa2net_lib.losses import build_loss
     from msa2net_lib.nn.network import MSA2Net
-    from msa2net_lib.training.order import step_parts
+    from msa2net_lib.training.sampler import step_parts
     from msa2net_lib.training.samples import load_samples
 
     config = TrainConfig(**(CONFIG.to_dict() | {"batch_size": 4, "accumulate": 2, "steps": 1, "augment": "none"}))

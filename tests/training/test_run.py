@@ -15,11 +15,12 @@ from small_run import CONFIG, SMALL, Slices, losses
 from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.interrupts import deferred_interrupt
 from msa2net_lib.losses import build_loss
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training import choose_device, learner, train
-from msa2net_lib.training.optimiser import build_optimizer, build_schedule
+from msa2net_lib.training import choose_device, train
+from msa2net_lib.training import trainer as learner
+from msa2net_lib.training.optimizer import build_optimizer, build_schedule
+from msa2net_lib.utils.interrupts import deferred_interrupt
 
 
 def run(output_dir=None, config=CONFIG, data="one", **options):

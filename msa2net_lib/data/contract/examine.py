@@ -24,7 +24,7 @@ from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.prepared_files import find_prepared
 from msa2net_lib.data.splits import SYNAPSE_CASES
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import DiskFullError, write_text
+from msa2net_lib.utils.files import DiskFullError, write_text
 
 WIDTH = 120
 _COLUMNS = {"verdict": 13, "asked": 17, "expected": 36, "found": 0}

@@ -64,7 +64,7 @@ def judge_scheme(finding: SchemeFinding, given: str | None, again: str) -> tuple
 def judge_flip(finding: OrientationFinding, given: str | None, again: str) -> tuple[Row, str | None, str]:
     """Return the row, the flip to read with (None: stop) and where it is known from."""
     what, expected = "orientation", f"flip {given}, as given" if given else "z up, y to the back, x to the left"
-    look = "look at the orientation panel (workbook.contract_plots.plot_orientation), and "
+    look = "look at the orientation panel (viz.orientation.plot_orientation), and "
     if finding.flip is not None and finding.flip == (given or "none"):
         source = "seen from the organs" if given is None else "given, and seen from the organs"
         return Row(what, expected, finding.reason, details=finding.evidence), finding.flip, source

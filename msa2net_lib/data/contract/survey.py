@@ -23,8 +23,8 @@ from msa2net_lib.data.prepared_files import (
     split_slice_id,
 )
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.progress import progress_bar
 
 HIGHEST_LABEL = 255
 

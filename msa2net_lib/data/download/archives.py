@@ -11,8 +11,8 @@ from msa2net_lib.data.download.manifest import checksum
 from msa2net_lib.data.download.members import Member, checked
 from msa2net_lib.data.download.readers import Reader, opened
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import is_disk_full
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import is_disk_full
+from msa2net_lib.utils.progress import progress_bar
 
 MARK = ".unpacked-from.json"
 """The file, in an unpacked folder, that says which archive it came from."""

@@ -18,7 +18,7 @@ import urllib3
 
 from msa2net_lib.data.download.arrival import Order, obtain
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
+from msa2net_lib.utils.files import write_text
 
 TIMEOUT_S = (10.0, 60.0)
 """How long to wait for a connection, and then for the next bytes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import writable_folder
+from msa2net_lib.utils.files import writable_folder
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from msa2net_lib.data.download.locks import exclusive
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import write_text
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.progress import progress_bar
 
 _CHUNK_BYTES = 1 << 20
 

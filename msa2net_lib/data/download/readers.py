@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 from msa2net_lib.data.download.members import Member
 from msa2net_lib.errors import InputError
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.progress import progress_bar
 
 _CHUNK_BYTES = 1 << 20
 _ZIP_TAIL_BYTES = (1 << 16) + 22 + 20 + 56  # the longest comment and the fixed parts of the three records at the end

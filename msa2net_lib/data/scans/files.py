@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256
+from msa2net_lib.utils.files import sha256
 
 _BY_LENGTH = sorted(set(SUFFIXES) - {".img"}, key=len, reverse=True)  # .img belongs to its .hdr; .nii.gz before .gz
 _DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)

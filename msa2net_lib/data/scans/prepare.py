@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.pictures.arrays import ARRAY_NAMES
+from msa2net_lib.data.images.arrays import ARRAY_NAMES
 from msa2net_lib.data.prepare import (
     RECORDS,
     CaseJob,
@@ -36,7 +36,7 @@ from msa2net_lib.data.scans.files import checksum
 from msa2net_lib.data.scans.recipe import ScanRecipe
 from msa2net_lib.data.volumes import check_same_geometry, read_volume, window
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import DiskFullError, atomic_path, write_text
+from msa2net_lib.utils.files import DiskFullError, atomic_path, write_text
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset

@@ -22,8 +22,8 @@ from msa2net_lib.data.skin.artifacts import add_artifacts
 from msa2net_lib.data.skin.lesion import Lesion, draw_lesion
 from msa2net_lib.data.skin.parts import BLOOD, LUMINANCE, MELANIN, Canvas, Map, SkinRecipe, draw_skin
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import atomic_path, sha256, write_text
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import atomic_path, sha256, write_text
+from msa2net_lib.utils.progress import progress_bar
 
 FIRST_ID, MOST = 9_000_000, 1_000_000
 """Ids are ISIC_9000000 and up: none of ISIC 2018's, which end below 40000 (ISIC 2020 reaches this range)."""

@@ -18,8 +18,8 @@ from msa2net_lib.data.virtual.patient import PHASES, UPTAKE_HU, VirtualRecipe, m
 from msa2net_lib.data.virtual.scan import ScanSize, scan_recipe
 from msa2net_lib.data.volumes import Volume, read_pair, write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import sha256, write_text
-from msa2net_lib.progress import progress_bar
+from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.progress import progress_bar
 
 TRAIN_IDS: tuple[int, ...] = (*range(1001, 2000), *range(3001, 6000))
 TEST_IDS: tuple[int, ...] = (*range(2001, 3000), *range(6001, 10_000))

@@ -5,8 +5,8 @@
 """
 
 from msa2net_lib.nn.gates.controls import ConstantGate, RandomGate, ShuffledGate
-from msa2net_lib.nn.gates.family import GATES, GateInfo, build_gate
-from msa2net_lib.nn.gates.rivals import Addition, AttentionalFusion, AttentionGate, Concatenation, SelectiveKernel
+from msa2net_lib.nn.gates.plain import Addition, AttentionalFusion, AttentionGate, Concatenation, SelectiveKernel
+from msa2net_lib.nn.gates.registry import GATES, GateInfo, build_gate
 from msa2net_lib.nn.gates.volume import SliceByVolume, inflated
 
 __all__ = [

@@ -139,7 +139,7 @@ def test_kill_9_loses_nothing(played, get, body, tmp_path):
         "fetch_drive(sys.argv[3], sys.argv[4], manifest=sys.argv[5], progress=False)"
     )
     paths = [tmp_path / "data.zip", tmp_path / "manifest.json"]
-    arguments = [Path(__file__).parent, played.site.address, FILE_ID, *paths]
+    arguments = [Path(__file__).parents[2] / "helpers", played.site.address, FILE_ID, *paths]
     process = subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (begun := [p for p in (tmp_path / ".download-data.zip").glob("*.part") if p.stat().st_size]):

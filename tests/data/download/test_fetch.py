@@ -20,7 +20,7 @@ from local_server import Served
 from msa2net_lib.data.download import fetch as fetch_module
 from msa2net_lib.data.download.fetch import fetch
 from msa2net_lib.errors import InputError
-from msa2net_lib.files import tell_disk_full
+from msa2net_lib.utils.files import tell_disk_full
 
 SIZE = 600_000
 MONDAY, TUESDAY = "Mon, 01 Jun 2020 00:00:00 GMT", "Tue, 02 Jun 2020 00:00:00 GMT"

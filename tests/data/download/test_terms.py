@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from msa2net_lib.data.terms import TERMS, show_terms
+from msa2net_lib.data.download.terms import TERMS, show_terms
 
 
 def test_every_data_set_has_all_of_its_terms():

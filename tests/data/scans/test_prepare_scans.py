@@ -20,13 +20,13 @@ import pytest
 from dicom_files import write_series
 from stopping import SLOW_RENAMES
 
-from msa2net_lib import files
 from msa2net_lib.data.scans import prepare as scans
 from msa2net_lib.data.scans.files import checksum, find_scans
 from msa2net_lib.data.scans.own import prepare_pairs
 from msa2net_lib.data.scans.recipe import MR_WINDOW, ScanRecipe, Window, choose_window
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.volumes import window
+from msa2net_lib.utils import files
 
 CLASSES = {"liver": 6, "kidneys": [300, 2], "tumour": 41}
 

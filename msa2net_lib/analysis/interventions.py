@@ -1,0 +1,206 @@
+"""Experiments on a trained gate: change an input or switch a stage off, and see what the network makes of it.
+
+Nothing is trained again: the network meets, at one place, something that it was not trained for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import fields
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import normalise
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.metrics import dice
+from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
+from msa2net_lib.nn.masag import MASAG, MASAGTrace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+
+Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""What becomes of a gate's inputs: (x, g) -> (x, g)."""
+Run = Callable[[Tensor, Tensor], MASAGTrace]
+"""One pass through a gate, changed or not: (x, g) -> every tensor."""
+Rule = Callable[[MASAG, Any], Tensor]
+"""How one tensor is made: (gate, the tensors before it by name) -> the tensor."""
+
+STEPS: dict[str, Rule] = {
+    "local_context": lambda gate, t: gate.fusion.local_context(t.x),
+    "channel_mean": lambda gate, t: t.g.mean(dim=1, keepdim=True),
+    "channel_max": lambda gate, t: t.g.amax(dim=1, keepdim=True),
+    "global_context": lambda gate, t: gate.fusion.global_context(t.g),
+    "u": lambda gate, t: gate.fusion.norm(t.local_context + t.global_context),
+    "weight_x": lambda gate, t: gate.selection.weights(t.u)[:, :1],
+    "weight_g": lambda gate, t: gate.selection.weights(t.u)[:, 1:],
+    "x_selected": lambda gate, t: t.weight_x * t.x + t.x,
+    "g_selected": lambda gate, t: t.weight_g * t.g + t.g,
+    "x_gate": lambda gate, t: t.g_selected.sigmoid(),
+    "g_gate": lambda gate, t: t.x_selected.sigmoid(),
+    "x_modulated": lambda gate, t: t.x_selected * t.x_gate,
+    "g_modulated": lambda gate, t: t.g_selected * t.g_gate,
+    "u_modulated": lambda gate, t: t.x_modulated * t.g_modulated,
+    "attention": lambda gate, t: gate.recalibration.attention(t.u_modulated),
+    "x_attended": lambda gate, t: t.attention * t.x,
+    "output": lambda gate, t: gate.recalibration.project_norm(gate.recalibration.project(t.x_attended)),
+}
+"""How each tensor of a `MASAGTrace` follows from those before it; the tests hold it against ``MASAG.trace``."""
+
+STAGES: dict[str, tuple[str, dict[str, Rule]]] = {
+    "local context": ("U = BN(global context)", {"local_context": lambda gate, t: torch.zeros_like(t.x)}),
+    "global context": ("U = BN(local context)", {"global_context": lambda gate, t: torch.zeros_like(t.channel_mean)}),
+    "selection": (
+        "both weights 1/2",
+        {name: lambda gate, t: torch.full_like(t.channel_mean, 0.5) for name in ("weight_x", "weight_g")},
+    ),
+    "sigmoids": (
+        "U' = X' G'",
+        {name: lambda gate, t: torch.ones_like(t.x) for name in ("x_gate", "g_gate")},
+    ),
+    "modulation": ("U' = U", {"u_modulated": lambda gate, t: t.u}),
+    "attention": ("attention 1 everywhere", {"attention": lambda gate, t: torch.ones_like(t.x)}),
+    "gate": ("Y = X", {"output": lambda gate, t: t.x}),
+    "skip": ("Y = 0", {"output": lambda gate, t: torch.zeros_like(t.x)}),
+}
+"""What to switch off: name -> (what stands in its place, the tensors replaced)."""
+
+
+def shuffle_pixels(features: Float[Tensor, "b c h w"], seed: int = 0) -> Float[Tensor, "b c h w"]:
+    """Move the pixels to random places, all channels of a pixel together: the same values, no anatomy left."""
+    height, width = features.shape[-2:]
+    order = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed)).to(features.device)
+    return rearrange(rearrange(features, "b c h w -> b c (h w)")[..., order], "b c (h w) -> b c h w", h=height)
+
+
+INPUTS: dict[str, Inputs] = {
+    "as it is": lambda x, g: (x, g),
+    "G blank": lambda x, g: (x, torch.zeros_like(g)),
+    "G shuffled": lambda x, g: (x, shuffle_pixels(g)),
+    "X blank": lambda x, g: (torch.zeros_like(x), g),
+    "X shuffled": lambda x, g: (shuffle_pixels(x), g),
+    "X and G swapped": lambda x, g: (g, x),
+}
+"""Changes to a gate's inputs by name: blank is zeros, shuffled the same pixels in random places."""
+
+
+def with_inputs(gate: MASAG, change: str | Inputs) -> Run:
+    """The gate with changed inputs: ``change`` is one of `INPUTS` or (x, g) -> (x, g). Errors: `InputError`."""
+    changed = _known(change, INPUTS, "change") if isinstance(change, str) else change
+    return lambda x, g: gate.trace(*changed(x, g))
+
+
+def without_stage(gate: MASAG, stage: str) -> Run:
+    """The gate with one of `STAGES` switched off; what comes before it is as it was. Errors: `InputError`."""
+    _, replaced = _known(stage, STAGES, "stage")
+    return with_tensors(gate, replaced)
+
+
+def with_tensors(gate: MASAG, replaced: Mapping[str, Rule]) -> Run:
+    """The gate with tensors of its trace replaced by name, and all that follow from them computed anew.
+
+    Errors: `InputError` for a tensor that the gate does not compute.
+    """
+    for name in replaced:
+        _known(name, STEPS, "tensor")
+
+    def run(x: Tensor, g: Tensor) -> MASAGTrace:
+        tensors = SimpleNamespace(x=x, g=g)
+        for name, rule in (STEPS | dict(replaced)).items():
+            setattr(tensors, name, rule(gate, tensors))
+        return MASAGTrace(**{field.name: getattr(tensors, field.name) for field in fields(MASAGTrace)})
+
+    return run
+
+
+@torch.inference_mode()
+def retrace(study: Study, level: int, run: Run) -> MASAGTrace:
+    """What a changed gate computes from the X and G that the study's slice brought to it."""
+    return run(study.traces[level].x, study.traces[level].g)
+
+
+@torch.inference_mode()
+def predict(study: Study, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
+    """Label (h, w) of the study's slice, with the gates of some levels changed: decoder level -> what runs there.
+
+    A change at a deep level also changes what the finer levels get as G. Gates are as they were afterwards.
+    """
+    with ExitStack() as undo:
+        for level, run in (runs or {}).items():
+
+            def replace(_: Any, inputs: tuple[Tensor, Tensor], __: Tensor, run: Run = run) -> Tensor:
+                return run(*inputs).output
+
+            undo.callback(study.gate(level).register_forward_hook(replace).remove)
+        logits = study.network.decoder(_encoded(study))
+    return logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode()
+def _encoded(study: Study) -> list[Tensor]:
+    """The encoder's maps, once per study: no change to a gate reaches them."""
+    network = study.network.eval()
+    pixels = torch.from_numpy(normalise(study.image))[None, None].to(next(network.parameters()).device)
+    return network.encoder(pixels)
+
+
+def slice_dice(study: Study, predicted: NDArray[np.uint8]) -> dict[str, float]:
+    """Dice of each organ that is in the slice, from 0 to 1, at the network's input size; "mean" is over these.
+
+    An organ predicted where none is costs nothing here, but where it covers another.
+    """
+    scores = {
+        organ: dice(predicted == ORGANS.index(organ) + 1, study.label == ORGANS.index(organ) + 1)
+        for organ in study.organs
+    }
+    return scores | {"mean": sum(scores.values()) / len(scores) if scores else float("nan")}
+
+
+def relative_change(before: Tensor, after: Tensor) -> float:
+    """Length of the difference over the length of ``before``: 0 is unchanged, 1 as far away as zeros are."""
+    return float((after - before).norm() / before.norm())
+
+
+def intervention_table(study: Study, changes: Mapping[str, Callable[[MASAG], Run]]) -> pd.DataFrame:
+    """One row per change and one pair of columns per level, where the change is made at this level alone.
+
+    changes: name -> function from a gate to what runs in its place. Columns: (level, "output"), the relative change
+    of the gate's output, and (level, "dice"), the mean `slice_dice` after the rest of the network.
+    """
+    rows = {}
+    for name, change in changes.items():
+        row = rows[name] = {}
+        for level in study.levels:
+            run = change(study.gate(level))
+            row[level, "output"] = relative_change(study.traces[level].output, retrace(study, level, run).output)
+            row[level, "dice"] = slice_dice(study, predict(study, {level: run}))["mean"]
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["level", ""])
+    return table
+
+
+@torch.inference_mode()
+def merge(study: Study, level: int, output: Tensor) -> tuple[Tensor, Tensor]:
+    """What the decoder does with a gate's output: (g + y, the same after its layer norm), both (1, c, h, w)."""
+    summed = study.traces[level].g + output
+    norm: Any = study.network.decoder.levels[level].norm
+    height, width = summed.shape[-2:]
+    return summed, tokens_to_map(norm(map_to_tokens(summed)), height, width)
+
+
+def _known(name: str, known: Mapping[str, Any], what: str) -> Any:
+    if name not in known:
+        raise InputError(f"{what}={name!r} is unknown: use one of {', '.join(known)}")
+    return known[name]

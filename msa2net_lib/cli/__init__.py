@@ -1,0 +1,1 @@
+"""The command `msa2net`: one file a command."""

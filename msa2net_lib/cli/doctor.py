@@ -1,0 +1,136 @@
+"""The doctor: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import sha256
+
+PACKAGES = (
+    *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "accelerate", "psutil", "kornia"),
+    *("tensorboard", "numpy", "scipy", "pandas", "medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests"),
+    *("gdown", "filelock", "matplotlib", "tqdm"),
+)
+"""What the library needs: the dependencies in pyproject.toml."""
+
+NOTEBOOK_PACKAGES = (
+    *("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert", "jinja2"),
+    *("captum", "onnx", "onnxscript", "onnxruntime", "segmentation-models-pytorch", "monai"),
+)
+"""What the lessons need besides: its extra ``notebooks``."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked for, whether it is well, and else what to do.
+
+    needed: whether the `smoke` profile does not run without it.
+    """
+
+    what: str
+    ok: bool
+    remedy: str = ""
+    needed: bool = True
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"ok       {self.what}"
+        return f"missing  {self.what}{'' if self.needed else ' (not needed for smoke)'}: {self.remedy}"
+
+
+def examine(data_dir: str | Path = "data") -> list[Finding]:
+    """Look at Python, packages, hardware, the shipped files and the prepared data, in this order."""
+    data_dir = Path(data_dir)
+    packages = [*_packages()]
+    findings = [_python(), *packages, _example_ct(data_dir / "example_ct")]
+    if all(found.ok for found in packages[: len(PACKAGES)]):  # else the imports below would fail
+        findings += [*_hardware(), _checkpoint(), *dataset_findings(data_dir)]
+    return findings
+
+
+def _python() -> Finding:
+    return Finding(
+        f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for package in (*PACKAGES, *NOTEBOOK_PACKAGES):
+        extra = "[notebooks]" if package in NOTEBOOK_PACKAGES else ""
+        try:
+            yield Finding(f"{package} {importlib.metadata.version(package)}", True)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(package, False, f"run pip install -e '.{extra}' in the checkout")
+
+
+def _hardware() -> Iterator[Finding]:
+    from msa2net_lib.utils.system_info import hardware
+
+    facts = hardware()
+    yield Finding(f"{facts['cores']} cores ({facts['processor']})", True)
+    yield Finding(f"{facts['memory_gib']} GiB of memory", True)
+    found = facts["accelerator"] != "none"
+    remedy = "profiles gpu and paper want an NVIDIA GPU and a torch built for CUDA"
+    yield Finding(f"accelerator {facts['accelerator']}" if found else "accelerator", found, remedy, False)
+
+
+def _example_ct(folder: Path) -> Finding:
+    """Compare the shipped CT with the checksums in its README."""
+    what, readme = f"shipped CT in {folder}", folder / "README.md"
+    if not readme.is_file():
+        return Finding(what, False, "run msa2net in the checkout, or name its data folder with --data")
+    listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    bad = [name for digest, name in listed if not _has_digest(folder / name, digest)]
+    if bad or not listed:
+        return Finding(what, False, f"absent or altered: {', '.join(bad) or readme.name}; check it out again")
+    return Finding(f"{what} ({len(listed)} files, sha256 as listed)", True)
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _checkpoint() -> Finding:
+    from msa2net_lib import checkpoints
+
+    path = checkpoints.SHIPPED_TINY
+    try:
+        checkpoints.load_network(path)
+    except InputError as error:
+        absent = "it is part of the repository; check it out again"
+        return Finding(f"shipped checkpoint {path.name}", False, str(error) if path.is_file() else absent)
+    return Finding(f"shipped checkpoint {path.name} (loads)", True)
+
+
+def dataset_findings(data_dir: str | Path) -> Iterator[Finding]:
+    """Whether the data sets of `data.catalog` are ready to train or test on, and for those that are not, what to do."""
+    from msa2net_lib.data.catalog import open_prepared
+
+    data_dir = Path(data_dir)
+    for name, folder, remedy in (
+        ("virtual", data_dir / "virtual" / "prepared", "lessons make it, or run msa2net prepare virtual"),
+        ("patient2", data_dir / "patient2", "lessons make it from the shipped CT"),
+        (
+            "synapse",
+            data_dir / "synapse",
+            "run msa2net prepare synapse with --source, --fetch-raw, --prepared or --download",
+        ),
+        ("skin", data_dir / "skin" / "prepared", "run msa2net prepare skin"),
+        ("isic", data_dir / "isic2018", "run msa2net prepare isic --download, or --source DIR"),
+    ):
+        what = f"data set {name} in {folder}"
+        if not folder.is_dir():
+            yield Finding(what, False, remedy, needed=False)
+            continue
+        try:
+            dataset = open_prepared(folder)
+            yield Finding(f"{what} ({dataset.counts()})", True)
+        except InputError as error:  # it is there, but not ready: why, and what to do, is its own message
+            yield Finding(what, False, str(error), needed=False)

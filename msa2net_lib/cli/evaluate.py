@@ -1,0 +1,233 @@
+"""``msa2net evaluate``: its options, and what it prints and writes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msa2net_lib.config import DEVICES
+from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import writable_folder, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.evaluation.images import PictureEvaluation
+    from msa2net_lib.evaluation.volumes import Evaluation, Protocol
+    from msa2net_lib.evaluation.weights import Weights
+    from msa2net_lib.nn.network import MSA2Net
+
+Parsers = Any  # argparse's own class for subparsers is private
+PROTOCOLS: tuple[Protocol, ...] = ("paper", "strict")
+MISSING = "not measured"
+OF_PICTURES = ("threshold", "threshold_on", "post_processing", "masks", "split")
+OF_SCANS = ("protocol", "resampling")
+
+
+def add_evaluate(commands: Parsers) -> None:
+    """Add the command to the command line's subparsers."""
+    parser = commands.add_parser("evaluate", help="score a network on the test cases")
+    parser.set_defaults(run=run)
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="ours or the authors'")
+    folders = "a training folder: all its weights; several of one training with several seeds: mean and spread too"
+    weights.add_argument("--run", dest="run_dirs", type=Path, nargs="+", metavar="DIR", help=folders)
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
+    parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
+    parser.add_argument("--predictions", type=Path, metavar="DIR", help="also write every case's label map")
+    best = "with --run: also the weights that were chosen on the test cases; their scores flatter"
+    parser.add_argument("--with-best-on-test", action="store_true", help=best)
+    parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or pictures")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--fast", action="store_true", help="optimise the network first: the same to 1e-4, faster")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
+    scans = parser.add_argument_group("scans")
+    scans.add_argument("--protocol", choices=(*PROTOCOLS, "both"), help="default: paper")
+    matrix = "scipy (default) as the released code; matrix: the same to 1e-4, on the network's device"
+    scans.add_argument("--resampling", choices=("scipy", "matrix"), help=matrix)
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--threshold", type=float, metavar="X", help="above it is lesion; default: 0.5")
+    on = "what the threshold is on; default: probability. logit: the lesion's less the background's"
+    pictures.add_argument("--threshold-on", choices=("probability", "logit"), help=on)
+    after = "dlka: open and fill by 6 x 6 pixels, sizes that D-LKA chose on the test set; default: none"
+    pictures.add_argument("--post-processing", choices=("none", "dlka"), help=after)
+    own = "the masks that the pictures were prepared from: score at their own size"
+    pictures.add_argument("--masks", type=Path, metavar="DIR", help=own)
+    pictures.add_argument("--split", choices=("train", "validation", "test"), help="default: test")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score the weights asked for, print their tables, write what was asked for, and return the exit code."""
+    from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.evaluation.weights import find_weights
+
+    _check_arguments(arguments)
+    weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
+    dataset = open_prepared(arguments.dataset)
+    is_pictures = isinstance(dataset, PictureDataset)
+    _refuse_options(arguments, OF_SCANS if is_pictures else OF_PICTURES, "pictures" if is_pictures else "scans")
+    score = _score_pictures if is_pictures else _score_volumes
+    table = score(arguments, weights, dataset)  # type: ignore[arg-type]
+    if arguments.output is not None:
+        print(f"scores: {write_text(arguments.output, table.to_csv(index=False))}")
+    if arguments.predictions is not None:
+        print(f"predictions: {arguments.predictions}")
+    return 0
+
+
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse what can be refused before the work."""
+    if arguments.output is not None:
+        if arguments.output.is_dir():
+            raise InputError(f"{arguments.output}: is a folder; name a file to write the scores to")
+        writable_folder(arguments.output.parent)
+    if arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size}: give 1 or more")
+    if arguments.with_best_on_test and arguments.run_dirs is None:
+        raise InputError("--with-best-on-test: chooses among the weights of a training folder; give one with --run")
+
+
+def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in others if getattr(arguments, name) is not None]
+    if given:
+        raise InputError(f"{', '.join(given)}: not for {kind}, which {arguments.dataset} holds; leave it out")
+
+
+def _open_network(path: Path, dataset: PreparedDataset | PictureDataset, arguments: argparse.Namespace) -> MSA2Net:
+    """Open a checkpoint and see that it was trained on such classes."""
+    from msa2net_lib.checkpoints import read_class_names
+    from msa2net_lib.official_checkpoints import open_checkpoint
+    from msa2net_lib.training import choose_device
+
+    network = open_checkpoint(path)
+    trained_on = read_class_names(path)
+    if trained_on is not None and trained_on != dataset.class_names:
+        raise InputError(
+            f"{path}: was trained on {', '.join(trained_on)}; the data set has {', '.join(dataset.class_names)}"
+        )
+    if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
+        raise InputError(f"{path}: has {classes} classes, the data set {wanted}; give one trained on such data")
+    return network.to(choose_device(arguments.device))
+
+
+def _for_each(
+    arguments: argparse.Namespace,
+    weights: Sequence[Weights],
+    dataset: Any,
+    score: Callable[..., Any],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Score one file of weights after the other, with the options that scans and pictures share."""
+    results = {}
+    for one in weights:
+        results[one.label] = score(
+            _open_network(one.path, dataset, arguments),
+            dataset,
+            progress=sys.stderr.isatty(),
+            keep_predictions=False,
+            predictions_dir=one.predictions(arguments.predictions),
+            batch_size=arguments.batch_size,
+            precision=arguments.precision,
+            fast=arguments.fast,
+            **options,
+        )
+    return results
+
+
+def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PreparedDataset) -> pd.DataFrame:
+    """Print the scores on the test cases and return every case's."""
+    from msa2net_lib.evaluation.selections import selected_scores
+    from msa2net_lib.evaluation.volumes import HD95_UNIT, evaluate
+    from msa2net_lib.evaluation.weights import by_selection
+
+    if not dataset.test_cases:
+        raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
+    chosen = arguments.protocol or "paper"
+    protocols = PROTOCOLS if chosen == "both" else (chosen,)
+    options = {"protocols": protocols, "resampling": arguments.resampling or "scipy"}
+    results = _for_each(arguments, weights, dataset, evaluate, options)
+    for protocol in protocols:
+        print(_volume_table(results, protocol))
+    if arguments.interval:
+        print(_volume_intervals(results))
+    for selection, seeds in by_selection(weights, results).items():
+        print(_over_seeds(selection, seeds))
+    tables = {
+        label: result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT))
+        for label, result in results.items()
+    }
+    return tables[""] if "" in tables else selected_scores(tables)
+
+
+def _volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
+    """The scores of one protocol as text: one line per organ and the mean over organs, columns by selection."""
+    from msa2net_lib.evaluation.selections import selection_table
+
+    table = selection_table(results, protocol)
+    if "" in results:
+        table = table[""]
+    return f"{protocol} protocol\n" + table.to_string(float_format="%.4f", na_rep=MISSING)
+
+
+def _volume_intervals(results: Mapping[str, Evaluation]) -> str:
+    lines = ["means with 95 % bootstrap intervals over cases"]
+    for label, result in results.items():
+        table = result.summary().query("organ == 'mean'")[["protocol", "score", "unit", "cases", "mean", "low", "high"]]
+        lines += [label] * bool(label)
+        lines.append(table.to_string(index=False, float_format="%.4f", na_rep=MISSING))
+    return "\n".join(lines)
+
+
+def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
+    from msa2net_lib.evaluation.seeds import summarise_seeds
+
+    table = summarise_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
+    lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % bootstrap interval over cases and seeds"]
+    return "\n".join([*lines, table.to_string(index=False, float_format="%.4f", na_rep=MISSING)])
+
+
+def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PictureDataset) -> pd.DataFrame:
+    """Print the scores on the pictures and return every picture's."""
+    from msa2net_lib.evaluation.images import evaluate_pictures
+    from msa2net_lib.evaluation.mask_rules import MaskRule
+    from msa2net_lib.evaluation.selections import selected_scores
+    from msa2net_lib.evaluation.weights import by_selection
+
+    named = {name: getattr(arguments, name) for name in ("threshold", "threshold_on", "post_processing")}
+    rule = MaskRule(**{name: value for name, value in named.items() if value is not None})
+    split = arguments.split or "test"
+    options = {"rule": rule, "masks": arguments.masks, "split": split}
+    results = _for_each(arguments, weights, dataset, evaluate_pictures, options)
+    what = "synthetic pictures" if dataset.is_synthetic else "pictures"
+    for label, result in results.items():
+        count = len(result.by_picture)
+        print(f"{count} {split} {what}, {result.prevalence:.4f} of the pixels lesion" + (f": {label}" if label else ""))
+        print(f"at the {result.size} size; lesion: {rule.describe()}")
+        print(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
+        if arguments.interval:
+            for average in result.scores.index:
+                low, high = result.interval(average)
+                print(f"{average} DSC: 95 % bootstrap interval over pictures {low:.4f} to {high:.4f}")
+    for selection, seeds in by_selection(weights, results).items():
+        print(_pictures_over_seeds(selection, seeds))
+    tables = {label: result.by_picture.reset_index() for label, result in results.items()}
+    return tables[""] if "" in tables else selected_scores(tables)
+
+
+def _pictures_over_seeds(selection: str, seeds: Mapping[int, PictureEvaluation]) -> str:
+    import pandas as pd
+
+    keyed: dict[Any, Any] = {seed: result.scores for seed, result in seeds.items()}
+    scores = pd.concat(keyed).groupby(level=1, sort=False)
+    lines, tables = [], {name: scores.agg(name) for name in ("mean", "std")}
+    for name, table in tables.items():
+        lines.append(f"{selection}: {'sd' if name == 'std' else name} over {len(seeds)} seeds")
+        lines.append(table.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
+    return "\n".join(lines)

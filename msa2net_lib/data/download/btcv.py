@@ -1,0 +1,112 @@
+"""The raw BTCV scans ("Synapse multi-organ"): find them in whatever they were unpacked to, or fetch them.
+
+They need an account and the acceptance of terms at synapse.org. ``synapseclient`` downloads them for whoever has
+both; it is optional (``pip install synapseclient``), by hand it goes as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from msa2net_lib.data.download.archives import unpack
+from msa2net_lib.data.download.terms import TERMS, show_terms
+from msa2net_lib.errors import InputError
+
+PAGE = TERMS["synapse"].page
+"""The challenge's page; the scans are among its files, under Abdomen, then RawData."""
+
+RAW_ENTITY = "syn3379050"
+"""Synapse entity of ``RawData.zip``, as public download scripts name it; not checked against the site."""
+
+ARCHIVE = "RawData.zip"
+_INSIDE = ("", "Training", "RawData/Training", "Abdomen/RawData/Training", "RawData/RawData/Training")
+_BY_HAND = f"register at synapse.org, accept the terms at {PAGE} and download Abdomen/RawData/{ARCHIVE} by hand"
+_WITH_CLIENT = "set SYNAPSE_AUTH_TOKEN to a token of your account (synapse.org, Account Settings)"
+
+
+def find_raw(source: str | Path, *, progress: bool = True) -> Path:
+    """Return the folder with ``img/`` and ``label/`` of the raw scans, given that folder, a parent or the archive.
+
+    Usual parents are ``Training``, ``RawData`` and ``Abdomen``. An archive (``RawData.zip``, or a folder that holds it
+    and no scans) is unpacked beside itself, once. Errors: `InputError` if there are no scans.
+    """
+    source = Path(source)
+    if source.is_file():
+        return _unpacked(source, progress)
+    found = _scans(source)
+    if found is not None:
+        return found
+    if (source / ARCHIVE).is_file():
+        return _unpacked(source / ARCHIVE, progress)
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder or archive; {_BY_HAND}")
+    raise InputError(
+        f"{source}: no img/ and label/ there, nor in RawData/Training below it; give the folder that holds both"
+    )
+
+
+def fetch_raw(destination: str | Path, *, progress: bool = True, say: Callable[[str], None] = print) -> Path:
+    """Download ``RawData.zip`` through synapseclient, unpack it in ``destination``, and return its scans' folder.
+
+    Says the terms first. Whatever is there already is used instead. Errors: `InputError` that says what to do, where
+    synapseclient is not installed, no token is set, the terms are not accepted, or the download fails.
+    """
+    destination = Path(destination)
+    if (there := _scans(destination)) is not None:
+        return there
+    if not (destination / ARCHIVE).is_file():
+        client = _synapseclient()
+        if not (os.environ.get("SYNAPSE_AUTH_TOKEN") or (Path.home() / ".synapseConfig").is_file()):
+            raise InputError(f"no Synapse token: {_WITH_CLIENT}, or {_BY_HAND} to {destination / ARCHIVE}")
+        say(show_terms("synapse"))
+        destination.mkdir(parents=True, exist_ok=True)
+        _download(client, destination)
+    return find_raw(destination, progress=progress)
+
+
+def _scans(folder: Path) -> Path | None:
+    candidates = (folder / inside for inside in _INSIDE)
+    return next((path for path in candidates if (path / "img").is_dir() and (path / "label").is_dir()), None)
+
+
+def _unpacked(archive: Path, progress: bool) -> Path:
+    """Unpack an archive beside itself and return the scans in it."""
+    folder = unpack(archive, archive.with_name(archive.name.split(".")[0]), progress=progress)
+    found = _scans(folder)
+    if found is None:
+        raise InputError(f"{archive}: holds no img/ and label/ as BTCV's RawData.zip does; is it another archive?")
+    return found
+
+
+def _synapseclient() -> ModuleType:
+    try:
+        return importlib.import_module("synapseclient")
+    except ImportError as error:
+        advice = f"`pip install synapseclient` and {_WITH_CLIENT}, or {_BY_HAND}"
+        raise InputError(f"synapseclient is not installed: {advice}") from error
+
+
+def _download(client: ModuleType, destination: Path) -> None:
+    """Download the archive, which synapseclient compares with Synapse's checksum."""
+    errors = importlib.import_module("synapseclient.core.exceptions")
+    models = importlib.import_module("synapseclient.models")
+    try:
+        synapse = client.Synapse()
+        synapse.login(silent=True)
+        file = models.File(id=RAW_ENTITY, path=str(destination), if_collision="overwrite.local")
+        path = file.get(synapse_client=synapse).path
+    except errors.SynapseUnmetAccessRestrictions as error:
+        raise InputError(
+            f"Synapse {RAW_ENTITY}: accept the terms at {PAGE} with your account, then run it again"
+        ) from error
+    except errors.SynapseAuthenticationError as error:
+        raise InputError(f"Synapse refuses the token: {_WITH_CLIENT} with view and download rights") from error
+    except (errors.SynapseError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"Synapse {RAW_ENTITY}: {reason or type(error).__name__}; try again, or {_BY_HAND}") from error
+    if path is None or Path(path) != destination / ARCHIVE or not Path(path).is_file():
+        raise InputError(f"Synapse {RAW_ENTITY}: gave {path} instead of {destination / ARCHIVE}; {_BY_HAND}")

@@ -1,0 +1,114 @@
+"""What a network was trained on, as far as a picture that comes later has to be like it; stored in checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.training_slices import TrainingData
+
+
+class Range(NamedTuple):
+    """The spread of a length over the training cases, in mm."""
+
+    lowest: float
+    median: float
+    highest: float
+
+    def excess(self, value: float) -> float:
+        """By which factor (1 or more) a value lies outside; 1 inside."""
+        return max(self.lowest / value, value / self.highest, 1.0)
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The kind and the geometry of training data; None or "" for what is not recorded.
+
+    window: ``low``, ``high`` and ``unit`` of the grey values that became 0 and 1 (`data.scans.recipe.Window`). recipe:
+    that of pictures (`data.pictures.recipes.PictureRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
+    of slices. length_mm: of the scans, across their slices. pixel_mm, field_of_view_mm: of whole slices, along (y, x).
+    """
+
+    kind: Literal["scans", "pictures"]
+    modality: str = ""
+    window: dict[str, Any] | None = None
+    recipe: dict[str, Any] | None = None
+    height_width: tuple[int, int] | None = None
+    slice_mm: Range | None = None
+    length_mm: Range | None = None
+    pixel_mm: tuple[Range, Range] | None = None
+    field_of_view_mm: tuple[Range, Range] | None = None
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote. Errors: `InputError` for anything else."""
+        try:
+            stored = json.loads(text)
+            for name in ("pixel_mm", "field_of_view_mm"):
+                if stored[name] is not None:
+                    y, x = stored[name]
+                    stored[name] = Range(*map(float, y)), Range(*map(float, x))
+            for name in ("slice_mm", "length_mm"):
+                if stored[name] is not None:
+                    stored[name] = Range(*map(float, stored[name]))
+            if stored["height_width"] is not None:
+                stored["height_width"] = tuple(stored["height_width"])
+            return cls(**stored)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError("its description of the training data is damaged; copy or train it again") from error
+
+
+def describe(data: TrainingData) -> TrainedOn | None:
+    """Describe a prepared data set from what was recorded when it was prepared; None for data of another kind.
+
+    Data that others prepared store no voxel size, so that the lengths stay None.
+    """
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.images.dataset import PictureDataset
+
+    if isinstance(data, PictureDataset):
+        return TrainedOn("pictures", recipe=data.manifest["recipe"], height_width=data.height_width)
+    if isinstance(data, PreparedDataset):
+        return _describe_scans(data)
+    return None
+
+
+def _describe_scans(data: PreparedDataset) -> TrainedOn:
+    from msa2net_lib.data.prepared_files import slices_by_case
+    from msa2net_lib.data.volumes import WINDOW_HU
+
+    window = data.manifest.get("window") or {"low": WINDOW_HU[0], "high": WINDOW_HU[1], "unit": "HU"}
+    known = data.manifest.get("cases", {})
+    cases = [known[name] for name in slices_by_case(data.train_slices) if name in known]
+    spaced = [case for case in cases if case.get("spacing_mm") and case.get("shape")]
+    described = TrainedOn("scans", data.manifest.get("modality", "CT"), window)
+    if not spaced:
+        return described
+    spacing = np.array([case["spacing_mm"] for case in spaced])
+    extent = spacing * np.array([case["shape"] for case in spaced])
+    return TrainedOn(
+        "scans",
+        described.modality,
+        window,
+        slice_mm=_range(spacing[:, 0]),
+        length_mm=_range(extent[:, 0]),
+        pixel_mm=(_range(spacing[:, 1]), _range(spacing[:, 2])),
+        field_of_view_mm=(_range(extent[:, 1]), _range(extent[:, 2])),
+    )
+
+
+def _range(values: Iterable[float]) -> Range:
+    ordered = sorted(round(float(value), 4) for value in values)
+    return Range(ordered[0], round(float(np.median(ordered)), 4), ordered[-1])

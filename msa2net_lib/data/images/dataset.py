@@ -1,0 +1,160 @@
+"""Prepared pictures: open the folder, load pictures and training samples.
+
+The folder is what ``prepare_pictures`` writes, for ISIC 2018 through ``data.isic.prepare_isic``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msa2net_lib.data.images.arrays import Rows, array_shapes, checksums, read_rows, stored_shape
+from msa2net_lib.data.images.prepare import KIND
+from msa2net_lib.data.images.recipes import PictureRecipe, resize_mask, resize_picture, scale_picture
+from msa2net_lib.data.images.split import PARTS
+from msa2net_lib.data.resize import normalise
+from msa2net_lib.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One prepared picture: ``image`` (H, W, 3) float32 in [0, 1], ``mask`` (H, W) uint8, 1 is lesion."""
+
+    id: str
+    image: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PictureDataset:
+    """Handle on a folder of prepared pictures; ``PictureDataset.open(root)`` makes one.
+
+    ``ids`` is part ("train", "validation", "test") -> ids in list order; ``manifest`` the content of
+    ``dataset.json``.
+    """
+
+    root: Path
+    ids: Mapping[str, list[str]]
+    manifest: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, root: str | Path) -> PictureDataset:
+        """Open a folder written by ``prepare_pictures`` or ``prepare_isic``.
+
+        Raises InputError if it is none, its preparation did not finish, or an array is missing or cut short.
+        """
+        root = Path(root)
+        path = root / "dataset.json"
+        if not path.is_file():
+            why = "its preparation did not finish" if (root / "cases").is_dir() else "holds no prepared pictures"
+            raise InputError(f"{root}: {why}; run prepare_pictures or prepare_isic (`msa2net prepare`)")
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["kind"] != KIND:
+                raise KeyError("kind")
+            ids: dict[str, list[str]] = {part: [] for part in PARTS}
+            for name, entry in manifest["pictures"].items():
+                ids[entry["split"]].append(name)
+            height, width = manifest["height_width"]
+            PictureRecipe(**manifest["recipe"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: does not describe prepared pictures; prepare them again") from error
+        shapes = array_shapes({part: len(names) for part, names in ids.items()}, (height, width))
+        for name, shape in shapes.items():
+            if stored_shape(root / name) != shape:
+                raise InputError(f"{root / name}: missing or damaged (expected shape {shape}); prepare it again")
+        return cls(root, ids, manifest)
+
+    @property
+    def train_ids(self) -> list[str]:
+        """Ids to train on, as `training_slices.TrainingData` asks for them."""
+        return self.ids["train"]
+
+    @property
+    def validation_ids(self) -> list[str]:
+        """Ids to choose by: when to stop, which weights to keep."""
+        return self.ids["validation"]
+
+    @property
+    def test_ids(self) -> list[str]:
+        """Ids to report on."""
+        return self.ids["test"]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes without the background: the mask's value is the index plus one."""
+        return tuple(self.manifest["classes"][1:])
+
+    def counts(self) -> str:
+        """How much there is, in words."""
+        train, validation, test = (len(self.ids[part]) for part in PARTS)
+        return f"{train} training, {validation} validation and {test} test pictures"
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of every prepared picture, in pixels."""
+        height, width = self.manifest["height_width"]
+        return height, width
+
+    @cached_property
+    def recipe(self) -> PictureRecipe:
+        """How the pictures were prepared."""
+        return PictureRecipe(**self.manifest["recipe"])
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a program drew the pictures; say so wherever a score on them is shown."""
+        return self.manifest["synthetic"] is not None
+
+    def digest(self) -> str:
+        """What tells this data set from another: SHA-256 of split, recipe and the checksums of the rows."""
+        rows = {
+            name: (entry["split"], entry["row"], entry["crc32"]) for name, entry in self.manifest["pictures"].items()
+        }
+        content = [rows, self.manifest["recipe"], self.manifest["height_width"]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def load(self, picture_id: str) -> Picture:
+        """Return one picture of any part; raises InputError for an unknown id or a damaged array."""
+        image, mask = self._rows(picture_id)
+        return Picture(picture_id, scale_picture(image, self.recipe), mask)
+
+    def training_sample(
+        self, sample_id: str, size: int | tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return a picture as the network sees it: (3, h, w) float32 in [-1, 1] and its mask (h, w), 0 and 1.
+
+        At another ``size`` than the prepared one it is resized once more, by the recipe's filters.
+        """
+        image, mask = self._rows(sample_id)
+        image = scale_picture(resize_picture(image, size, self.recipe), self.recipe)
+        return np.ascontiguousarray(normalise(image).transpose(2, 0, 1)), resize_mask(mask, size, self.recipe)
+
+    def _rows(self, picture_id: str) -> Rows:
+        entry = self.manifest["pictures"].get(picture_id)
+        if entry is None:
+            raise InputError(f"{self.root}: holds no picture {picture_id!r}; see its lists/ for the ids")
+        try:
+            rows = read_rows(self.root, entry["split"], entry["row"])
+        except (OSError, ValueError, IndexError) as error:
+            raise InputError(f"{self.root}: the arrays of {entry['split']} are damaged; prepare them again") from error
+        if checksums(rows) != entry["crc32"]:
+            raise InputError(f"{self.root}: {picture_id} is not as it was prepared; prepare the pictures again")
+        return rows
+
+
+def is_pictures(root: str | Path) -> bool:
+    """Whether a folder describes itself as prepared pictures; a folder of prepared scans does not."""
+    try:
+        manifest = json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") == KIND

@@ -1,0 +1,224 @@
+"""Prepare a folder of pictures and masks: all brought to one size, in one memory-mapped array a split.
+
+Every picture has its row in the arrays, is written there on its own, and its record (with the row's checksum)
+last. A run that was stopped at any moment goes on with the pictures whose record and row do not agree, and
+ends with the same bytes. How runs keep out of each other's way: see ``data.prepare``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, read_rows, write_rows
+from msa2net_lib.data.images.folders import Pair, check_same_size, pair_pictures
+from msa2net_lib.data.images.read import read_mask, read_picture
+from msa2net_lib.data.images.recipes import PictureRecipe, picture_recipe, resize_mask, resize_picture
+from msa2net_lib.data.images.split import Split, split_ids
+from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, other_records, prepare_pending, remove_partials
+from msa2net_lib.data.resize import height_width
+from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from msa2net_lib.data.images.dataset import PictureDataset
+
+KIND = "pictures with lesion masks"
+"""What ``dataset.json`` says about itself, so that it is told from one with CT volumes."""
+CLASSES: tuple[str, ...] = ("background", "lesion")
+
+
+@dataclass(frozen=True, eq=False)
+class _Job(CaseJob):
+    """One picture: where it comes from, its row in the arrays of its part, and how it is made."""
+
+    image: Path
+    mask: Path
+    row: int
+    height_width: tuple[int, int]
+    recipe: PictureRecipe
+    options: dict[str, Any]
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {"image": self.image, "mask": self.mask}
+
+    def outputs(self, shape: Sequence[int]) -> list[Path]:
+        return list(array_paths(Path(self.destination), self.split))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides the row, besides the files."""
+        recipe = {key: value for key, value in asdict(self.recipe).items() if key != "notes"}
+        size = list(self.height_width)
+        return {"format": 1, "recipe": recipe, "height_width": size, "row": self.row, **self.options}
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        return {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in self.inputs.items()}
+
+    def is_done(self) -> bool:
+        """Tell whether the record is of these files and settings, and the row is the one it was written for."""
+        record = self.read_record()
+        if record.get("settings") != self.settings or not all(path.is_file() for path in self.outputs(())):
+            return False
+        stored = checksums(read_rows(Path(self.destination), self.split, self.row))
+        return record.get("crc32") == stored and self.is_finished(self.settings)
+
+
+def prepare_pictures(
+    images: str | Path,
+    masks: str | Path,
+    destination: str | Path,
+    *,
+    recipe: str | PictureRecipe = "dermosegdiff",
+    split: Split = (0.7, 0.1, 0.2),
+    size: int | tuple[int, int] = 224,
+    mask_suffix: str | None = None,
+    threshold: int | None = None,
+    allow_empty: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PictureDataset:
+    """Prepare any folder of pictures with a folder of masks for training and scoring, and return the result.
+
+    Pairs as ``pair_pictures`` finds them. ``split``: shares of train, validation and test in the order of the
+    sorted ids, or ids by part. ``size`` in pixels, one number or (height, width). ``threshold`` as for
+    ``read_mask``; ``allow_empty`` lets masks without a lesion pixel pass. ``destination`` gets
+    ``train_images.npy`` (N, h, w, 3) and ``train_masks.npy`` (N, h, w), uint8, and so on, ``lists/``,
+    ``dataset.json`` and the records in ``cases/``. ``workers`` processes run at once (default: one a core).
+
+    Raises InputError, in one line with the file's name, for whatever is wrong; before any work where names
+    or headers tell. Pictures that are finished stay, and are not done again.
+    """
+    from msa2net_lib.data.images.dataset import PictureDataset
+
+    images, destination, chosen = Path(images), Path(destination), picture_recipe(recipe)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
+    pairs = {pair.id: pair for pair in pair_pictures(images, masks, mask_suffix=mask_suffix)}
+    if destination.resolve() in (images.resolve(), Path(masks).resolve()):
+        raise InputError(f"{destination}: holds the pictures to prepare; choose another folder")
+    parts = split_ids(sorted(pairs), split)
+    options = {"threshold": threshold, "allow_empty": allow_empty}
+    jobs = list(_jobs(pairs, parts, destination, height_width(size), chosen, options))
+    _refuse_other_data(destination)
+    with locked(destination):
+        remove_partials(destination, ["lists"])
+        make_arrays(destination, {part: len(ids) for part, ids in parts.items()}, height_width(size))
+        known = any((destination / RECORDS).glob("*.json"))
+        checked = progress_bar(jobs, desc="checking", unit="picture", enabled=progress and known)
+        pending = [job for job in checked if not job.is_done()]
+        if pending:  # until all are done there is no data set here to open
+            (destination / "dataset.json").unlink(missing_ok=True)
+        prepare_pending(_prepare_picture, jobs, pending, workers, progress)
+        _write_index(destination, jobs, parts, chosen, _synthetic(images))
+        for path, _ in other_records(jobs, destination):
+            path.unlink()
+    return PictureDataset.open(destination)
+
+
+def _jobs(
+    pairs: Mapping[str, Pair],
+    parts: Mapping[str, Sequence[str]],
+    destination: Path,
+    size: tuple[int, int],
+    recipe: PictureRecipe,
+    options: dict[str, Any],
+) -> Iterator[_Job]:
+    for part, ids in parts.items():
+        for row, name in enumerate(ids):
+            pair = pairs[name]
+            yield _Job(str(destination), name, part, pair.image, pair.mask, row, size, recipe, options)
+
+
+def _refuse_other_data(destination: Path) -> None:
+    """Raise InputError for a folder that CT volumes were prepared into, whether or not to the end."""
+    manifest = destination / "dataset.json"
+    other = manifest.is_file() and KIND not in manifest.read_text(encoding="utf-8", errors="replace")
+    if other or any((destination / folder).exists() for folder in ("train_npz", "test_vol_h5")):
+        raise InputError(f"{destination}: holds prepared data of another kind; choose another folder")
+
+
+def _prepare_picture(job: _Job) -> None:
+    """Read one picture and its mask and write their row, the record last."""
+    sources = job.sources()
+    image, mask = read_picture(job.image), read_mask(job.mask, threshold=job.options["threshold"])
+    check_same_size(Pair(job.case, job.image, job.mask), image.shape, mask.shape)
+    if image.min() == image.max():
+        raise InputError(f"{job.image}: is one colour all over; remove it or replace it")
+    if not (mask.any() or job.options["allow_empty"]):
+        raise InputError(
+            f"{job.mask}: no pixel is lesion; if that is right, allow it (allow_empty=True, --allow-empty)"
+        )
+    rows = resize_picture(image, job.height_width, job.recipe), resize_mask(mask, job.height_width, job.recipe)
+    # The old record goes first: if this run is stopped, a row of two halves must not look finished.
+    job.record_path.unlink(missing_ok=True)
+    write_rows(Path(job.destination), job.split, job.row, rows)
+    facts = {
+        "sources": sources,
+        "source_lesion_pixels": int(np.count_nonzero(mask)),
+        "lesion_pixels": int(np.count_nonzero(rows[1])),
+        "crc32": checksums(rows),
+    }
+    job.write_record(job.settings, mask.shape, **facts)
+
+
+def _write_index(
+    destination: Path,
+    jobs: Iterable[_Job],
+    parts: Mapping[str, Sequence[str]],
+    recipe: PictureRecipe,
+    synthetic: Mapping[str, Any] | None,
+) -> None:
+    """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
+    kept = ("split", "shape", "sources", "source_lesion_pixels", "lesion_pixels", "crc32")
+    pictures = {}
+    for job in jobs:
+        record = job.read_record()
+        pictures[job.name] = {key: record[key] for key in kept} | {"row": job.row}
+    size = job.height_width
+    for part, ids in parts.items():
+        write_text(destination / "lists" / f"{part}.txt", "".join(f"{name}\n" for name in ids))
+    manifest = {
+        "kind": KIND,
+        "format": 1,
+        "classes": CLASSES,
+        "height_width": size,
+        "recipe": asdict(recipe),
+        "synthetic": synthetic,
+        "options": job.options,
+        "prevalence": {part: _prevalence([pictures[name] for name in ids], size) for part, ids in parts.items()},
+        "empty_masks": [name for name, entry in pictures.items() if not entry["source_lesion_pixels"]],
+        "pictures": pictures,
+    }
+    write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _prevalence(entries: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> dict[str, float | None]:
+    """Return the share of lesion pixels, pooled over the pictures, as they came and as they are prepared."""
+    if not entries:
+        return {"source": None, "prepared": None}
+    source = sum(entry["source_lesion_pixels"] for entry in entries) / sum(math.prod(e["shape"]) for e in entries)
+    prepared = sum(entry["lesion_pixels"] for entry in entries) / (len(entries) * math.prod(size))
+    return {"source": round(source, 6), "prepared": round(prepared, 6)}
+
+
+def _synthetic(images: Path) -> dict[str, Any] | None:
+    """Return what the record of a generator beside the pictures says, None for pictures without one."""
+    for folder in (images, images.parent):
+        path = folder / "synthetic.json"
+        if path.is_file():
+            try:
+                plan = json.loads(path.read_text(encoding="utf-8"))["plan"]
+                return {"generator": plan["generator"], "seed": plan["seed"]}
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}: damaged; write the synthetic pictures again") from error
+    return None

@@ -1,0 +1,207 @@
+"""Evaluation on pictures: predict the masks of a split, score them, and hold its prevalence beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from msa2net_lib.data.images.read import read_mask
+from msa2net_lib.data.images.split import PARTS
+from msa2net_lib.data.resize import resize_label
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.bootstrap import bootstrap
+from msa2net_lib.evaluation.mask_rules import MaskRule
+from msa2net_lib.evaluation.volumes import optimised
+from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
+from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
+from msa2net_lib.paper.consistency import consistency_table, implied_specificity
+from msa2net_lib.paper.tables import table_2
+from msa2net_lib.utils.files import atomic_path, sha256, writable_folder
+from msa2net_lib.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.inference import Network
+
+OURS = "MSA²Net"
+ALSO_NAMED = 0.2106
+"""A share that is also named for ISIC 2018; no row of Table 2 implies it, and we know no source."""
+COUNTS = ("tp", "fp", "fn", "tn")
+
+
+@dataclass(frozen=True)
+class PictureEvaluation:
+    """Scores and predictions of one network on one part of a data set.
+
+    scores: rows "pooled" (all pixels of all pictures together, as the lineage of the paper's ISIC rows does) and
+    "per_image" (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_picture: the same columns for each id,
+    ``lesion_share``, the share of lesion pixels in its mask, and the pixel counts `COUNTS`. predictions: id -> mask
+    (H, W), 0 and 1, as far as they were kept. rule: how masks were made of logits. size: what size they were scored at.
+    """
+
+    split: str
+    scores: pd.DataFrame
+    by_picture: pd.DataFrame
+    predictions: dict[str, NDArray[np.uint8]]
+    rule: MaskRule = field(default_factory=MaskRule)
+    size: str = "prepared"
+
+    @property
+    def prevalence(self) -> float:
+        """Share of lesion pixels over all masks scored: with it, SE, SP and ACC of "pooled" check each other."""
+        pixels = self.by_picture[list(COUNTS)].sum(axis=1)
+        return float(np.average(self.by_picture["lesion_share"], weights=pixels))
+
+    def interval(self, average: str = "pooled", column: str = "dsc", confidence: float = 0.95) -> tuple[float, float]:
+        """Bootstrap interval over pictures, (low, high), of one of `scores`; nan for fewer than 2 pictures.
+
+        Errors: `InputError` for an unknown average or column, and a confidence outside of 0 to 1.
+        """
+        if average not in AVERAGES or column not in self.scores.columns:
+            known = f"{', '.join(AVERAGES)} and {', '.join(self.scores.columns)}"
+            raise InputError(f"average={average!r}, column={column!r}: choose among {known}")
+        counts = self.by_picture[list(COUNTS)].to_numpy()
+
+        def statistic(drawn: NDArray, axis: int = -1) -> NDArray:
+            rows = drawn.reshape(-1, drawn.shape[-1])
+            return np.array([scores_of_counts(counts[row], average)[column] for row in rows]).reshape(drawn.shape[:-1])
+
+        return bootstrap((len(counts),), statistic, confidence, resamples=_RESAMPLES)
+
+
+_RESAMPLES = 2000
+
+
+def evaluate_pictures(
+    network: Network,
+    dataset: PictureDataset,
+    *,
+    split: str = "test",
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+    rule: MaskRule | None = None,
+    masks: str | Path | None = None,
+    keep_predictions: bool = True,
+    predictions_dir: str | Path | None = None,
+    precision: InferencePrecision = "fp32",
+    fast: bool = False,
+) -> PictureEvaluation:
+    """Predict and score the pictures of a part ("train", "validation" or "test") of prepared pictures.
+
+    Each goes through the recipe to the network's size, where its mask is made (``rule``; by default the likelier class,
+    nothing opened or filled afterwards), and by the nearest pixel back to the prepared size, where it is scored.
+    masks: the folder of the masks that the pictures were prepared from; then it is scored at their own size instead,
+    against them. predictions_dir: write masks to ID.png there, 0 and 255. Other options as `evaluate`. Runs on the
+    network's device, in evaluation mode. Raises InputError for an unknown or empty part, for masks that are missing or
+    others than those, and unless the network has 2 classes.
+    """
+    if split not in PARTS:
+        raise InputError(f"split={split!r} is unknown: use one of {', '.join(PARTS)}")
+    ids = dataset.ids[split]
+    if not ids:
+        raise InputError(f"{dataset.root}: has no picture for {split}; choose another part or prepare it anew")
+    if network.config.num_classes != 2:
+        raise InputError(f"network with {network.config.num_classes} classes: background and lesion need 2")
+    rule = rule or MaskRule()
+    folder = None if predictions_dir is None else writable_folder(predictions_dir)
+    predicting = optimised(network) if fast else network
+    predictions: dict[str, NDArray[np.uint8]] = {}
+    rows: dict[str, dict[str, float]] = {}
+    bar = progress_bar(total=len(ids), desc="predicting", unit="picture", enabled=progress)
+    with bar:
+        for start in range(0, len(ids), batch_size):
+            chosen = ids[start : start + batch_size]
+            inputs = _network_input(dataset, chosen, network.config.height_width)
+            found = rule.masks(predict_logits(predicting, inputs, batch_size, precision))
+            for name, mask in zip(chosen, found, strict=True):
+                target = dataset.load(name).mask if masks is None else original_mask(dataset, name, Path(masks))
+                predicted = resize_label(mask, (target.shape[0], target.shape[1]))
+                rows[name] = _row(predicted, target)
+                if keep_predictions:
+                    predictions[name] = predicted
+                if folder is not None:
+                    _write_mask(predicted, folder / f"{name}.png")
+            bar.update(len(chosen))
+    by_picture = pd.DataFrame.from_dict(rows, orient="index").rename_axis("picture")
+    counts = by_picture[list(COUNTS)].to_numpy()
+    scores = {average: scores_of_counts(counts, average) for average in AVERAGES}
+    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("average")
+    size = "prepared" if masks is None else "original"
+    return PictureEvaluation(split, table, by_picture, predictions, rule, size)
+
+
+def original_mask(dataset: PictureDataset, picture_id: str, masks: Path) -> NDArray[np.bool_]:
+    """Return the mask that a picture was prepared from, at its own size, (H, W).
+
+    Errors: `InputError` if ``masks`` does not hold it, or another file of its name.
+    """
+    source = dataset.manifest["pictures"][picture_id]["sources"]["mask"]
+    path = masks / source["file"]
+    if not path.is_file():
+        raise InputError(f"{path}: no such mask; name the folder that the pictures were prepared from")
+    if sha256(path) != source["sha256"]:
+        raise InputError(f"{path}: is not the mask that {picture_id} was prepared with; prepare the pictures again")
+    return read_mask(path, threshold=dataset.manifest["options"]["threshold"])
+
+
+def prevalence_report(dataset: PictureDataset | None, *, published: bool = True) -> str:
+    """Return the share of lesion pixels, measured by part and size, beside what Table 2 implies, as lines.
+
+    Without prepared ISIC pictures ``dataset`` is None, and the measured lines say "not measured". ``published``: leave
+    out what Table 2 implies where the pictures are others than ISIC's.
+    """
+    size = " x ".join(map(str, dataset.height_width)) if dataset is not None else "prepared"
+    of = "" if dataset is None else " (synthetic pictures)" if dataset.is_synthetic else f" ({dataset.root.name})"
+    lines = [f"share of lesion pixels, all pictures pooled{of}", f"  {'':<24}{'as they came':>14}{size:>14}"]
+    for part in PARTS:
+        measured = {} if dataset is None else dataset.manifest["prevalence"][part]
+        shown = [_share(measured.get(key)) for key in ("source", "prepared")]
+        lines.append(f"  {'measured, ' + part:<24}{shown[0]:>14}{shown[1]:>14}")
+    return "\n".join([*lines, *(_published_shares() if published else [])])
+
+
+def _published_shares() -> list[str]:
+    """Return a line for each row of Table 2 that implies a share."""
+    lines = []
+    rows = consistency_table(table_2()).to_dict("index")
+    for method, row in rows.items():
+        if row["closes"]:
+            lines.append(f"  {f'implied by {method}':<24}{'':>14}{_share(row['prevalence_from_acc']):>14}")
+    own = table_2().loc[OURS]
+    _, implied = implied_specificity(own.dsc, own.se, own.acc)
+    lines.append(
+        f"  {f'implied by {OURS}':<24}{'':>14}{_share(implied):>14}  (from DSC, SE and ACC; its SP does not fit)"
+    )
+    lines.append(f"  {'quoted without a source':<24}{'':>14}{_share(ALSO_NAMED):>14}")
+    return lines
+
+
+def _network_input(dataset: PictureDataset, ids: Sequence[str], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
+    return torch.from_numpy(np.stack([dataset.training_sample(name, size)[0] for name in ids]))
+
+
+def _row(predicted: NDArray[np.uint8], target: NDArray) -> dict[str, float]:
+    """One row of `PictureEvaluation.by_picture`."""
+    counts = pixel_counts(predicted, target)
+    shares = scores_of_counts(np.array([counts])) | {"lesion_share": float(target.mean())}
+    return shares | dict(zip(COUNTS, counts, strict=True))
+
+
+def _write_mask(mask: NDArray[np.uint8], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        Image.fromarray(255 * mask).save(temporary, format="PNG")
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"

@@ -1,0 +1,145 @@
+"""Evaluation: predict every test case, score every organ, keep the table.
+
+`evaluate` is here; the table and its means in ``table``, their intervals in ``bootstrap``, several seeds in ``seeds``,
+the weights that a training run leaves in ``selections``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.volumes import Volume, write_volume
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.rescale import rescaled_case
+from msa2net_lib.evaluation.seeds import summarise_seeds
+from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, SCORES, Evaluation, Protocol
+from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
+from msa2net_lib.metrics import measure_volume
+from msa2net_lib.metrics.volumes import check_protocol
+from msa2net_lib.optimize import OptimizedNetwork, optimize_for_inference
+from msa2net_lib.utils.files import writable_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from msa2net_lib.data.datasets import PreparedDataset, ValidationCases
+    from msa2net_lib.data.resize import Resampling
+    from msa2net_lib.inference import Network
+
+__all__ = [
+    "HD95_UNIT",
+    "SCORES",
+    "Evaluation",
+    "Protocol",
+    "evaluate",
+    "optimised",
+    "rescaled_case",
+    "score_case",
+    "summarise_seeds",
+]
+
+Row = tuple[Any, ...]  # of Evaluation.scores
+
+
+def evaluate(
+    network: Network,
+    dataset: PreparedDataset | ValidationCases,
+    *,
+    cases: Sequence[str] | None = None,
+    protocols: Sequence[Protocol] = ("paper", "strict"),
+    progress: bool = True,
+    keep_predictions: bool = True,
+    predictions_dir: str | Path | None = None,
+    batch_size: int = BATCH_SIZE,
+    resampling: Resampling = "scipy",
+    precision: InferencePrecision = "fp32",
+    fast: bool = False,
+    workers: int | None = None,
+) -> Evaluation:
+    """Predict and score the test cases of a prepared data set (or those named), under each protocol.
+
+    "strict" needs the cases' spacing; a case without it (TransUNet's own files store none) is an error
+    there, as is a network of another number of classes. Class i of the network is the data set's class i. See
+    `metrics.score_volume` for the protocols.
+
+    One case is in memory at a time. keep_predictions: keep every label map in the result all the same;
+    predictions_dir: write them to CASE.nii.gz there, in the prepared data's voxels (1 mm where no spacing is stored)
+    and not in the place of the original scan. batch_size, resampling, precision: as `predict_volume` takes them.
+    fast: predict with `optimize_for_inference` of the network, if it is not optimised already. workers: threads that
+    measure distances (default: as many as torch has).
+    """
+    organs = dataset.class_names
+    if network.config.num_classes != len(organs) + 1:
+        raise InputError(
+            f"network with {network.config.num_classes} classes: the data set has {len(organs) + 1}, background counted"
+        )
+    for protocol in protocols:
+        check_protocol(protocol)
+    folder = None if predictions_dir is None else writable_folder(predictions_dir)
+    predicting = optimised(network) if fast else network
+    workers = torch.get_num_threads() if workers is None else workers
+    predictions: dict[str, NDArray[np.uint8]] = {}
+    files: dict[str, Path] = {}
+    rows: list[Row] = []
+    for name in dataset.test_cases if cases is None else cases:
+        case = _load_case(dataset, name, protocols)
+        predicted = predict_volume(
+            predicting,
+            case.image,
+            batch_size=batch_size,
+            progress=progress,
+            resampling=resampling,
+            precision=precision,
+        )
+        rows += score_case(predicted, case, organs, protocols, workers)
+        if keep_predictions:
+            predictions[name] = predicted
+        if folder is not None:
+            files[name] = _write_prediction(predicted, case, folder)
+        del case, predicted  # before the next one is read
+    return Evaluation(pd.DataFrame(rows, columns=list(COLUMNS)), predictions, files)
+
+
+def score_case(
+    predicted: NDArray[np.uint8],
+    case: Case,
+    organs: Sequence[str],
+    protocols: Sequence[Protocol] = ("paper", "strict"),
+    workers: int = 1,
+) -> list[Row]:
+    """Rows of `Evaluation.scores` for one case: one per protocol and organ, each distance measured once."""
+    measures = measure_volume(predicted, case.label, len(organs) + 1, case.spacing, workers=workers)
+    rows = []
+    for protocol in protocols:
+        voxels, mm = (measures.scored(protocol, unit) for unit in ("voxels", "mm"))
+        own = {"voxels": voxels, "mm": mm}[HD95_UNIT[protocol]]
+        for index, organ in enumerate(organs):
+            scores = *map(float, own[index]), float(voxels[index, 1]), float(mm[index, 1])
+            rows.append((protocol, case.name, organ, bool(measures.in_target[index]), *scores))
+    return rows
+
+
+def optimised(network: Network) -> OptimizedNetwork:
+    """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is."""
+    return network if isinstance(network, OptimizedNetwork) else optimize_for_inference(network)
+
+
+def _load_case(dataset: PreparedDataset | ValidationCases, name: str, protocols: Sequence[Protocol]) -> Case:
+    case = dataset.load_case(name)
+    if "strict" in protocols and case.spacing is None:
+        raise InputError(
+            f"{dataset.case_path(name)}: stores no spacing, which the strict protocol needs; "
+            "use protocols=('paper',), or prepare the case from the original scan"
+        )
+    return case
+
+
+def _write_prediction(predicted: NDArray[np.uint8], case: Case, folder: Path) -> Path:
+    return write_volume(Volume(predicted, case.spacing or (1.0, 1.0, 1.0)), folder / f"{case.name}.nii.gz")

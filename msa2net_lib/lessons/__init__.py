@@ -1,0 +1,1 @@
+"""The lessons: their registry, the machinery they share, and one room each."""

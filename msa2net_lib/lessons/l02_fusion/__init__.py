@@ -1,0 +1,1 @@
+"""What only the lesson "Multi-scale fusion" needs."""

@@ -1,0 +1,74 @@
+"""Exercise of lesson 04: two feature maps gate each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from msa2net_lib.lessons.exercise import Check, random_tensor
+from msa2net_lib.nn.masag import CrossModulation
+
+Three = tuple[Tensor, Tensor, Tensor]
+
+
+def _draw(rng: np.random.Generator) -> tuple[Any, ...]:
+    batch, channels, height = int(rng.integers(2, 4)), int(rng.integers(2, 6)), int(rng.integers(3, 8))
+    shape = batch, channels, height, height + int(rng.integers(1, 4))
+    return random_tensor(rng, *shape), random_tensor(rng, *shape)
+
+
+def _answer(x: Tensor, g: Tensor) -> Three:
+    """X'', G'' and U'; the last is the library's own, which keeps the other two to itself."""
+    return x * g.sigmoid(), g * x.sigmoid(), CrossModulation()(x, g)
+
+
+def _modulated(modulate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[[Tensor, Tensor], Three]:
+    """A wrong pair X'', G'', and its product."""
+
+    def wrong(x: Tensor, g: Tensor) -> Three:
+        x_modulated, g_modulated = modulate(x, g)
+        return x_modulated, g_modulated, x_modulated * g_modulated
+
+    return wrong
+
+
+cross_modulation = Check(
+    "cross_modulation",
+    _answer,
+    _draw,
+    {
+        "each map is gated by its own sigmoid, not by the other's (U' is right all the same: look why)": _modulated(
+            lambda x, g: (x * x.sigmoid(), g * g.sigmoid())
+        ),
+        "U' is a sum: multiply X'' and G''": lambda x, g: (
+            x * g.sigmoid(),
+            g * x.sigmoid(),
+            x * g.sigmoid() + g * x.sigmoid(),
+        ),
+        "only X' is modulated: G'' is G' times sigmoid(X')": _modulated(lambda x, g: (x * g.sigmoid(), g)),
+        "only G' is modulated: X'' is X' times sigmoid(G')": _modulated(lambda x, g: (x, g * x.sigmoid())),
+        "tanh where the sigmoid belongs: a gate lies between 0 and 1": _modulated(
+            lambda x, g: (x * g.tanh(), g * x.tanh())
+        ),
+        "softmax over channels where the sigmoid belongs: channels do not compete here": _modulated(
+            lambda x, g: (x * g.softmax(dim=1), g * x.softmax(dim=1))
+        ),
+        "softmax over pixels where the sigmoid belongs: pixels do not compete here": _modulated(
+            lambda x, g: (x * g.flatten(2).softmax(dim=2).view_as(g), g * x.flatten(2).softmax(dim=2).view_as(x))
+        ),
+        "the sigmoid is taken of the product: gate each map by the sigmoid of the other alone": _modulated(
+            lambda x, g: (x * (x * g).sigmoid(), g * (x * g).sigmoid())
+        ),
+        "the other map itself is the gate: its sigmoid is missing": _modulated(lambda x, g: (x * g, g * x)),
+        "a residual is added: X'' is the product alone, the residuals were in stage 2": _modulated(
+            lambda x, g: (x * g.sigmoid() + x, g * x.sigmoid() + g)
+        ),
+        "X'' and G'' are swapped: X'' is made of X', weighed by G'": _modulated(
+            lambda x, g: (g * x.sigmoid(), x * g.sigmoid())
+        ),
+        "U' multiplies X' and G', before they were modulated": lambda x, g: (x * g.sigmoid(), g * x.sigmoid(), x * g),
+    },
+)

@@ -1,0 +1,197 @@
+"""Pictures and measures of cross-modulation: the two gated maps, organ boundaries, and what a changed input does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import ndimage
+from torch import Tensor
+
+from msa2net_lib.analysis.interventions import INPUTS, predict, relative_change, retrace, slice_dice, with_inputs
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.nn.masag import MASAGTrace
+from msa2net_lib.viz.gate_diagram import put, sheet
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, plot_maps, show_map
+from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+
+SYMBOLS: dict[str, str] = {
+    "x": "X",
+    "g": "G",
+    "x_selected": "X'",
+    "g_selected": "G'",
+    "x_gate": "sigmoid(G')",
+    "g_gate": "sigmoid(X')",
+    "x_modulated": "X''",
+    "g_modulated": "G''",
+    "u_modulated": "U'",
+    "attention": "attention A",
+    "output": "output Y",
+}
+"""How the text calls a tensor of the trace."""
+SHARE_TENSORS = ("x_gate", "g_gate", "attention")
+SHOWN = {SYMBOLS[name]: name for name in ("u_modulated", "x_selected", "g_selected", "x_modulated", "g_modulated",
+                                          "attention")}  # fmt: skip
+"""Choices of a menu: symbol -> tensor."""
+FEWEST_PIXELS = 4
+"""An organ that covers fewer pixels of a level's grid has no boundary worth measuring."""
+SQUARED = "X' squared"
+
+
+def strongest_channel(features: Float[Tensor, "1 c h w"]) -> int:
+    """The channel with the largest root mean square."""
+    return int(features[0].square().mean(dim=(1, 2)).argmax())
+
+
+def _panel(trace: MASAGTrace, name: str, channel: int | str, limits: tuple[float, float] | None = None) -> Panel:
+    features = getattr(trace, name)
+    if name in SHARE_TENSORS:
+        return Panel(channel_map(features, "mean" if channel == "rms" else channel), SYMBOLS[name], SHARES, (0.0, 1.0))
+    cmap = SEQUENTIAL if channel == "rms" else DIVERGING
+    return Panel(channel_map(features, channel), SYMBOLS[name], cmap, limits)
+
+
+def plot_modulation(study: Study, level: int, channel: int | str = "rms") -> Figure:
+    """Every tensor of stage 3 at a level: the slice, X', its gate and X''; below it U', and G', its gate and G''.
+
+    channel: one channel by its number, with signs, so that the products can be followed by eye; or "rms", the root
+    mean square over channels (of the sigmoids the mean). Errors: `InputError` for a channel that is not there.
+    """
+    trace = study.traces[level]
+    rows = {
+        "X'' = X' sigmoid(G')": [_panel(trace, name, channel) for name in ("x_selected", "x_gate", "x_modulated")],
+        "G'' = G' sigmoid(X')": [
+            _panel(trace, "u_modulated", channel)._replace(title="U' = X'' G''"),
+            *(_panel(trace, name, channel) for name in ("g_selected", "g_gate", "g_modulated")),
+        ],
+    }
+    return plot_maps(study, rows)
+
+
+def boundary_contrast(features: Float[Tensor, "1 c h w"], organ: NDArray[np.bool_]) -> float:
+    """Mean gradient magnitude on an organ's boundary over the mean elsewhere; 1 is no contrast, nan if unmeasurable.
+
+    The gradient is taken by central differences on the grid of ``organ`` (h, w), its length over channels and both
+    axes. Boundary pixels touch it from either side. A factor on the features cancels.
+    """
+    if np.count_nonzero(organ) < FEWEST_PIXELS:
+        return float("nan")
+    boundary = np.logical_xor(ndimage.binary_dilation(organ), ndimage.binary_erosion(organ))
+    along_y, along_x = np.gradient(features[0].detach().float().cpu().numpy(), axis=(1, 2))
+    magnitude = np.sqrt((along_y**2 + along_x**2).sum(axis=0))
+    return float(magnitude[boundary].mean() / magnitude[~boundary].mean())
+
+
+def sharpness(study: Study, level: int) -> pd.DataFrame:
+    """`boundary_contrast` of each organ in the slice (rows) in X', G', U' and, as a control, in X' squared.
+
+    Squaring uses nothing of G and steepens any picture: only what goes beyond it speaks for the cross-modulation.
+    """
+    trace, label = study.traces[level], study.label_at(level)
+    tensors = {
+        "X'": trace.x_selected,
+        "G'": trace.g_selected,
+        "U'": trace.u_modulated,
+        SQUARED: trace.x_selected.square(),
+    }
+    rows = {
+        organ: {name: boundary_contrast(tensor, label == ORGANS.index(organ) + 1) for name, tensor in tensors.items()}
+        for organ in study.organs
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(tensors))
+
+
+def verdict(row: Mapping[str, float]) -> str:
+    """One row of `sharpness` in words."""
+    if np.isnan(row["U'"]):
+        return "not measured, too small here"
+    if row["U'"] <= max(row["X'"], row["G'"]):
+        return "does not sharpen"
+    return "sharpens" if row["U'"] > row[SQUARED] else "sharpens, no more than squaring X' would"
+
+
+def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
+    """Dots: the contrast of each organ's boundary in each tensor, one panel per level of `sharpness`."""
+    looks = {"X'": ("o", "#0072B2"), "G'": ("s", "#E69F00"), "U'": ("D", "#D55E00"), SQUARED: ("|", "0.3")}
+    figure, axes = figure_grid(1, len(tables), width=3.2, height=2.3)
+    for ax, (level, table) in zip(axes[0], tables.items(), strict=True):
+        measured = table.dropna()
+        for name, (marker, color) in looks.items():
+            ax.plot(measured[name], range(len(measured)), marker, color=color, label=name, markersize=7)
+        ax.set_yticks(range(len(measured)), list(measured.index), fontsize=8)
+        ax.set_ylim(max(len(measured), 1) - 0.5, -0.5)
+        ax.set_title(f"level {level}", fontsize=9)
+        ax.set_xlabel("gradient on the boundary / elsewhere", fontsize=8)
+        ax.tick_params(axis="x", labelsize=7)
+        if not measured.empty:
+            ax.axvline(1, color="0.7", linewidth=0.8)
+        else:
+            ax.set_axis_off()
+            ax.text(
+                0.5, 0.5, f"no organ covers {FEWEST_PIXELS} pixels", transform=ax.transAxes, ha="center", fontsize=8
+            )
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return stamp(figure, source)
+
+
+def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Figure:
+    """One column per change of `INPUTS` at a level: U', the attention, the output, and what the network then says.
+
+    A row has one colour scale, that of the unchanged gate. Errors: `InputError` for an unknown change.
+    """
+    rows = ("u_modulated", "attention", "output")
+    figure, axes = figure_grid(len(rows) + 1, len(changes), width=1.85, height=1.75)
+    limits = {name: (0.0, float(channel_map(getattr(study.traces[level], name)).max())) for name in rows}
+    for column, change in zip(axes.T, changes, strict=True):
+        run = with_inputs(study.gate(level), change)
+        trace, predicted = retrace(study, level, run), predict(study, {level: run})
+        for ax, name in zip(column, rows, strict=False):
+            title = f"{change}\n{SYMBOLS[name]}" if name == rows[0] else SYMBOLS[name]
+            drawn = show_map(ax, study, _panel(trace, name, "rms", limits[name])._replace(title=title), outlines=False)
+            if ax is axes[rows.index(name), -1]:
+                figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.03).ax.tick_params(labelsize=7)
+        show_slice(column[-1], study.image, predicted, title=f"Dice {slice_dice(study, predicted)['mean']:.2f}")
+    organ_legend(figure)
+    return stamp(figure, study.source)
+
+
+def plot_input_change(study: Study, level: int, change: str, factor: float, shown: str = "u_modulated") -> Figure:
+    """A tensor of the gate and its output, before and after one change of `INPUTS` and a factor on G.
+
+    The factor comes first, so that a swapped G is scaled, too. shown: a tensor of the trace. Before and after share
+    a colour scale. Above them: how much the output changes and what the slice's mean Dice becomes.
+    """
+    if shown not in SYMBOLS:
+        raise InputError(f"shown={shown!r} is unknown: use one of {', '.join(SYMBOLS)}")
+    if change not in INPUTS:
+        raise InputError(f"change={change!r} is unknown: use one of {', '.join(INPUTS)}")
+    run = with_inputs(study.gate(level), lambda x, g: INPUTS[change](x, factor * g))
+    before, after = study.traces[level], retrace(study, level, run)
+    dice = slice_dice(study, predict(study, {level: run}))["mean"]
+    figure, ax = sheet(9.6, 2.9)
+    for left, name in ((0.1, shown), (4.9, "output")):
+        usual = _panel(before, name, "rms")
+        cmap, limits = usual.cmap, usual.limits or (0.0, float(usual.values.max()) or 1.0)
+        for side, (trace, when) in enumerate(((before, "as it is"), (after, "changed"))):
+            center = left + 1.0 + 2.1 * side, 1.45
+            put(ax, _panel(trace, name, "rms").values, center, 2.0, cmap, limits)
+            ax.text(center[0], 2.49, f"{SYMBOLS[name]}, {when}", ha="center", fontsize=9)
+        bar = left + 4.26
+        put(ax, np.linspace(*limits, 64)[::-1, None], (bar, 1.45), 1.8, cmap, limits)
+        for y, value in ((2.38, limits[1]), (0.44, limits[0])):
+            ax.text(bar, y, f"{value:.1f}", ha="center", va="bottom", fontsize=7)
+    moved = relative_change(before.output, after.output)
+    words = f"level {level}, {change}, G times {factor:g}: output changed by {moved:.0%}"
+    ax.text(4.8, 0.12, f"{words}, mean Dice of the slice {dice:.2f}", ha="center", fontsize=9)
+    ax.text(4.8, 0.3, "colours as before the change; what is larger has the last colour", ha="center", fontsize=7.5)
+    return stamp(figure, f"{study.name}; {study.source}")

@@ -1,0 +1,1 @@
+"""What only the lesson "Recalibration and the whole gate" needs."""

@@ -1,0 +1,126 @@
+"""Exercises of lesson 05: the skip features weighed by the attention map, and the gate from its four stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from msa2net_lib.lessons.exercise import Check, random_tensor
+from msa2net_lib.nn.masag import MASAG, Recalibration
+
+Layer = Callable[[Tensor], Tensor]
+
+
+def _shape(rng: np.random.Generator) -> tuple[int, int, int, int]:
+    batch, channels, height = int(rng.integers(2, 4)), int(rng.integers(2, 6)), int(rng.integers(4, 9))
+    return batch, channels, height, height + int(rng.integers(1, 4))
+
+
+def _trained(module: nn.Module, rng: np.random.Generator) -> Any:
+    """A module as training could have left it: random weights and running statistics; evaluation mode, float64."""
+    module = module.double().eval().requires_grad_(False)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            drawn = random_tensor(rng, *tensor.shape)
+            tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else drawn)
+    return module
+
+
+def _draw_recalibration(rng: np.random.Generator) -> tuple[Any, ...]:
+    shape = _shape(rng)
+    stage = _trained(Recalibration(shape[1]), rng)
+    attend = nn.Sequential(stage.attend, stage.attend_norm)
+    project = nn.Sequential(stage.project, stage.project_norm)
+    return random_tensor(rng, *shape), random_tensor(rng, *shape), attend, project
+
+
+def _recalibration(u_modulated: Tensor, x: Tensor, attend: nn.Sequential, project: nn.Sequential) -> Tensor:
+    """The library's stage with the layers given."""
+    stage: Any = Recalibration(x.shape[1]).eval()
+    stage.attend, stage.attend_norm = attend
+    stage.project, stage.project_norm = project
+    return stage(u_modulated, x)
+
+
+def _draw_gate(rng: np.random.Generator) -> tuple[Any, ...]:
+    shape = _shape(rng)
+    return _trained(MASAG(shape[1]), rng), random_tensor(rng, *shape), random_tensor(rng, *shape)
+
+
+def _selected(gate: MASAG, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    return gate.selection(gate.fusion(x, g), x, g)
+
+
+recalibration = Check(
+    "recalibration",
+    _recalibration,
+    _draw_recalibration,
+    {
+        "the attention is multiplied onto U': it weighs the original X": lambda u, x, attend, project: project(
+            attend(u).sigmoid() * u
+        ),
+        "the sigmoid is missing: attention lies between 0 and 1": lambda u, x, attend, project: project(attend(u) * x),
+        "softmax over channels where the sigmoid belongs: each channel has its own gate": (
+            lambda u, x, attend, project: project(attend(u).softmax(dim=1) * x)
+        ),
+        "a residual is added to the output: Equation 6 has none": lambda u, x, attend, project: (
+            project(attend(u).sigmoid() * x) + x
+        ),
+        "a residual is added before `project`: Equation 6 has none": lambda u, x, attend, project: project(
+            attend(u).sigmoid() * x + x
+        ),
+        "`project` comes too early: first the product, then the last convolution": lambda u, x, attend, project: (
+            attend(u).sigmoid() * project(x)
+        ),
+        "`project` is missing: a last 1x1 convolution follows the product": lambda u, x, attend, project: (
+            attend(u).sigmoid() * x
+        ),
+        "`attend` is missing: a 1x1 convolution comes before the sigmoid": lambda u, x, attend, project: project(
+            u.sigmoid() * x
+        ),
+        "U' and X are swapped: the attention is made of U', and X is weighed by it": (
+            lambda u, x, attend, project: project(attend(x).sigmoid() * u)
+        ),
+        "the attention is made of X: it is made of U'": lambda u, x, attend, project: project(attend(x).sigmoid() * x),
+        "the attention is added to X: multiply them": lambda u, x, attend, project: project(attend(u).sigmoid() + x),
+        "the sigmoid comes before `attend`: first the convolution, then the sigmoid": (
+            lambda u, x, attend, project: project(attend(u.sigmoid()) * x)
+        ),
+        "`attend` and `project` are swapped": lambda u, x, attend, project: attend(project(u).sigmoid() * x),
+    },
+)
+whole_gate = Check(
+    "whole_gate",
+    lambda gate, x, g: gate(x, g),
+    _draw_gate,
+    {
+        "X and G are swapped: X is the skip, G comes from the decoder": lambda gate, x, g: gate(g, x),
+        "the attention weighs X': stage 4 goes back to the original X": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(*_selected(gate, x, g)), _selected(gate, x, g)[0]
+        ),
+        "the attention weighs G: stage 4 goes back to the original X": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(*_selected(gate, x, g)), g
+        ),
+        "the selection weights are made of X: they are made of the fused U": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(*gate.selection(x, x, g)), x
+        ),
+        "the two selection weights are swapped: selection takes U, X, G": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(*gate.selection(gate.fusion(x, g), g, x)), x
+        ),
+        "fusion's inputs are swapped: local context is taken of X, global of G": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(*gate.selection(gate.fusion(g, x), x, g)), x
+        ),
+        "cross-modulation is skipped: U goes into the last stage where U' belongs": lambda gate, x, g: (
+            gate.recalibration(gate.fusion(x, g), x)
+        ),
+        "fusion and selection are skipped: cross-modulation takes X' and G'": lambda gate, x, g: gate.recalibration(
+            gate.cross_modulation(x, g), x
+        ),
+        "the original X is added to the output: the gate has no residual of its own": lambda gate, x, g: gate(x, g) + x,
+        "G is added to the output: that is the decoder's work, after the gate": lambda gate, x, g: gate(x, g) + g,
+        "it stops at U': recalibration is missing": lambda gate, x, g: gate.cross_modulation(*_selected(gate, x, g)),
+    },
+)

@@ -1,0 +1,105 @@
+"""Figures of the skip gates: maps side by side, one map at a time, and agreement beside DSC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from msa2net_lib.data.resize import resize_label
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l06_skip_gates.gate_comparison import BASELINE, CONTROLS, GATES, Maps, agreement
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.viz.intervals import BLUE, ORANGE
+from msa2net_lib.viz.maps import Panel, show_map
+from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, source: str | None = None) -> Figure:
+    """Draw the slice, then each map (h, w) over it by its name, its agreement with the organs in the title.
+
+    Each map is on its own scale, on purpose: stretched to its own range, any map looks as if it meant something. Only
+    the study's slice, label and source are used, so the maps may come from other networks.
+    """
+    rows = -(-(len(maps) + 1) // columns)
+    figure, axes = figure_grid(rows, columns, width=2.35, height=2.45)
+    flat = axes.ravel()
+    show_slice(flat[0], study.image, study.label, title=study.name)
+    for ax, (name, values) in zip(flat[1:], maps.items(), strict=False):
+        bar = figure.colorbar(show_map(ax, study, map_panel(study, name, values)), ax=ax, shrink=0.72, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
+    for ax in flat[len(maps) + 1 :]:
+        ax.set_axis_off()
+    organ_legend(figure, study.label)
+    return stamp(figure, source or study.source)
+
+
+def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
+    """Draw the slice, one map over it, and how often its values occur on organ and on background pixels.
+
+    maps: by network (for example "untrained"), map and level, each (1, h, w). Errors: `InputError` for a map that is
+    not there.
+    """
+    if level not in maps.get(network, {}).get(gate, {}):
+        raise InputError(f"{gate!r} at level {level} of {network!r}: no such map; addition and concatenation have none")
+    values = maps[network][gate][level][0]
+    figure, axes = figure_grid(1, 3, width=2.7, height=2.5)
+    whole, over, counts = axes[0]
+    show_slice(whole, study.image, study.label, title=study.name)
+    bar = figure.colorbar(show_map(over, study, map_panel(study, gate, values), outlines=False), ax=over, shrink=0.72)
+    bar.ax.tick_params(labelsize=7)
+    organ = resize_label(study.label, values.shape) > 0
+    edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)
+    # Without colour a pale area and hatched bars still differ, where they overlap too.
+    counts.hist(values[~organ], bins=edges, density=True, color="0.85", label="background")
+    style: dict[str, Any] = {"facecolor": "none", "edgecolor": ORANGE, "hatch": "////", "linewidth": 1.2}
+    counts.hist(values[organ], bins=edges, density=True, histtype="stepfilled", label="organ", **style)
+    counts.set_title(network, fontsize=9)
+    counts.set_xlabel(f"value of the map, level {level}", fontsize=8)
+    counts.set_yticks([])
+    counts.tick_params(labelsize=7.5)
+    counts.legend(fontsize=7.5, frameon=False)
+    organ_legend(figure, study.label)
+    return stamp(figure, study.source)
+
+
+def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) -> Figure:
+    """DSC against the agreement of the map with the organs, one marker per run, one panel per (runs, level).
+
+    The vertical line at 0.5 is a coin's agreement; the grey band spans the runs of addition, which has no map.
+    """
+    figure, axes = figure_grid(1, len(panels), width=4.3, height=3.1)
+    for ax, (title, (runs, level)) in zip(axes[0], panels.items(), strict=True):
+        plain = runs.dsc[runs.variant == BASELINE]
+        ax.axhspan(plain.min(), plain.max(), color="0.9", zorder=0, label=f"{BASELINE} (no map)")
+        ax.axvline(0.5, color="0.5", linewidth=0.8, zorder=1)
+        for gate, marker in zip(GATES, "..osPXD^v", strict=True):
+            column = f"agreement {gate}, {level}"
+            if column in runs:
+                rows = runs[runs.variant == gate]
+                color = ORANGE if gate in CONTROLS else BLUE
+                ax.plot(rows[column], rows.dsc, marker, color=color, alpha=0.75, label=gate)
+        ax.set_title(title, fontsize=8.5)
+        ax.set_xlabel(f"agreement of the map with the organs (AUROC), level {level}", fontsize=8)
+        ax.tick_params(labelsize=7.5)
+    axes[0, 0].set_ylabel("mean DSC, held out", fontsize=8)
+    # A panel has the gates of its own runs only.
+    handles = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    order = [label for label in (f"{BASELINE} (no map)", *GATES) if label in handles]
+    figure.legend(
+        [handles[label] for label in order], order, loc="outside lower center", ncols=len(order), fontsize=7.5
+    )
+    return stamp(figure, source)
+
+
+def map_panel(study: Study, name: str, values: NDArray) -> Panel:
+    """A map's panel: a control is named as one, a map without any variation is drawn on the full scale."""
+    by_design = "\n(spoilt by design)" if name in CONTROLS else "\n"
+    title = f"{name}, AUROC {agreement(values, study.label):.2f}{by_design}"
+    return Panel(values, title.rstrip(), limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)

@@ -1,0 +1,210 @@
+"""Pictures of the decoder's blocks: what they see, what they weigh, and what their attention costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from einops import rearrange
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy import ndimage
+
+from msa2net_lib.analysis.receptive_field import (
+    LARGE_KERNEL_ATTENTION,
+    effective_receptive_field,
+    footprint_paths,
+    place_footprint,
+)
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l07_decoder_blocks.block_traces import (
+    DualTrace,
+    LKATrace,
+    by_context,
+    count_products,
+    implied_attention,
+)
+from msa2net_lib.lessons.l07_decoder_blocks.block_traces import standard_attention as standard
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, plot_maps, show_map
+from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid, organ_legend, stamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CURSOR = "#E7298A"
+COUNTED = "counted on the layers, no image and no weights"
+
+
+def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
+    """How many paths lead from each input pixel to the middle one, for chains of (kernel, dilation) by name."""
+    figure, axes = figure_grid(1, len(chains), width=2.6, height=2.5)
+    side = max(len(footprint_paths(layers)) for layers in chains.values()) + 2
+    for ax, (name, layers) in zip(axes[0], chains.items(), strict=True):
+        paths = footprint_paths(layers)
+        centred = place_footprint(paths, (side // 2, side // 2), (side, side)).astype(float)
+        centred[centred == 0] = np.nan
+        drawn = ax.imshow(centred, cmap=SEQUENTIAL, vmin=0)
+        ax.plot(side // 2, side // 2, "+", color=CURSOR, markersize=7)
+        bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
+        ax.set_title(f"{name}\n{len(paths)} x {len(paths)}, {np.count_nonzero(paths)} pixels seen", fontsize=9)
+        ax.set(xticks=[], yticks=[])
+        ax.set_facecolor("0.93")
+    axes[0, -1].figure.axes[-1].set_ylabel("paths", fontsize=8)
+    return stamp(figure, COUNTED)
+
+
+def busiest_channel(trace: LKATrace) -> int:
+    """The channel whose attention map varies most over the slice."""
+    return int(trace.attention[0].var(dim=(1, 2)).argmax())
+
+
+def plot_large_kernel(study: Study, trace: LKATrace, level: int, channel: int | None = None) -> Figure:
+    """One channel of large-kernel attention, step by step: x, after 5x5, after 7x7, the map, x times the map."""
+    channel = busiest_channel(trace) if channel is None else channel
+    steps = {"x": trace.x, "after 5x5": trace.local, "after 7x7, dilation 3": trace.wide}
+    steps |= {"map, after 1x1": trace.attention, "x times the map": trace.product}
+    panels = [Panel(channel_map(tensor, channel), name, DIVERGING) for name, tensor in steps.items()]
+    figure = plot_maps(study, panels, columns=3)
+    figure.axes[0].set_title(f"{study.name}; level {level}, channel {channel}", fontsize=9)
+    return figure
+
+
+def grid_pixel(study: Study, grid: tuple[int, int], row: int, column: int) -> tuple[int, int]:
+    """The pixel of a grid (h, w) that holds an image pixel. Errors: `InputError` for one outside of the image."""
+    height, width = study.image.shape
+    if not (0 <= row < height and 0 <= column < width):
+        raise InputError(f"row={row}, column={column}: the image has rows 0 to {height - 1}, columns 0 to {width - 1}")
+    return row * grid[0] // height, column * grid[1] // width
+
+
+def attention_row(trace: DualTrace, pixel: tuple[int, int]) -> NDArray[np.float32]:
+    """Weights (h, w) that a pixel (row, column) gives to all others in efficient attention; they sum to one."""
+    row = implied_attention(trace.queries, trace.keys)[0, pixel[0] * trace.grid[1] + pixel[1]]
+    return rearrange(row, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
+
+
+def mean_row(trace: DualTrace) -> NDArray[np.float32]:
+    """The mean over all pixels of `attention_row`, (h, w): what any pixel would get if its query did not matter."""
+    rows = implied_attention(trace.queries, trace.keys)[0].mean(dim=0)
+    return rearrange(rows, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
+
+
+def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: int, row: int, column: int) -> Figure:
+    """What one pixel of a level's traced block looks at: footprint and effective receptive field, or attention row.
+
+    row, column: the cursor, in pixels of the image; the level's pixel that holds it is taken.
+    """
+    trace = traces[level]
+    grid = trace.grid if isinstance(trace, DualTrace) else (trace.x.shape[-2], trace.x.shape[-1])
+    pixel = grid_pixel(study, grid, row, column)
+    # Fixed margins: the layout engine would take longer than all the drawing, and a widget waits for it.
+    figure = Figure(figsize=(8.8, 3.2))
+    axes = figure.subplots(1, 3, gridspec_kw={"left": 0.01, "right": 0.96, "bottom": 0.13, "top": 0.81, "wspace": 0.12})
+    axes[0].imshow(_with_organs(study))
+    axes[0].set_title(f"level {level}, grid of {grid[0]} x {grid[1]}", fontsize=9)
+    axes[0].set_axis_off()
+    for ax, panel in zip(axes[1:], _looks_at(trace, grid, pixel), strict=True):
+        drawn = show_map(ax, study, panel, outlines=False)
+        low, high = drawn.get_clim()
+        ticks = [low, (low + high) / 2, high]  # each tick costs some milliseconds
+        bar = figure.colorbar(drawn, ax=ax, shrink=0.9, pad=0.02, ticks=ticks, format="%.2g")
+        bar.ax.tick_params(labelsize=7)
+    for ax in axes:
+        _mark(ax, study, pixel, grid)
+    organ_legend(figure, study.label)
+    return stamp(figure, study.source)
+
+
+def _looks_at(trace: LKATrace | DualTrace, grid: tuple[int, int], pixel: tuple[int, int]) -> tuple[Panel, Panel]:
+    if isinstance(trace, DualTrace):
+        weights, mean = attention_row(trace, pixel), mean_row(trace)
+        highest = float(implied_attention(trace.queries, trace.keys).max()) * weights.size  # one scale for all pixels
+        return (
+            Panel(weights * weights.size, "its attention\n(1: what all would get if equal)", limits=(0, highest)),
+            Panel((weights - mean) * weights.size, "difference from the mean\nof all pixels' attention", DIVERGING),
+        )
+    paths = place_footprint(footprint_paths(LARGE_KERNEL_ATTENTION), pixel, grid)
+    field = effective_receptive_field(trace.block, trace.block_input, pixel)
+    share = np.log10(np.maximum(field / field.max(), 1e-4))
+    return (
+        Panel(paths, f"paths of the attention,\n{np.count_nonzero(paths)} of {paths.size} pixels seen"),
+        Panel(share, "gradient through the block,\nlog10, strongest is 0", "magma", (-4, 0)),
+    )
+
+
+def _with_organs(study: Study) -> NDArray[np.float64]:
+    """The slice (h, w, 3) with the organs' boundary pixels in their colours; drawn faster than contours are."""
+    picture = np.repeat(np.clip(study.image, 0, 1)[..., None], 3, axis=2).astype(float)
+    for index, organ in enumerate(ORGANS, start=1):
+        mask = study.label == index
+        picture[mask & np.logical_not(ndimage.binary_erosion(mask))] = to_rgb(ORGAN_COLORS[organ])
+    return picture
+
+
+def _mark(ax: Axes, study: Study, pixel: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Frame the part of the image that a pixel of the grid stands for."""
+    high, wide = (size / cells for size, cells in zip(study.image.shape, grid, strict=True))
+    corner = (pixel[1] * wide - 0.5, pixel[0] * high - 0.5)
+    ax.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=CURSOR, linewidth=1.5))
+
+
+def count_attention(channels: int, positions: Sequence[int]) -> pd.DataFrame:
+    """Multiply-adds of one attention with this many channels; index positions, columns standard and efficient."""
+    counts = {n: [count_products(attend, channels, n) for attend in (standard, by_context)] for n in positions}
+    return pd.DataFrame.from_dict(counts, orient="index", columns=["standard", "efficient"])
+
+
+def slopes(table: pd.DataFrame) -> pd.Series:
+    """Slope of each column of `count_attention` on doubly logarithmic axes: the power of n with which it grows."""
+    logarithm = np.log(table.index.to_numpy(dtype=float))
+    return pd.Series({name: np.polyfit(logarithm, np.log(table[name]), 1)[0] for name in table.columns})
+
+
+def plot_cost(tables: Mapping[str, pd.DataFrame], at: Mapping[str, int]) -> Figure:
+    """Multiply-adds of both attentions against positions, one panel by name; ``at``: a grid to mark in each."""
+    figure, axes = figure_grid(1, len(tables), width=4.0, height=2.8)
+    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+        for column, dashes, color in (("standard", "--", "#D55E00"), ("efficient", "-", "#0072B2")):
+            ax.loglog(table.index, table[column], dashes, color=color, label=f"{column} attention")
+        ax.axvline(at[name], color="0.4", linewidth=0.9, linestyle=":")
+        ax.text(at[name], table.to_numpy().max(), f" n = {at[name]}", fontsize=8, color="0.3", va="top")
+        ax.set_title(name, fontsize=9)
+        ax.set(xlabel="positions n", ylabel="multiply-adds")
+        ax.tick_params(labelsize=8)
+        ax.legend(fontsize=8, frameon=False, loc="lower right")
+    return stamp(figure, "products only, counted by torch on shapes without numbers")
+
+
+def plot_channel_attention(study: Study, trace: DualTrace) -> Figure:
+    """The map (c/heads, c/heads) of each head between its channels, on one colour scale from zero."""
+    maps = trace.channel_attention[0].cpu().numpy()
+    columns = (len(maps) + 1) // 2
+    figure, axes = figure_grid(2, columns, width=1.75, height=1.8)
+    for head, ax in enumerate(axes.ravel()):
+        if head >= len(maps):
+            ax.set_axis_off()
+            continue
+        drawn = ax.imshow(maps[head], cmap=SEQUENTIAL, vmin=0, vmax=maps.max())
+        ax.set_title(f"head {head} (t = {trace.temperature[head]:.2f})", fontsize=8)
+        ax.set(xticks=[], yticks=[])
+    for ax in axes[:, 0]:
+        ax.set_ylabel("query channel", fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("key channel", fontsize=8)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02)
+    bar.set_label(f"weight; {1 / maps.shape[-1]:.3f} if all were equal", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return stamp(figure, f"{study.name}; {study.source}")
+
+
+def sharpest_weight(temperature: float, channels: int) -> float:
+    """The largest weight that a softmax over ``channels`` cosines times a temperature can give to one of them."""
+    high, low = np.exp([temperature, -temperature])
+    return float(high / (high + (channels - 1) * low))

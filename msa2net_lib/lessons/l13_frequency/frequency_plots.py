@@ -1,0 +1,223 @@
+"""Figures of the frequency lesson: curves by layer, and differences with intervals.
+
+Lines differ in style and marker, not in colour alone, so that all can be read in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from msa2net_lib.analysis.frequency import Spectrum, frequencies
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l13_frequency.frequency_study import ALONG, MEASURES, UNDEFINED, layer_values
+from msa2net_lib.viz.plots import figure_grid, stamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STYLES: tuple[tuple[str, Any, str], ...] = (
+    ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), ("#000000", "-.", "D"), ("#CC79A7", "-", "x"),
+)  # fmt: skip
+"""Colour, line style and marker of the first, second ... curve."""
+NYQUIST = 0.5 * 2**0.5
+FIGURE_A = (
+    ("encoder stage 1", "encoder stage 2", "encoder stage 3", "encoder stage 4"),
+    ("level 3 block 2", "level 2 block 2", "level 1 block 2", "level 0 block 2"),
+)
+"""The layers of our Figure A: encoder stages, and decoder levels after their blocks, each row as data flows."""
+
+
+class Curve(NamedTuple):
+    """One line: frequency (k,) in cycles per pixel, mean (k,), and up to two standard deviations (k,) around it.
+
+    seeds: drawn as a filled band; slices: as thin dotted lines.
+    """
+
+    frequency: NDArray
+    mean: NDArray
+    seeds: NDArray | None = None
+    slices: NDArray | None = None
+
+
+def plot_spectra(
+    panels: Sequence[Mapping[str, Mapping[str, Curve]]], source: str, note: str = "", share_y: bool = True
+) -> Figure:
+    """Rows of panels, each with curves by name over the frequency in cycles per pixel of that layer.
+
+    panels: row -> title -> name -> curve; a name has one style throughout. note: goes below, what the bands are.
+    """
+    across = max(len(row) for row in panels)
+    figure, axes = figure_grid(len(panels), across, width=2.75 if across > 2 else 3.6, height=2.35)
+    names = list(dict.fromkeys(name for row in panels for curves in row.values() for name in curves))
+    style = {name: STYLES[number % len(STYLES)] for number, name in enumerate(names)}
+    for line, row in zip(axes, panels, strict=True):
+        for ax, (title, curves) in zip(line, row.items(), strict=False):
+            for name, curve in curves.items():
+                _draw_curve(ax, curve, style[name])
+            ax.set_title(title, fontsize=8.5)
+            _frequency_axis(ax)
+        for ax in line[len(row) :]:
+            ax.set_axis_off()
+        line[0].set_ylabel("relative log amplitude\n(natural log)", fontsize=8)
+        if share_y:
+            _share_limits(line[: len(row)])
+    handles: list[Any] = [
+        Line2D([], [], color=style[name][0], linestyle=style[name][1], marker=style[name][2], markersize=4, label=name)
+        for name in names
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(5, 2 * across), fontsize=8, frameon=False,
+        title=note or None, title_fontsize=7,
+    )  # fmt: skip
+    for ax in axes[-1, : len(panels[-1])]:
+        ax.set_xlabel("|f|, cycles per pixel of the layer", fontsize=7.5)
+    return stamp(figure, source)
+
+
+def spectrum_curve(spectrum: Spectrum) -> Curve:
+    """The curve of one layer of one network: mean over slices, and its standard deviation over slices."""
+    slices = spectrum.curves.std(axis=0, ddof=1) if len(spectrum.curves) > 1 else None
+    return Curve(spectrum.frequency, spectrum.curves.mean(axis=0), None, slices)
+
+
+def run_curve(runs: pd.DataFrame, variant: str, layer: str) -> Curve:
+    """A layer's curve over runs of a variant: mean over seeds, its sd over seeds, and the mean sd over slices.
+
+    runs: rows with variant, seed and ``layers``, see `msa2net_lib.lessons.l13_frequency.frequency_study.compact`.
+    """
+    rows = [row[layer] for row in runs[runs.variant == variant].layers if layer in row]
+    if not rows:
+        raise InputError(f"no run of {variant!r} has a layer {layer!r}: see frequency_study.shared_layers")
+    means, slices = (np.array([row[key] for row in rows], dtype=float) for key in ("mean", "slices_sd"))
+    seeds = means.std(axis=0, ddof=1) if len(rows) > 1 else None
+    height, width = rows[0]["grid"]
+    return Curve(frequencies(height, width, ALONG), means.mean(axis=0), seeds, slices.mean(axis=0))
+
+
+def plot_figure_a(
+    runs: pd.DataFrame, variants: Mapping[str, str], source: str, layers: Sequence[Sequence[str]] = FIGURE_A
+) -> Figure:
+    """The supplement's Figure A from runs of ours: encoder above, decoder below, a line per variant.
+
+    variants: what to call each in the legend -> its name in ``runs``.
+    """
+    rows = []
+    for line in layers:
+        titles = {layer: _layer_title(runs, next(iter(variants.values())), layer) for layer in line}
+        rows.append(
+            {titles[layer]: {label: run_curve(runs, name, layer) for label, name in variants.items()} for layer in line}
+        )
+    drawn = [curve for row in rows for curves in row.values() for curve in curves.values()]
+    seeds = runs[runs.variant.isin(list(variants.values()))].seed.nunique()
+    told = [f"filled: standard deviation over {seeds} seeds"] if seeds > 1 else []
+    if any(np.isfinite(curve.slices).any() for curve in drawn):
+        told.append("dotted: standard deviation over slices" + (", mean over seeds" if seeds > 1 else ""))
+    note = "; ".join(told) or "one seed, one slice"
+    return plot_spectra(rows, source, note)
+
+
+def plot_contrasts(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str, sharex: bool = False) -> Figure:
+    """Differences with their 95 % intervals, one panel per table, one line per row; hollow where the sign is unclear.
+
+    tables: title -> as from `msa2net_lib.lessons.l13_frequency.frequency_study.contrast`, all of the same rows.
+    """
+    count = max(len(table) for table in tables.values())
+    figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + 0.19 * count)
+    for number, (ax, (title, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
+        ax.axvline(0, color="0.5", linewidth=0.8)
+        for y, (_, row) in enumerate(table.iterrows()):
+            _draw_interval(ax, y, row)
+        ax.set_yticks(range(len(table)), list(table.index) if number == 0 else [], fontsize=7.5)
+        ax.set_ylim(len(table) - 0.4, -0.6)
+        ax.tick_params(axis="x", labelsize=7)
+        ax.set_title(title, fontsize=8.5)
+        ax.set_xlabel(xlabel, fontsize=7.5)
+        ax.grid(axis="both", color="0.94")
+        ax.set_axisbelow(True)
+    if sharex:
+        _share_limits(axes[0], "x")
+    handles = [
+        Line2D([], [], color="0.1", marker="o", markersize=5, label="95 % interval leaves out 0"),
+        Line2D([], [], color="0.1", marker="o", markersize=5, markerfacecolor="white", label="it holds 0"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False)
+    return stamp(figure, source)
+
+
+def plot_measure(runs: pd.DataFrame, variants: Mapping[str, str], layers: Sequence[str], source: str) -> Figure:
+    """Both measures of every layer for several variants: a panel per measure, layers along, mean and sd over seeds."""
+    figure, axes = figure_grid(len(MEASURES), 1, width=9.5, height=2.4)
+    for ax, (measure, title) in zip(axes[:, 0], MEASURES.items(), strict=True):
+        for number, (label, name) in enumerate(variants.items()):
+            color, line, marker = STYLES[number % len(STYLES)]
+            values = [layer_values(runs, name, layer, measure) for layer in layers]
+            mean, spread = np.array([v.mean() for v in values]), [v.std(ddof=1) for v in values]
+            x = np.arange(len(layers)) + 0.08 * (number - len(variants) / 2)
+            ax.errorbar(
+                x, mean, yerr=np.nan_to_num(spread), color=color, linestyle=line, marker=marker, markersize=3.5,
+                linewidth=1, capsize=2, label=label,
+            )  # fmt: skip
+        ax.set_ylabel("upper half of the band\n(natural log)", fontsize=7.5)
+        ax.set_title(title, fontsize=8.5)
+        ax.tick_params(axis="y", labelsize=7)
+        ax.grid(color="0.93")
+        ax.set_xticks(
+            range(len(layers)), list(layers) if ax is axes[-1, 0] else [], rotation=60, ha="right", fontsize=7
+        )
+    axes[0, 0].legend(fontsize=7.5, frameon=False, ncols=min(5, len(variants)))
+    return stamp(figure, source)
+
+
+def _draw_curve(ax: Axes, curve: Curve, style: tuple[str, Any, str]) -> None:
+    color, line, marker = style
+    every = max(1, len(curve.mean) // 8)
+    ax.plot(
+        curve.frequency, curve.mean, color=color, linestyle=line, marker=marker, markevery=every, markersize=3.5,
+        linewidth=1.3,
+    )  # fmt: skip
+    if curve.seeds is not None:
+        ax.fill_between(
+            curve.frequency, curve.mean - curve.seeds, curve.mean + curve.seeds, color=color, alpha=0.22, linewidth=0
+        )
+    if curve.slices is not None:
+        for sign in (-1, 1):
+            ax.plot(
+                curve.frequency, curve.mean + sign * curve.slices, color=color, linestyle=(0, (1, 3)), linewidth=0.7
+            )
+
+
+def _frequency_axis(ax: Axes) -> None:
+    ax.axvline(NYQUIST / 2, color="0.8", linewidth=0.8)
+    ax.set_xlim(-0.01, NYQUIST + 0.01)
+    ax.set_xticks([0, NYQUIST / 2, NYQUIST], ["0", "0.354", "0.707"])
+    ax.tick_params(labelsize=7)
+    ax.grid(axis="y", color="0.93")
+
+
+def _layer_title(runs: pd.DataFrame, variant: str, layer: str) -> str:
+    row = runs[runs.variant == variant].layers.iloc[0]
+    height, width = row[layer]["grid"]
+    return f"{layer}\n{height} x {width} pixels"
+
+
+def _draw_interval(ax: Axes, y: int, row: pd.Series) -> None:
+    if row.verdict == UNDEFINED or pd.isna(row.difference):
+        ax.text(0, y, " not defined", fontsize=6, va="center", color="0.4")
+        return
+    sure = row.low > 0 or row.high < 0
+    color = "#0072B2" if row.difference > 0 else "#D55E00"
+    ax.plot([row.low, row.high], [y, y], color=color, linewidth=1.4 if sure else 0.8)
+    ax.plot(row.difference, y, "o", color=color, markersize=4.5, markerfacecolor=color if sure else "white")
+
+
+def _share_limits(axes: Sequence[Axes], which: str = "y") -> None:
+    limits = [getattr(ax, f"get_{which}lim")() for ax in axes]
+    for ax in axes:
+        getattr(ax, f"set_{which}lim")(min(low for low, _ in limits), max(high for _, high in limits))

@@ -1,0 +1,252 @@
+"""Pictures of heat maps: Figure B, one map for a chosen layer and region, and maps beside what explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from msa2net_lib.analysis.grad_cam import Evidence, disc, grad_cam
+from msa2net_lib.analysis.layers import LAST
+from msa2net_lib.analysis.network_field import holding_radius
+from msa2net_lib.analysis.randomisation import redraw_parts, redrawn_steps
+from msa2net_lib.analysis.saliency import edge_map, share_inside
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l02_fusion.fusion_plots import CURSOR
+from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
+    LAYERS,
+    OrganView,
+    gate_map,
+    innermost,
+    network_input,
+    organ_class,
+    organ_targets,
+    study_heat,
+)
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
+from msa2net_lib.viz.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FAINTEST = -3.0
+"""Fields are drawn on a logarithmic scale from a thousandth of their largest value."""
+NO_HEAT = "no heat at all"
+"""What stands on a map that is zero everywhere."""
+_HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]
+_BY_REGION = "in a disc around the pixel"
+
+
+def plot_figure_b(study: Study, views: Sequence[OrganView], layer: str = LAST) -> Figure:
+    """Figure B, organs in rows: slice and true outline, prediction, Grad-CAM, the gate's own map, receptive field.
+
+    Each map is on its own scale, from its smallest to its largest value. The share of the heat inside the organ stands
+    on the map. The field is |gradient| of the logit at the cross with respect to the image, logarithmic, and the dashed
+    circle holds half of it.
+    """
+    if not views:
+        raise InputError("no organ to draw: choose a slice that has one")
+    figure, axes = figure_grid(len(views), 5, width=1.75, height=1.62)
+    titles = (
+        "slice, true outline",
+        "prediction",
+        f"Grad-CAM,\n{layer}",
+        "gate's own map,\nlevel 0 (mean)",
+        "field of one logit",
+    )
+    for row, view in zip(axes, views, strict=True):
+        label = np.where(view.truth, organ_class(view.organ), 0)
+        show_slice(row[0], study.image, label)
+        show_slice(row[1], study.image, np.where(view.predicted, organ_class(view.organ), 0))
+        _map(row[2], study, Panel(view.heat, ""), label)
+        _note(row[2], f"{share_inside(view.heat, view.truth):.0%} inside")
+        _map(row[3], study, Panel(view.attention, "", SHARES), label)
+        _field(row[4], study, view.field, view.centre, label)
+        row[0].text(
+            -0.06, 0.5, view.organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
+        )
+        for ax, title in zip(row, titles, strict=True):
+            ax.set_title(title if view is views[0] else "", fontsize=8)
+    return stamp(figure, f"{study.name}: {study.source}")
+
+
+def draw_heat(
+    study: Study, layer: str, organ: str, region: str, row: int, column: int, evidence: Evidence = "positive"
+) -> Figure:
+    """One Grad-CAM for given values: the slice with the region asked about, the map as the layer made it, and laid out.
+
+    region: "the organ itself", or "in a disc around the pixel" (row, column), radius a sixteenth of the slice. Errors:
+    `InputError` for an organ that the slice lacks, a pixel outside of it, or an unknown layer.
+    """
+    height, width = study.image.shape
+    if region == _BY_REGION:
+        mask = disc(height, width, row, column, height / 16).numpy()
+    else:
+        mask = organ_targets(study.label, [organ])[organ][1].astype(np.float32)
+    heat = grad_cam(
+        study.network, network_input(study.network, study.image[None]), mask, organ_class(organ), layer, evidence
+    )
+    figure, axes = figure_grid(1, 3, width=2.9, height=2.7)
+    whole, own, laid = axes[0]
+    show_slice(whole, study.image, study.label, title=f"{study.name}; asked about: {organ}")
+    region_line = whole.contour(mask, levels=[0.5], colors=[CURSOR], linewidths=1.6, linestyles="dashed")
+    region_line.set_path_effects([patheffects.withStroke(linewidth=3.0, foreground="white")])
+    cmap = SEQUENTIAL if evidence == "positive" else DIVERGING
+    maps = (
+        (own, heat.own, f"{layer}, {heat.own.shape[-2]} x {heat.own.shape[-1]}"),
+        (laid, heat.values, "on the slice"),
+    )
+    for ax, values, title in maps:
+        drawn = show_map(ax, study, Panel(values[0].float().cpu().numpy(), title, cmap), outlines=ax is laid)
+        bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
+        bar.ax.tick_params(labelsize=6.5)
+    wide = heat.values[0].float().cpu().numpy()
+    if evidence == "both":  # dashed is against the class
+        draw_signs(laid, wide)
+    if not wide.any():
+        _note(laid, NO_HEAT)
+    organ_legend(figure, study.label)
+    return stamp(figure, study.source)
+
+
+REGIONS = ("the organ itself", _BY_REGION)
+"""What `draw_heat` can be asked about."""
+
+
+def plot_layers(study: Study, organs: Sequence[str], layers: Sequence[str] = LAYERS) -> Figure:
+    """Grad-CAM of organs (rows) at layers (columns), each map on its layer's own grid, with the organ's outline."""
+    heat = study_heat(study, layers, organs)
+    figure, axes = figure_grid(len(organs), len(layers), width=1.6, height=1.62)
+    for row, organ in zip(axes, organs, strict=True):
+        label = np.where(study.label == organ_class(organ), organ_class(organ), 0)
+        for ax, layer in zip(row, layers, strict=True):
+            one = heat[organ][layer]
+            own, title = one.own[0].float().cpu().numpy(), f"{layer}\n{one.own.shape[-2]} x {one.own.shape[-1]}"
+            _map(ax, study, Panel(own, title if organ == organs[0] else ""), label)
+            wide = one.values[0].float().cpu().numpy()
+            _note(ax, f"{share_inside(wide, label > 0):.0%} inside" if wide.any() else NO_HEAT)
+            ax.title.set_fontsize(8)
+        row[0].text(-0.06, 0.5, organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
+    return stamp(figure, f"{study.name}: {study.source}")
+
+
+def plot_explained(study: Study, views: Sequence[OrganView]) -> Figure:
+    """Grad-CAM of the last layer beside what needs no explanation: the organ's probability, the image's edges."""
+    figure, axes = figure_grid(len(views), 4, width=1.9, height=1.75)
+    for row, view in zip(axes, views, strict=True):
+        label = np.where(view.truth, organ_class(view.organ), 0)
+        panels = (
+            Panel(view.heat, "Grad-CAM, last layer"),
+            Panel(view.probability, "probability", limits=(0.0, 1.0)),
+            Panel(edge_map(study.image), "edges of the image"),
+            Panel(gate_map(study), "gate's own map, level 0", SHARES),
+        )
+        for ax, panel in zip(row, panels, strict=True):
+            _map(ax, study, panel if view is views[0] else panel._replace(title=""), label)
+            _note(ax, f"{share_inside(panel.values, view.truth):.0%} inside")
+        row[0].text(
+            -0.06, 0.5, view.organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
+        )
+    return stamp(figure, f"{study.name}: {study.source}")
+
+
+def plot_cascade(study: Study, organ: str, layers: Sequence[str], steps: Sequence[str], seed: int) -> Figure:
+    """An organ's maps while weights are drawn anew from the head downwards: layers in rows, steps in columns."""
+    pixels, parts = network_input(study.network, study.image[None]), redrawn_steps(study.network, "cascading")
+    networks = {"as trained": study.network}
+    for step in steps:
+        if step not in parts:
+            raise InputError(f"step {step!r} is unknown: use {', '.join(parts)}")
+        networks[f"redrawn down to:\n{step}"] = redraw_parts(study.network, parts[step], seed)
+    _, mask = organ_targets(study.label, [organ])[organ]
+    label = np.where(mask, organ_class(organ), 0)
+    figure, axes = figure_grid(len(layers), len(networks), width=1.75, height=1.7)
+    for row, layer in zip(axes, layers, strict=True):
+        for ax, (title, network) in zip(row, networks.items(), strict=True):
+            values = grad_cam(network, pixels, mask, organ_class(organ), layer).values[0].float().cpu().numpy()
+            _map(ax, study, Panel(values, title if layer == layers[0] else ""), label)
+            _note(ax, f"{share_inside(values, mask):.0%} inside" if values.any() else NO_HEAT)
+            ax.title.set_fontsize(8)
+        row[0].text(-0.06, 0.5, layer, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
+    return stamp(figure, f"{study.name}, {organ}: {study.source}")
+
+
+def plot_fields(fields: Mapping[str, NDArray], centre: tuple[int, int], study: Study) -> Figure:
+    """Effective receptive fields (h, w) by name around one pixel, logarithmic, with circles of half and 95 %."""
+    figure, axes = figure_grid(1, len(fields), width=3.1, height=2.9)
+    drawn = None
+    for ax, (title, field) in zip(axes[0], fields.items(), strict=True):
+        drawn = _field(ax, study, field, centre, None, shares=(0.5, 0.95))
+        ax.set_title(title, fontsize=9)
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=axes[0, -1], shrink=0.7, pad=0.02, ticks=[-3, -2, -1, 0], extend="min")
+        bar.ax.set_yticklabels(["1/1000", "1/100", "1/10", "largest"], fontsize=7)
+    return stamp(figure, study.source)
+
+
+def plot_shown(maps: Mapping[str, Mapping[str, Mapping[str, list]]], study: Study) -> Figure:
+    """A measurement's maps of one slice: organs and layers in rows, variants in columns.
+
+    maps: variant -> layer -> organ -> rows of whole numbers, as `shuffled_labels.shown_maps` makes them. study: the
+    same slice, for its outlines.
+    """
+    first = next(iter(maps.values()))
+    rows = [(layer, organ) for layer, organs in first.items() for organ in organs]
+    figure, axes = figure_grid(len(maps), len(rows), width=1.6, height=1.62)
+    for line, (variant, found) in zip(axes, maps.items(), strict=True):
+        for ax, (layer, organ) in zip(line, rows, strict=True):
+            label = np.where(study.label == organ_class(organ), organ_class(organ), 0)
+            title = f"{organ}\n{layer}" if found is first else ""
+            values = np.asarray(found[layer][organ], dtype=float)
+            _map(ax, study, Panel(values, title), label)
+            if not values.any():
+                _note(ax, NO_HEAT)
+            ax.title.set_fontsize(7.5)
+        line[0].text(-0.06, 0.5, variant, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
+    return stamp(figure, f"{study.name}: {study.source}")
+
+
+def default_pixel(study: Study, organ: str) -> tuple[int, int]:
+    """The innermost pixel (row, column) of an organ in the slice, where a cursor may start."""
+    return innermost(organ_targets(study.label, [organ])[organ][1])
+
+
+def _map(ax: Axes, study: Study, panel: Panel, label: NDArray) -> None:
+    """A map with the outline of one organ, in white because the organ is named beside it."""
+    show_map(ax, study, panel, outlines=False)
+    if label.any():
+        draw_outline(ax, label > 0, "white", 1.0)
+
+
+def _field(
+    ax: Axes,
+    study: Study,
+    field: NDArray,
+    centre: tuple[int, int],
+    label: NDArray | None,
+    shares: Sequence[float] = (0.5,),
+):
+    relative = np.log10(np.maximum(field / field.max(), 10.0**FAINTEST))
+    drawn = show_map(ax, study, Panel(relative, "", "magma", (FAINTEST, 0.0)), outlines=False)
+    if label is not None:
+        draw_outlines(ax, label, 0.8)
+    row, column = centre
+    ax.plot(column, row, "+", color="white", markersize=6, path_effects=_HALO)
+    for share, style in zip(shares, ("--", ":"), strict=False):
+        radius = holding_radius(field, centre, share)
+        ax.add_patch(Circle((column, row), radius, fill=False, color="white", linewidth=1.0, linestyle=style))
+    height, width = study.image.shape
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(height - 0.5, -0.5)
+    return drawn
+
+
+def _note(ax: Axes, text: str) -> None:
+    style = {"fontsize": 6.5, "color": "white", "ha": "left", "va": "bottom", "path_effects": _HALO}
+    ax.text(0.02, 0.02, text, transform=ax.transAxes, **style)

@@ -1,0 +1,177 @@
+"""The data randomisation test: networks trained on labels of other slices, and their heat maps beside true ones.
+
+Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the data randomisation test. There each
+picture gets the class of another; here each slice gets the label map of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from msa2net_lib.analysis.grad_cam import grad_cam_layers
+from msa2net_lib.analysis.network_field import holding_radius, logit_field
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.evaluation.volumes import evaluate
+from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
+    LAYERS,
+    network_input,
+    organ_class,
+    organ_targets,
+    slices_of,
+)
+from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import localisation, localisation_summary, similarity
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training import train
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TRUE, PERMUTED, ADDITION = "true labels", "labels of other slices", "true labels, gate: addition"
+VARIANTS = (TRUE, PERMUTED, ADDITION)
+SHARES = (0.5, 0.95)
+"""Shares of the effective receptive field whose radius is measured."""
+
+
+@dataclass(frozen=True)
+class PermutedLabels:
+    """Training data in which every slice has the label map of another, a fixed permutation by ``seed``.
+
+    It can be trained on like the data set it is made of; labels keep their frequencies and their places in the picture.
+    """
+
+    data: TrainingData
+    seed: int
+
+    @property
+    def root(self) -> Path:
+        """Folder of the true data."""
+        return self.data.root
+
+    @property
+    def train_ids(self) -> Sequence[str]:
+        """Ids of the slices, as in the true data."""
+        return self.data.train_ids
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes without the background."""
+        return self.data.class_names
+
+    def digest(self) -> str:
+        """What tells these data from the true ones and from other seeds."""
+        return hashlib.sha256(f"{self.data.digest()} permuted {self.seed}".encode()).hexdigest()
+
+    def training_sample(
+        self, sample_id: str, size: int | tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """The image of one slice, (c, h, w), and the label map of another, (h, w)."""
+        image, _ = self.data.training_sample(sample_id, size)
+        _, label = self.data.training_sample(self.label_from[sample_id], size)
+        return image, label
+
+    @cached_property
+    def label_from(self) -> dict[str, str]:
+        """Slice whose image is taken -> slice whose label map it gets; none keeps its own."""
+        shuffled = np.random.default_rng(self.seed).permutation(np.asarray(self.train_ids))
+        # One cycle through all slices: no slice is followed by itself.
+        return {str(one): str(other) for one, other in zip(shuffled, np.roll(shuffled, 1), strict=True)}
+
+
+def train_variant(
+    variant: str,
+    base: NetworkConfig,
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    folder: Path | None = None,
+    *,
+    device: str = "auto",
+) -> MSA2Net:
+    """Train one of `VARIANTS` by a recipe; the last step's network. folder: keeps its state, to go on after a stop."""
+    network = base if variant != ADDITION else _with_addition(base)
+    data = PermutedLabels(dataset, config.seed) if variant == PERMUTED else dataset
+    return train(network, config, data, folder, device=device, progress=False).network.eval()
+
+
+def variant_row(network: MSA2Net, dataset: PreparedDataset, case: Case, count: int) -> dict[str, Any]:
+    """What a trained network's heat maps and field are like on a held-out case, and its DSC on all of them."""
+    summary = localisation_summary(localisation(network, case, count))
+    evaluation = evaluate(network, dataset, protocols=("paper",), progress=False)
+    return {
+        "dsc": evaluation.mean("paper")[0],
+        **{f"inside {name}": float(row.inside) for name, row in summary.iterrows()},
+        **{f"pointing {name}": float(row.pointing) for name, row in summary.iterrows()},
+        **field_radii(network, case, count),
+    }
+
+
+def field_radii(network: MSA2Net, case: Case, count: int) -> dict[str, float]:
+    """Pixels around the centre that hold half and 95 % of its field: mean of |gradient| over slices and organs."""
+    images, _, _ = slices_of(case, network.config.height_width, count)
+    height, width = network.config.height_width
+    pixels, centre = network_input(network, images), (height // 2, width // 2)
+    field = np.mean([logit_field(network, pixels, centre, organ_class(organ)) for organ in ORGANS], axis=0)
+    return {f"radius {share:.0%}": holding_radius(field, centre, share) for share in SHARES}
+
+
+def heat_by_slice(network: MSA2Net, case: Case, count: int, layers: Sequence[str] = LAYERS) -> dict[str, dict]:
+    """Layer -> (organ, z) -> map (h, w), for slices of a case and the organs in them."""
+    images, labels, chosen = slices_of(case, network.config.height_width, count)
+    targets = organ_targets(labels)
+    heat = grad_cam_layers(network, network_input(network, images), targets, {name: name for name in layers})
+    return {
+        layer: {
+            (organ, z): heat[organ][layer].values[index].float().cpu().numpy()
+            for organ, (_, regions) in targets.items()
+            for index, z in enumerate(chosen)
+            if regions[index].any()
+        }
+        for layer in layers
+    }
+
+
+def pair_table(networks: Mapping[tuple[str, int], MSA2Net], case: Case, count: int) -> pd.DataFrame:
+    """How like the maps of two networks are: true labels with two seeds, and true beside permuted at each seed.
+
+    networks: (variant, seed) -> network. Columns: pair, seeds, layer, rank, ssim (see `heat_map_scores.similarity`).
+    If the first kind of pair is no more alike than the second, the maps do not show what the labels taught.
+    """
+    maps = {key: heat_by_slice(one, case, count) for key, one in networks.items() if key[0] != ADDITION}
+    seeds = sorted({seed for _, seed in maps})
+    pairs = [("true, two seeds", f"{a}, {b}", (TRUE, a), (TRUE, b)) for a, b in combinations(seeds, 2)]
+    pairs += [("true and permuted", str(seed), (TRUE, seed), (PERMUTED, seed)) for seed in seeds]
+    rows = []
+    for title, which, one, other in pairs:
+        for layer in LAYERS:
+            rows.append((title, which, layer, *similarity(maps[one][layer], maps[other][layer])))
+    return pd.DataFrame(rows, columns=["pair", "seeds", "layer", "rank", "ssim"])
+
+
+def shown_maps(network: MSA2Net, image: NDArray, label: NDArray, organs: Sequence[str], layers: Sequence[str]) -> dict:
+    """Maps of one slice for a measurement's file: layer -> organ -> whole numbers from 0 to 100, the map's maximum."""
+    pixels = network_input(network, image[None])
+    heat = grad_cam_layers(network, pixels, organ_targets(label, organs), {name: name for name in layers})
+    found: dict[str, dict[str, list]] = {}
+    for layer in layers:
+        maps = {organ: heat[organ][layer].values[0].float().cpu().numpy() for organ in organs}
+        found[layer] = {
+            organ: np.rint(100 * values / (values.max() or 1.0)).astype(int).tolist() for organ, values in maps.items()
+        }
+    return found
+
+
+def _with_addition(base: NetworkConfig) -> NetworkConfig:
+    levels = tuple(level if level.gate == "none" else replace(level, gate="addition") for level in base.levels)
+    return replace(base, levels=levels)

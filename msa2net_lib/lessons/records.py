@@ -1,0 +1,107 @@
+"""What a lesson leaves behind: its numbers with units, figures, tables, and where they come from."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import time
+from collections.abc import Iterable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import msa2net_lib
+from msa2net_lib.lessons.registry import RECORD, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.utils.files import atomic_path, sha256, write_text
+from msa2net_lib.utils.system_info import commit, hardware, peak_memory_gib, versions
+
+DPI = 80
+
+
+class Recorder:
+    """Collects a lesson's results and writes them to ``OUTPUT_DIR/<profile>/<lesson>/``.
+
+    Make it first thing in the setup cell, ``record = Recorder.start("10_training", globals())``: it checks
+    the parameters before anything runs.
+    """
+
+    def __init__(self, lesson: Lesson, parameters: dict[str, Any]):
+        check_parameters(lesson, parameters)
+        self.lesson = lesson
+        self.parameters = parameters
+        self.folder = Path(parameters["OUTPUT_DIR"]) / parameters["PROFILE"] / lesson.name
+        self.numbers: dict[str, dict[str, Any]] = {}
+        self.figures: list[dict[str, str]] = []
+        self.tables: list[str] = []
+        self.data: dict[str, str] = {}
+        self._started = time.perf_counter()
+
+    @classmethod
+    def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
+        """Take the parameters (names in capitals) out of a notebook's ``globals()``.
+
+        A name in small letters that resembles one of these, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so
+        refused; others cannot be told from variables.
+        """
+        lesson = lesson_by_name(name)
+        parameters = {
+            key: value
+            for key, value in namespace.items()
+            if (key.isupper() or difflib.get_close_matches(key.upper(), lesson.parameters, cutoff=0.75))
+            and not key.startswith("_")
+            and isinstance(value, str | int | float | bool | list | tuple | dict | None)
+        }
+        return cls(lesson, parameters)
+
+    def number(self, name: str, value: float | int | None, unit: str, note: str = "") -> None:
+        """Record one number with its unit; None or nan is stored as "not measured"."""
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        self.numbers[name] = {"value": "not measured" if missing else value, "unit": unit, "note": note}
+
+    def figure(self, figure: Figure, name: str, caption: str, headline: bool = False) -> Figure:
+        """Save a figure as PNG; ``caption`` is also its alternative text; headlines go on the index page."""
+        with atomic_path(self.folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=DPI, bbox_inches="tight")
+        entry = {"file": f"{name}.png", "caption": caption, "headline": "yes" if headline else "no"}
+        self.figures = [f for f in self.figures if f["file"] != entry["file"]] + [entry]
+        return figure
+
+    def table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Save a table as CSV."""
+        with atomic_path(self.folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary)
+        self.tables = [*dict.fromkeys([*self.tables, f"{name}.csv"])]
+        return table
+
+    def used(self, paths: Iterable[str | Path]) -> None:
+        """Note the SHA-256 of files that the results rest on."""
+        self.data |= {Path(path).name: sha256(path) for path in paths}
+
+    def finish(self) -> Path:
+        """Write ``record.json``; the last cell of every notebook calls this."""
+        record = {
+            "lesson": self.lesson.name,
+            "title": self.lesson.title,
+            "profile": self.parameters["PROFILE"],
+            "parameters": self.parameters,
+            "seed": self.parameters["SEED"],
+            "numbers": self.numbers,
+            "figures": self.figures,
+            "tables": self.tables,
+            "data_sha256": self.data,
+            "versions": {"msa2net_lib": msa2net_lib.__version__} | versions(),
+            "hardware": hardware(),
+            "commit": commit(),
+            "minutes": round((time.perf_counter() - self._started) / 60, 2),
+            "peak_memory_gib": round(peak_memory_gib(), 2),
+        }
+        return write_text(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_record(output_dir: str | Path, profile: str, lesson: str) -> dict[str, Any] | None:
+    """Read back what a lesson recorded, or None if it has not run."""
+    path = Path(output_dir) / profile / lesson / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

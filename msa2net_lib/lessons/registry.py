@@ -1,0 +1,190 @@
+"""The lessons: their order, titles and parameters, in one place for notebooks, batch runs and the index."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msa2net_lib.config import PROFILES
+from msa2net_lib.errors import InputError
+
+RECORD = "record.json"
+"""The file in which a lesson, or a job of a batch run, says what it was."""
+OF_PROFILE = "the profile's"
+COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One notebook: file name without suffix, title, what it is for, its own parameters, and the data that it opens.
+
+    data: names for `data.catalog.open_dataset`; `OF_PROFILE` stands for the data set of the profile, or of DATASET.
+    """
+
+    name: str
+    title: str
+    summary: str
+    own_parameters: tuple[str, ...] = ()
+    data: tuple[str, ...] = (OF_PROFILE,)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All names its `parameters` cell declares."""
+        return COMMON + self.own_parameters
+
+
+LESSONS: dict[str, Lesson] = {
+    lesson.name: lesson
+    for lesson in (
+        Lesson(
+            "00_start_here", "Start here", "What is here, what your machine can do, what it costs.", (), ("virtual",)
+        ),
+        Lesson(
+            "01_data",
+            "Data",
+            "From a data set's name to a training slice, step by step, and a contract for what others prepared.",
+            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_PICTURES"),
+            ("virtual", "patient2"),
+        ),
+        Lesson(
+            "02_fusion",
+            "Multi-scale fusion",
+            "What the gate sees: a footprint drawn on the slice, measured by gradient, and two branches added up.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "03_selection",
+            "Spatial selection",
+            "Two weights per pixel that sum to one: where they favour encoder or decoder, and what that proves.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "04_modulation",
+            "Cross-modulation",
+            "Encoder and decoder features gate each other: what sharpens, and what a blank or shuffled input does.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "05_recalibration",
+            "Recalibration and the whole gate",
+            "The attention map, the skip before and after, the gate on one sheet, and each stage switched off.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
+        ),
+        Lesson(
+            "06_skip_gates",
+            "Skip gates compared",
+            "Addition, concatenation, attention gate, AFF, SK, MASAG in 2-D and 3-D, controls; what a map proves.",
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            (OF_PROFILE, "virtual"),
+        ),
+        Lesson(
+            "07_decoder_blocks",
+            "Decoder blocks",
+            "Large kernels, efficient attention and attention between channels: what each sees, weighs and costs.",
+            ("CHECKPOINT", "CASE", "SLICE"),
+        ),
+        Lesson(
+            "08_network",
+            "The network and its parameters",
+            "One image walks through; parameters and multiply-adds counted, beside Tables 1 and A; what never runs.",
+            ("PRESET_DRAWN",),
+        ),
+        Lesson(
+            "09_boundary_loss",
+            "The boundary loss",
+            "Alpha against size and shape, gradients beside Dice and cross-entropy, and what an absent class costs.",
+            ("CHECKPOINT", "CASE", "SLICE", "ORGAN"),
+        ),
+        Lesson(
+            "10_training",
+            "Training",
+            "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
+            ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME"),
+        ),
+        Lesson(
+            "11_evaluation",
+            "Evaluation",
+            "Dice and HD95 case by case, two protocols, skin pictures, and published beside measured.",
+            ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE"),
+            (OF_PROFILE, "virtual", "patient2"),
+        ),
+        Lesson(
+            "12_ablation",
+            "Ablation",
+            "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
+        ),
+        Lesson(
+            "13_frequency",
+            "Frequency",
+            "Figure A measured: what each layer keeps of fine detail, with and without MASAG, over slices and seeds.",
+            ("CHECKPOINT", "CASE", "SLICE", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED", "SMALLER"),
+        ),
+        Lesson(
+            "14_grad_cam",
+            "Grad-CAM",
+            "Figure B measured: heat maps by organ and layer, beside the gate's own map, and when they say nothing.",
+            ("CHECKPOINT", "CASE", "SLICE", "ORGAN", "SLICES", "SEEDS", "MEASURED"),
+        ),
+        Lesson(
+            "15_integration",
+            "MASAG in your network",
+            "The gate in other U-Nets, in 3-D and in ONNX: a few lines to copy, and what it costs and gains.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            (OF_PROFILE, "patient2"),
+        ),
+        Lesson(
+            "16_paper_audit",
+            "Paper audit",
+            "Paper against code against tables: every difference, shown live, and what it changes.",
+            ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+        ),
+    )
+}
+
+
+def lesson_by_name(name: str) -> Lesson:
+    """Look a lesson up. Errors: `InputError` with the nearest name."""
+    if name not in LESSONS:
+        raise InputError(f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
+    return LESSONS[name]
+
+
+def parameters_by_lesson(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give each named lesson the parameters that it declares, in reading order.
+
+    Errors: `InputError` for an unknown lesson, and for a parameter that none of them declares.
+    """
+    asked = {lesson_by_name(name).name for name in names}
+    lessons = [lesson for name, lesson in LESSONS.items() if name in asked]
+    for name in given:
+        if not any(name in lesson.parameters for lesson in lessons):
+            check_parameters(lessons[-1], {name: given[name]})
+    chosen = {
+        lesson.name: {name: value for name, value in given.items() if name in lesson.parameters} for lesson in lessons
+    }
+    for lesson in lessons:
+        check_parameters(lesson, chosen[lesson.name])
+    return chosen
+
+
+def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:
+    """Refuse names that the lesson does not declare and profiles that do not exist.
+
+    papermill only warns of a misspelt parameter and goes on with the default; here it is an error.
+    """
+    for name in given:
+        if name not in lesson.parameters:
+            hint = _nearest(name, lesson.parameters)
+            raise InputError(f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}")
+    profile = given.get("PROFILE", "smoke")
+    if profile not in PROFILES:
+        raise InputError(f"PROFILE={profile!r} is unknown{_nearest(profile, PROFILES)}: use {', '.join(PROFILES)}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    by_letters = {str(one).upper(): one for one in known}
+    match = [by_letters[m] for m in difflib.get_close_matches(str(name).upper(), by_letters, n=1)]
+    return f" (did you mean {match[0]}?)" if match else ""

@@ -1,0 +1,1 @@
+"""Table 3: its rows, how they are trained, what is compared."""

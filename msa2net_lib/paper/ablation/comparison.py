@@ -1,0 +1,171 @@
+"""Table 3's six rows as networks, and its differences: MASAG, LKA and DAE-Former blocks in or out.
+
+The paper does not say what stands in where a part is out. Without MASAG the skip is added as it is: so does the
+second constructor of the deep layer in the released code. For the blocks there are two readings (`Reading`); ours is
+"replaced", for that constructor puts LKA blocks where DAE-Former blocks were, and the table has no row with neither
+kind, which would be the natural baseline if blocks could simply be missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from msa2net_lib.analysis.complexity import build_empty
+from msa2net_lib.config import Block, Gate, LevelConfig, NetworkConfig, require_choice
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.experiments import summarise
+from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow
+from msa2net_lib.paper.tables import table_3
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Reading = Literal["replaced", "removed"]
+"""Where a kind of block is out, the other kind takes its place, or the level merges and enlarges without blocks."""
+Contrasts = dict[str, tuple[str, str]]
+"""What a difference is called -> (row, the row that is subtracted)."""
+
+OWN_BLOCK: tuple[Block, ...] = ("lka", "lka", "dual_attention", "dual_attention")
+"""Blocks of the whole network by decoder level, 0 is the finest. Source: section 3.2, Figure 1."""
+_OTHER: dict[Block, Block] = {"lka": "dual_attention", "dual_attention": "lka"}
+
+
+def published() -> pd.DataFrame:
+    """Table 3 as printed, index row: masag, lka, dae_former, dsc (percent), hd95 (no unit is printed)."""
+    return table_3().set_axis(pd.Index([row.name for row in ROWS], name="row"))
+
+
+def ablation_config(base: NetworkConfig, row: AblationRow, reading: Reading = "replaced") -> NetworkConfig:
+    """The network of a row: a base network with the row's gates and blocks, all else unchanged.
+
+    base: any preset. Its idle parts stay, but a gate at a level with a skip runs; so the whole network's row of
+    "paper", "published" and "tiny" is that preset itself, and of "released", whose deep levels hold LKA blocks and no
+    MASAG, it is not. A base with another gate (`NetworkConfig.with_gate`) has that gate in the rows with MASAG, which
+    are not the paper's rows then; see `other_gate`. Errors: `InputError` for an unknown reading.
+    """
+    require_choice("reading", reading, get_args(Reading))
+    levels = tuple(_level(base.levels[index], index, row, reading) for index in range(4))
+    return NetworkConfig.from_dict(base.to_dict() | {"levels": levels})
+
+
+def _level(level: LevelConfig, index: int, row: AblationRow, reading: Reading) -> LevelConfig:
+    own = OWN_BLOCK[index]
+    block: Block = own
+    if not (row.lka if own == "lka" else row.dae_former):
+        block = _OTHER[own] if reading == "replaced" else "none"
+    gate = level.gate if level.gate == "none" or row.masag else "addition"
+    idle = level.idle if index == 3 else tuple(part for part in level.idle if part != "gate")
+    return replace(level, gate=gate, block=block, idle=idle)
+
+
+def other_gate(base: NetworkConfig) -> Gate | None:
+    """The gate that stands in a base network's rows where the paper has MASAG; None if it is MASAG."""
+    gate = base.levels[0].gate
+    return None if gate == "masag" else gate
+
+
+def ablation_configs(base: NetworkConfig, reading: Reading = "replaced") -> dict[str, NetworkConfig]:
+    """The six networks by their rows' names, see `ablation_config`."""
+    return {row.name: ablation_config(base, row, reading) for row in ROWS}
+
+
+def parameter_table(base: NetworkConfig, reading: Reading = "replaced") -> pd.DataFrame:
+    """Parameters of the six networks, index row: in all, of the gates, and of the LKA and the DAE-Former blocks.
+
+    Idle parts count, as they do in Table 1.
+    """
+    rows = {}
+    for name, config in ablation_configs(replace(base, pretrained=False), reading).items():
+        network = build_empty(config)
+        levels: list[Any] = list(network.decoder.levels)
+        blocks = dict.fromkeys(("lka", "dual_attention", "none"), 0)
+        for level in levels:
+            blocks[level.config.block] += count_parameters(level.blocks)
+        gates = sum(count_parameters(level.gate) for level in levels if level.gate is not None)
+        rows[name] = (count_parameters(network), gates, blocks["lka"], blocks["dual_attention"])
+    columns = ["parameters", *PARTS.values()]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("row")
+
+
+def row_contrasts() -> Contrasts:
+    """Each row minus the whole network: five differences."""
+    return {row.name: (row.name, FULL) for row in ROWS[:-1]}
+
+
+def part_contrasts() -> Contrasts:
+    """What one part adds: each pair of rows that differ in one part, seven of them, "MASAG beside LKA"."""
+    found: Contrasts = {}
+    for part, title in PARTS.items():
+        for row in ROWS:
+            without = replace(row, **{part: False})
+            if without != row and without in ROWS:
+                found[f"{title} beside {without.name}"] = (row.name, without.name)
+    return found
+
+
+def published_differences(contrasts: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The same differences in the printed table, columns dsc (percentage points) and hd95. They have no spread."""
+    table = published()[["dsc", "hd95"]]
+    return pd.DataFrame({name: table.loc[one] - table.loc[other] for name, (one, other) in contrasts.items()}).T
+
+
+def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], column: str = "dsc") -> pd.DataFrame:
+    """Measured differences, taken seed by seed.
+
+    runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
+    the columns of `summarise` from ``difference`` on, and ``verdict``: "within noise" if the 95 % interval of the mean
+    difference includes zero, "beyond noise" if not, "not known" with one seed. DSC comes in percentage points, HD95
+    in voxels. Errors: `InputError` if a row is missing.
+    """
+    scale = 100 if column.startswith("dsc") else 1
+    rows = {}
+    for name, (one, other) in contrasts.items():
+        pair: Any = runs[runs.variant.isin((one, other))]
+        if one not in set(pair.variant):
+            raise InputError(f"runs hold no {one!r}: train it too")
+        found = summarise(pair, other, column).loc[one]
+        sizes = {key: scale * found[key] for key in ("difference", "difference_sd", "low", "high")}
+        rows[name] = {"seeds": int(found.seeds), **sizes, "seeds_above": int(found.seeds_above)}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
+    zero_inside = (table.low <= 0) & (table.high >= 0)
+    known = table.low.notna()
+    return table.assign(verdict=np.where(~known, "not known", np.where(zero_inside, "within noise", "beyond noise")))
+
+
+def sentences(table: pd.DataFrame, unit: str = "points of DSC") -> list[str]:
+    """One sentence per difference, from `differences`: how large, which interval, and whether that is noise."""
+    told = []
+    for name, row in table.iterrows():
+        start = f"{name}: {row.difference:+.2f} {unit}"
+        if row.verdict == "not known":
+            told.append(f"{start}; one seed, so nothing is known of the noise")
+        else:
+            told.append(f"{start}, 95 % interval {row.low:+.2f} to {row.high:+.2f}, {row.seeds} seeds: {row.verdict}")
+    return told
+
+
+def seed_spread(runs: pd.DataFrame, column: str = "dsc") -> float:
+    """Standard deviation over seeds within a row, pooled over the rows; points for DSC. nan with one seed.
+
+    It is the spread of single runs: what a table of one run per row is blurred by.
+    """
+    scale = 100 if column.startswith("dsc") else 1
+    groups = runs.groupby("variant")[column]
+    freedom: Any = groups.count() - 1
+    if not freedom.sum():
+        return np.nan
+    return float(scale * np.sqrt((groups.var(ddof=1) * freedom).sum() / freedom.sum()))
+
+
+def largest_spread(difference: float) -> float:
+    """The spread over seeds beyond which a difference of two single runs is within noise, in the difference's unit.
+
+    Two runs that scatter independently with standard deviation s differ by chance by s times the root of two;
+    1.96 times that is passed by chance in one of twenty.
+    """
+    return abs(difference) / (1.96 * 2**0.5)

@@ -1,0 +1,114 @@
+"""Differences in the data: how many slices, which numbers, what resizing does to them."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msa2net_lib.data.labels import ORGANS, SCHEMES, convert_scheme
+from msa2net_lib.data.resize import resize_image, resize_label
+from msa2net_lib.metrics import dice, score_volume
+from msa2net_lib.paper import reference_implementation as released
+from msa2net_lib.paper import tables
+from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
+from msa2net_lib.paper.discrepancies.shipped import patient, patient_2
+
+INPUT = 224
+"""Pixels of the paper's input, section 4.2."""
+
+
+def slices(_: Path) -> Evidence:
+    counts = pd.Series(tables.SYNAPSE_TRAIN_SLICES)
+    steps = ceil(counts.sum() / released.PAPER_BATCH)
+    says = (
+        f"the list names {counts.sum()} slices of {len(counts)} cases, papers say "
+        f"{tables.SYNAPSE_TRAIN_SLICES_PRINTED}; "
+        f"an epoch of batch {released.PAPER_BATCH} is {steps} steps either way"
+    )
+    table = counts.to_frame("slices").rename_axis("case")
+    return Evidence(says, table, int(counts.sum()) != tables.SYNAPSE_TRAIN_SLICES_PRINTED)
+
+
+def label_numberings(data_dir: Path) -> Evidence:
+    _, label, _ = patient(data_dir, 1)
+    scores = {
+        scheme: score_volume(label, convert_scheme(label, "A", scheme), len(ORGANS) + 1)[:, 0] for scheme in SCHEMES
+    }
+    table = pd.DataFrame({f"scheme {scheme}": pd.Series(ids) for scheme, ids in SCHEMES.items()})
+    table = table.join(pd.DataFrame({f"DSC against {s}": pd.Series(v, ORGANS) for s, v in scores.items() if s != "A"}))
+    wrong = {scheme: values.mean() for scheme, values in scores.items() if scheme != "A"}
+    says = "a perfect prediction of real patient 1 in scheme A, scored against labels in another, has a mean DSC of "
+    says += ", ".join(f"{value:.3f} ({scheme})" for scheme, value in wrong.items())
+    return Evidence(says, table.rename_axis("organ"), bool(scores["A"].min() == 1 and max(wrong.values()) < 1))
+
+
+def cubic_overshoot(data_dir: Path) -> Evidence:
+    image, _ = patient_2(data_dir)
+    middle = image[len(image) // 2]
+    small = resize_image(middle, INPUT)
+    outside = float(((small < -0.01) | (small > 1.01)).mean())
+    table = pd.DataFrame(
+        {
+            name: {"lowest": float(a.min()), "highest": float(a.max())}
+            for name, a in (("prepared", middle), ("resized", small))
+        }
+    ).T
+    says = (
+        f"a slice of real patient 2 in [{middle.min():g}, {middle.max():g}] comes out of the resize to {INPUT} in "
+        f"[{small.min():.2f}, {small.max():.2f}], {outside:.1%} of its pixels off by more than 0.01"
+    )
+    return Evidence(says, table, outside > 0)
+
+
+def label_round_trip(data_dir: Path) -> Evidence:
+    _, label = patient_2(data_dir)
+    size = label.shape[-1]
+    back = np.stack([resize_label(resize_label(slice_, INPUT), size) for slice_ in label])
+    scores = score_volume(back, label, len(ORGANS) + 1)[:, 0]
+    there = {organ: score for index, (organ, score) in enumerate(zip(ORGANS, scores, strict=True), 1) if index in label}
+    table = pd.DataFrame({"DSC": there})
+    y, x = np.mgrid[:size, :size] - size // 2
+    discs = [((y - at) ** 2 + (x - at) ** 2 <= 6**2).astype(np.uint8) for at in range(16)]
+    worst = min(dice(resize_label(resize_label(disc, INPUT), size), disc) for disc in discs)
+    organs = f"{table.DSC.min():.3f} to {table.DSC.max():.3f}"
+    table.loc["disc of radius 6, worst of 16 places"] = worst
+    says = (
+        f"labels resized {size} to {INPUT} to {size} score {organs} against themselves, a disc of radius 6 pixels "
+        f"as little as {worst:.3f}"
+    )
+    return Evidence(says, table, bool((table.DSC < 1).all()))
+
+
+ENTRIES = (
+    Entry(
+        "training-slices", "data", "read", "2211 slices, not 2212",
+        "30 cases and 3779 images; other papers on this split say 2212 training slices", "section 4.1",
+        "the list that the script reads names 2211", "lists/lists_Synapse/train.txt", slices,
+        "prepare_synapse: every slice of the cases given", "Check the count after preparing.",
+        effect="none: the number of steps is the same",
+    ),
+    Entry(
+        "label-numberings", "data", "executed", "Three label numberings are in circulation",
+        "columns of Table 1, in an order of their own", "Table 1",
+        "reads TransUNet's prepared data (scheme A here); two other numberings are used by other projects", "README.md",
+        label_numberings, "data.labels.convert_scheme(labels, source, target)",
+        "Name the scheme beside every file; draw one case before you train.",
+        effect="see the evidence: nearly everything, for who mixes them",
+    ),
+    Entry(
+        "cubic-overshoot", "data", "executed", "Cubic resizing leaves the range it was given",
+        "images are resized to 224 x 224", "section 4.2",
+        "cubic splines, after the window to [0, 1] and with no clip", "datasets/datasets_synapse.py, utils.py",
+        cubic_overshoot, "data.resize.resize_image: the same", "Assert the range before the resize, not after.",
+    ),
+    Entry(
+        "label-round-trip", "data", "executed", "Copying the training labels exactly is not a score of 1",
+        "does not say at what size scores are computed", "section 4.3",
+        "predictions of 224 x 224 are enlarged to 512 x 512 by the nearest neighbour", "utils.py", label_round_trip,
+        "data.resize.resize_label: the same", "Know what the protocol itself costs before you chase the last point.",
+        effect="see the evidence: what exact training labels score; a mask placed better can score a little more",
+    ),
+)  # fmt: skip

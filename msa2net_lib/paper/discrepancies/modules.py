@@ -1,0 +1,172 @@
+"""Differences inside the modules: convolutions, norms, heads, and the encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from msa2net_lib.analysis.token_layout import GATED_LEVELS
+from msa2net_lib.nn.dual_attention import EfficientAttention
+from msa2net_lib.nn.masag import MASAG
+from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.paper.discrepancies import variants as switches
+from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
+from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
+
+LISTED_HEADS = {3: 32, 2: 16, 1: 1, 0: 1}
+"""Heads by decoder level, as the released network lists them and never uses them."""
+
+
+def dense_convolution(_: Path) -> Evidence:
+    shapes = recorded_shapes("published")
+    recorded = [shapes[f"decoder_{level}.ag_attn.multi.local.dconv.3.weight"] for level in range(4)]
+    with torch.device("meta"):
+        meant = [tuple(MASAG(shape[0]).fusion.local_context.dilated.weight.shape) for shape in recorded]
+        three = sum(count_parameters(MASAG(shape[0])) for shape in recorded[:3])
+    table = pd.DataFrame({"recorded kernel": map(str, recorded), "depthwise kernel": map(str, meant)})
+    running = sum(recorded_count("published", f"decoder_{level}.ag_attn.") for level in range(3))
+    says = (
+        f"the recorded kernel at level 0 is {recorded[0]}, a depthwise one {meant[0]}; the three gates that run hold "
+        f"{running / 1e6:.4f} M parameters, {three / 1e6:.4f} M with depthwise kernels"
+    )
+    return Evidence(says, table.rename_axis("level"), recorded != meant)
+
+
+@dataclass
+class _Settings:
+    """Stands for any settings object that another dataclass takes as a default."""
+
+
+def imports_today(_: Path) -> Evidence:
+    try:
+        make_dataclass("Config", [("block", _Settings, _Settings())])
+        default = True
+    except ValueError:
+        default = False
+    works = {
+        "a settings object as a dataclass default (vendored encoder; refused from Python 3.11)": default,
+        "numpy.sctypes (imgaug; gone from NumPy 2)": hasattr(np, "sctypes"),
+    }
+    table = pd.DataFrame({"works here": works})
+    says = (
+        f"{sum(works.values())} of {len(works)} things that the released code needs on import work with this Python "
+        f"and NumPy {np.__version__}"
+    )
+    return Evidence(says, table, not all(works.values()))
+
+
+def batch_norms(_: Path) -> Evidence:
+    keys = [key for key in recorded_shapes("published") if key.startswith("decoder_0.ag_attn.")]
+    norms = [key.removesuffix(".running_mean") for key in keys if key.endswith("running_mean")]
+    sizes = {name: recorded_shapes("published")[f"{name}.running_mean"][0] for name in norms}
+    table = pd.DataFrame({"channels": sizes})
+    return Evidence(f"{len(norms)} batch norms are recorded in one gate", table, len(norms) > 0)
+
+
+def head_count(_: Path) -> Evidence:
+    torch.manual_seed(0)
+    attention, x = EfficientAttention(GATED_LEVELS[2][0]), torch.randn(1, *GATED_LEVELS[2])
+    with torch.no_grad():
+        built = attention(x)
+        gaps = {
+            heads: (_many_heads(attention, x, heads) - built).norm() / built.norm()
+            for heads in sorted(set(LISTED_HEADS.values()))
+        }
+    table = pd.DataFrame({"relative difference from what is built": {h: float(g) for h, g in gaps.items()}})
+    listed = LISTED_HEADS[2]
+    says = (
+        f"with {listed} heads, as listed for level 2, the same random weights give an output "
+        f"{table.loc[listed].item():.0%} away from what is built; with one head {table.loc[1].item():.1g}"
+    )
+    return Evidence(says, table.rename_axis("heads"), bool(gaps[listed] > 0.01 and gaps[1] < 1e-5))
+
+
+def _many_heads(attention: EfficientAttention, x: Tensor, heads: int) -> Tensor:
+    """Efficient attention with its channels dealt to ``heads``; one head is what the library builds."""
+    parts: list[nn.Module] = [attention.keys, attention.queries, attention.values]
+    keys, queries, values = (rearrange(part(x), "b (h c) y x -> b h c (y x)", h=heads) for part in parts)
+    context = keys.softmax(dim=3) @ values.transpose(2, 3)
+    attended = context.transpose(2, 3) @ queries.softmax(dim=2)
+    return attention.project(rearrange(attended, "b h c (y x) -> b (h c) y x", y=x.shape[2]))
+
+
+def encoder_name(_: Path) -> Evidence:
+    names = ("maxvit_rmlp_small_rw_224", "maxvit_base_tf_224", "maxvit_rmlp_base_rw_224")
+    with torch.device("meta"):
+        counts = {name: count_parameters(timm.create_model(name, num_classes=0)) for name in names}
+    counts = {"recorded encoder": recorded_count("published", "backbone.backbone.")} | counts
+    table = pd.DataFrame({"parameters (M)": pd.Series(counts) / 1e6})
+    same = [name for name in names if counts[name] == counts["recorded encoder"]]
+    says = (
+        f"the recorded encoder has {counts['recorded encoder']} parameters, exactly as {', '.join(same)}; a base model "
+        f"has {counts[names[1]] / 1e6:.1f} M"
+    )
+    return Evidence(says, table, same == [names[0]])
+
+
+def hidden_mismatch(_: Path) -> Evidence:
+    weights = timm.create_model("test_maxvit", num_classes=0).state_dict()
+    network = timm.create_model("test_maxvit", features_only=True)
+    missing = network.load_state_dict(weights, strict=False).missing_keys
+    total = len(network.state_dict())
+    table = pd.DataFrame({"entries": {"filled": total - len(missing), "left as initialised": len(missing)}})
+    says = (
+        f"with strict=False another extractor of timm, which names its stages otherwise, takes {total - len(missing)} "
+        f"of {total} entries and raises nothing"
+    )
+    return Evidence(says, table, len(missing) > 0)
+
+
+ENTRIES = (
+    Entry(
+        "dense-dilated-convolution", "network", "recorded", "The dilated convolution in MASAG is dense",
+        "local context is DW, then DW-D, depthwise and dilated convolutions; DW-D is read here as in LKA, depthwise",
+        "Equation 1",
+        "the 3x3 convolution with dilation 2 has no groups: every channel sees every other", "networks/masag.py",
+        dense_convolution, 'NetworkConfig(dilated="depthwise" | "dense")',
+        "Build it depthwise: the likelier reading of the name, and a quarter of the gates' parameters.",
+        variant=switches.DENSE,
+    ),
+    Entry(
+        "batch-norms-in-the-gate", "network", "recorded", "The gate holds batch norms that no equation shows",
+        "convolutions, poolings, softmax and sigmoid", "Equations 1 to 6",
+        "a batch norm after almost every convolution of the gate", "networks/masag.py", batch_norms,
+        "none: kept in all presets", "With small batches these are the first thing to freeze or replace.",
+    ),
+    Entry(
+        "attention-heads", "network", "executed", "Efficient attention has one head, whatever is listed",
+        "no number of heads", "section 3.2",
+        "the network lists 32, 16, 1 and 1 heads by level, and the block passes on a literal 1; the listed kind of "
+        "feed-forward and the reduction ratios reach no block either", "networks/msa2net.py",
+        head_count, "none: one head, as it runs", "Do not report the list; for heads, wire them and train anew.",
+    ),
+    Entry(
+        "encoder-name", "network", "recorded", '"MaxViT-B" is a small MaxViT',
+        "the encoder is MaxViT-B", "Table A, supplement B",
+        "the encoder is maxvit_rmlp_small_rw_224", "networks/merit_lib/networks.py",
+        encoder_name, "NetworkConfig(encoder=...)", "Cite the encoder by timm's name, and compare with small encoders.",
+    ),
+    Entry(
+        "hidden-mismatch", "network", "executed", "Pretrained weights are loaded with mismatches hidden",
+        "the encoder is pretrained", "section 4.2",
+        "ImageNet weights go in with strict=False, so a renamed key would leave its weights random without a word; "
+        "nothing shows that theirs lost any",
+        "networks/merit_lib/networks.py", hidden_mismatch, "none: here a file fits whole or is refused",
+        "Load with strict=True after dropping the keys you know to be surplus.",
+    ),
+    Entry(
+        "imports-today", "network", "executed", "The released code imports on no current Python",
+        "implemented in PyTorch", "section 4.2",
+        "a copy of timm's MaxViT from before Python 3.11, and imgaug, whose last release is from 2020",
+        "networks/merit_lib/maxxvit_4out.py, datasets/datasets_synapse.py", imports_today,
+        "none: timm itself and torch", "Use timm's maintained MaxViT: the weights are the same.",
+        effect="none",
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tables of the paper with the reproduced rows below the published ones, by table number."""

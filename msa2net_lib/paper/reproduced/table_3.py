@@ -1,0 +1,132 @@
+"""Table 3 with our rows below the published ones: what was measured, on which data, and what may be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from msa2net_lib.config import PROFILES, NetworkConfig
+from msa2net_lib.evaluation.experiments import read_measurement
+from msa2net_lib.paper.ablation.comparison import (
+    FULL,
+    ROWS,
+    Reading,
+    differences,
+    parameter_table,
+    published,
+    row_contrasts,
+)
+from msa2net_lib.paper.ablation.runs import AblationPlan
+from msa2net_lib.train_config import TrainConfig
+
+COLUMNS = ("masag", "lka", "dae_former", "dsc", "hd95", "origin", "data", "selection", "verdict", "note")
+"""Columns behind ``row``: those of the table (DSC in percent, HD95 in voxels), then where a row is from."""
+DATA_NAMES = {"virtual": "virtual patients", "synapse": "Synapse"}
+"""Data sets by name, in words."""
+LAST_STEP = "last step; nothing was chosen"
+NOT_TOLD = "not said; the released script scores the test cases every 20 epochs"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Runs of the six rows, or the reason why there are none.
+
+    title: what was run, in words. runs: as `evaluation.experiments.compare` returns them, None if not measured.
+    data: on which data, in words. network: of which rows leave parts out. comparable: the paper's data and schedule.
+    """
+
+    title: str
+    runs: pd.DataFrame | None
+    data: str
+    network: NetworkConfig
+    reading: Reading
+    comparable: bool = False
+    why_not: str = ""
+
+
+def measured_by(plan: AblationPlan, runs: pd.DataFrame | None, why_not: str = "") -> Measured:
+    """What a profile's ablation found, or why it was not run."""
+    paper = PROFILES["paper"]
+    schedule = TrainConfig.from_recipe(paper.recipe, seed=plan.training.seed)
+    comparable = (
+        plan.dataset == paper.dataset
+        and plan.training == schedule
+        and plan.cases is None
+        and plan.network == NetworkConfig.from_preset(paper.preset, pretrained=paper.pretrained)
+    )
+    size = "{} x {}".format(*plan.network.height_width)
+    cases = "" if plan.cases is None else f", {plan.cases} held-out case(s)"
+    title = f"{plan.length()}, {size} pixels{cases}"
+    data = DATA_NAMES.get(plan.dataset, plan.dataset)
+    return Measured(title, runs, data, plan.network, plan.reading, comparable, why_not)
+
+
+def measured_once(path: str | Path, reading: Reading) -> Measured:
+    """The measurement that ``benchmarks/ablation.py`` wrote, for one reading; without the file, "not measured".
+
+    Errors: `InputError` for a file that holds no runs.
+    """
+    data = DATA_NAMES["virtual"]
+    if not Path(path).is_file():
+        tiny = NetworkConfig.from_preset("tiny", image_size=64)
+        return Measured("", None, data, tiny, reading, why_not="benchmarks/ablation.py was not run")
+    runs, record = read_measurement(path)
+    network, training = NetworkConfig.from_dict(record["network"]), record["training"]
+    title = "{} steps, {} x {} pixels".format(training["steps"], *network.height_width)
+    chosen: Any = runs[runs.reading == reading]
+    why = "" if len(chosen) else f"the file holds no runs of the reading {reading!r}"
+    return Measured(title, chosen.drop(columns="reading") if not why else None, data, network, reading, why_not=why)
+
+
+def table_3_with_ours(blocks: Sequence[Measured]) -> pd.DataFrame:
+    """The published rows and, block by block, ours below them; index ``row``, columns `COLUMNS`.
+
+    ``origin`` is "published", "measured" or "not measured"; then dsc and hd95 are nan and ``note`` has the reason.
+    """
+    note = "one number per row; neither seeds nor spread are said"
+    mark = {"origin": "published", "data": "Synapse", "selection": NOT_TOLD, "verdict": "", "note": note}
+    tables = [published().assign(**mark), *(_block(block) for block in blocks)]
+    return pd.concat(tables).reindex(columns=list(COLUMNS))
+
+
+def _block(block: Measured) -> pd.DataFrame:
+    parts = published()[["masag", "lka", "dae_former"]]
+    if block.runs is None:
+        verdict = {"origin": "not measured", "selection": "", "verdict": "not measured", "note": block.why_not}
+        return parts.assign(dsc=math.nan, hd95=math.nan, data=block.data, **verdict)
+    scores = block.runs.groupby("variant")
+    verdict = "comparable, by our reading of the rows" if block.comparable else "not comparable: other data or training"
+    notes = _notes(block)
+    return parts.assign(
+        dsc=(100 * scores.dsc.mean()).round(2),
+        hd95=scores.hd95.mean().round(2),
+        origin="measured",
+        data=block.data,
+        selection=LAST_STEP,
+        verdict=verdict,
+        note=pd.Series(notes),
+    )
+
+
+def _notes(block: Measured) -> dict[str, str]:
+    """By row: spread, difference from the whole network as tolerance, how it was trained, parameters."""
+    assert block.runs is not None
+    sd = 100 * block.runs.groupby("variant").dsc.std(ddof=1)
+    count = block.runs.groupby("variant").seed.count()
+    table = differences(block.runs, row_contrasts())
+    millions = parameter_table(block.network, block.reading).parameters / 1e6
+    notes = {}
+    for row in ROWS:
+        name = row.name
+        spread = f"{count[name]} seeds, sd {sd[name]:.2f} points" if count[name] > 1 else "1 seed"
+        told = [block.title, f"part out: {block.reading}", f"{millions[name]:.2f} M parameters", spread]
+        if name != FULL and table.verdict[name] != "not known":
+            low, high = table.low[name], table.high[name]
+            told.append(f"minus the whole network {low:+.2f} to {high:+.2f} (95 %): {table.verdict[name]}")
+        notes[name] = "; ".join(told)
+    return notes

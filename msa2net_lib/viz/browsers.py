@@ -1,0 +1,152 @@
+"""Thin widgets: each only calls a tested function that draws the picture for given values."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.volumes import Volume, write_volume
+from msa2net_lib.errors import InputError
+from msa2net_lib.viz import plots
+from msa2net_lib.viz.explorer import explorer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OVERLAY = 0.5
+"""Opacity of the organs in NiiVue."""
+
+
+def draw_browser_view(
+    case: Case, z: int, predictions: Mapping[str, NDArray] | None = None, outlines: bool = True
+) -> Figure:
+    """One slice of a case: image, reference label and predictions side by side."""
+    panels: dict[str, NDArray | None] = {"image": None}
+    if outlines:
+        panels |= {"reference label": case.label[z]}
+        panels |= {name: labels[z] for name, labels in (predictions or {}).items()}
+    figure, axes = plots.figure_grid(1, len(panels), width=3.4, height=3.0)
+    for ax, (name, label) in zip(axes[0], panels.items(), strict=True):
+        plots.show_slice(ax, case.image[z], label, spacing=case.spacing, title=f"{case.name}, slice {z}: {name}")
+    if outlines:
+        plots.organ_legend(figure)
+    return figure
+
+
+def volume_browser(case: Case, predictions: Mapping[str, NDArray] | None = None, viewer: str = "auto") -> Any:
+    """Browse a case with its reference label and predictions (each (Z, H, W), scheme A); returns an ipywidgets box.
+
+    viewer: "niivue" shows three planes at once and needs ipyniivue and a browser with WebGL 2; "slices" is a
+    slider over axial slices and a switch for the outlines; "auto" takes niivue in a page of a Jupyter server, and
+    slices where ipyniivue is not installed or nobody looks (batch runs). Errors: `InputError` for another viewer,
+    and for "niivue" without ipyniivue.
+    """
+    if viewer not in ("auto", "niivue", "slices"):
+        raise InputError(f"viewer={viewer!r} is unknown: use auto, niivue or slices")
+    installed = importlib.util.find_spec("ipyniivue") is not None
+    if viewer == "niivue" and not installed:
+        raise InputError("viewer='niivue' needs ipyniivue: run pip install ipyniivue, or use viewer='slices'")
+    if viewer == "niivue" or (viewer == "auto" and installed and _on_a_page()):
+        return _planes(case, {"reference label": case.label} | dict(predictions or {}))
+    return _slices(case, predictions)
+
+
+def _on_a_page() -> bool:
+    """Whether a Jupyter server started this kernel for a page; batch runs start kernels themselves."""
+    return "JPY_SESSION_NAME" in os.environ
+
+
+def _slices(case: Case, predictions: Mapping[str, NDArray] | None) -> Any:
+    import ipywidgets
+
+    slider = ipywidgets.IntSlider(_busiest(case), 0, len(case.image) - 1, description="slice")
+    return explorer(lambda z, organs: draw_browser_view(case, z, predictions, organs), z=slider, organs=True)
+
+
+def _planes(case: Case, labels: Mapping[str, NDArray]) -> Any:
+    """NiiVue over the image, with a menu of whose organs lie on it."""
+    import ipywidgets
+    from ipyniivue import NiiVue
+
+    image = _niivue_volume(case, np.rint(255 * case.image).astype(np.uint8), "image", colormap="gray", cal_max=255.0)
+    overlays = {name: _niivue_volume(case, label.astype(np.uint8), name) for name, label in labels.items()}
+    for overlay in overlays.values():
+        overlay.set_colormap_label(_organ_colormap())
+    view: Any = NiiVue(height=420, is_radiological_convention=True, is_nearest_interpolation=True, crosshair_width=0.5)
+    view.load_volumes([image, *overlays.values()])
+    view.scene.crosshair_pos = [0.5, 0.5, (_busiest(case) + 0.5) / len(case.image)]
+    menu = ipywidgets.Dropdown(options=[*overlays, "none"], description="organs")
+
+    def show(_: Any = None) -> None:
+        for name, overlay in overlays.items():
+            overlay.opacity = OVERLAY if name == menu.value else 0.0
+
+    menu.observe(show, names="value")
+    show()
+    return ipywidgets.VBox([menu, view, ipywidgets.HTML(_niivue_caption(case))])
+
+
+def _niivue_volume(case: Case, array: NDArray, name: str, **options: Any) -> Any:
+    """A volume in memory, (Z, H, W) uint8; NiiVue reads files' bytes, so it is written for a moment."""
+    from ipyniivue import Volume as NiivueVolume
+
+    with TemporaryDirectory() as folder:
+        volume = Volume(array, case.spacing or (1.0, 1.0, 1.0))
+        content = write_volume(volume, Path(folder) / "volume.nii.gz").read_bytes()
+    return NiivueVolume(data=content, name=f"{name}.nii.gz", cal_min=0.0, colorbar_visible=False, **options)
+
+
+def _organ_colormap() -> dict[str, Any]:
+    colors = [(0.0, 0.0, 0.0), *(to_rgb(plots.ORGAN_COLORS[organ]) for organ in ORGANS)]
+    channels = {name: [round(255 * color[i]) for color in colors] for i, name in enumerate("RGB")}
+    return {**channels, "A": [0] + [255] * len(ORGANS), "labels": ["", *ORGANS]}
+
+
+def _niivue_caption(case: Case) -> str:
+    present = [organ for index, organ in enumerate(ORGANS, start=1) if (case.label == index).any()]
+    colors = [f"<span style='color:{plots.ORGAN_COLORS[organ]}'>&#9632;</span>&nbsp;{organ}" for organ in present]
+    hint = "Scroll over a plane to change the slice, click to move the cross. Nothing to see? Use viewer='slices'."
+    return f"{case.name}: {' '.join(colors)}<br>{hint}"
+
+
+def _busiest(case: Case) -> int:
+    return (plots.busiest_slices(case.label, 1) or [len(case.image) // 2])[0]
+
+
+class LivePlot:
+    """Redraws the training curves in place; pass it to ``train(on_log=...)``, and call `draw` with the whole history.
+
+    every: seconds between drawings at least: one of thousands of entries takes 0.2 s, for which training waits. The
+    last drawing stays in the notebook, so an executed page shows the finished curves.
+    """
+
+    def __init__(self, every: float = 10.0):
+        self.every = every
+        self._drawn = float("-inf")
+        self._handle: Any = None
+
+    def __call__(self, history: list[dict[str, float]]) -> None:
+        if time.monotonic() - self._drawn >= self.every:
+            self.draw(history)
+            self._drawn = time.monotonic()
+
+    def draw(self, history: list[dict[str, float]]) -> None:
+        """Draw the curves now, in the same place as before."""
+        from IPython.display import display
+
+        figure = plots.plot_history(history)
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)

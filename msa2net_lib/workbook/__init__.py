@@ -1,1 +1,0 @@
-"""What the notebooks share: records of results, figures, widgets and the report."""

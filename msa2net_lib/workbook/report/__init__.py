@@ -1,7 +1,0 @@
-"""The report of a batch: one self-contained page per profile, published beside measured."""
-
-from __future__ import annotations
-
-from msa2net_lib.workbook.report.page import write_report
-
-__all__ = ["write_report"]

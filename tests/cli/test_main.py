@@ -1,0 +1,468 @@
+"""The command line, in-process: what each command leaves, and mistakes in one line with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+import zipfile
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from msa2net_lib import checkpoints
+from msa2net_lib.cli import doctor
+from msa2net_lib.cli.main import main
+from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.download import synapse as obtain
+from msa2net_lib.data.isic import find_isic
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.skin.pictures import write_skin_pictures
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.official_checkpoints import open_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A random `tiny` network on disk, for 32 x 32 pixels."""
+    network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32))
+    return checkpoints.save_network(network, tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Scans 0001, 0005 and 0008 in the BTCV layout, 12 slices of 40 x 36 voxels, all 13 structures."""
+    rng = np.random.default_rng(0)
+    label = np.zeros((36, 40, 12), np.uint8)
+    for number in range(1, 14):
+        row, column = divmod(number, 4)
+        label[9 * column : 9 * column + 7, 10 * row : 10 * row + 7, 3:9] = number
+    affine = np.diag([-4.0, -4.0, 5.0, 1.0])
+    for case in ("0001", "0005", "0008"):
+        image = rng.normal(40, 20, label.shape).astype(np.int16)
+        for kind, array in (("img", image), ("label", label)):
+            (tmp_path / "raw" / kind).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array, affine), tmp_path / "raw" / kind / f"{kind}{case}.nii.gz")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def prepared(raw, tmp_path):
+    """Case 0005 to train on, 0008 to test on."""
+    run("prepare", "synapse", "--source", raw, "--destination", tmp_path / "prepared", "--workers", 1,
+        "--train-cases", "0005", "--test-cases", "0008")  # fmt: skip
+    return tmp_path / "prepared"
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys, *arguments):
+    """Run a command that must fail on its input; return its one line."""
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("msa2net: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_is_fast_because_torch_is_not_loaded():
+    code = "import sys, msa2net_lib.cli.main as cli; cli._parser().format_help(); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+def test_as_a_module():
+    command = [sys.executable, "-m", "msa2net_lib", "train", "--dataset", "nowhere", "--output", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("msa2net: nowhere: no such folder")
+    assert result.stderr.count("\n") == 1
+
+
+# ---- doctor -----------------------------------------------------------------------------------------------
+
+
+def test_doctor_knows_the_dependencies(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def names(requirements):
+        return sorted(requirement.partition(">")[0] for requirement in requirements)
+
+    assert sorted(doctor.PACKAGES) == names(project["dependencies"])
+    assert sorted(doctor.NOTEBOOK_PACKAGES) == names(project["optional-dependencies"]["notebooks"])
+
+
+def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", checkpoint)
+    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ())
+    shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
+    assert run("doctor", "--data", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("ok ", "missing ")) for line in lines)
+    assert all("not needed for smoke" in line for line in lines if line.startswith("missing"))
+    text = "\n".join(lines)
+    for word in ("Python 3.", "torch ", "cores", "GiB", "accelerator", "4 files", "tiny.safetensors (loads)"):
+        assert word in text
+    for name in ("virtual", "patient2", "synapse"):
+        assert f"missing  data set {name}" in text
+
+
+def test_doctor_finds_what_is_wrong(root, tmp_path, prepared, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", tmp_path / "tiny.safetensors")
+    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ("no-such-package",))
+    shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
+    (tmp_path / "example_ct" / "img" / "img0002.nii.gz").write_bytes(b"altered")
+    (tmp_path / "example_ct" / "label" / "label0001.nii.gz").unlink()
+    prepared.rename(tmp_path / "synapse")
+    capsys.readouterr()
+    assert run("doctor", "--data", tmp_path) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (scans,) = [line for line in lines if line.startswith("missing  shipped CT")]
+    assert "img/img0002.nii.gz, label/label0001.nii.gz;" in scans
+    assert [line for line in lines if line.startswith("missing  shipped checkpoint")]
+    assert [line for line in lines if line.startswith("missing  no-such-package: run pip install")]
+    assert [line for line in lines if line.startswith("ok       data set synapse") and "12 training" in line]
+
+
+def test_doctor_elsewhere(tmp_path):
+    (found,) = [f for f in doctor.examine(tmp_path) if "shipped CT" in f.what]
+    assert not found.ok
+    assert "--data" in found.remedy
+
+
+# ---- prepare ----------------------------------------------------------------------------------------------
+
+
+def test_prepare_synapse(raw, tmp_path, capsys):
+    out = tmp_path / "out"
+    chosen = ("--train-cases", "0008, 0005", "--workers", 1)
+    run("prepare", "synapse", "--source", raw, "--destination", out, *chosen)
+    assert "24 training" in PreparedDataset.open(out).counts()
+    run("prepare", "synapse", "--source", raw, "--destination", out, "--workers", 1)
+    assert PreparedDataset.open(out).test_cases == ["case0008", "case0001"]
+    assert len(PreparedDataset.open(out).train_slices) == 12
+
+
+def test_prepare_synapse_ends_with_the_contract(root, raw, tmp_path, capsys):
+    """Blocks in a row are no organs, and the command says so by its exit code; real patients pass."""
+    out = ("--destination", tmp_path / "out", "--workers", 1)
+    assert run("prepare", "synapse", "--source", raw, *out) == 1
+    assert "not passed" in capsys.readouterr().out
+    out = ("--destination", tmp_path / "real", "--workers", 1)
+    assert run("prepare", "synapse", "--source", root / "data" / "example_ct", *out) == 0
+    printed = capsys.readouterr().out
+    assert "label scheme" in printed
+    assert f"{tmp_path / 'real'}: 0 training slices, 2 test cases\nwarning: nothing to train on" in printed
+    assert (tmp_path / "real" / "orientation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_prepare_synapse_of_others(root, tmp_path, capsys):
+    """Stored in scheme B and transposed: the command stops, names the flip that is needed, and passes with it."""
+    home = tmp_path / "virtual"
+    two = ("--source", root / "data" / "example_ct", "--train", 0, "--test", 2, "--workers", 1)
+    assert run("prepare", "virtual", "--destination", home, *two) == 0
+    virtual = PreparedDataset.open(home / "prepared")
+    foreign = store_as_others(virtual, virtual.test_cases, tmp_path / "theirs", "B", "t")
+    assert run("prepare", "synapse", "--prepared", foreign) == 1
+    printed = capsys.readouterr().out
+    assert "--flip t" in printed
+    assert not (foreign / "contract.json").exists()
+    with pytest.raises(InputError, match="msa2net prepare synapse"):
+        PreparedDataset.open(foreign).load_case("case2001")
+    assert run("prepare", "synapse", "--prepared", foreign, "--flip", "t") == 0
+    assert run("prepare", "synapse", "--prepared", foreign) == 0  # said once is enough while the files stay
+    case = PreparedDataset.open(foreign).load_case("case2001")
+    np.testing.assert_array_equal(case.label, virtual.load_case("case2001").label)
+
+
+def test_prepare_virtual(raw, tmp_path, capsys):
+    out = tmp_path / "virtual"
+    sizes = ("--train", 1, "--test", 1, "--workers", 1)
+    assert run("prepare", "virtual", "--source", raw, "--destination", out, *sizes) == 0
+    dataset = PreparedDataset.open(out / "prepared")
+    assert dataset.test_cases == ["case2001"]
+    assert {name[:8] for name in dataset.train_slices} == {"case1001"}
+    assert (out / "raw" / "cohort.json").is_file()
+
+
+def test_prepare_synapse_from_drive(tmp_path, capsys, monkeypatch):
+    """What is downloaded is unpacked, found at whatever depth, moved to the destination, and then examined."""
+    asked = []
+
+    def fetch_drive(file_id, destination, **options):
+        asked.append((file_id, options["dataset"]))
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(destination, "w") as archive:
+            archive.writestr("project/data/Synapse/train_npz/case0005_slice000.npz", b"no npz")
+        return destination
+
+    monkeypatch.setattr(obtain, "fetch_drive", fetch_drive)
+    out = tmp_path / "data" / "synapse"
+    assert run("prepare", "synapse", "--download", "--destination", out) == 1
+    assert asked == [(obtain.SYNAPSE_DRIVE_ID, "synapse-prepared")]
+    assert (out / "train_npz" / "case0005_slice000.npz").is_file()
+    assert "not passed" in capsys.readouterr().out
+    assert run("prepare", "synapse", "--download", "--destination", out) == 1
+    assert len(asked) == 1
+
+
+def test_prepare_synapse_without_a_source_shows_the_terms_and_the_ways(tmp_path, capsys):
+    assert run("prepare", "synapse", "--destination", tmp_path / "none") == 2
+    out, err = capsys.readouterr()
+    assert "synapse.org" in out
+    assert err.count("\n") == 1
+    for way in ("--source", "--fetch-raw", "--prepared", "--download"):
+        assert way in err
+
+
+def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
+    out, few = tmp_path / "skin", ("--count", 12, "--size", 64, "--workers", 1)
+    assert run("prepare", "skin", "--destination", out, *few) == 0
+    printed = capsys.readouterr().out
+    assert "8 training, 1 validation and 3 test pictures" in printed
+    assert "synthetic" in printed
+    trained = ("--output", tmp_path / "run", "--recipe", "isic", "--steps", 2, "--batch-size", 4, "--device", "cpu")
+    often = ("--checkpoint-every", 1, "--log-every", 1)
+    assert run("train", "--dataset", out / "prepared", *trained, *often) == 0
+    assert pd.read_csv(tmp_path / "run" / "log.csv").step.tolist() == [1, 2]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert (record["recipe"], record["checkpoint_every"], record["log_every"]) == ("isic", 1, 1)
+    capsys.readouterr()
+    weights = ("--checkpoint", tmp_path / "run" / "weights.safetensors", "--device", "cpu")
+    table = ("--output", tmp_path / "scores.csv")
+    assert run("evaluate", "--dataset", out / "prepared", *weights, *table) == 0
+    assert "3 test synthetic pictures" in capsys.readouterr().out
+    assert list(pd.read_csv(tmp_path / "scores.csv").columns)[:2] == ["picture", "dsc"]
+
+
+def test_prepare_pictures_and_isic(tmp_path, capsys):
+    write_skin_pictures(tmp_path / "raw", count=5, size=(64, 80), progress=False)
+    images, masks = find_isic(tmp_path / "raw", progress=False)
+    small = ("--size", 32, "--workers", 1)
+    out = tmp_path / "pictures"
+    assert run("prepare", "pictures", "--images", images, "--masks", masks, "--destination", out, *small) == 0
+    assert "3 training, 0 validation and 2 test pictures" in capsys.readouterr().out
+    line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)
+    assert "2594" in line
+
+
+def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys):
+    for kind, folder in (("img", "images"), ("label", "labels")):
+        (tmp_path / folder).mkdir()
+        for case in ("0001", "0005"):
+            shutil.copy(raw / kind / f"{kind}{case}.nii.gz", tmp_path / folder / f"case {case}.nii.gz")
+    folders = ("--images", tmp_path / "images", "--labels", tmp_path / "labels", "--destination", tmp_path / "own")
+    classes = ("--classes", "liver=6", "both kidneys=2,3", "--others-are-background", "--workers", 1)
+    assert run("prepare", "scans", *folders, *classes, "--test-cases", "case 0005") == 0
+    assert "12 training slices, 1 test cases" in capsys.readouterr().out
+    assert PreparedDataset.open(tmp_path / "own").class_names == ("liver", "both kidneys")
+    small = ("--steps", 1, "--batch-size", 2, "--device", "cpu")
+    assert run("train", "--dataset", tmp_path / "own", "--output", tmp_path / "run", *small) == 0
+    assert open_checkpoint(tmp_path / "run" / "weights.safetensors").config.num_classes == 3
+    assert "--classes liver" in refused(capsys, "prepare", "scans", *folders, "--classes", "liver")
+
+
+def test_a_class_named_twice_or_absent(raw, tmp_path, capsys):
+    """Of two ids for one name the last would win, and a class nobody has trains nothing: neither is silent."""
+    for kind in ("img", "label"):
+        (tmp_path / kind).mkdir()
+        shutil.copy(raw / kind / f"{kind}0001.nii.gz", tmp_path / kind / "a.nii.gz")
+    folders = ("--images", tmp_path / "img", "--labels", tmp_path / "label", "--destination", tmp_path / "own")
+    few = ("--others-are-background", "--workers", 1)
+    assert "NAME=ID,ID" in refused(capsys, "prepare", "scans", *folders, "--classes", "kidney=2", "kidney=3", *few)
+    assert run("prepare", "scans", *folders, "--classes", "liver=6", "tail=14", *few) == 0
+    printed = capsys.readouterr().out
+    assert "warning: no case has a voxel of tail" in printed
+    assert "warning: nothing to test on" in printed
+
+
+def test_prepare_refuses_options_of_other_sources(raw, tmp_path, capsys):
+    line = refused(capsys, "prepare", "synapse", "--prepared", raw, "--train-cases", "0005")
+    assert "--train-cases" in line
+    line = refused(capsys, "prepare", "synapse", "--source", raw, "--flip", "x")
+    assert "--flip" in line
+    assert run("prepare", "isic") == 2
+    out, err = capsys.readouterr()
+    assert "CC0" in out
+    assert err == "msa2net: say where the pictures come from: --source DIR, or --download (11.2 GB)\n"
+    assert "dlkaa" in refused(capsys, "prepare", "isic", "--download", "--recipe", "dlkaa")
+
+
+def test_scores_are_not_written_over_a_folder_nor_after_the_work(prepared, checkpoint, tmp_path, capsys):
+    line = refused(capsys, "evaluate", "--checkpoint", checkpoint, "--dataset", prepared, "--output", tmp_path)
+    assert "is a folder" in line
+
+
+def test_evaluate_refuses_a_network_of_other_classes(prepared, tmp_path, capsys):
+    network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32))
+    other = checkpoints.save_network(network, tmp_path / "other.safetensors", class_names=ORGANS[::-1])
+    line = refused(capsys, "evaluate", "--checkpoint", other, "--dataset", prepared)
+    assert "was trained on stomach, spleen" in line
+
+
+def test_prepare_refuses(raw, tmp_path, capsys):
+    out = ("--destination", tmp_path / "out")
+    line = refused(capsys, "prepare", "synapse", "--source", tmp_path / "nowhere", *out)
+    assert "nowhere" in line
+    assert "twice" in refused(capsys, "prepare", "synapse", "--source", raw, *out, "--train-cases", "0005,0005")
+    assert "workers=0" in refused(capsys, "prepare", "synapse", "--source", raw, *out, "--workers", 0)
+    assert "train=-1" in refused(capsys, "prepare", "virtual", "--source", raw, *out, "--train", -1)
+
+
+# ---- train and evaluate -----------------------------------------------------------------------------------
+
+
+def test_train(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", NetworkConfig.from_preset("tiny", image_size=64))
+    command = ("train", "--dataset", prepared, "--output", tmp_path / "run", "--steps", 1, "--batch-size", 2)
+    capsys.readouterr()
+    assert run(*command, "--device", "cpu", "--half") == 0
+    out, _ = capsys.readouterr()
+    weights = tmp_path / "run" / "weights.safetensors"
+    assert out.startswith(f"weights: {weights} (1 steps; ")
+    assert out.count("\n") == 1
+    assert checkpoints.load_network(weights).config == NetworkConfig.from_preset("tiny")
+    half = weights.stat().st_size
+    assert half < 0.6 * checkpoints.save_network(checkpoints.load_network(weights), weights).stat().st_size
+    assert "another training config" in refused(capsys, *command, "--seed", 5)
+
+
+def test_train_refuses(prepared, tmp_path, capsys, monkeypatch):
+    command = ("train", "--dataset", prepared, "--output", tmp_path / "run")
+    assert "huge" in refused(capsys, *command, "--preset", "huge")
+    assert "quick" in refused(capsys, *command, "--recipe", "quick")
+    assert "steps=0" in refused(capsys, *command, "--steps", 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "device 'cuda'" in refused(capsys, *command, "--device", "cuda")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate(prepared, tmp_path, checkpoint, capsys):
+    table = tmp_path / "scores.csv"
+    command = ("evaluate", "--checkpoint", checkpoint, "--dataset", prepared, "--device", "cpu")
+    capsys.readouterr()
+    assert run(*command, "--protocol", "both", "--output", table) == 0
+    out, _ = capsys.readouterr()
+    for word in ("paper protocol", "strict protocol", "DSC (0 to 1)", "HD95 (voxels)", "HD95 (mm)", *ORGANS):
+        assert word in out
+    assert len([line for line in out.splitlines() if line.startswith("mean")]) == 2
+    scores = pd.read_csv(table)
+    assert len(scores) == 2 * len(ORGANS)
+    assert set(zip(scores.protocol, scores.hd95_unit, strict=True)) == {("paper", "voxels"), ("strict", "mm")}
+    assert set(scores.case) == {"case0008"}
+    assert list(tmp_path.glob(".partial-*")) == []
+
+
+def test_evaluate_refuses(prepared, tmp_path, checkpoint, capsys):
+    data = ("--dataset", prepared)
+    assert "no such checkpoint" in refused(capsys, "evaluate", "--checkpoint", tmp_path / "none", *data)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(checkpoint.read_bytes()[:1000])
+    assert str(damaged) in refused(capsys, "evaluate", "--checkpoint", damaged, *data)
+    binary = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32, num_classes=2))
+    other = checkpoints.save_network(binary, tmp_path / "other.safetensors")
+    assert "2 classes" in refused(capsys, "evaluate", "--checkpoint", other, *data)
+    with h5py.File(prepared / "test_vol_h5" / "case0008.npy.h5", "r+") as file:
+        del file.attrs["spacing"]
+    strict = ("--protocol", "strict", "--device", "cpu")
+    assert "spacing" in refused(capsys, "evaluate", "--checkpoint", checkpoint, *data, *strict)
+    (prepared / "lists" / "test_vol.txt").write_text("")
+    assert "no test case" in refused(capsys, "evaluate", "--checkpoint", checkpoint, *data)
+
+
+# ---- reproduce and interruption ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Stand in for the batch runner; returns the calls, and leaves as many jobs undone as `undone` says."""
+    calls = []
+    runner = types.ModuleType("msa2net_lib.batch.reproduce")
+    runner.undone = 0  # pyright: ignore[reportAttributeAccessIssue]
+
+    def reproduce(plan, output_dir, **options):
+        calls.append((plan, str(output_dir), options))
+        return runner.undone
+
+    runner.profile_plan = lambda profile, **changes: {"profile": profile, **changes}  # pyright: ignore
+    runner.reproduce = reproduce  # pyright: ignore[reportAttributeAccessIssue]
+    runner.calls = calls  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "msa2net_lib.batch.reproduce", runner)
+    return runner
+
+
+def test_reproduce(batches):
+    assert run("reproduce") == 0
+    values = ("STEPS=3", "DATASET=virtual", "RESUME=False", "CASE=0008", "NOTE=a=b")
+    given = [word for value in values for word in ("-p", value)]
+    batches.undone = 3
+    options = (
+        "--cores",
+        "2",
+        "--cluster",
+        "workflow/profiles/slurm",
+        "--seeds",
+        "1",
+        "2",
+        "--device",
+        "cpu",
+        "--dry-run",
+    )
+    lessons = ["01_data", "10_training"]
+    assert run("reproduce", "--profile", "gpu", "--output", "out", "--only", *lessons, *options, *given) == 1
+    parameters = {"STEPS": 3, "DATASET": "virtual", "RESUME": False, "CASE": "0008", "NOTE": "a=b"}
+    plain = {"profile": "smoke", "lessons": [], "seeds": None, "parameters": {}, "device": "auto", "on_cluster": False}
+    changed = {"profile": "gpu", "lessons": lessons, "seeds": [1, 2], "parameters": parameters, "device": "cpu"}
+    assert batches.calls == [
+        (plain, "results", {"cores": None, "cluster": None, "dry_run": False}),
+        (
+            changed | {"on_cluster": True},
+            "out",
+            {"cores": 2, "cluster": Path("workflow/profiles/slurm"), "dry_run": True},
+        ),
+    ]
+
+
+def test_reproduce_refuses(batches, capsys):
+    assert "NAME=VALUE" in refused(capsys, "reproduce", "-p", "STEPS")
+    assert batches.calls == []
+
+
+def test_interrupted(batches, monkeypatch, capsys):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batches, "reproduce", stop)
+    assert run("reproduce") == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+
+
+def test_a_bug_keeps_its_traceback(batches, monkeypatch):
+    def fail(*arguments, **options):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(batches, "reproduce", fail)
+    with pytest.raises(KeyError, match="a bug"):
+        run("reproduce")
+
+
+@pytest.mark.parametrize("arguments", [[], ["prepare"], ["train"], ["conquer"], ["train", "--steps", "few"]])
+def test_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: msa2net" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""Comparing networks: arithmetic of the summary, finished runs are kept, and the recorded table is what it says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation import experiments
+from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, IDLE, SCRAMBLED, switch_variants
+from msa2net_lib.train_config import TrainConfig
+
+RUNS = pd.DataFrame(
+    {
+        "variant": ["a", "b", "a", "b", "a", "b"],
+        "seed": [1, 1, 2, 2, 3, 3],
+        "dsc": [0.80, 0.82, 0.70, 0.73, 0.75, 0.74],
+    }
+)
+
+
+def test_differences_are_taken_seed_by_seed():
+    table = experiments.summarise(RUNS, "a")
+    differences = np.array([0.02, 0.03, -0.01])
+    assert table.loc["b", "difference"] == pytest.approx(differences.mean())
+    assert table.loc["b", "difference_sd"] == pytest.approx(np.std(differences, ddof=1))
+    interval = stats.ttest_rel([0.82, 0.73, 0.74], [0.80, 0.70, 0.75]).confidence_interval(0.95)
+    assert table.loc["b", ["low", "high"]].tolist() == pytest.approx(list(interval))
+    assert table.loc["a", "sd"] == pytest.approx(np.std([0.8, 0.7, 0.75], ddof=1))
+    assert list(table.seeds_above) == [0, 2]
+    assert list(table.index) == ["a", "b"]
+
+
+def test_unknown_baseline_and_nothing_to_compare():
+    with pytest.raises(InputError, match="baseline='c' is not among the variants: a, b"):
+        experiments.summarise(RUNS, "c")
+    with pytest.raises(InputError, match="at least one variant and one seed"):
+        experiments.compare({}, TrainConfig(), [1], dataset=None)  # pyright: ignore[reportArgumentType]
+
+
+class Dataset:
+    def digest(self):
+        return "data"
+
+
+def test_finished_runs_are_read_back_unless_something_changed(monkeypatch, tmp_path):
+    done = []
+
+    def run_once(network, config, dataset, *_, **__):
+        done.append((network.dilated, config.seed, config.steps))
+        return {"dsc": 0.5, "minutes": 1.0}
+
+    monkeypatch.setattr(experiments, "run_once", run_once)
+    variants = {d: NetworkConfig.from_preset("tiny", dilated=d) for d in ("depthwise", "dense")}
+    first = experiments.compare(variants, TrainConfig(steps=3), [1, 2], Dataset(), tmp_path)
+    assert done == [("depthwise", 1, 3), ("dense", 1, 3), ("depthwise", 2, 3), ("dense", 2, 3)]
+    again = experiments.compare(variants, TrainConfig(steps=3), [1, 2], Dataset(), tmp_path)
+    pd.testing.assert_frame_equal(first, again)
+    assert len(done) == 4
+    experiments.compare(variants, TrainConfig(steps=4), [1], Dataset(), tmp_path)
+    assert len(done) == 6
+
+
+def test_each_switch_changes_one_thing():
+    base = NetworkConfig.from_preset("tiny")
+    variants = switch_variants(base)
+    plain = base.to_dict()
+    changed = {
+        name: {key for key, value in config.to_dict().items() if value != plain[key]}
+        for name, config in variants.items()
+    }
+    assert changed == {
+        AS_WRITTEN: set(),
+        DENSE: {"dilated"},
+        SCRAMBLED: {"layout"},
+        IDLE: {"levels"},
+        ALL: {"dilated", "layout", "levels"},
+    }
+
+
+def test_recorded_effects_follow_from_their_runs(root):
+    record = json.loads((root / "benchmarks" / "results" / "switch_effects.json").read_text())
+    runs = pd.DataFrame(record["runs"])
+    assert set(runs.variant) == set(switch_variants(NetworkConfig.from_preset("tiny")))
+    assert runs.groupby("variant").seed.nunique().min() >= 3
+    organs = runs.filter(regex="^dsc .")
+    assert organs.shape[1] == 8
+    np.testing.assert_allclose(organs.mean(axis=1), runs.dsc, atol=2e-5)
+    assert record["selection"] == "none: last step"
+
+
+def test_committed_measurement_reads_back(root, tmp_path):
+    runs, record = experiments.read_measurement(root / "benchmarks" / "results" / "switch_effects.json")
+    assert len(runs) == runs.seed.nunique() * runs.variant.nunique()
+    assert runs.seed.nunique() >= 3
+    assert {"hardware", "versions", "training", "selection"} <= set(record)
+    assert set(runs.variant) == set(switch_variants(NetworkConfig.from_dict(record["network"])))
+    for content in ("", "{}", "[]"):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(InputError, match="holds no measured runs"):
+            experiments.read_measurement(tmp_path / "bad.json")
+    with pytest.raises(InputError, match=r"absent\.json: holds no measured runs"):
+        experiments.read_measurement(tmp_path / "absent.json")

@@ -1,0 +1,227 @@
+"""Evaluation against metrics computed by hand, its memory, and the rescaling used to explain patient 2."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.volumes import read_volume
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.volumes import Evaluation, evaluate, rescaled_case
+from msa2net_lib.inference import predict_volume
+from msa2net_lib.metrics import score_volume
+from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.optimize import OptimizedNetwork
+
+
+class OneCase:
+    """A data set of one small case with an ellipsoid "liver" and spacing."""
+
+    test_cases = ("case0001",)
+    class_names = ORGANS
+
+    def load_case(self, name):
+        z, y, x = np.mgrid[:4, :40, :50]
+        inside = ((z - 2) / 2) ** 2 + ((y - 20) / 12) ** 2 + ((x - 15) / 9) ** 2 <= 1
+        rng = np.random.default_rng(0)
+        image = np.clip(0.3 + 0.4 * inside + 0.05 * rng.standard_normal(inside.shape), 0, 1)
+        return Case(name, image.astype(np.float32), (5 * inside).astype(np.uint8), (3.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def network():
+    import torch
+
+    torch.manual_seed(3)
+    return MSA2Net.from_preset("tiny", image_size=64).eval()
+
+
+def test_evaluate_is_prediction_plus_score(network):
+    result = evaluate(network, OneCase(), progress=False)  # pyright: ignore[reportArgumentType]
+    case = OneCase().load_case("case0001")
+    predicted = predict_volume(network, case.image)
+    np.testing.assert_array_equal(result.predictions["case0001"], predicted)
+    for protocol in ("paper", "strict"):
+        rows = result.scores[result.scores.protocol == protocol]
+        expected = score_volume(predicted, case.label, 9, protocol=protocol, spacing=case.spacing)
+        np.testing.assert_array_equal(rows[["dsc", "hd95"]].to_numpy(), expected)
+        # The same table in either unit, the protocol's own among them.
+        for column, spacing in (("hd95_voxels", (1.0, 1.0, 1.0)), ("hd95_mm", case.spacing)):
+            both = ~np.isnan(expected[:, 1]) & (expected[:, 0] > 0) & (expected[:, 0] < 1)
+            measured = score_volume(predicted, case.label, 9, protocol="strict", spacing=spacing)
+            np.testing.assert_allclose(rows[column].to_numpy()[both], measured[both, 1])
+        own = "hd95_voxels" if protocol == "paper" else "hd95_mm"
+        np.testing.assert_array_equal(rows["hd95"], rows[own])
+    present = result.scores.query("protocol == 'paper'").set_index("organ").in_label
+    assert list(present[present].index) == ["liver"]
+
+
+def test_means_are_over_cases_first_then_organs():
+    """With a case missing an organ the order matters: organ means 0.5 and 1.0, not the grand mean."""
+    rows = [
+        ("strict", "a", "liver", True, 0.4, 1.0),
+        ("strict", "b", "liver", True, 0.6, 3.0),
+        ("strict", "a", "spleen", True, 1.0, 2.0),
+        ("strict", "b", "spleen", False, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["protocol", "case", "organ", "in_label", "dsc", "hd95"])
+    assert Evaluation(table, {}).mean("strict") == (pytest.approx(0.75), pytest.approx(2.0))
+    assert list(Evaluation(table, {}).by_case("strict").dsc) == [pytest.approx(0.7), pytest.approx(0.6)]
+
+
+class ManyCases(OneCase):
+    """Cases that notice whether the one before is still in memory when the next is read."""
+
+    test_cases = ("case0001", "case0002", "case0003")
+
+    def __init__(self):
+        self.alive, self.seen = [], []
+
+    def load_case(self, name):
+        self.alive.append(sum(reference() is not None for reference in self.seen))
+        case = super().load_case(name)
+        self.seen += [weakref.ref(array) for array in (case.image, case.label)]
+        return case
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_one_case_is_in_memory_at_a_time(network, keep, monkeypatch):
+    predictions = []
+
+    def remembered(*arguments, **options):
+        predicted = predict_volume(*arguments, **options)
+        dataset.seen += [] if keep else [weakref.ref(predicted)]
+        predictions.append(weakref.ref(predicted))
+        return predicted
+
+    dataset = ManyCases()
+    monkeypatch.setattr("msa2net_lib.evaluation.volumes.predict_volume", remembered)
+    result = evaluate(network, dataset, progress=False, keep_predictions=keep)  # pyright: ignore[reportArgumentType]
+    assert dataset.alive == [0, 0, 0]
+    assert list(result.predictions) == (list(ManyCases.test_cases) if keep else [])
+    assert [reference() is not None for reference in predictions] == [keep] * 3
+    assert len(result.scores) == 2 * 3 * 8
+
+
+def test_predictions_are_written_where_asked(network, tmp_path):
+    dataset = ManyCases()
+    result = evaluate(network, dataset, progress=False, predictions_dir=tmp_path / "out")  # pyright: ignore[reportArgumentType]
+    assert list(result.prediction_files) == list(dataset.test_cases)
+    for name, path in result.prediction_files.items():
+        assert path == tmp_path / "out" / f"{name}.nii.gz"
+        stored = read_volume(path)
+        np.testing.assert_array_equal(stored.array, result.predictions[name])
+        assert stored.spacing == (3.0, 1.0, 1.0)
+
+
+def test_options_reach_the_prediction(network):
+    case = OneCase().load_case("case0001")
+    options = {"resampling": "matrix", "precision": "bf16", "batch_size": 3}
+    result = evaluate(network, OneCase(), progress=False, **options)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(result.predictions["case0001"], predict_volume(network, case.image, **options))
+    with pytest.raises(InputError, match="resampling='bilinear' is unknown"):
+        evaluate(network, OneCase(), progress=False, resampling="bilinear")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="protocol: unknown 'loose'"):
+        evaluate(network, OneCase(), progress=False, protocols=("loose",))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_fast_way_is_the_optimised_network(network, monkeypatch):
+    """Optimised once if asked for, not at all if it is already."""
+    made = []
+
+    def optimise(plain):
+        made.append(OptimizedNetwork(plain, "eager", plain))
+        return made[-1]
+
+    monkeypatch.setattr("msa2net_lib.evaluation.volumes.optimize_for_inference", optimise)
+    plain = evaluate(network, OneCase(), progress=False)  # pyright: ignore[reportArgumentType]
+    assert not made
+    fast = evaluate(network, OneCase(), progress=False, fast=True)  # pyright: ignore[reportArgumentType]
+    assert len(made) == 1
+    again = evaluate(made[0], OneCase(), progress=False, fast=True)  # pyright: ignore[reportArgumentType]
+    assert len(made) == 1
+    for result in (fast, again):
+        pd.testing.assert_frame_equal(result.scores, plain.scores)
+
+
+def test_without_spacing_mm_are_missing_and_voxels_are_not(network):
+    class NoSpacing(OneCase):
+        def load_case(self, name):
+            return replace(super().load_case(name), spacing=None)
+
+    result = evaluate(network, NoSpacing(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    assert result.scores.hd95_mm.isna().all()
+    assert (result.scores.hd95_voxels == result.scores.hd95).all()
+    assert set(result.summary().score) == {"dsc", "hd95_voxels"}
+
+
+def test_predicting_in_batches_changes_nothing(network):
+    volume = OneCase().load_case("x").image
+    one = predict_volume(network, volume, batch_size=1)
+    np.testing.assert_array_equal(one, predict_volume(network, volume, batch_size=3))
+
+
+def test_a_network_in_training_mode_is_evaluated_and_left_as_it_was(network):
+    """In training mode every prediction would change the batch norms' statistics."""
+    result = evaluate(network, OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    other = MSA2Net(network.config)
+    other.load_state_dict(network.state_dict())
+    again = evaluate(other.train(), OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(again.predictions["case0001"], result.predictions["case0001"])
+    assert other.training
+    for name, value in other.state_dict().items():
+        assert bool((value == network.state_dict()[name]).all()), name
+
+
+def test_another_number_of_classes_is_refused(network):
+    class Two(OneCase):
+        class_names = ("liver", "spleen")
+
+    with pytest.raises(InputError, match="9 classes: the data set has 3"):
+        evaluate(network, Two(), progress=False)  # pyright: ignore[reportArgumentType]
+
+
+def test_strict_without_spacing_is_refused_before_predicting(network):
+    class NoSpacing(OneCase):
+        def load_case(self, name):
+            return Case(name, np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), None)
+
+        def case_path(self, name):
+            return f"test_vol_h5/{name}.npy.h5"
+
+    with pytest.raises(InputError, match=r"case0001\.npy\.h5: stores no spacing"):
+        evaluate(network, NoSpacing(), progress=False)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("volume", "fragment"),
+    [(np.zeros((4, 4)), "slices, rows, columns"), (np.full((2, 9, 9), 40.0), "window it first"),
+     (np.full((2, 9, 9), np.nan), "window it first")],
+)  # fmt: skip
+def test_predict_volume_refuses(network, volume, fragment):
+    with pytest.raises(InputError, match=fragment):
+        predict_volume(network, volume)
+
+
+def test_rescaling_keeps_millimetres_and_centres_the_body():
+    """A 20 x 30 mm box stays 20 x 30 mm; the body's middle goes to the middle of the new picture."""
+    image, label = np.zeros((2, 100, 120), np.float32), np.zeros((2, 100, 120), np.uint8)
+    image[:, 60:80, 20:50], label[:, 60:80, 20:50] = 0.8, 5
+    small = rescaled_case(Case("c", image, label, (3.0, 1.0, 1.0)), (2.0, 2.0), (40, 50))
+    assert small.image.shape == small.label.shape == (2, 40, 50)
+    assert small.spacing == (3.0, 2.0, 2.0)
+    rows, columns = np.nonzero(small.label[0])
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (10, 15)
+    assert abs(rows.mean() - 20) <= 1
+    assert abs(columns.mean() - 25) <= 1
+
+
+def test_rescaling_needs_spacing():
+    with pytest.raises(InputError, match="no spacing"):
+        rescaled_case(Case("c", np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), None), (1, 1), (4, 4))

@@ -1,0 +1,75 @@
+"""A training run of seconds, for tests in this process and for those that start others (see its options)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training import train
+from msa2net_lib.training.trainer import Learner
+
+SMALL = NetworkConfig.from_preset("tiny", image_size=64, num_classes=3)
+CONFIG = TrainConfig(steps=6, batch_size=2, checkpoint_every=2, log_every=1, learning_rate=1e-3)
+
+
+class Slices:
+    """Seeded slices with two ellipses each, in memory."""
+
+    class_names = ("disc", "square")
+
+    def __init__(self, digest="one", count=5, root="in memory"):
+        self.digest = lambda: digest
+        self.root = Path(root)
+        self.train_ids = tuple(f"case0001_slice{i:03d}" for i in range(count))
+
+    def training_sample(self, name, size):
+        rng = np.random.default_rng(int(name[-3:]))
+        y, x = np.mgrid[:40, :44]
+        label = np.zeros((40, 44), np.uint8)
+        for organ in (1, 2):
+            cy, cx = rng.uniform(10, 30, 2)
+            label[((y - cy) / 8) ** 2 + ((x - cx) / 6) ** 2 <= 1] = organ
+        image = np.clip(0.4 * label + 0.05 * rng.standard_normal(label.shape), 0, 1).astype(np.float32)
+        return normalise(resize_image(image, size))[None], resize_label(label, size)
+
+
+def losses(result):
+    return [row["loss"] for row in result.history]
+
+
+def _die_at(step, rank):
+    """Make one process kill itself before it takes a step."""
+    advance = Learner._advance
+
+    def advance_or_die(self, *arguments):
+        if self.step == step and self.rank == rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return advance(self, *arguments)
+
+    Learner._advance = advance_or_die
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--slices", type=int, default=12)
+    parser.add_argument("--die-at", type=int, default=-1)
+    parser.add_argument("--die-rank", type=int, default=0)
+    parser.add_argument("--config", type=json.loads, default={})
+    arguments = parser.parse_args()
+    if arguments.die_at >= 0:
+        _die_at(arguments.die_at, arguments.die_rank)
+    config = TrainConfig(**(CONFIG.to_dict() | {"batch_size": 5} | arguments.config))
+    train(SMALL, config, Slices(count=arguments.slices), arguments.output, device="cpu", progress=False)
+
+
+if __name__ == "__main__":
+    main()

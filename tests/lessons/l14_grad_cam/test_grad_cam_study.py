@@ -1,0 +1,130 @@
+"""Heat maps of a study: by planted cases, arithmetic, and the same numbers on another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from msa2net_lib.analysis.grad_cam import grad_cam
+from msa2net_lib.analysis.layers import LAST, Place
+from msa2net_lib.analysis.saliency import pointing, share_inside
+from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l14_grad_cam import grad_cam_study as heat_maps
+from msa2net_lib.lessons.l14_grad_cam import heat_map_scores
+
+LAYERS = (LAST, "level 1 block 2")
+
+
+def test_targets_are_the_organs_of_the_label(study):
+    targets = heat_maps.organ_targets(study.label)
+    assert {organ: index for organ, (index, _) in targets.items()} == {"aorta": 1, "liver": 5}
+    assert np.array_equal(targets["liver"][1], study.label == 5)
+    with pytest.raises(InputError, match="spleen: is not in this slice"):
+        heat_maps.organ_targets(study.label, ["liver", "spleen"])
+    with pytest.raises(InputError, match="organ 'lung' is unknown"):
+        heat_maps.organ_targets(study.label, ["lung"])
+
+
+def test_innermost_pixel_lies_within_a_bent_organ():
+    """The centroid of a ring is outside of it; the innermost pixel must not be."""
+    rows, columns = np.indices((21, 21)) - 10
+    ring = (np.hypot(rows, columns) < 9) & (np.hypot(rows, columns) > 4)
+    assert ring[heat_maps.innermost(ring)]
+    whole = np.ones((5, 9), bool)
+    assert heat_maps.innermost(whole)[0] == 2
+
+
+def test_views_are_smallest_first_and_agree_with_grad_cam(study):
+    views = heat_maps.organ_views(study)
+    assert [view.organ for view in views] == ["aorta", "liver"]
+    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    liver = views[1]
+    expected = grad_cam(study.network, pixels, study.label == 5, 5).values[0].numpy()
+    np.testing.assert_allclose(liver.heat, expected, rtol=1e-4, atol=1e-6)
+    assert liver.truth[liver.centre]
+    assert liver.field.shape == study.image.shape
+    assert liver.field.min() >= 0
+    seen = pixels.clone().requires_grad_()
+    study.network(seen)[0, 5][liver.centre].backward()
+    assert seen.grad is not None
+    np.testing.assert_allclose(liver.field, seen.grad[0, 0].abs(), rtol=1e-3, atol=1e-5 * float(liver.field.max()))
+    with torch.no_grad():
+        predicted = study.network(pixels).argmax(dim=1)[0].numpy()
+    assert np.array_equal(liver.predicted, predicted == 5)
+    assert 0 < liver.attention.min() < liver.attention.max() < 1
+
+
+def test_localisation_scores_each_slice_that_has_the_organ(study, noise_case):
+    """Only the middle slice has organs, so each map has one row per organ, as computed by hand."""
+    table = heat_map_scores.localisation(study.network, noise_case, count=5, layers=LAYERS)
+    assert set(table.z) == {1}
+    assert len(table) == 2 * (len(LAYERS) + 3)
+    size = study.network.config.height_width
+    image, label = resize_image(noise_case.image[1], size), resize_label(noise_case.label[1], size)
+    pixels = torch.from_numpy(normalise(image))[None, None]
+    heat = grad_cam(study.network, pixels, label == 1, 1, "level 1 block 2").values[0].numpy()
+    row = table[(table.organ == "aorta") & (table["map"] == "level 1 block 2")].iloc[0]
+    np.testing.assert_allclose(row.inside, share_inside(heat, label == 1), rtol=1e-4)
+    np.testing.assert_allclose(row.pointing, pointing(heat, label == 1))
+    flat = table[table["map"] == heat_map_scores.FLAT].set_index("organ").inside
+    assert flat["liver"] == pytest.approx((label == 5).mean())
+
+
+def test_summary_counts_organs_alike_and_maps_without_heat_as_nothing():
+    rows = [("a", "m", z, value, 1.0) for z, value in enumerate((0.2, np.nan, 0.4, 0.2))] + [("b", "m", 0, 1.0, 0.0)]
+    table = pd.DataFrame(rows, columns=["organ", "map", "z", "inside", "pointing"])
+    table.loc[1, "pointing"] = np.nan
+    summary = heat_map_scores.localisation_summary(table)
+    assert summary.inside["m"] == pytest.approx((0.2 + 1.0) / 2)
+    assert summary.pointing["m"] == pytest.approx((0.75 + 0.0) / 2)
+    assert summary["empty"]["m"] == pytest.approx(0.125)
+
+
+def test_the_last_layer_does_not_care_about_the_region_and_coarser_ones_do(study):
+    regions = heat_map_scores.region_dependence(study, LAYERS)
+    np.testing.assert_allclose(regions.loc[LAST], 1.0, atol=1e-3)
+    assert regions.corner["level 1 block 2"] < 0.99
+
+
+def test_each_part_alone_is_redrawn_and_the_finest_stage_matters_more_than_the_deepest(study):
+    """The gate of level 2 stands before most of the decoder and after the encoder: both reach its map."""
+    table = heat_map_scores.randomisation_table(study, "independent", [0], ["level 2 gate"], ["liver"])
+    assert list(table.columns) == ["mode", "part", "seed", "organ", "layer", "rank", "ssim", "inside", "empty"]
+    assert table.set_index("part")["rank"]["encoder stage 4"] > table.set_index("part")["rank"]["encoder stage 1"]
+    assert table["rank"].between(0, 1).all()
+
+
+def test_two_sets_of_maps_compared():
+    rng = np.random.default_rng(0)
+    maps = {"a": rng.random((16, 16)), "b": rng.random((16, 16))}
+    assert heat_map_scores.similarity(maps, maps) == pytest.approx((1, 1))
+    assert heat_map_scores.similarity(maps, {name: -values for name, values in maps.items()})[0] == pytest.approx(1)
+    assert heat_map_scores.similarity(maps, {name: np.zeros((16, 16)) for name in maps}) == (0, 0)
+
+
+def test_a_mixture_of_classes_moves_the_map(study):
+    """The region is the liver's; weighed twenty times, the aorta's logit draws the map."""
+    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    expand = study.network.decoder.levels[0].expand
+    mixed = heat_maps.mixed_classes(study.network, {"liver": 2.0, "aorta": -1.0})
+    with torch.no_grad():
+        logits, mixture = study.network(pixels), mixed(pixels)
+    torch.testing.assert_close(mixture[:, 0], 2 * logits[:, 5] - logits[:, 1], rtol=1e-4, atol=1e-4)
+    place = Place(expand, study.network.config.height_width)
+    aorta = grad_cam(heat_maps.mixed_classes(study.network, {"aorta": 1.0}), pixels, study.label == 5, 0, place)
+    own = grad_cam(study.network, pixels, study.label == 5, 1, place)
+    torch.testing.assert_close(aorta.values, own.values, rtol=1e-4, atol=1e-5)
+
+
+def test_millimetres_follow_the_resize(noise_case):
+    assert heat_maps.pixel_spacing(noise_case, (192, 48)) == (1.5, 6.0)
+
+
+def test_the_gates_map_is_the_traces(study):
+    own = study.traces[0].attention[0].mean(dim=0).numpy()
+    assert heat_maps.gate_map(study).mean() == pytest.approx(own.mean(), rel=2e-2)
+    with pytest.raises(InputError, match="level 3 has no MASAG"):
+        heat_maps.gate_map(study, 3)

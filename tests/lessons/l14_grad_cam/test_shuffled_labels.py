@@ -1,0 +1,85 @@
+"""Labels of other slices: a permutation without fixed points, and runs that can be told apart."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from msa2net_lib import MSA2Net, TrainConfig
+from msa2net_lib.analysis.layers import LAST
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.lessons.l14_grad_cam import shuffled_labels
+from msa2net_lib.lessons.l14_grad_cam.shuffled_labels import ADDITION, PERMUTED, TRUE, PermutedLabels
+
+IDS = [f"case0001_slice{index:03d}" for index in range(9)]
+
+
+class Numbered:
+    """Training data whose slices carry their own number in image and label."""
+
+    root, train_ids, class_names = "nowhere", IDS, ["organ"]
+
+    def digest(self):
+        return "0" * 64
+
+    def training_sample(self, sample_id, size):
+        number = IDS.index(sample_id)
+        return np.full((1, 2, 2), number, np.float32), np.full((2, 2), number, np.uint8)
+
+
+def test_every_label_is_used_once_and_none_by_its_own_slice():
+    permuted = PermutedLabels(Numbered(), 3)  # pyright: ignore[reportArgumentType]
+    pairs = [permuted.training_sample(name, 2) for name in IDS]
+    assert [int(image[0, 0, 0]) for image, _ in pairs] == list(range(9))
+    labels = [int(label[0, 0]) for _, label in pairs]
+    assert sorted(labels) == list(range(9))
+    assert all(label != index for index, label in enumerate(labels))
+
+
+def test_seeds_are_different_data_and_the_same_seed_is_the_same():
+    digests = {PermutedLabels(Numbered(), seed).digest() for seed in (1, 2, 1)}  # pyright: ignore[reportArgumentType]
+    assert len(digests) == 2
+    assert "0" * 64 not in digests
+    again = [PermutedLabels(Numbered(), 1).label_from for _ in range(2)]  # pyright: ignore[reportArgumentType]
+    assert again[0] == again[1] != PermutedLabels(Numbered(), 2).label_from  # pyright: ignore[reportArgumentType]
+
+
+def test_variants_train_what_they_say(monkeypatch):
+    """The trainer is replaced: what it is given is looked at."""
+    given = []
+
+    def train(network, config, data, folder, **options):
+        given.append((network, data))
+        return SimpleNamespace(network=MSA2Net.from_preset("tiny", image_size=64))
+
+    monkeypatch.setattr(shuffled_labels, "train", train)
+    base, data = NetworkConfig.from_preset("tiny", image_size=64), Numbered()
+    for variant in (TRUE, PERMUTED, ADDITION):
+        shuffled_labels.train_variant(variant, base, TrainConfig(seed=7), data)  # pyright: ignore[reportArgumentType]
+    assert [type(one).__name__ for _, one in given] == ["Numbered", "PermutedLabels", "Numbered"]
+    assert given[1][1].seed == 7
+    assert [network.levels[0].gate for network, _ in given] == ["masag", "masag", "addition"]
+    assert given[2][0].levels[3].gate == "none"
+
+
+def test_pairs_of_networks(study, noise_case):
+    """A network beside itself is 1; there is one pair of true seeds and one of true and permuted per seed."""
+    other = MSA2Net.from_preset("tiny").eval()
+    networks = {(TRUE, 1): study.network, (TRUE, 2): study.network, (PERMUTED, 1): other, (PERMUTED, 2): study.network}
+    pairs = shuffled_labels.pair_table(networks, noise_case, 3).set_index(["pair", "seeds", "layer"])["rank"]
+    assert pairs["true, two seeds", "1, 2", LAST] == pytest.approx(1)
+    assert pairs["true and permuted", "2", LAST] == pytest.approx(1)
+    assert pairs["true and permuted", "1", LAST] < 0.9
+    assert len(pairs) == 3 * len(shuffled_labels.LAYERS)
+
+
+def test_field_and_stored_maps(study, noise_case):
+    radii = shuffled_labels.field_radii(study.network, noise_case, 1)
+    assert 0 < radii["radius 50%"] < radii["radius 95%"] < 128
+    maps = shuffled_labels.shown_maps(study.network, study.image, study.label, ["liver"], [LAST])
+    values = np.array(maps[LAST]["liver"])
+    assert values.shape == (128, 128)
+    assert values.max() == 100
+    assert values.dtype.kind == "i"

@@ -1,0 +1,115 @@
+"""Every planted mistake is refused with its own message; the right answer passes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from msa2net_lib.lessons import exercise
+from msa2net_lib.lessons.exercise import Check, checks_of, random_tensor, reveal
+from msa2net_lib.lessons.l01_data.checks import window
+from msa2net_lib.lessons.l08_network.checks import convolution, count_convolution
+from msa2net_lib.lessons.l10_training.checks import poly, poly_learning_rate
+from msa2net_lib.lessons.l11_evaluation.checks import dice
+from msa2net_lib.lessons.registry import LESSONS
+
+ROOMS = [f"msa2net_lib.lessons.l{name}" for name in LESSONS]
+MODULES = [import_module(f"{room}.checks") for room in ROOMS if find_spec(room) and find_spec(f"{room}.checks")]
+ALL = {name: check for module in MODULES for name, check in checks_of(module).items()}
+PLANTED = [(name, message) for name, check in ALL.items() for message in check.mistakes]
+
+
+@pytest.mark.parametrize(("name", "message"), PLANTED)
+def test_each_planted_mistake_is_named(name, message):
+    assert ALL[name].verdict(ALL[name].mistakes[message]) == message
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_at_least_four_mistakes_are_known(name):
+    assert len(ALL[name].mistakes) >= 4
+
+
+def test_independent_answers_pass(capsys):
+    assert window(lambda hu: (np.minimum(np.maximum(hu, -125), 275) + 125) / 400)
+    assert dice(lambda p, t: 2 * np.sum(p * t) / (np.sum(p) + np.sum(t)))
+    assert poly(lambda step, steps, base: base * np.exp(0.9 * np.log1p(-step / steps)))
+    assert capsys.readouterr().out.splitlines() == ["window: correct", "dice: correct", "poly: correct"]
+
+
+def test_poly_is_what_torch_schedules():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.05)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=40, power=0.9)
+    for step in range(40):
+        assert schedule.get_last_lr()[0] == pytest.approx(poly_learning_rate(step, 40, 0.05), rel=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+ADD = Check(
+    "add",
+    lambda x, y: (x + y, x - y),
+    lambda rng: (random_tensor(rng, 1, 2, 5, 6), random_tensor(rng, 1, 2, 5, 6)),
+    {"the signs are swapped": lambda x, y: (x - y, x + y)},
+)
+
+
+def test_tensors_and_several_results():
+    assert ADD.verdict(lambda x, y: (y + x, -(y - x))) is None
+    assert ADD.verdict(lambda x, y: (x - y, x + y)) == "the signs are swapped"
+    assert ADD.verdict(lambda x, y: x + y) == "it returned 1 result(s), expected 2"
+    assert ADD.verdict(lambda x, y: (x, x[0])) == "it returned shape (2, 5, 6), expected (1, 2, 5, 6)"
+    assert str(ADD.verdict(lambda x, y: (x, y))).startswith("not yet: largest difference")
+
+
+def test_code_that_writes_into_its_inputs_spoils_nothing():
+    def in_place(x, y):
+        x += y
+        return x, x - 2 * y
+
+    assert ADD.verdict(in_place) is None
+    assert ADD.verdict(in_place) is None
+
+
+def test_wrong_maps_are_shown_beside_the_right_ones(monkeypatch):
+    shown = []
+    monkeypatch.setattr(exercise, "display", shown.append)
+    assert not ADD(lambda x, y: (x, y))
+    (figure,) = shown
+    assert [ax.get_title() for ax in figure.axes] == ["target", "yours", "yours - target"] * 2
+    x, y = ADD._inputs()[0]
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), (x + y)[0, 0])
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), x[0, 0])
+    assert ADD(lambda x, y: (x + y, x - y))
+    assert not ADD(lambda x, y: 1 / 0)
+    assert not dice(lambda p, t: 0.0)
+    assert len(shown) == 1
+
+
+def test_the_answer_is_the_source_as_it_is():
+    page = reveal(poly_learning_rate).data
+    assert page is not None
+    assert "<details>" in page
+    assert "base * (1 - step / steps) ** 0.9" in page
+
+
+def test_stubs_and_errors_are_answered_in_one_line():
+    assert window.verdict(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
+    assert dice.verdict(lambda p, t: 0.0).startswith("not yet: largest difference")
+    assert dice.verdict(lambda p: 0.0).startswith("it raised TypeError")
+
+
+def test_convolution_counts_by_hand_and_as_the_formula():
+    """A depthwise 3 x 3 on 4 channels: 36 weights, 4 biases, each weight used on 5 x 6 pixels."""
+    assert count_convolution(4, 4, 3, 4, 5, 6) == (40, 1080)
+    assert convolution(lambda i, o, k, g, h, w: (o * (i // g) * k**2 + o, o * (i // g) * k**2 * h * w))
+    assert "not yet" in str(convolution.verdict(lambda i, o, k, g, h, w: (0, 0)))
+
+
+def test_every_lesson_with_an_exercise_is_here():
+    assert len(MODULES) == 16
+    assert len(ALL) == 21

@@ -1,0 +1,47 @@
+"""The explorer: each control redraws, an error is raised where the control was moved, odd controls are refused."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.figure import Figure
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.viz.explorer import explorer
+
+
+def draw(**values):
+    figure = Figure(figsize=(9, 1))
+    figure.text(0.1, 0.5, repr(values))
+    return figure
+
+
+def test_every_control_redraws_the_picture():
+    organs = {"the liver": "liver", "the aorta": "aorta"}
+    box = explorer(draw, level=[0, 1, 2], organ=organs, scale=(0.0, 2.0, 0.1), row=(0, 9), outlines=True)
+    *controls, picture = box.children
+    assert [type(control).__name__ for control in controls] == [
+        "Dropdown", "Dropdown", "FloatSlider", "IntSlider", "Checkbox",
+    ]  # fmt: skip
+    for control, value in zip(controls, (2, "aorta", 1.7, 3, False), strict=True):
+        before = picture.value
+        control.value = value
+        assert picture.value != before
+    assert [control.description for control in controls] == ["level", "organ", "scale", "row", "outlines"]
+
+
+def test_an_error_is_raised_at_once_and_on_a_move():
+    def broken(level):
+        if level:
+            raise RuntimeError("drawing failed")
+        return draw(level=level)
+
+    box = explorer(broken, level=[0, 1])
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        box.children[0].value = 1
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        explorer(broken, level=[1])
+
+
+def test_no_control_is_named():
+    with pytest.raises(InputError, match="level=None gives no control"):
+        explorer(draw, level=None)

@@ -1,0 +1,120 @@
+"""Figures: orientation, palette and slice choice, checked on the axes and on the pixels."""
+
+from __future__ import annotations
+
+import colorsys
+import itertools
+
+import numpy as np
+import pytest
+from grey import LEGIBLE, contrast_along, in_grey, luminance, outline_points
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+
+from msa2net_lib.data.datasets import Case
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.viz import plots
+from msa2net_lib.viz.browsers import draw_browser_view, volume_browser
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3] / 255
+
+
+@pytest.mark.parametrize("organ", ORGANS)
+def test_an_outline_is_seen_in_grey_on_a_background_as_bright_as_itself(organ):
+    label = np.zeros((40, 40), np.uint8)
+    label[12:28, 12:28] = ORGANS.index(organ) + 1
+    figure, axes = plots.figure_grid(1, 1, width=1.75, height=1.62)
+    plots.show_slice(axes[0, 0], np.full((40, 40), luminance(plots.ORGAN_COLORS[organ]) / 255), label)
+    (line,) = outline_points(axes[0, 0])
+    assert contrast_along(in_grey(figure), axes[0, 0], line) > LEGIBLE
+
+
+def test_every_organ_has_a_colour_of_its_own():
+    assert list(plots.ORGAN_COLORS) == list(ORGANS)
+    for one, two in itertools.combinations(plots.ORGAN_COLORS.values(), 2):
+        assert np.abs(np.subtract(to_rgb(one), to_rgb(two))).sum() > 0.25
+
+
+def test_no_organ_colour_is_grey():
+    assert all(colorsys.rgb_to_hsv(*to_rgb(c))[1] > 0.2 for c in plots.ORGAN_COLORS.values())
+
+
+def test_radiological_orientation():
+    """In an LPS array the patient's right is at small x: it must appear on the left, marked R; rows go down."""
+    image = np.zeros((20, 20), np.float32)
+    image[2:5, 1:4] = 1.0  # front, patient's right
+    figure, axes = plots.figure_grid(1, 1)
+    plots.show_slice(axes[0, 0], image)
+    marks = {text.get_text(): text.get_position()[0] for text in axes[0, 0].texts}
+    assert marks["R"] < 0.5 < marks["L"]
+    drawn = pixels(figure).mean(-1)
+    box = axes[0, 0].get_window_extent()
+    top, left = int(drawn.shape[0] - box.y1), int(box.x0)
+    quarter = (slice(top, top + int(box.height / 2)), slice(left, left + int(box.width / 4)))
+    assert drawn[quarter].max() > 0.95
+
+
+def test_true_aspect_of_pixels_that_are_not_square():
+    figure, axes = plots.figure_grid(1, 1)
+    ax = plots.show_slice(axes[0, 0], np.zeros((10, 10)), spacing=(5.0, 2.0, 1.0))
+    assert ax.get_aspect() == 2.0
+    assert figure is ax.figure
+
+
+def test_organs_are_drawn_in_their_colour():
+    label = np.zeros((40, 40), np.uint8)
+    label[10:30, 10:30] = 1 + ORGANS.index("liver")
+    figure, axes = plots.figure_grid(1, 1)
+    plots.show_slice(axes[0, 0], np.zeros((40, 40)), label)
+    distance = np.abs(pixels(figure) - to_rgb(plots.ORGAN_COLORS["liver"])).sum(-1)
+    assert (distance < 0.15).sum() > 20
+
+
+def test_busiest_slices_are_spread_and_hold_organs():
+    label = np.zeros((30, 8, 8), np.uint8)
+    label[5:25, 0, 0] = 5
+    label[12, 1, 1], label[22, 1, 1] = 1, 2
+    assert plots.busiest_slices(label, 2) == [12, 22]
+    assert plots.busiest_slices(np.zeros((3, 4, 4), np.uint8), 2) == []
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(0)
+    label = np.zeros((5, 20, 24), np.uint8)
+    label[2, 5:15, 5:15] = 5
+    return Case("case0001", rng.random((5, 20, 24), dtype=np.float32), label, (3.0, 1.0, 1.0))
+
+
+def test_the_browser_draws_what_its_function_draws(case):
+    """The widget opens on the richest slice and its callback raises nothing."""
+    box = volume_browser(case, {"prediction": case.label})
+    slider, switch, picture = box.children
+    assert slider.value == 2
+    assert slider.max == 4
+    before = picture.value
+    assert bytes(before).startswith(b"\x89PNG")
+    slider.value = 0
+    assert picture.value != before
+    slider.value = 2
+    switch.value = False
+    assert picture.value != before
+
+
+def test_browser_view_has_a_panel_for_each_label(case):
+    assert len(draw_browser_view(case, 2, {"prediction": case.label}).axes) == 3
+    assert len(draw_browser_view(case, 2, {"prediction": case.label}, outlines=False).axes) == 1
+
+
+def test_the_history_shows_what_was_used_to_select_where_there_is_something():
+    rows = [{"step": step, "loss": 1 / step, "learning_rate": 0.1} for step in range(1, 5)]
+    assert len(plots.plot_history(rows).axes) == 2
+    rows[1]["validation_dsc"], rows[3]["validation_dsc"] = 0.25, 0.5
+    *_, scores = plots.plot_history(rows).axes
+    (line,) = scores.lines
+    assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.5]]
+    assert scores.get_ylabel() == "DSC used to select"
