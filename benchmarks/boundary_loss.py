@@ -42,10 +42,10 @@ def _class_loss(probability: Tensor, truth: Tensor) -> Tensor:
 
 
 def _boundary_pixels(sample: Tensor) -> Tensor:
-    """Count the pixels of a mask (h, w) of which a neighbour, above, below, left or right, is not in it."""
+    """Count the pixels of a mask (h, w) of which a neighbor, above, below, left or right, is not in it."""
     cross = torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]], device=sample.device)
-    neighbours = F.conv2d(sample[None, None], cross[None, None], padding=1)[0, 0]
-    return ((sample > 0) & (neighbours < cross.sum())).sum()
+    neighbors = F.conv2d(sample[None, None], cross[None, None], padding=1)[0, 0]
+    return ((sample > 0) & (neighbors < cross.sum())).sum()
 
 
 def random_organs(batch: int, classes: int, size: int) -> tuple[Tensor, Tensor]:

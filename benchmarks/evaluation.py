@@ -34,7 +34,7 @@ from msa2net_lib.metrics.boxes import common_box, label_boxes
 
 RESULT = RESULTS / "evaluation.json"
 LABEL = Path(__file__).resolve().parents[1] / "data" / "example_ct" / "label" / "label0001.nii.gz"
-LABELLED = slice(61, 112)  # slices of patient 1 with one of the 8 organs
+LABELED = slice(61, 112)  # slices of patient 1 with one of the 8 organs
 IN_PLANE, SLICES, REPEATS = 512, 148, 5
 SPACING = (3.0, 0.72, 0.72)
 LIMIT_SECONDS = 10.0
@@ -87,7 +87,7 @@ def main() -> int:
 
 def make_case(slices: int, seed: int) -> Case:
     """Return prediction and target, uint8 labels of (slices, 512, 512), all 8 organs in both."""
-    small = raw_to_scheme(read_volume(LABEL).array)[LABELLED]
+    small = raw_to_scheme(read_volume(LABEL).array)[LABELED]
     rng = np.random.default_rng(seed)
     shape = (slices, IN_PLANE, IN_PLANE)
     pred, target = np.zeros((2, *shape), np.uint8)

@@ -23,7 +23,7 @@ from measure import RESULTS, write_record
 from msa2net_lib.checkpoints import SHIPPED_TINY, save_network
 from msa2net_lib.export import export_network
 from msa2net_lib.export.formats import FORMATS, Format
-from msa2net_lib.export.network import without_idle_parts
+from msa2net_lib.export.network import without_unused_parts
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.official_checkpoints import open_checkpoint, save_official_checkpoint
@@ -97,7 +97,7 @@ def _row(name: str, checkpoint: Path, kind: Format) -> dict[str, Any]:
         "format": kind,
         "image_size": network.config.height_width[0],
         "parameters_millions": round(whole / 1e6, 2),
-        "parameters_in_file_millions": round(count_parameters(without_idle_parts(network)) / 1e6, 2),
+        "parameters_in_file_millions": round(count_parameters(without_unused_parts(network)) / 1e6, 2),
         "file_mb": round(made.bytes / 1e6, 1),
         "seconds": round(seconds, 1),
         "largest_difference": float(f"{made.largest_difference:.2g}"),

@@ -3,7 +3,7 @@
 Trains the `tiny` network on the shipped virtual cohort with each skip gate (see `msa2net_lib.nn.gates`), with the skips
 left out, and with the decoder of each full-size preset, with several seeds; then takes the Fourier spectrum of every
 layer on slices of the held-out virtual patients (see `msa2net_lib.analysis.frequency`), with the DSC beside. Networks
-as they start, and the full-size presets as they start, on one slice of each patient, stand beside, labelled as not
+as they start, and the full-size presets as they start, on one slice of each patient, stand beside, labeled as not
 trained. Each finished run leaves a JSON file in its folder, so an interrupted measurement goes on where it stopped:
 delete the folder after changing the library.
 """

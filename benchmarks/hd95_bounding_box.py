@@ -30,7 +30,7 @@ VERSIONS = ("python", "system", "numpy", "scipy", "medpy")
 REPEATS = 3  # of the fast side, whose single run is short enough to be noisy
 IN_PLANE, FULL_DEPTH = 512, 120
 
-# Centre and semi-axes (z, y, x) in voxels of about 2.5 x 0.75 x 0.75 mm, in label scheme A.
+# Center and semi-axes (z, y, x) in voxels of about 2.5 x 0.75 x 0.75 mm, in label scheme A.
 ORGANS = {
     "aorta": ((60, 290, 262), (58, 14, 14)),
     "gallbladder": ((62, 205, 175), (8, 20, 16)),
@@ -100,11 +100,11 @@ def make_case(organs: int, depth: int, seed: int) -> tuple[np.ndarray, np.ndarra
     rng = np.random.default_rng(seed)
     pred, target = np.zeros((2, depth, IN_PLANE, IN_PLANE), dtype=np.uint8)
     squeeze = np.array([depth / FULL_DEPTH, 1.0, 1.0])
-    for label, (centre, radii) in enumerate(list(ORGANS.values())[:organs], start=1):
-        centre, radii = np.array(centre) * squeeze, np.maximum(np.array(radii) * squeeze, 1.5)
-        _paint(target, label, centre, radii)
+    for label, (center, radii) in enumerate(list(ORGANS.values())[:organs], start=1):
+        center, radii = np.array(center) * squeeze, np.maximum(np.array(radii) * squeeze, 1.5)
+        _paint(target, label, center, radii)
         shift = rng.normal(0.0, 0.06, 3) * radii
-        _paint(pred, label, centre + shift, radii * rng.uniform(0.9, 1.1, 3), rng)
+        _paint(pred, label, center + shift, radii * rng.uniform(0.9, 1.1, 3), rng)
     # A false-positive island, as networks leave them; it widens the common box of the last organ.
     island = np.array([90.0, 400.0, 250.0]) * squeeze
     _paint(pred, organs, island, np.maximum(np.array([3.0, 7.0, 7.0]) * squeeze, 1.5))
@@ -114,16 +114,16 @@ def make_case(organs: int, depth: int, seed: int) -> tuple[np.ndarray, np.ndarra
 def _paint(
     labels: np.ndarray,
     label: int,
-    centre: np.ndarray,
+    center: np.ndarray,
     radii: np.ndarray,
     rng: np.random.Generator | None = None,
 ) -> None:
     """Write one ellipsoid into the background of ``labels``; with ``rng`` its surface is ragged."""
-    low = np.maximum(np.floor(centre - 1.2 * radii).astype(int), 0)
-    high = np.minimum(np.ceil(centre + 1.2 * radii).astype(int) + 1, labels.shape)
+    low = np.maximum(np.floor(center - 1.2 * radii).astype(int), 0)
+    high = np.minimum(np.ceil(center + 1.2 * radii).astype(int) + 1, labels.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     grid = np.ogrid[box]
-    level = sum(((axis - c) / r) ** 2 for axis, c, r in zip(grid, centre, radii, strict=True))
+    level = sum(((axis - c) / r) ** 2 for axis, c, r in zip(grid, center, radii, strict=True))
     if rng is not None:
         noise = ndimage.gaussian_filter(rng.standard_normal(np.shape(level)), (1, 3, 3))
         level = level + 0.1 * noise / noise.std()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import NOT_MEASURED, RESULTS, in_turn, ratio, synchronise, write_record
+from measure import NOT_MEASURED, RESULTS, in_turn, ratio, synchronize, write_record
 from torch import Tensor
 
 from msa2net_lib import MSA2Net, optimize_for_inference
@@ -51,7 +51,7 @@ def main() -> int:
             "batch": arguments.batch,
             "repeats": arguments.repeats,
             "threads": torch.get_num_threads(),
-            "input": "grey, random; weights random, in the preset's own start",
+            "input": "gray, random; weights random, in the preset's own start",
             "ratio": "median over rounds of the plain network's seconds over this way's, within each round",
             "peak_memory": "CPU: resident memory of a process with this way alone; CUDA: allocated by torch there",
             "tolerance": TOLERANCE,
@@ -88,7 +88,7 @@ def _rows(arguments: argparse.Namespace, device: str, memory: dict[tuple[str, st
         start = time.perf_counter()
         predict[way], names[way] = _prepare(way, copy.deepcopy(network))
         predict[way](image)  # what is compiled or packed at the first call belongs to the preparation
-        synchronise()
+        synchronize()
         preparation[way] = time.perf_counter() - start
     expected = predict["plain"](image)
     seconds = in_turn({way: lambda way=way: predict[way](image) for way in WAYS}, arguments.repeats)
@@ -118,8 +118,8 @@ def _network_and_image(arguments: argparse.Namespace, device: str) -> tuple[MSA2
 def _prepare(way: str, network: MSA2Net) -> tuple[Predict, str]:
     """Return how to get the logits of a batch, and what it runs on; may change ``network``."""
     if way == "optimize_for_inference":
-        optimised = optimize_for_inference(network)
-        return optimised, optimised.way
+        optimized = optimize_for_inference(network)
+        return optimized, optimized.way
     memory_format = torch.channels_last if way == "channels_last" else torch.contiguous_format
     network.to(memory_format=memory_format)
 

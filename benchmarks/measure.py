@@ -30,16 +30,16 @@ def in_turn(ways: Mapping[Name, Callable[[], Any]], repeats: int, warm_up: int =
     seconds: dict[Name, list[float]] = {name: [] for name in ways}
     for round_number in range(warm_up + repeats):
         for name, way in ways.items():
-            synchronise()
+            synchronize()
             start = time.perf_counter()
             way()
-            synchronise()
+            synchronize()
             if round_number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def synchronise() -> None:
+def synchronize() -> None:
     """Wait until the CUDA device, if there is one, has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

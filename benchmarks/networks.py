@@ -1,6 +1,6 @@
 """What do MSA²Net's presets cost beside the networks that one would pick instead?
 
-The same input for all, grey slices and 9 classes, and the same plain eager loop: a forward pass in evaluation mode, and
+The same input for all, gray slices and 9 classes, and the same plain eager loop: a forward pass in evaluation mode, and
 a training step as in `training_step.py` (BoundaryDoULoss, SGD). All networks start from random weights and are timed in
 turn in this process; ratios are to `published`, above 1 being faster. Memory is that of a process of its own for each.
 """

@@ -35,7 +35,7 @@ RESULT = ROOT / "benchmarks" / "results" / "prepare_scans.json"
 HARDWARE = ("processor", "cores", "memory_gib")
 VERSIONS = ("python", "system", "numpy", "SimpleITK", "h5py")
 IN_PLANE, FULL_DEPTH, FULL_COUNT = 512, 126, 30
-NOISE_HU = 25.0  # before smoothing over neighbours in the slice
+NOISE_HU = 25.0  # before smoothing over neighbors in the slice
 SAMPLE_SECONDS = 0.02
 
 CHILD = """

@@ -20,11 +20,11 @@ import torch
 from skimage.filters import threshold_otsu
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.images.dataset import PictureDataset
+from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.isic import prepare_isic
 from msa2net_lib.data.skin.parts import LUMINANCE
-from msa2net_lib.data.skin.pictures import write_skin_pictures
-from msa2net_lib.evaluation.images import evaluate_pictures
+from msa2net_lib.data.skin.pictures import write_skin_images
+from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.metrics import pixel_scores
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "skin_stand_in.json"
 WANTED_DSC, WANTED_LEAD = 0.90, 0.10
 CHANNELS = {
-    "grey": lambda image: image @ LUMINANCE,
+    "gray": lambda image: image @ LUMINANCE,
     "green": lambda image: image[..., 1],
     "blue": lambda image: image[..., 2],
 }
@@ -44,7 +44,7 @@ CHANNELS = {
 def main() -> int:
     """Draw, prepare, train, score, print and write; return the exit status."""
     arguments = _parse_arguments()
-    drawn, seconds = _timed(lambda: write_skin_pictures(arguments.folder / "raw", count=arguments.count))
+    drawn, seconds = _timed(lambda: write_skin_images(arguments.folder / "raw", count=arguments.count))
     dataset = prepare_isic(
         arguments.folder / "raw", arguments.folder / "prepared", split=(0.7, 0.1, 0.2), size=arguments.image_size
     )
@@ -52,7 +52,7 @@ def main() -> int:
     network = NetworkConfig.from_preset("tiny", num_classes=2, image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps, seed=arguments.seed)
     result = train(network, config, dataset, device=arguments.device)
-    evaluation = evaluate_pictures(result.network, dataset)
+    evaluation = evaluate_images(result.network, dataset)
     pooled = {name: float(value) for name, value in evaluation.scores.loc["pooled"].items()}
     best_threshold = max(scores["dsc"] for scores in threshold.values())
     print(f"tiny, {config.steps} steps, {result.minutes:.1f} minutes: pooled DSC {pooled['dsc']:.4f}")
@@ -72,7 +72,7 @@ def main() -> int:
         "training_minutes": round(result.minutes, 2),
         "threads": torch.get_num_threads(),
         "scores": {average: _rounded(row) for average, row in evaluation.scores.to_dict("index").items()},
-        "worst_picture_dsc": round(float(np.min(evaluation.by_picture["dsc"])), 4),
+        "worst_picture_dsc": round(float(np.min(evaluation.by_image["dsc"])), 4),
         "otsu_pooled": {name: _rounded(scores) for name, scores in threshold.items()},
         "hardware": hardware(),
         "versions": versions() | {name: importlib.metadata.version(name) for name in ("pillow", "scikit-image")},
@@ -84,7 +84,7 @@ def main() -> int:
     return 0
 
 
-def score_otsu(dataset: PictureDataset, channel: str) -> dict[str, float]:
+def score_otsu(dataset: ImageDataset, channel: str) -> dict[str, float]:
     """Return the pooled scores of a threshold on one channel of the test pictures, each with its own threshold."""
     found, true = [], []
     for name in dataset.test_ids:

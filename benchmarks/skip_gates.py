@@ -17,7 +17,7 @@ from pathlib import Path
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image
-from msa2net_lib.evaluation.experiments import summarise
+from msa2net_lib.evaluation.experiments import summarize
 from msa2net_lib.lessons.l06_skip_gates.gate_comparison import (
     BASELINE,
     GATES,
@@ -44,7 +44,7 @@ def main() -> int:
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
     seeds, variants = list(range(1, arguments.seeds + 1)), gate_variants(network)
     done = compare_gates(variants, config, seeds, dataset, arguments.runs, device=arguments.device)
-    print(summarise(done.runs, BASELINE).round(4).to_string())
+    print(summarize(done.runs, BASELINE).round(4).to_string())
     case = dataset.load_case(dataset.test_cases[0])
     z = busiest_slices(case.label, 1)[0]
     image = resize_image(case.image[z], network.height_width)[None]

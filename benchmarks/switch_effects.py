@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.evaluation.experiments import compare, summarise
+from msa2net_lib.evaluation.experiments import compare, summarize
 from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text
@@ -32,7 +32,7 @@ def main() -> int:
     network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
     runs = compare(switch_variants(network), config, arguments.seeds, dataset, arguments.runs, device=arguments.device)
-    summary = summarise(runs, AS_WRITTEN)
+    summary = summarize(runs, AS_WRITTEN)
     print(summary.round(4).to_string())
     record = {
         "question": "Effect on DSC of three differences between paper and released code",

@@ -1,8 +1,8 @@
-"""What does each optimisation of a training step gain, added one after the other to a plain loop?
+"""What does each optimization of a training step gain, added one after the other to a plain loop?
 
 A step is forward, BoundaryDoULoss, backward and SGD (momentum 0.9, weight decay 1e-4) on random images. The baseline is
-the loop that one writes first: eager, NCHW, float32, an optimiser that updates tensor by tensor. Every row adds one
-optimisation to another row, up to what `msa2net train` does on that device; its optimiser is fused on CUDA only. All
+the loop that one writes first: eager, NCHW, float32, an optimizer that updates tensor by tensor. Every row adds one
+optimization to another row, up to what `msa2net train` does on that device; its optimizer is fused on CUDA only. All
 rows, each in a process of its own, and large products for the machine's peak are timed in turn; a ratio is the median
 over rounds. All rows start from the same weights and must agree on the first loss.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, synchronise, write_record
+from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, synchronize, write_record
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -40,7 +40,7 @@ NO_CUDA = "no CUDA device at hand"
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is made: which optimisations are on, and the row that it adds one to ("" for none)."""
+    """How a step is made: which optimizations are on, and the row that it adds one to ("" for none)."""
 
     name: str
     added_to: str
@@ -69,17 +69,17 @@ WAYS = {
     ),
     "cuda": (
         *FIRST,
-        Way("+ fused optimiser", "+ channels last", fused=True),
-        Way("+ torch.compile, float32", "+ fused optimiser", fused=True, compiled=True),
-        Way("+ bf16 autocast", "+ fused optimiser", fused=True, bfloat16=True),
+        Way("+ fused optimizer", "+ channels last", fused=True),
+        Way("+ torch.compile, float32", "+ fused optimizer", fused=True, compiled=True),
+        Way("+ bf16 autocast", "+ fused optimizer", fused=True, bfloat16=True),
         Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", fused=True, bfloat16=True, compiled=True),
     ),
 }
-"""How a step is made on each device, one optimisation after the other."""
+"""How a step is made on each device, one optimization after the other."""
 
 
 class Step:
-    """One optimisation step of a network on one batch, which calling it makes; weights move, gradients do not stay."""
+    """One optimization step of a network on one batch, which calling it makes; weights move, gradients do not stay."""
 
     def __init__(self, network: nn.Module, images: Tensor, target: Tensor, way: Way = FIRST[0]) -> None:
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
@@ -108,7 +108,7 @@ class Step:
 
 
 def random_batch(count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return grey images (b, 1, h, w), normalised, and label maps (b, h, w), always the same ones."""
+    """Return gray images (b, 1, h, w), normalized, and label maps (b, h, w), always the same ones."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(count, 1, size, size, generator=generator) * 2 - 1
     return images.to(device), torch.randint(CLASSES, (count, size, size), generator=generator).to(device)
@@ -188,7 +188,7 @@ def _begin(way: Way, preset: str, batch: int, size: int, device: str) -> tuple[f
 
 def _go_on() -> None:
     _steps[0]()
-    synchronise()
+    synchronize()
 
 
 def reason_of(error: BaseException) -> str:
@@ -332,7 +332,7 @@ def main() -> int:
         "same_first_loss": not wrong,
     }
     if arguments.output is not None:
-        write_record(arguments.output, "What each optimisation of a training step gains", content)
+        write_record(arguments.output, "What each optimization of a training step gains", content)
     if wrong:
         print(f"the first loss is another than the plain loop's: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.files import atomic_path
@@ -26,11 +26,11 @@ def save_network(
     path: str | Path,
     half: bool = False,
     class_names: Sequence[str] | None = None,
-    trained_on: TrainedOn | None = None,
+    fingerprint: DatasetFingerprint | None = None,
 ) -> Path:
     """Write a network's weights and config to one safetensors file, atomically.
 
-    class_names: what the classes after the background mean, so that nobody scores them as others. trained_on: what the
+    class_names: what the classes after the background mean, so that nobody scores them as others. fingerprint: what the
     training data were like, so that a prediction can tell how far another picture is from them. half: store weight
     matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm statistics stay
     float32.
@@ -45,8 +45,8 @@ def save_network(
         metadata = {"network_config": json.dumps(config)}
         if class_names is not None:
             metadata["class_names"] = json.dumps(list(class_names))
-        if trained_on is not None:
-            metadata["trained_on"] = trained_on.to_json()
+        if fingerprint is not None:
+            metadata["fingerprint"] = fingerprint.to_json()
         save_file(tensors, temporary, metadata=metadata)
     return Path(path)
 
@@ -57,14 +57,14 @@ def read_class_names(path: str | Path) -> tuple[str, ...] | None:
     return None if stored is None else tuple(json.loads(stored))
 
 
-def read_trained_on(path: str | Path) -> TrainedOn | None:
+def read_fingerprint(path: str | Path) -> DatasetFingerprint | None:
     """Return what the training data were like, as stored by `save_network`; None where the file does not say.
 
     Errors: `InputError` if what is stored is damaged.
     """
-    stored = _read_metadata(path).get("trained_on")
+    stored = _read_metadata(path).get("fingerprint")
     try:
-        return None if stored is None else TrainedOn.from_json(stored)
+        return None if stored is None else DatasetFingerprint.from_json(stored)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

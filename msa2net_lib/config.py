@@ -55,17 +55,17 @@ class LevelConfig:
 
     block: Block
     gate: Gate
-    idle: tuple[LevelPart, ...] = ()
+    unused: tuple[LevelPart, ...] = ()
 
     def __post_init__(self) -> None:
         require_choice("block", self.block, get_args(Block))
         require_choice("gate", self.gate, get_args(Gate))
-        object.__setattr__(self, "idle", tuple(self.idle))
-        for part in self.idle:
-            require_choice("idle part", part, get_args(LevelPart))
+        object.__setattr__(self, "unused", tuple(self.unused))
+        for part in self.unused:
+            require_choice("unused part", part, get_args(LevelPart))
 
 
-ALL_IDLE: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
+ALL_UNUSED: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
 _LKA = LevelConfig("lka", "masag")
 _DUAL = LevelConfig("dual_attention", "masag")
 
@@ -79,7 +79,7 @@ class NetworkConfig:
     path loads a file of them (the authors' ``maxvit_rmlp_small_rw_224_sw-6ef0ae4f.pth``). image_size:
     pixels, one number or (height, width), multiples of 32; it sets the attention windows. levels: decoder
     levels 0 (finest) to 3 (deepest). dilated: the dilated convolution in MASAG. layout: how tokens are laid
-    out on the grid. grey_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
+    out on the grid. gray_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
     decoder_init: torch's own start for every layer, or the released code's, Xavier uniform and biases zero.
     """
 
@@ -97,7 +97,7 @@ class NetworkConfig:
     )
     dilated: Literal["depthwise", "dense"] = "depthwise"
     layout: Literal["grid", "reinterpreted"] = "grid"
-    grey_stem: bool = False
+    gray_stem: bool = False
     decoder_init: Literal["torch", "xavier"] = "torch"
 
     def __post_init__(self) -> None:
@@ -110,13 +110,13 @@ class NetworkConfig:
             object.__setattr__(self, "image_size", tuple(self.image_size))
         if len(levels) != 4:
             raise InputError(f"levels has {len(levels)} entries: the decoder has 4, from 0 (finest) to 3")
-        if levels[3].gate != "none" and "gate" not in levels[3].idle:
-            raise InputError("levels[3].gate: the deepest level has no skip; use gate='none' or make it idle")
+        if levels[3].gate != "none" and "gate" not in levels[3].unused:
+            raise InputError("levels[3].gate: the deepest level has no skip; use gate='none' or make it unused")
         for index, level in enumerate(levels[:3]):
-            ignored = [part for part in level.idle if part in ("linear", "norm")]
+            ignored = [part for part in level.unused if part in ("linear", "norm")]
             if ignored:
                 raise InputError(
-                    f"levels[{index}].idle: a level with a skip runs its {ignored[0]}; use 'gate' or 'blocks' only"
+                    f"levels[{index}].unused: a level with a skip runs its {ignored[0]}; use 'gate' or 'blocks' only"
                 )
         for pixels in self.height_width:
             if pixels < 32 or pixels % 32:
@@ -135,9 +135,9 @@ class NetworkConfig:
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     @property
-    def has_idle_parts(self) -> bool:
+    def has_unused_parts(self) -> bool:
         """Whether the network owns parameters that never run and never get a gradient."""
-        return self.grey_stem or any(level.idle for level in self.levels)
+        return self.gray_stem or any(level.unused for level in self.levels)
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> NetworkConfig:
@@ -153,7 +153,7 @@ class NetworkConfig:
     def with_gate(self, gate: Gate) -> NetworkConfig:
         """The same network with another gate at every level that has one; "none" leaves the skips out.
 
-        An idle gate stays idle: `released` adds the skip of its level 2 as it is, whatever the gate.
+        An unused gate stays unused: `released` adds the skip of its level 2 as it is, whatever the gate.
         """
         levels = tuple(lv if lv.gate == "none" else dataclasses.replace(lv, gate=gate) for lv in self.levels)
         return override(self, {"levels": levels})
@@ -169,15 +169,15 @@ class NetworkConfig:
 
 
 PRESETS: dict[str, NetworkConfig] = {
-    # The text and equations of the paper; nothing in it is idle.
+    # The text and equations of the paper; nothing in it is unused.
     "paper": NetworkConfig(),
     # Table 1's network, 112.77 M parameters: the deepest level owns a gate and blocks that never run.
     "published": NetworkConfig(
         preset="published",
-        levels=(_LKA, _LKA, _DUAL, LevelConfig("dual_attention", "masag", idle=ALL_IDLE)),
+        levels=(_LKA, _LKA, _DUAL, LevelConfig("dual_attention", "masag", unused=ALL_UNUSED)),
         dilated="dense",
         layout="reinterpreted",
-        grey_stem=True,
+        gray_stem=True,
         decoder_init="xavier",
     ),
     # The source as it executes: a second definition of the deep level replaces the first.
@@ -186,12 +186,12 @@ PRESETS: dict[str, NetworkConfig] = {
         levels=(
             _LKA,
             _LKA,
-            LevelConfig("lka", "masag", idle=("gate",)),
-            LevelConfig("lka", "masag", idle=ALL_IDLE),
+            LevelConfig("lka", "masag", unused=("gate",)),
+            LevelConfig("lka", "masag", unused=ALL_UNUSED),
         ),
         dilated="dense",
         layout="reinterpreted",
-        grey_stem=True,
+        gray_stem=True,
         decoder_init="xavier",
     ),
     # `paper`'s form on a small MaxViT, for laptops: the pico encoder, narrower and shallower.

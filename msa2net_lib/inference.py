@@ -14,7 +14,7 @@ from torch import Tensor
 from msa2net_lib.data.resize import (
     Resampling,
     check_resampling,
-    normalise,
+    normalize,
     resize_image,
     resize_images,
     resize_label,
@@ -89,7 +89,7 @@ def predict_classes(
     batch_size: int = BATCH_SIZE,
     precision: InferencePrecision = "fp32",
 ) -> NDArray[np.uint8]:
-    """Class maps (n, h, w) of slices or pictures as the network takes them: its size, normalised, on any device."""
+    """Class maps (n, h, w) of slices or pictures as the network takes them: its size, normalized, on any device."""
     batches = images.split(batch_size)  # the logits of one at a time are kept
     maps = [predict_logits(network, batch, batch_size, precision).argmax(dim=1).byte().cpu() for batch in batches]
     return torch.cat(maps).numpy()
@@ -110,7 +110,7 @@ def predict_logits(
     if precision not in ("fp32", "bf16"):
         raise InputError(f"precision={precision!r} is unknown: use fp32 or bf16")
     if precision == "bf16" and way == "openvino":
-        raise InputError("precision='bf16' on a network optimised for float32: use fp32, or the original network")
+        raise InputError("precision='bf16' on a network optimized for float32: use fp32, or the original network")
     device = next(network.parameters()).device
     logits = []
     with evaluation_mode(network), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -123,18 +123,18 @@ def predict_logits(
 
 
 def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
-    """Label map of one picture: (y, x) grey or (y, x, 3) RGB in [0, 1] -> (y, x) class ids.
+    """Label map of one picture: (y, x) gray or (y, x, 3) RGB in [0, 1] -> (y, x) class ids.
 
     Resized as in `predict_volume`. Errors: `InputError` for another shape or range.
     """
     if image.ndim == 2:
         return predict_volume(network, image[None])[0]
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"image of shape {image.shape}: give (rows, columns) grey or (rows, columns, 3) RGB")
+        raise InputError(f"image of shape {image.shape}: give (rows, columns) gray or (rows, columns, 3) RGB")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise InputError("image has values outside [0, 1]: divide by 255 first")
     channels = [resize_image(image[..., channel], network.config.height_width) for channel in range(3)]
-    batch = torch.from_numpy(normalise(np.stack(channels))).float()
+    batch = torch.from_numpy(normalize(np.stack(channels))).float()
     return resize_label(predict_classes(network, batch[None], batch_size=1)[0], (image.shape[0], image.shape[1]))
 
 
@@ -142,7 +142,7 @@ def _network_input(network: Network, slices: NDArray, resampling: Resampling) ->
     """Slices (n, y, x) in [0, 1] as the network takes them."""
     size = network.config.height_width
     if resampling == "scipy":
-        resized = torch.from_numpy(normalise(resize_images(slices, size)))
+        resized = torch.from_numpy(normalize(resize_images(slices, size)))
     else:
         device = next(network.parameters()).device
         images = torch.tensor(np.ascontiguousarray(slices), dtype=torch.float32, device=device)

@@ -66,7 +66,7 @@ def _alpha(size: Float[Tensor, " k"], boundary: Float[Tensor, " k"]) -> Float[Te
 
 
 def _cross_is_full(inside: Bool[Tensor, "b k h w"]) -> Bool[Tensor, "b k h w"]:
-    """Mark the pixels that are object together with all four neighbours; beyond the image is none."""
+    """Mark the pixels that are object together with all four neighbors; beyond the image is none."""
     padded = F.pad(inside, (1, 1, 1, 1), value=False)
     above, below = padded[..., :-2, 1:-1], padded[..., 2:, 1:-1]
     left, right = padded[..., 1:-1, :-2], padded[..., 1:-1, 2:]

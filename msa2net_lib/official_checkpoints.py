@@ -141,7 +141,7 @@ def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path
     floating = {theirs[name]: value.is_floating_point() for name, value in ours.items()}
     both = [key for key in shapes if key in state]
     wrong = {key: f"{tuple(state[key].shape)} for {shapes[key]}" for key in both if state[key].shape != shapes[key]}
-    # Whole numbers would be copied into float weights without a word: a quantised file is no match.
+    # Whole numbers would be copied into float weights without a word: a quantized file is no match.
     typed = {key: f"of type {state[key].dtype}" for key in both if state[key].is_floating_point() != floating[key]}
     wrong = typed | wrong
     return KeyReport(

@@ -55,23 +55,23 @@ class OptimizedNetwork(nn.Module):
         device = next(self.network.parameters()).device
         if image.dtype != torch.float32 or image.device != device:
             raise InputError(
-                f"input of {image.dtype} on {image.device}: the network was optimised for torch.float32 on {device}, "
-                "convert the input, or optimise a network that is on its device"
+                f"input of {image.dtype} on {image.device}: the network was optimized for torch.float32 on {device}, "
+                "convert the input, or optimize a network that is on its device"
             )
         return self._forward(image)
 
     def train(self, mode: bool = True) -> OptimizedNetwork:
         if mode:
-            raise InputError("train(True) on an optimised network: train the original, then optimise it again")
+            raise InputError("train(True) on an optimized network: train the original, then optimize it again")
         return super().train(False)
 
     def load_state_dict(self, *_: Any, **__: Any) -> NoReturn:
         # What was compiled would keep the old weights.
-        raise InputError("load_state_dict on an optimised network: load into the original, then optimise it again")
+        raise InputError("load_state_dict on an optimized network: load into the original, then optimize it again")
 
     def _apply(self, *_: Any, **__: Any) -> NoReturn:
         # All of to(), cuda(), half() and their like come here; what was compiled would stay where it is.
-        raise InputError("an optimised network stays as it is: move or convert the original, then optimise it again")
+        raise InputError("an optimized network stays as it is: move or convert the original, then optimize it again")
 
 
 def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
@@ -155,7 +155,7 @@ class OpenVINOForward:
     """A network converted by `torch.export` and compiled by OpenVINO, for any batch size.
 
     Slices are shared among streams, each with its own threads: threads that work on one slice wait for each other.
-    A slice alone has all threads, in a second compilation at the first such call. Grey input is repeated to three
+    A slice alone has all threads, in a second compilation at the first such call. Gray input is repeated to three
     channels, as the network itself does: a model for one channel is no faster.
     """
 
@@ -174,16 +174,16 @@ class OpenVINOForward:
 
     def __call__(self, image: Tensor) -> Tensor:
         logits = np.empty((len(image), *self.output_shape), dtype=np.float32)
-        colour = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
+        color = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
         with self.lock:  # requests belong to one caller at a time
             if len(image) == 1:
                 self.alone = self.alone or self._compile("LATENCY", 1).create_infer_request()
-                logits[:] = self.alone.infer([colour], share_inputs=True, share_outputs=True)[0]
+                logits[:] = self.alone.infer([color], share_inputs=True, share_outputs=True)[0]
             else:
                 size = min(SLICES_AT_ONCE, -(-len(image) // self.streams))
                 for start in range(0, len(image), size):
                     rows = slice(start, start + size)
-                    self.queue.start_async([colour[rows]], userdata=logits[rows], share_inputs=True)
+                    self.queue.start_async([color[rows]], userdata=logits[rows], share_inputs=True)
                 self.queue.wait_all()
         return torch.from_numpy(logits)
 

@@ -35,13 +35,13 @@ _REFERENCE_BATCH = 24  # the batch size for which the released script's base rat
 class TrainConfig:
     """One training run. Every field is saved with the checkpoint.
 
-    How long: ``steps`` of the optimiser or ``epochs``, one of them 0. ``batch_size``: samples a step, over all
+    How long: ``steps`` of the optimizer or ``epochs``, one of them 0. ``batch_size``: samples a step, over all
     processes and over ``accumulate`` parts, of which each is one forward and backward pass with a loss and batch
     norms of its own.
 
     learning_rate: the peak, or the start for "poly". scale_rate: multiply it by batch / 24 under the released
     script's condition (see ``peak_rate``). augment: see `data.augment`. precision: "auto" is bf16 on a CUDA device
-    that has it, else fp32; weights, loss and optimiser stay float32 in both. compilation: "auto" is
+    that has it, else fp32; weights, loss and optimizer stay float32 in both. compilation: "auto" is
     torch.compile on CUDA.
 
     selection: which weights are kept beside the last step's: none ("last"), the best on validation data taken out

@@ -98,17 +98,17 @@ def test_what_is_refused(network):
         predict_volume(network, volume, resampling="cubic")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="precision='fp16' is unknown: use fp32 or bf16"):
         predict_volume(network, volume, precision="fp16")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(InputError, match="precision='bf16' on a network optimised for float32"):
+    with pytest.raises(InputError, match="precision='bf16' on a network optimized for float32"):
         predict_volume(Ways("openvino"), volume, precision="bf16")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match=r"shape \(0, 9, 9\): give \(slices, rows, columns\)"):
         predict_volume(network, volume[:0])
 
 
 def test_one_picture_is_one_slice(network, slices):
-    grey = slices[0][2]
-    np.testing.assert_array_equal(predict_image(network, grey), predict_volume(network, slices[0])[2])
-    # Grey is repeated to three channels inside, so three equal ones are the same picture.
-    np.testing.assert_array_equal(predict_image(network, np.stack([grey] * 3, axis=-1)), predict_image(network, grey))
+    gray = slices[0][2]
+    np.testing.assert_array_equal(predict_image(network, gray), predict_volume(network, slices[0])[2])
+    # Gray is repeated to three channels inside, so three equal ones are the same picture.
+    np.testing.assert_array_equal(predict_image(network, np.stack([gray] * 3, axis=-1)), predict_image(network, gray))
 
 
 def test_logits_of_one_batch_after_the_other():

@@ -82,7 +82,7 @@ KEY = "decoder_1.layer_lka_1.norm1.weight"
         (lambda s: {"epoch": 3}, ("holds no state dict (found epoch)",)),
         (lambda s: torch.zeros(3), ("holds no state dict (found Tensor)",)),
     ],
-    ids=["renamed key", "changed shape", "quantised",
+    ids=["renamed key", "changed shape", "quantized",
          "missing head", "NaN", "foreign network", "no weights", "a tensor"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["published", "released"])
@@ -128,7 +128,7 @@ def test_missing_truncated_and_foreign_files(states, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"dilated": "dense", "layout": "reinterpreted", "grey_stem": True}])
+@pytest.mark.parametrize("overrides", [{}, {"dilated": "dense", "layout": "reinterpreted", "gray_stem": True}])
 def test_other_forms_cannot_be_saved_in_the_released_format(overrides, tmp_path):
     network = MSA2Net.from_preset("tiny", **overrides)
     with pytest.raises(InputError, match="has another form than the released code"):

@@ -1,4 +1,4 @@
-"""The optimised network is the same function: on every preset, batch and channel count, and when parts are missing."""
+"""The optimized network is the same function: on every preset, batch and channel count, and when parts are missing."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def small_network(preset: str) -> MSA2Net:
     return network.eval()
 
 
-def largest_difference(network: nn.Module, optimised: nn.Module, image: torch.Tensor) -> float:
+def largest_difference(network: nn.Module, optimized: nn.Module, image: torch.Tensor) -> float:
     with torch.no_grad():
         logits = network(image)
     assert logits.std() > 0.01, "a constant would be too easy to equal"
-    return (optimised(image) - logits).abs().max().item()
+    return (optimized(image) - logits).abs().max().item()
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def state_before(tiny_in_training):
 @pytest.fixture(scope="module")
 def fast(tiny_in_training, state_before):
     """Made in one go from a network in training: a conversion takes seconds."""
-    optimised = optimize_for_inference(tiny_in_training)
+    optimized = optimize_for_inference(tiny_in_training)
     assert tiny_in_training.training
-    return optimised
+    return optimized
 
 
 @pytest.mark.parametrize("preset", ["published", "released"])
@@ -75,10 +75,10 @@ def test_same_logits_for_the_published_and_the_released_form(preset):
     """With everything that a caller may have around: channels last in the original, inference mode outside."""
     network = small_network(preset).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        optimised = optimize_for_inference(network)
-    assert optimised.way == "openvino"
+        optimized = optimize_for_inference(network)
+    assert optimized.way == "openvino"
     for shape in ((4, 1, 64, 64), (1, 3, 64, 64)):
-        assert largest_difference(network, optimised, torch.randn(shape)) <= TOLERANCE
+        assert largest_difference(network, optimized, torch.randn(shape)) <= TOLERANCE
 
 
 def test_tiny_stands_for_the_papers_form():
@@ -164,7 +164,7 @@ def test_wrong_shapes_are_refused_in_the_networks_words(tiny, fast, shape):
     assert str(ours.value) == str(theirs.value)
 
 
-def test_what_an_optimised_network_refuses(tiny, fast):
+def test_what_an_optimized_network_refuses(tiny, fast):
     with pytest.raises(InputError, match="train the original"):
         fast.train()
     assert fast.eval() is fast
@@ -184,11 +184,11 @@ def test_what_an_optimised_network_refuses(tiny, fast):
 def test_without_openvino_it_says_so_and_runs(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.warns(UserWarning, match=r"pip install openvino.*channels last") as caught:
-        optimised = optimize_for_inference(tiny)
+        optimized = optimize_for_inference(tiny)
     assert [warning.filename for warning in caught] == [__file__]
-    assert optimised.way == "channels_last"
-    assert largest_difference(tiny, optimised, torch.randn(3, 1, 64, 64)) <= TOLERANCE
-    assert optimised(torch.randn(3, 1, 64, 64)).is_contiguous()
+    assert optimized.way == "channels_last"
+    assert largest_difference(tiny, optimized, torch.randn(3, 1, 64, 64)) <= TOLERANCE
+    assert optimized(torch.randn(3, 1, 64, 64)).is_contiguous()
 
 
 def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
@@ -199,8 +199,8 @@ def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
     with pytest.warns(
         UserWarning, match=r"could not convert the network \(RuntimeError: no such operation and.*\); going"
     ):
-        optimised = optimize_for_inference(tiny)
-    assert largest_difference(tiny, optimised, torch.randn(2, 3, 64, 64)) <= TOLERANCE
+        optimized = optimize_for_inference(tiny)
+    assert largest_difference(tiny, optimized, torch.randn(2, 3, 64, 64)) <= TOLERANCE
 
 
 def test_which_way_on_which_device(tiny):
@@ -229,9 +229,9 @@ def test_failing_compilation_is_said_once_and_survived(tiny, monkeypatch, moment
 
     monkeypatch.setattr(torch, "compile", compile_network)
     network = small_network("tiny")
-    optimised = optimize.OptimizedNetwork(network, "torch.compile", optimize.CompiledForward(network))
+    optimized = optimize.OptimizedNetwork(network, "torch.compile", optimize.CompiledForward(network))
     with pytest.warns(UserWarning, match=r"torch\.compile failed \(RuntimeError: no compiler\)") as caught:
-        differences = [largest_difference(tiny, optimised, torch.randn(2, 1, 64, 64)) for _ in range(3)]
+        differences = [largest_difference(tiny, optimized, torch.randn(2, 1, 64, 64)) for _ in range(3)]
     assert max(differences) <= TOLERANCE
     assert len(caught) == 1
     assert len(calls) == {"at once": 0, "at the first call": 1, "at the second call": 2}[moment]
@@ -292,9 +292,9 @@ from msa2net_lib.config import LevelConfig
 levels = (LevelConfig("none", "addition"),) * 3 + (LevelConfig("none", "none"),)
 network = MSA2Net.from_preset("tiny", levels=levels, **{SMALL!r})
 sys.addaudithook(watch)
-optimised = optimize_for_inference(network)
-optimised(torch.zeros(1, 1, 64, 64))
-print(optimised.way, "openvino_telemetry" in sys.modules, "openvino.tools.ovc.telemetry_stub" in sys.modules)
+optimized = optimize_for_inference(network)
+optimized(torch.zeros(1, 1, 64, 64))
+print(optimized.way, "openvino_telemetry" in sys.modules, "openvino.tools.ovc.telemetry_stub" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", convert], capture_output=True, text=True)
     assert done.stdout.split() == ["openvino", "False", "True"], done.stderr

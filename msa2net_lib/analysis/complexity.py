@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds and normalised elements of one forward pass, live and idle parameters.
+"""What a network costs: multiply-adds and normalized elements of one forward pass, live and unused parameters.
 
 Everything here is counted on the network as built. Counting needs no memory for weights: see `build_empty`.
 """
@@ -40,7 +40,7 @@ def network_parts(network: MSA2Net) -> dict[str, list[nn.Module]]:
     backbone, levels = network.encoder.backbone, network.decoder.levels
     stages = {f"encoder stage {i}": [stage] for i, stage in enumerate(backbone.stages, start=1)}
     stages["encoder stage 4"].append(backbone.norm)
-    parts = {"grey stem": [network.encoder.grey_stem], "stem": [backbone.stem], **stages}
+    parts = {"gray stem": [network.encoder.gray_stem], "stem": [backbone.stem], **stages}
     for i in (3, 2, 1, 0):
         for name in ("linear", "gate", "norm", "blocks", "expand"):
             module = getattr(levels[i], name)
@@ -56,14 +56,14 @@ class Work:
 
     products: multiply-adds of convolutions and matrix products, by part. attention: those of them that timm's
     fused attention kernels take over (query times key, weights times value, in the encoder). norms: one row per
-    normalisation that ran, index its name in the network, columns kind (a key of `NORMS`) and elements.
+    normalization that ran, index its name in the network, columns kind (a key of `NORMS`) and elements.
     """
 
     products: pd.Series
     attention: int
     norms: pd.DataFrame
 
-    def normalised(self, kind: str, name: str = "") -> int:
+    def normalized(self, kind: str, name: str = "") -> int:
         """Elements that pass through norms of this kind, those whose name matches the pattern ``name``."""
         chosen = (self.norms.kind == kind) & self.norms.index.str.contains(name)
         return int(self.norms.elements[chosen].sum())
@@ -115,7 +115,7 @@ def _evaluating(network: nn.Module) -> Iterator[ExitStack]:
 def _image(network: MSA2Net) -> Tensor:
     """One random image of the network's size, on its device and of its type.
 
-    It is grey, and the encoder repeats it: even so the grey stem is not used, and the work is a colour image's.
+    It is gray, and the encoder repeats it: even so the gray stem is not used, and the work is a color image's.
     """
     like = next(network.parameters())
     return torch.randn(1, 1, *network.config.height_width, device=like.device, dtype=like.dtype)
@@ -138,7 +138,7 @@ class CountingRule:
     def total(self, work: Work) -> int:
         """The network's number by this rule, not in G."""
         seen = int(work.products.sum()) - self.fused * work.attention
-        batch_norms, layer_norms = (work.normalised(kind) for kind in NORMS)
+        batch_norms, layer_norms = (work.normalized(kind) for kind in NORMS)
         return self.product * seen + self.batch_norm * batch_norms + self.layer_norm * layer_norms
 
 
@@ -182,8 +182,8 @@ def gradients(network: MSA2Net, seed: int = 0) -> dict[str, Tensor | None]:
         return dict(zip(names, torch.autograd.grad(total, parameters, allow_unused=True), strict=True))
 
 
-def live_and_idle(network: MSA2Net) -> pd.DataFrame:
-    """Parameters that a gradient reaches (live) and that none ever reaches (idle); index part, see `network_parts`."""
+def used_and_unused(network: MSA2Net) -> pd.DataFrame:
+    """Parameters that a gradient reaches (live) and that none ever reaches (unused), by part of `network_parts`."""
     reached = gradients(network)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     rows = {}
@@ -192,7 +192,7 @@ def live_and_idle(network: MSA2Net) -> pd.DataFrame:
         for parameter in (parameter for module in modules for parameter in module.parameters()):
             sizes[reached[names[id(parameter)]] is not None] += parameter.numel()
         rows[part] = (sizes[True], sizes[False])
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["live", "idle"]).rename_axis("part")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["live", "unused"]).rename_axis("part")
 
 
 def vanishing(network: MSA2Net, tolerance: float = 1e-12) -> list[str]:

@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import Tensor
 
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.metrics import dice
@@ -152,7 +152,7 @@ def predict(study: Study, runs: Mapping[int, Run] | None = None) -> NDArray[np.u
 def _encoded(study: Study) -> list[Tensor]:
     """The encoder's maps, once per study: no change to a gate reaches them."""
     network = study.network.eval()
-    pixels = torch.from_numpy(normalise(study.image))[None, None].to(next(network.parameters()).device)
+    pixels = torch.from_numpy(normalize(study.image))[None, None].to(next(network.parameters()).device)
     return network.encoder(pixels)
 
 

@@ -43,16 +43,16 @@ def places(network: MSA2Net) -> dict[str, Place]:
     levels: list[Any] = list(network.decoder.levels)
     found = {LOGITS: Place(network.decoder.head)}
     for index, level in enumerate(levels):
-        idle, grid = level.config.idle, (height >> (index + 2), width >> (index + 2))
+        unused, grid = level.config.unused, (height >> (index + 2), width >> (index + 2))
         expanded = (level.expand.scale * grid[0], level.expand.scale * grid[1])
         found[f"level {index} expanded" if index else LAST] = Place(level.expand, expanded)
-        if "blocks" not in idle:
+        if "blocks" not in unused:
             blocks = list(enumerate(level.blocks, start=1))
             found |= {f"level {index} block {number}": Place(block, grid) for number, block in reversed(blocks)}
         if level.gate is None or index == len(levels) - 1:
             continue  # the deepest level merges no skip
         found[f"level {index} merged"] = Place(level.norm, grid)
-        if "gate" not in idle:
+        if "gate" not in unused:
             found[f"level {index} gate"] = Place(level.gate, grid)
         found[f"level {index} g"] = Place(level.linear, grid, level.layout)
     stages = network.encoder.backbone.stages

@@ -31,7 +31,7 @@ def footprint_paths(layers: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     """How many paths lead from each input offset to one output pixel, through convolutions run one after another.
 
     layers: (kernel, dilation) of each, kernels odd and square; order does not matter. Result: (side, side), the output
-    pixel at the centre; zero where no path leads. Errors: `InputError`, a kernel that is even or a number below 1.
+    pixel at the center; zero where no path leads. Errors: `InputError`, a kernel that is even or a number below 1.
     """
     paths = np.ones((1, 1), dtype=np.int64)
     for kernel, dilation in layers:
@@ -59,7 +59,7 @@ def same_padding(kernel: int, dilation: int) -> int:
 def place_footprint(
     pattern: NDArray[np.generic], pixel: tuple[int, int], height_width: tuple[int, int]
 ) -> NDArray[np.generic]:
-    """A footprint (side, side) on a map (h, w), centred on ``pixel`` (row, column) and cut off at the borders.
+    """A footprint (side, side) on a map (h, w), centered on ``pixel`` (row, column) and cut off at the borders.
 
     Errors: `InputError` for a pixel outside of the map.
     """

@@ -59,10 +59,10 @@ def trace_origin(
 
 
 @dataclass(frozen=True)
-class NeighbourShare:
+class NeighborShare:
     """What surrounds a value of a map: means over all channels and all places but the border.
 
-    Shares of the 8 neighbours: ``same_channel`` of a truly adjacent pixel and the same channel; ``any_channel``
+    Shares of the 8 neighbors: ``same_channel`` of a truly adjacent pixel and the same channel; ``any_channel``
     of an adjacent or the same pixel, in any channel; ``same_pixel``, the part of it that is the same pixel.
     ``pixels_seen``: different true pixels among the 9 values of a 3x3 window, 9 on the true grid.
     """
@@ -73,15 +73,15 @@ class NeighbourShare:
     pixels_seen: float
 
 
-def share_of_true_neighbours(
+def share_of_true_neighbors(
     channels: int, height: int, width: int, *steps: Step, layout: TokenLayout = "reinterpreted"
-) -> NeighbourShare:
-    """Measure how many neighbours are still true neighbours after ``steps`` (if none is named, after "skip").
+) -> NeighborShare:
+    """Measure how many neighbors are still true neighbors after ``steps`` (if none is named, after "skip").
 
     Adjacent means at a Chebyshev distance of 1. Errors: `InputError` for a map smaller than 3 x 3.
     """
     if min(height, width) < 3:
-        raise InputError(f"a {height} x {width} map has no place with 8 neighbours: use at least 3 x 3")
+        raise InputError(f"a {height} x {width} map has no place with 8 neighbors: use at least 3 x 3")
     origins = trace_origin(channels, height, width, *(steps or ("skip",)), layout=layout)
     # (9, c, h - 2, w - 2): the nine values around each inner place, number 4 is its own.
     shifts = list(product(range(3), repeat=2))
@@ -89,7 +89,7 @@ def share_of_true_neighbours(
     row, column = pixel // width, pixel % width
     distance = np.delete(np.maximum(abs(row - row[4]), abs(column - column[4])), 4, axis=0)
     same_channel = np.delete(channel == channel[4], 4, axis=0)
-    return NeighbourShare(
+    return NeighborShare(
         same_channel=float(((distance <= 1) & same_channel).mean()),
         any_channel=float((distance <= 1).mean()),
         same_pixel=float((distance == 0).mean()),
@@ -97,7 +97,7 @@ def share_of_true_neighbours(
     )
 
 
-def neighbourhood(
+def neighborhood(
     channels: int = 96, height: int = 56, width: int = 56, row: int = 28, column: int = 28, channel: int = 0,
     *, reach: int = 1, layout: TokenLayout = "reinterpreted"
 ) -> pd.DataFrame:  # fmt: skip

@@ -26,7 +26,7 @@ def ship(destination: Path = SHIPPED_TINY, data_dir: Path = ROOT / "data") -> Pa
     dataset = open_dataset("virtual", data_dir)
     network, config = NetworkConfig.from_preset("tiny"), TrainConfig.from_recipe("smoke")
     result = train(network, config, dataset)
-    save_network(result.network, destination, half=True, class_names=dataset.class_names, trained_on=describe(dataset))
+    save_network(result.network, destination, half=True, class_names=dataset.class_names, fingerprint=describe(dataset))
     evaluation = evaluate(load_network(destination), dataset)
     by_organ = evaluation.by_organ("paper")
     record = {

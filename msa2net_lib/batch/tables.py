@@ -8,9 +8,9 @@ from typing import get_args
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.work import ablation_runs, scores_file, training_folder
 from msa2net_lib.lessons.execute import ROOT
-from msa2net_lib.paper.reproduced.runs import OurRun
+from msa2net_lib.paper.reproduced.runs import ReproducedRun
 from msa2net_lib.paper.reproduced.table_1 import write_tables
-from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, table_3_with_ours
+from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, reproduced_table_3
 from msa2net_lib.train_config import Selection
 from msa2net_lib.training.run import RECORD_FILE
 
@@ -26,11 +26,11 @@ def write_all_tables(plan: Plan) -> list[Path]:
     """
     named = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
     runs = [
-        OurRun.from_files(path, training_folder(plan, seed) / RECORD_FILE, selection=selection, **named)
+        ReproducedRun.from_files(path, training_folder(plan, seed) / RECORD_FILE, selection=selection, **named)
         for seed in plan.seeds
         for selection in get_args(Selection)
         if (path := scores_file(seed, selection)).is_file()
     ]
     ablation, found = ablation_runs(plan)
     blocks = [measured_by(ablation, found), measured_once(ROOT / MEASURED_ABLATION, ablation.reading)]
-    return write_tables(FOLDER, runs, table_3=table_3_with_ours(blocks))
+    return write_tables(FOLDER, runs, table_3=reproduced_table_3(blocks))

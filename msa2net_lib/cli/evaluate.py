@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.images.dataset import PictureDataset
-    from msa2net_lib.evaluation.images import PictureEvaluation
+    from msa2net_lib.data.images.dataset import ImageDataset
+    from msa2net_lib.evaluation.images import ImageEvaluation
     from msa2net_lib.evaluation.volumes import Evaluation, Protocol
     from msa2net_lib.evaluation.weights import Weights
     from msa2net_lib.nn.network import MSA2Net
@@ -44,7 +44,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--with-best-on-test", action="store_true", help=best)
     parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or pictures")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--fast", action="store_true", help="optimise the network first: the same to 1e-4, faster")
+    parser.add_argument("--fast", action="store_true", help="optimize the network first: the same to 1e-4, faster")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
     scans = parser.add_argument_group("scans")
@@ -65,15 +65,17 @@ def add_evaluate(commands: Parsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score the weights asked for, print their tables, write what was asked for, and return the exit code."""
     from msa2net_lib.data.catalog import open_prepared
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.evaluation.weights import find_weights
 
     _check_arguments(arguments)
     weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
     dataset = open_prepared(arguments.dataset)
-    is_pictures = isinstance(dataset, PictureDataset)
-    _refuse_options(arguments, OF_SCANS if is_pictures else OF_PICTURES, "pictures" if is_pictures else "scans")
-    score = _score_pictures if is_pictures else _score_volumes
+    is_image_dataset = isinstance(dataset, ImageDataset)
+    _refuse_options(
+        arguments, OF_SCANS if is_image_dataset else OF_PICTURES, "pictures" if is_image_dataset else "scans"
+    )
+    score = _score_pictures if is_image_dataset else _score_volumes
     table = score(arguments, weights, dataset)  # type: ignore[arg-type]
     if arguments.output is not None:
         print(f"scores: {write_text(arguments.output, table.to_csv(index=False))}")
@@ -100,17 +102,17 @@ def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind
         raise InputError(f"{', '.join(given)}: not for {kind}, which {arguments.dataset} holds; leave it out")
 
 
-def _open_network(path: Path, dataset: PreparedDataset | PictureDataset, arguments: argparse.Namespace) -> MSA2Net:
+def _open_network(path: Path, dataset: PreparedDataset | ImageDataset, arguments: argparse.Namespace) -> MSA2Net:
     """Open a checkpoint and see that it was trained on such classes."""
     from msa2net_lib.checkpoints import read_class_names
     from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 
     network = open_checkpoint(path)
-    trained_on = read_class_names(path)
-    if trained_on is not None and trained_on != dataset.class_names:
+    fingerprint = read_class_names(path)
+    if fingerprint is not None and fingerprint != dataset.class_names:
         raise InputError(
-            f"{path}: was trained on {', '.join(trained_on)}; the data set has {', '.join(dataset.class_names)}"
+            f"{path}: was trained on {', '.join(fingerprint)}; the data set has {', '.join(dataset.class_names)}"
         )
     if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
         raise InputError(f"{path}: has {classes} classes, the data set {wanted}; give one trained on such data")
@@ -186,16 +188,16 @@ def _volume_intervals(results: Mapping[str, Evaluation]) -> str:
 
 
 def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
-    from msa2net_lib.evaluation.seeds import summarise_seeds
+    from msa2net_lib.evaluation.seeds import summarize_seeds
 
-    table = summarise_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
+    table = summarize_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
     lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % bootstrap interval over cases and seeds"]
     return "\n".join([*lines, table.to_string(index=False, float_format="%.4f", na_rep=MISSING)])
 
 
-def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PictureDataset) -> pd.DataFrame:
+def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: ImageDataset) -> pd.DataFrame:
     """Print the scores on the pictures and return every picture's."""
-    from msa2net_lib.evaluation.images import evaluate_pictures
+    from msa2net_lib.evaluation.images import evaluate_images
     from msa2net_lib.evaluation.mask_rules import MaskRule
     from msa2net_lib.evaluation.selections import selected_scores
     from msa2net_lib.evaluation.weights import by_selection
@@ -204,10 +206,10 @@ def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], d
     rule = MaskRule(**{name: value for name, value in named.items() if value is not None})
     split = arguments.split or "test"
     options = {"rule": rule, "masks": arguments.masks, "split": split}
-    results = _for_each(arguments, weights, dataset, evaluate_pictures, options)
+    results = _for_each(arguments, weights, dataset, evaluate_images, options)
     what = "synthetic pictures" if dataset.is_synthetic else "pictures"
     for label, result in results.items():
-        count = len(result.by_picture)
+        count = len(result.by_image)
         print(f"{count} {split} {what}, {result.prevalence:.4f} of the pixels lesion" + (f": {label}" if label else ""))
         print(f"at the {result.size} size; lesion: {rule.describe()}")
         print(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
@@ -217,11 +219,11 @@ def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], d
                 print(f"{average} DSC: 95 % bootstrap interval over pictures {low:.4f} to {high:.4f}")
     for selection, seeds in by_selection(weights, results).items():
         print(_pictures_over_seeds(selection, seeds))
-    tables = {label: result.by_picture.reset_index() for label, result in results.items()}
+    tables = {label: result.by_image.reset_index() for label, result in results.items()}
     return tables[""] if "" in tables else selected_scores(tables)
 
 
-def _pictures_over_seeds(selection: str, seeds: Mapping[int, PictureEvaluation]) -> str:
+def _pictures_over_seeds(selection: str, seeds: Mapping[int, ImageEvaluation]) -> str:
     import pandas as pd
 
     keyed: dict[Any, Any] = {seed: result.scores for seed, result in seeds.items()}

@@ -29,10 +29,10 @@ def add_export(subparsers: Parsers) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help=output)
     size = "height and width, or one number for both, multiples of 32; fixed in the file; default: the checkpoint's"
     parser.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help=size)
-    channels = "1 grey, 3 colour; default: 3 for a network trained on pictures, else 1"
+    channels = "1 gray, 3 color; default: 3 for a network trained on pictures, else 1"
     parser.add_argument("--channels", type=int, choices=(1, 3), help=channels)
-    values = "normalised (default): the file takes (x - 0.5) / 0.5. unit: it takes x in [0, 1] and does that itself"
-    parser.add_argument("--input-range", choices=("normalised", "unit"), default="normalised", help=values)
+    values = "normalized (default): the file takes (x - 0.5) / 0.5. unit: it takes x in [0, 1] and does that itself"
+    parser.add_argument("--input-range", choices=("normalized", "unit"), default="normalized", help=values)
     tolerance = "largest difference from PyTorch's logits that a file is kept with; default: 1e-4"
     parser.add_argument("--tolerance", type=float, metavar="SIZE", help=tolerance)
     data = "where example_ct is, to compare on a real slice too; default: data"

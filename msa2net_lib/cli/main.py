@@ -103,7 +103,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.checkpoints import read_trained_on, save_network
+    from msa2net_lib.checkpoints import read_fingerprint, save_network
     from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.train_config import TrainConfig
@@ -121,8 +121,8 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     weights = result.weights or arguments.output / "weights.safetensors"
     if arguments.half:
-        trained_on = read_trained_on(weights)
-        save_network(result.network, weights, half=True, class_names=dataset.class_names, trained_on=trained_on)
+        fingerprint = read_fingerprint(weights)
+        save_network(result.network, weights, half=True, class_names=dataset.class_names, fingerprint=fingerprint)
     steps = int(result.history[-1]["step"])
     print(f"weights: {weights} ({steps} steps; {result.minutes:.1f} min in this run)")
     if result.best is not None:

@@ -108,7 +108,7 @@ def _add_scans(parser: argparse.ArgumentParser) -> None:
 def _add_scan_options(parser: argparse.ArgumentParser) -> None:
     window = "values that become 0 and 1; default: -125 275 for CT, else percentiles of each scan"
     parser.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=window)
-    parser.add_argument("--allow-empty", action="store_true", help="accept cases without any labelled voxel")
+    parser.add_argument("--allow-empty", action="store_true", help="accept cases without any labeled voxel")
 
 
 def _add_pictures(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +132,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
 
 def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--recipe", default="dermosegdiff", help="filters and grey values by lineage: dermosegdiff (default) or dlka"
+        "--recipe", default="dermosegdiff", help="filters and gray values by lineage: dermosegdiff (default) or dlka"
     )
     parser.add_argument("--size", type=int, default=224, metavar="N", help="pixels a side; default: 224")
 

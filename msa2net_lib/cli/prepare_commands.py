@@ -11,7 +11,7 @@ from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
 
 def synapse(arguments: argparse.Namespace) -> int:
@@ -76,11 +76,11 @@ def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
 def isic(arguments: argparse.Namespace) -> int:
     """Prepare ISIC 2018, downloaded or brought."""
     from msa2net_lib.data.download.terms import show_terms
-    from msa2net_lib.data.images.recipes import picture_recipe
+    from msa2net_lib.data.images.recipes import image_recipe
     from msa2net_lib.data.isic import download_isic, prepare_isic
     from msa2net_lib.data.resize import height_width
 
-    picture_recipe(arguments.recipe)  # a typo should not cost a download
+    image_recipe(arguments.recipe)  # a typo should not cost a download
     height_width(arguments.size)
     if not (arguments.source or arguments.download):
         print(show_terms("isic2018"))
@@ -135,11 +135,11 @@ def scans(arguments: argparse.Namespace) -> int:
 
 def pictures(arguments: argparse.Namespace) -> int:
     """Prepare pairs of photographs and masks."""
-    from msa2net_lib.data.images.prepare import prepare_pictures
+    from msa2net_lib.data.images.prepare import prepare_images
 
     options = {name: getattr(arguments, name) for name in ("mask_suffix", "threshold", "allow_empty")}
     options |= _picture_options(arguments)
-    return _report_pictures(prepare_pictures(arguments.images, arguments.masks, arguments.destination, **options))
+    return _report_pictures(prepare_images(arguments.images, arguments.masks, arguments.destination, **options))
 
 
 def _running() -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _report(dataset: PreparedDataset) -> int:
     return 0
 
 
-def _report_pictures(dataset: PictureDataset, published: bool = False) -> int:
+def _report_pictures(dataset: ImageDataset, published: bool = False) -> int:
     from msa2net_lib.evaluation.images import prevalence_report
 
     print(f"{dataset.root}: {dataset.counts()}")

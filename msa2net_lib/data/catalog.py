@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.images.dataset import PictureDataset, is_pictures
-from msa2net_lib.data.images.prepare import prepare_pictures
-from msa2net_lib.data.images.recipes import picture_recipe
+from msa2net_lib.data.images.dataset import ImageDataset, is_image_dataset
+from msa2net_lib.data.images.prepare import prepare_images
+from msa2net_lib.data.images.recipes import image_recipe
 from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.resize import height_width
-from msa2net_lib.data.skin.pictures import write_skin_pictures
+from msa2net_lib.data.skin.pictures import write_skin_images
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
 from msa2net_lib.errors import InputError
@@ -26,7 +26,7 @@ PICTURES: dict[str, str] = {
     "skin": "synthetic skin pictures, drawn by a program",
     "isic": "ISIC 2018 task 1, which you bring or download: 2594 dermoscopic pictures",
 }
-"""Data sets of pictures, for `open_pictures`."""
+"""Data sets of pictures, for `open_images`."""
 
 
 def cohort_folder(
@@ -66,9 +66,9 @@ def open_dataset(
     raise InputError(f"data set {name!r} is unknown: use one of {', '.join(DATASETS)}")
 
 
-def open_pictures(
+def open_images(
     name: str, data_dir: str | Path, *, count: int = 300, size: int = 224, progress: bool = True
-) -> PictureDataset:
+) -> ImageDataset:
     """Open a data set of pictures under ``data_dir``; the synthetic ones are drawn and prepared on first use.
 
     count, size: number of skin pictures, and pixels a side they are prepared to. Errors: as `open_dataset`.
@@ -77,7 +77,7 @@ def open_pictures(
     if name == "skin":
         return prepare_skin(skin_folder(data_dir, count, size), count=count, size=size, progress=progress)
     if name == "isic":
-        return PictureDataset.open(data_dir / "isic2018")
+        return ImageDataset.open(data_dir / "isic2018")
     raise InputError(f"pictures {name!r} are unknown: use one of {', '.join(PICTURES)}")
 
 
@@ -99,25 +99,25 @@ def prepare_skin(
     size: int = 224,
     workers: int | None = None,
     progress: bool = True,
-) -> PictureDataset:
+) -> ImageDataset:
     """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared.
 
     Errors: `InputError` for a wrong argument, before anything is drawn.
     """
-    picture_recipe(recipe)
+    image_recipe(recipe)
     height_width(size)
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    write_skin_pictures(home / "raw", count=count, seed=seed, progress=progress)
+    write_skin_images(home / "raw", count=count, seed=seed, progress=progress)
     images, masks = find_isic(home / "raw", progress=progress)
-    return prepare_pictures(
+    return prepare_images(
         images, masks, home / "prepared", recipe=recipe, size=size, workers=workers, progress=progress
     )
 
 
-def open_prepared(root: str | Path) -> PreparedDataset | PictureDataset:
+def open_prepared(root: str | Path) -> PreparedDataset | ImageDataset:
     """Open a prepared folder of either kind: scans or pictures. Errors: `InputError` as their ``open``."""
     inside = Path(root) / "prepared"  # where cohorts and skin pictures keep theirs, beside what it was made from
     if not (Path(root) / "dataset.json").is_file() and (inside / "dataset.json").is_file():
         raise InputError(f"{root}: holds no prepared data, but {inside} does; give that folder")
-    return PictureDataset.open(root) if is_pictures(root) else PreparedDataset.open(root)
+    return ImageDataset.open(root) if is_image_dataset(root) else PreparedDataset.open(root)

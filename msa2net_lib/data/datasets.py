@@ -31,7 +31,7 @@ from msa2net_lib.data.prepared_files import (
     slices_by_case,
     split_slice_id,
 )
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 
 
@@ -139,7 +139,7 @@ class PreparedDataset:
         The field's recipe: cubic zoom of the image, nearest of the label, then (x - 0.5) / 0.5.
         """
         image, label = self.load_slice(sample_id)
-        return normalise(resize_image(image, size))[None], resize_label(label, size)
+        return normalize(resize_image(image, size))[None], resize_label(label, size)
 
     def load_case(self, name: str) -> Case:
         """Return a test volume; raises InputError, naming the file, as ``load_slice`` does."""

@@ -29,11 +29,11 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class DatasetFingerprint:
     """The kind and the geometry of training data; None or "" for what is not recorded.
 
-    window: ``low``, ``high`` and ``unit`` of the grey values that became 0 and 1 (`data.scans.recipe.Window`). recipe:
-    that of pictures (`data.pictures.recipes.PictureRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
+    window: ``low``, ``high`` and ``unit`` of the gray values that became 0 and 1 (`data.scans.recipe.Window`). recipe:
+    that of pictures (`data.pictures.recipes.ImageRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
     of slices. length_mm: of the scans, across their slices. pixel_mm, field_of_view_mm: of whole slices, along (y, x).
     """
 
@@ -70,22 +70,22 @@ class TrainedOn:
             raise InputError("its description of the training data is damaged; copy or train it again") from error
 
 
-def describe(data: TrainingData) -> TrainedOn | None:
+def describe(data: TrainingData) -> DatasetFingerprint | None:
     """Describe a prepared data set from what was recorded when it was prepared; None for data of another kind.
 
     Data that others prepared store no voxel size, so that the lengths stay None.
     """
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
-    if isinstance(data, PictureDataset):
-        return TrainedOn("pictures", recipe=data.manifest["recipe"], height_width=data.height_width)
+    if isinstance(data, ImageDataset):
+        return DatasetFingerprint("pictures", recipe=data.manifest["recipe"], height_width=data.height_width)
     if isinstance(data, PreparedDataset):
         return _describe_scans(data)
     return None
 
 
-def _describe_scans(data: PreparedDataset) -> TrainedOn:
+def _describe_scans(data: PreparedDataset) -> DatasetFingerprint:
     from msa2net_lib.data.prepared_files import slices_by_case
     from msa2net_lib.data.volumes import WINDOW_HU
 
@@ -93,12 +93,12 @@ def _describe_scans(data: PreparedDataset) -> TrainedOn:
     known = data.manifest.get("cases", {})
     cases = [known[name] for name in slices_by_case(data.train_slices) if name in known]
     spaced = [case for case in cases if case.get("spacing_mm") and case.get("shape")]
-    described = TrainedOn("scans", data.manifest.get("modality", "CT"), window)
+    described = DatasetFingerprint("scans", data.manifest.get("modality", "CT"), window)
     if not spaced:
         return described
     spacing = np.array([case["spacing_mm"] for case in spaced])
     extent = spacing * np.array([case["shape"] for case in spaced])
-    return TrainedOn(
+    return DatasetFingerprint(
         "scans",
         described.modality,
         window,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from msa2net_lib.data.download.archives import unpack
 from msa2net_lib.data.download.fetch import fetch
-from msa2net_lib.data.images.prepare import prepare_pictures
-from msa2net_lib.data.images.recipes import PictureRecipe
+from msa2net_lib.data.images.prepare import prepare_images
+from msa2net_lib.data.images.recipes import ImageRecipe
 from msa2net_lib.data.images.split import Split
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
 IMAGES = "ISIC2018_Task1-2_Training_Input"
 MASKS = "ISIC2018_Task1_Training_GroundTruth"
@@ -66,27 +66,27 @@ def prepare_isic(
     source: str | Path,
     destination: str | Path,
     *,
-    recipe: str | PictureRecipe = "dermosegdiff",
+    recipe: str | ImageRecipe = "dermosegdiff",
     split: Split | None = None,
     size: int | tuple[int, int] = 224,
     workers: int | None = None,
     progress: bool = True,
-) -> PictureDataset:
+) -> ImageDataset:
     """Prepare ISIC 2018 task 1 for training and scoring, and return the prepared pictures.
 
     ``source`` holds the folders ``ISIC2018_Task1-2_Training_Input`` and ``ISIC2018_Task1_Training_GroundTruth``,
     at its top or one level down, or the two archives of those names, which are unpacked beside themselves. Without
     ``split`` it must be all 2594 pictures, and they are split 1815/259/520 in the order of the sorted ids;
-    a folder with other pictures in this layout needs a ``split``. Everything else as ``prepare_pictures``.
+    a folder with other pictures in this layout needs a ``split``. Everything else as ``prepare_images``.
 
     Raises InputError, in one line, if the pictures are not found or not all there, and as
-    ``prepare_pictures`` does.
+    ``prepare_images`` does.
     """
     images, masks = find_isic(source, progress=progress)
     if split is None:
         check_complete(images)
         split = ISIC_SHARES
-    return prepare_pictures(
+    return prepare_images(
         images, masks, destination, recipe=recipe, split=split, size=size, workers=workers, progress=progress
     )
 

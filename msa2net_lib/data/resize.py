@@ -28,7 +28,7 @@ def resize_image(image: NDArray, size: int | tuple[int, int]) -> NDArray[np.floa
 
 
 def resize_label(label: NDArray, size: int | tuple[int, int]) -> NDArray:
-    """Resize (H, W) to (size, size) or (h, w) by the nearest neighbour, as the field does; same dtype."""
+    """Resize (H, W) to (size, size) or (h, w) by the nearest neighbor, as the field does; same dtype."""
     return _zoomed(np.asarray(label), size, order=0)
 
 
@@ -77,7 +77,7 @@ def spline_matrix(old: int, new: int) -> NDArray[np.float64]:
     return _frozen(np.stack([np.asarray(ndimage.zoom(unit, new / old, order=3)) for unit in np.eye(old)], axis=1))
 
 
-def normalise(image: NDArray) -> NDArray[np.float32]:
+def normalize(image: NDArray) -> NDArray[np.float32]:
     """Map [0, 1] to [-1, 1], any shape, float32: the encoder's mean and standard deviation are both 0.5."""
     return (np.asarray(image, dtype=np.float32) - np.float32(0.5)) / np.float32(0.5)
 

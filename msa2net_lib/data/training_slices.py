@@ -44,7 +44,7 @@ class TrainingData(Protocol):
     def training_sample(
         self, sample_id: str, size: int | tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image (c, h, w), normalised, and label map (h, w) of one sample, resized to ``size``.
+        """Return image (c, h, w), normalized, and label map (h, w) of one sample, resized to ``size``.
 
         Several threads call it at once.
         """
@@ -52,7 +52,7 @@ class TrainingData(Protocol):
 
 
 class SliceDataset(Dataset):
-    """Training samples one by one: (image (c, h, w) float32 normalised, label (h, w) int64), in list order.
+    """Training samples one by one: (image (c, h, w) float32 normalized, label (h, w) int64), in list order.
 
     The same samples as ``load_training_tensors``, for data that do not fit in memory or for a DataLoader, whose
     workers each map the files again. They come from the cache in ``folder`` (see ``cache.open_cache``, also
@@ -83,7 +83,7 @@ def load_training_tensors(
 ) -> tuple[Tensor, Tensor]:
     """Return all training samples, resized, in list order: (images, labels).
 
-    Images (N, c, h, w) float32, normalised to about [-1, 1]; labels (N, h, w) int64. From ``WORTH_CACHING``
+    Images (N, c, h, w) float32, normalized to about [-1, 1]; labels (N, h, w) int64. From ``WORTH_CACHING``
     samples on they come through the cache in the data's own folder, if one can be kept there: the next
     start is quicker, the tensors are the same. Raises InputError if there is no training sample.
     """

@@ -102,7 +102,7 @@ def run_once(
     }
 
 
-def summarise(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.DataFrame:
+def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.DataFrame:
     """Mean and spread of a score over seeds, and the difference from a baseline taken seed by seed.
 
     runs: as `compare` returns it. Returns one row per variant, in the order of the runs: seeds, mean, standard

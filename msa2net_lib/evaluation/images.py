@@ -18,7 +18,7 @@ from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.bootstrap import bootstrap
 from msa2net_lib.evaluation.mask_rules import MaskRule
-from msa2net_lib.evaluation.volumes import optimised
+from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
 from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.inference import Network
 
 OURS = "MSA²Net"
@@ -41,18 +41,18 @@ COUNTS = ("tp", "fp", "fn", "tn")
 
 
 @dataclass(frozen=True)
-class PictureEvaluation:
+class ImageEvaluation:
     """Scores and predictions of one network on one part of a data set.
 
     scores: rows "pooled" (all pixels of all pictures together, as the lineage of the paper's ISIC rows does) and
-    "per_image" (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_picture: the same columns for each id,
+    "per_image" (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_image: the same columns for each id,
     ``lesion_share``, the share of lesion pixels in its mask, and the pixel counts `COUNTS`. predictions: id -> mask
     (H, W), 0 and 1, as far as they were kept. rule: how masks were made of logits. size: what size they were scored at.
     """
 
     split: str
     scores: pd.DataFrame
-    by_picture: pd.DataFrame
+    by_image: pd.DataFrame
     predictions: dict[str, NDArray[np.uint8]]
     rule: MaskRule = field(default_factory=MaskRule)
     size: str = "prepared"
@@ -60,8 +60,8 @@ class PictureEvaluation:
     @property
     def prevalence(self) -> float:
         """Share of lesion pixels over all masks scored: with it, SE, SP and ACC of "pooled" check each other."""
-        pixels = self.by_picture[list(COUNTS)].sum(axis=1)
-        return float(np.average(self.by_picture["lesion_share"], weights=pixels))
+        pixels = self.by_image[list(COUNTS)].sum(axis=1)
+        return float(np.average(self.by_image["lesion_share"], weights=pixels))
 
     def interval(self, average: str = "pooled", column: str = "dsc", confidence: float = 0.95) -> tuple[float, float]:
         """Bootstrap interval over pictures, (low, high), of one of `scores`; nan for fewer than 2 pictures.
@@ -71,7 +71,7 @@ class PictureEvaluation:
         if average not in AVERAGES or column not in self.scores.columns:
             known = f"{', '.join(AVERAGES)} and {', '.join(self.scores.columns)}"
             raise InputError(f"average={average!r}, column={column!r}: choose among {known}")
-        counts = self.by_picture[list(COUNTS)].to_numpy()
+        counts = self.by_image[list(COUNTS)].to_numpy()
 
         def statistic(drawn: NDArray, axis: int = -1) -> NDArray:
             rows = drawn.reshape(-1, drawn.shape[-1])
@@ -83,9 +83,9 @@ class PictureEvaluation:
 _RESAMPLES = 2000
 
 
-def evaluate_pictures(
+def evaluate_images(
     network: Network,
-    dataset: PictureDataset,
+    dataset: ImageDataset,
     *,
     split: str = "test",
     batch_size: int = BATCH_SIZE,
@@ -96,7 +96,7 @@ def evaluate_pictures(
     predictions_dir: str | Path | None = None,
     precision: InferencePrecision = "fp32",
     fast: bool = False,
-) -> PictureEvaluation:
+) -> ImageEvaluation:
     """Predict and score the pictures of a part ("train", "validation" or "test") of prepared pictures.
 
     Each goes through the recipe to the network's size, where its mask is made (``rule``; by default the likelier class,
@@ -115,7 +115,7 @@ def evaluate_pictures(
         raise InputError(f"network with {network.config.num_classes} classes: background and lesion need 2")
     rule = rule or MaskRule()
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
-    predicting = optimised(network) if fast else network
+    predicting = optimized(network) if fast else network
     predictions: dict[str, NDArray[np.uint8]] = {}
     rows: dict[str, dict[str, float]] = {}
     bar = progress_bar(total=len(ids), desc="predicting", unit="picture", enabled=progress)
@@ -133,29 +133,29 @@ def evaluate_pictures(
                 if folder is not None:
                     _write_mask(predicted, folder / f"{name}.png")
             bar.update(len(chosen))
-    by_picture = pd.DataFrame.from_dict(rows, orient="index").rename_axis("picture")
-    counts = by_picture[list(COUNTS)].to_numpy()
+    by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("picture")
+    counts = by_image[list(COUNTS)].to_numpy()
     scores = {average: scores_of_counts(counts, average) for average in AVERAGES}
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("average")
     size = "prepared" if masks is None else "original"
-    return PictureEvaluation(split, table, by_picture, predictions, rule, size)
+    return ImageEvaluation(split, table, by_image, predictions, rule, size)
 
 
-def original_mask(dataset: PictureDataset, picture_id: str, masks: Path) -> NDArray[np.bool_]:
+def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[np.bool_]:
     """Return the mask that a picture was prepared from, at its own size, (H, W).
 
     Errors: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
-    source = dataset.manifest["pictures"][picture_id]["sources"]["mask"]
+    source = dataset.manifest["pictures"][image_id]["sources"]["mask"]
     path = masks / source["file"]
     if not path.is_file():
         raise InputError(f"{path}: no such mask; name the folder that the pictures were prepared from")
     if sha256(path) != source["sha256"]:
-        raise InputError(f"{path}: is not the mask that {picture_id} was prepared with; prepare the pictures again")
+        raise InputError(f"{path}: is not the mask that {image_id} was prepared with; prepare the pictures again")
     return read_mask(path, threshold=dataset.manifest["options"]["threshold"])
 
 
-def prevalence_report(dataset: PictureDataset | None, *, published: bool = True) -> str:
+def prevalence_report(dataset: ImageDataset | None, *, published: bool = True) -> str:
     """Return the share of lesion pixels, measured by part and size, beside what Table 2 implies, as lines.
 
     Without prepared ISIC pictures ``dataset`` is None, and the measured lines say "not measured". ``published``: leave
@@ -187,12 +187,12 @@ def _published_shares() -> list[str]:
     return lines
 
 
-def _network_input(dataset: PictureDataset, ids: Sequence[str], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
+def _network_input(dataset: ImageDataset, ids: Sequence[str], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
     return torch.from_numpy(np.stack([dataset.training_sample(name, size)[0] for name in ids]))
 
 
 def _row(predicted: NDArray[np.uint8], target: NDArray) -> dict[str, float]:
-    """One row of `PictureEvaluation.by_picture`."""
+    """One row of `ImageEvaluation.by_image`."""
     counts = pixel_counts(predicted, target)
     shares = scores_of_counts(np.array([counts])) | {"lesion_share": float(target.mean())}
     return shares | dict(zip(COUNTS, counts, strict=True))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int, int]) -> Case:
     """Resample a case in the slice plane to another pixel size and cut out one field of view.
 
-    pixel_mm: (y, x). The result's slices have ``height_width`` pixels, centred on the body (whatever is
+    pixel_mm: (y, x). The result's slices have ``height_width`` pixels, centered on the body (whatever is
     brighter than a twentieth of the window), padded with air where the scan ends. Slices are neither added nor
     dropped. Errors: `InputError` for a case without spacing.
     """
@@ -36,7 +36,7 @@ def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int
 
 
 def _crop_around(array: NDArray, middle: Sequence[int], height_width: tuple[int, int]) -> NDArray:
-    """Cut (z, *height_width) out of (z, y, x) with ``middle`` (y, x) in the centre; zeros beyond the edge."""
+    """Cut (z, *height_width) out of (z, y, x) with ``middle`` (y, x) in the center; zeros beyond the edge."""
     pads = [(length // 2, length - length // 2) for length in height_width]
     padded = np.pad(array, [(0, 0), *pads])
     (top, left), (height, width) = middle, height_width

@@ -14,20 +14,20 @@ from msa2net_lib.evaluation.table import Evaluation
 
 MEAN = "mean"
 """Stands in the column ``organ`` for the mean over organs."""
-SUMMARISED = ("dsc", "hd95_voxels", "hd95_mm")
+SUMMARIZED = ("dsc", "hd95_voxels", "hd95_mm")
 SUMMARY_COLUMNS = ("protocol", "organ", "score", "unit", "cases", "seeds", "mean", "sd", "low", "high")
 _UNITS = {"dsc": "0 to 1", "hd95_voxels": "voxels", "hd95_mm": "mm", "hd95": "the protocol's own"}
 _RESAMPLES = 2000  # for every row; `Evaluation.interval` takes more
 
 
-def summarise_seeds(
+def summarize_seeds(
     evaluations: Mapping[int, Evaluation],
     *,
     protocols: Sequence[str] | None = None,
-    columns: Sequence[str] = SUMMARISED,
+    columns: Sequence[str] = SUMMARIZED,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Summarise evaluations of one network trained with several seeds (seed -> `Evaluation`) on the same cases.
+    """Summarize evaluations of one network trained with several seeds (seed -> `Evaluation`) on the same cases.
 
     Returns one row per protocol, score and organ, the mean over organs last (`MEAN`): ``cases`` that have a score,
     ``seeds``, ``mean`` over seeds of what `Evaluation.mean` reports, ``sd`` of those over seeds (n - 1; nan for one

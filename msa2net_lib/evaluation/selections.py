@@ -1,4 +1,4 @@
-"""The weights that a training run leaves, told apart by how they were chosen, and scored in labelled columns."""
+"""The weights that a training run leaves, told apart by how they were chosen, and scored in labeled columns."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def _means(evaluation: Evaluation, protocol: Protocol, column: str) -> pd.Series
 
 def selected_scores(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return tables of scores (selection -> table) below each other, the first column saying which ``selection``."""
-    labelled = [table.assign(selection=label).reindex(columns=["selection", *table]) for label, table in tables.items()]
-    return pd.concat(labelled)
+    labeled = [table.assign(selection=label).reindex(columns=["selection", *table]) for label, table in tables.items()]
+    return pd.concat(labeled)

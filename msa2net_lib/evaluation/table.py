@@ -65,10 +65,10 @@ class Evaluation:
         return bootstrap_interval(chosen.to_numpy(float)[None], confidence)
 
     def summary(self, confidence: float = 0.95) -> pd.DataFrame:
-        """Means with their intervals, tidy, as `summarise_seeds` gives them for one network: ``sd`` is nan."""
-        from msa2net_lib.evaluation.seeds import summarise_seeds
+        """Means with their intervals, tidy, as `summarize_seeds` gives them for one network: ``sd`` is nan."""
+        from msa2net_lib.evaluation.seeds import summarize_seeds
 
-        return summarise_seeds({0: self}, confidence=confidence)
+        return summarize_seeds({0: self}, confidence=confidence)
 
     def case_table(self, protocol: Protocol = "paper", column: str = "dsc") -> pd.DataFrame:
         """One column of the scores as a table, (cases, organs), in the order in which they were scored."""

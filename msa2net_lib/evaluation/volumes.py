@@ -17,7 +17,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.rescale import rescaled_case
-from msa2net_lib.evaluation.seeds import summarise_seeds
+from msa2net_lib.evaluation.seeds import summarize_seeds
 from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, SCORES, Evaluation, Protocol
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
 from msa2net_lib.metrics import measure_volume
@@ -39,10 +39,10 @@ __all__ = [
     "Evaluation",
     "Protocol",
     "evaluate",
-    "optimised",
+    "optimized",
     "rescaled_case",
     "score_case",
-    "summarise_seeds",
+    "summarize_seeds",
 ]
 
 Row = tuple[Any, ...]  # of Evaluation.scores
@@ -72,7 +72,7 @@ def evaluate(
     One case is in memory at a time. keep_predictions: keep every label map in the result all the same;
     predictions_dir: write them to CASE.nii.gz there, in the prepared data's voxels (1 mm where no spacing is stored)
     and not in the place of the original scan. batch_size, resampling, precision: as `predict_volume` takes them.
-    fast: predict with `optimize_for_inference` of the network, if it is not optimised already. workers: threads that
+    fast: predict with `optimize_for_inference` of the network, if it is not optimized already. workers: threads that
     measure distances (default: as many as torch has).
     """
     organs = dataset.class_names
@@ -83,7 +83,7 @@ def evaluate(
     for protocol in protocols:
         check_protocol(protocol)
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
-    predicting = optimised(network) if fast else network
+    predicting = optimized(network) if fast else network
     workers = torch.get_num_threads() if workers is None else workers
     predictions: dict[str, NDArray[np.uint8]] = {}
     files: dict[str, Path] = {}
@@ -126,7 +126,7 @@ def score_case(
     return rows
 
 
-def optimised(network: Network) -> OptimizedNetwork:
+def optimized(network: Network) -> OptimizedNetwork:
     """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is."""
     return network if isinstance(network, OptimizedNetwork) else optimize_for_inference(network)
 

@@ -12,10 +12,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from msa2net_lib import __version__
-from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_trained_on
+from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.config import require_choice
-from msa2net_lib.data.fingerprint import TrainedOn
-from msa2net_lib.data.resize import normalise, resize_images
+from msa2net_lib.data.fingerprint import DatasetFingerprint
+from msa2net_lib.data.resize import normalize, resize_images
 from msa2net_lib.data.volumes import WINDOW_HU, read_volume, window
 from msa2net_lib.errors import InputError
 from msa2net_lib.export.compare import TOLERANCE, Exported
@@ -26,16 +26,16 @@ from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.prediction.result import NOT_CLINICAL
 from msa2net_lib.utils.files import sha256
 
-InputRange = Literal["normalised", "unit"]
-"""normalised: the file takes (x - 0.5) / 0.5, as the network itself does. unit: it takes x in [0, 1]."""
-INPUT_RANGES: tuple[InputRange, ...] = ("normalised", "unit")
+InputRange = Literal["normalized", "unit"]
+"""normalized: the file takes (x - 0.5) / 0.5, as the network itself does. unit: it takes x in [0, 1]."""
+INPUT_RANGES: tuple[InputRange, ...] = ("normalized", "unit")
 
 EXAMPLE = Path("example_ct") / "img" / "img0001.nii.gz"
 EXAMPLE_SLICE = 100  # through liver, spleen, stomach, kidneys and aorta
 
 
 class FromUnitRange(nn.Module):
-    """A network behind its normalisation. Shape: image in [0, 1] (b, 1|3, h, w) -> logits (b, classes, h, w)."""
+    """A network behind its normalization. Shape: image in [0, 1] (b, 1|3, h, w) -> logits (b, classes, h, w)."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -52,7 +52,7 @@ def export_network(
     *,
     image_size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
-    input_range: InputRange = "normalised",
+    input_range: InputRange = "normalized",
     data_dir: str | Path = "data",
     tolerance: float = TOLERANCE,
 ) -> Exported:
@@ -61,7 +61,7 @@ def export_network(
     The file takes ``image`` (batch, channels, height, width), float32, any batch, and gives ``logits`` (batch,
     classes, height, width); `read_metadata` says the rest. path: by default the checkpoint's name in this folder.
     image_size: pixels, multiples of 32, for another size than the checkpoint's; it is fixed in the file, because the
-    encoder's attention windows depend on it. channels: 1 grey, 3 colour; by default 3 if the network was trained on
+    encoder's attention windows depend on it. channels: 1 gray, 3 color; by default 3 if the network was trained on
     pictures. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,
     on one of its slices. An earlier export of the same checkpoint is replaced, another file is not.
 
@@ -76,8 +76,8 @@ def export_network(
     network = open_checkpoint(checkpoint, image_size)
     digest = sha256(checkpoint)
     _check_free(path, checkpoint, digest)
-    trained_on = read_trained_on(checkpoint)
-    depth = channels or (3 if trained_on is not None and trained_on.kind == "pictures" else 1)
+    fingerprint = read_fingerprint(checkpoint)
+    depth = channels or (3 if fingerprint is not None and fingerprint.kind == "pictures" else 1)
     seen = torch.zeros(2, depth, *network.config.height_width)
     probes = seeded_probes({"image": seen})
     example = example_slice(Path(data_dir), network.config.height_width)
@@ -85,8 +85,8 @@ def export_network(
         probes["a slice of the example CT"] = {"image": example.expand(-1, depth, -1, -1)}
     if input_range == "unit":
         probes = {name: {"image": probe["image"] * 0.5 + 0.5} for name, probe in probes.items()}
-    metadata = describe_file(network, checkpoint, digest, depth, input_range, trained_on)
-    module = without_idle_parts(network)
+    metadata = describe_file(network, checkpoint, digest, depth, input_range, fingerprint)
+    module = without_unused_parts(network)
     return export_module(
         FromUnitRange(module) if input_range == "unit" else module,
         {"image": seen},
@@ -99,12 +99,12 @@ def export_network(
     )
 
 
-def without_idle_parts(network: MSA2Net) -> MSA2Net:
+def without_unused_parts(network: MSA2Net) -> MSA2Net:
     """Take out of a network what it owns and never runs, in place: the same function with fewer parameters."""
-    network.encoder.grey_stem = None
+    network.encoder.gray_stem = None
     levels: Any = network.decoder.levels
     for level in levels:
-        for part in level.config.idle:
+        for part in level.config.unused:
             setattr(level, part, nn.ModuleList() if part == "blocks" else nn.Identity())
     return network
 
@@ -114,8 +114,8 @@ def example_slice(data_dir: Path, height_width: tuple[int, int]) -> Tensor | Non
     scan = data_dir / EXAMPLE
     if not scan.is_file():
         return None
-    grey = window(read_volume(scan).array[EXAMPLE_SLICE : EXAMPLE_SLICE + 1])
-    return rearrange(torch.from_numpy(normalise(resize_images(grey, height_width))), "n h w -> n 1 h w")
+    gray = window(read_volume(scan).array[EXAMPLE_SLICE : EXAMPLE_SLICE + 1])
+    return rearrange(torch.from_numpy(normalize(resize_images(gray, height_width))), "n h w -> n 1 h w")
 
 
 def describe_file(
@@ -124,7 +124,7 @@ def describe_file(
     digest: str,
     channels: int,
     input_range: InputRange,
-    trained_on: TrainedOn | None,
+    fingerprint: DatasetFingerprint | None,
 ) -> dict[str, Any]:
     """Return what the file says of itself: input, output, classes, origin; None for what the checkpoint does not say.
 
@@ -134,7 +134,7 @@ def describe_file(
     height, width = config.height_width
     if names is not None and len(names) != config.num_classes - 1:
         raise InputError(f"{checkpoint}: names {len(names)} classes and has {config.num_classes - 1}; copy it again")
-    scans = trained_on is None or trained_on.kind == "scans"
+    scans = fingerprint is None or fingerprint.kind == "scans"
     usual = {"low": WINDOW_HU[0], "high": WINDOW_HU[1], "unit": "HU"} if channels == 1 else None
     return {
         "about": "MSA2Net, exported by msa2net-workbook",
@@ -147,22 +147,22 @@ def describe_file(
             "shape": ["batch", channels, height, width],
             "type": "float32",
             "range": input_range,
-            "mean": 0.5 if input_range == "normalised" else 0.0,  # what is left to do to x in [0, 1]
-            "std": 0.5 if input_range == "normalised" else 1.0,
-            "resize": _resize(trained_on),
+            "mean": 0.5 if input_range == "normalized" else 0.0,  # what is left to do to x in [0, 1]
+            "std": 0.5 if input_range == "normalized" else 1.0,
+            "resize": _resize(fingerprint),
         },
-        "window": (trained_on.window if trained_on is not None else usual) if scans else None,
-        "window_assumed": trained_on is None and channels == 1,
+        "window": (fingerprint.window if fingerprint is not None else usual) if scans else None,
+        "window_assumed": fingerprint is None and channels == 1,
         "output": {"name": "logits", "shape": ["batch", config.num_classes, height, width], "type": "float32"},
         "classes": None if names is None else ["background", *names],
-        "trained_on": None if trained_on is None else dataclasses.asdict(trained_on),
+        "fingerprint": None if fingerprint is None else dataclasses.asdict(fingerprint),
         "network": json.loads(json.dumps(config.to_dict() | {"pretrained": False})),
     }
 
 
-def _resize(trained_on: TrainedOn | None) -> str:
+def _resize(fingerprint: DatasetFingerprint | None) -> str:
     """How images are brought to the network's size; a recipe says so for pictures."""
-    recipe = None if trained_on is None else trained_on.recipe
+    recipe = None if fingerprint is None else fingerprint.recipe
     return "cubic splines" if recipe is None else recipe["image_filter"]
 
 

@@ -45,7 +45,7 @@ LESSONS: dict[str, Lesson] = {
             "01_data",
             "Data",
             "From a data set's name to a training slice, step by step, and a contract for what others prepared.",
-            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_PICTURES"),
+            ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_IMAGES"),
             ("virtual", "patient2"),
         ),
         Lesson(
@@ -57,7 +57,7 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "03_selection",
             "Spatial selection",
-            "Two weights per pixel that sum to one: where they favour encoder or decoder, and what that proves.",
+            "Two weights per pixel that sum to one: where they favor encoder or decoder, and what that proves.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
         ),
         Lesson(

@@ -13,7 +13,7 @@ import torch
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
@@ -52,7 +52,7 @@ class Study:
         return gate
 
     def label_at(self, level: int) -> NDArray[np.uint8]:
-        """The label (h, w) on a level's grid, by the nearest neighbour."""
+        """The label (h, w) on a level's grid, by the nearest neighbor."""
         height, width = self.traces[level].x.shape[-2:]
         return resize_label(self.label, (height, width))
 
@@ -71,7 +71,7 @@ def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
     image = resize_image(case.image[z], size)
     network = network.eval()
     device = next(network.parameters()).device
-    pixels = torch.from_numpy(normalise(image))[None, None].to(device)
+    pixels = torch.from_numpy(normalize(image))[None, None].to(device)
     with torch.inference_mode():
         traces = network.trace_gates(pixels)
     label = resize_label(case.label[z], size)

@@ -25,7 +25,7 @@ class DecoderLevel(nn.Module):
     """One decoder level. With a skip: g = linear(tokens), y = gate(skip, g), norm(g + y), blocks, expansion.
 
     Shapes: tokens (b, h*w, c), skip (b, c, h, w) or None -> tokens (b, s*h*s*w, c') on the larger grid.
-    A part named in ``config.idle`` is built, so that checkpoints fit, and never run; with the gate idle the
+    A part named in ``config.unused`` is built, so that checkpoints fit, and never run; with the gate unused the
     skip is added as it is, without a gate it is left out. The addition to g and the norm come from the released
     code, the paper does not mention them.
     """
@@ -59,12 +59,12 @@ class DecoderLevel(nn.Module):
         return tokens_to_map(map_to_tokens(skip), *skip.shape[-2:], layout=self.layout)
 
     def merge(self, tokens: Float[Tensor, "b n c"], skip: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n c"]:
-        """Add the gated skip to the gating features and normalise; the result as tokens on the true grid."""
+        """Add the gated skip to the gating features and normalize; the result as tokens on the true grid."""
         assert self.gate is not None, "a level without a gate merges no skip"
         assert self.norm is not None
         g = self.gating_features(tokens, (skip.shape[-2], skip.shape[-1]))
         x = self.skip_features(skip)
-        y = x if "gate" in self.config.idle else self.gate(x, g)
+        y = x if "gate" in self.config.unused else self.gate(x, g)
         return self.norm(map_to_tokens(g + y))
 
     def refine(self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]) -> Float[Tensor, "b n c"]:
@@ -83,7 +83,7 @@ class DecoderLevel(nn.Module):
     ) -> Float[Tensor, "b m d"]:
         if skip is not None:
             tokens = self.merge(tokens, skip)
-        if "blocks" not in self.config.idle:
+        if "blocks" not in self.config.unused:
             tokens = self.refine(tokens, grid)
         return self.expand(tokens, grid)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class EfficientAttention(nn.Module):
     """Spatial attention whose cost grows linearly with the number of positions (Shen et al., WACV 2021).
 
-    Keys are normalised over positions, queries over channels; their (c x c) context stands in for the
+    Keys are normalized over positions, queries over channels; their (c x c) context stands in for the
     (n x n) attention matrix. One head, as in the released code. Shape: (b, c, h, w) -> (b, c, h, w).
     """
 
@@ -65,7 +65,7 @@ class ChannelAttention(nn.Module):
 
 
 class MixFeedForward(nn.Module):
-    """Feed-forward network on tokens that lets neighbours mix: linear to 4c, 3x3 depthwise, GELU, linear.
+    """Feed-forward network on tokens that lets neighbors mix: linear to 4c, 3x3 depthwise, GELU, linear.
 
     Shape: tokens (b, h*w, c) on a (h, w) grid -> (b, h*w, c).
     """

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Encoder(nn.Module):
     """MaxViT stages at 1/4, 1/8, 1/16 and 1/32 of the input; the deepest passes the backbone's norm.
 
-    Shape: (b, 1|3, h, w) -> four feature maps, fine to coarse. Grey input is repeated to three channels.
+    Shape: (b, 1|3, h, w) -> four feature maps, fine to coarse. Gray input is repeated to three channels.
     ``image_size`` (height, width) fixes the attention windows at 1/32 of it, so input must have exactly
-    this size. ``options`` go to timm's model as they are. ``grey_stem`` adds the 1 -> 3 convolution that
+    this size. ``options`` go to timm's model as they are. ``gray_stem`` adds the 1 -> 3 convolution that
     the released encoder owns and never runs.
     """
 
@@ -30,11 +30,11 @@ class Encoder(nn.Module):
         image_size: tuple[int, int],
         options: dict[str, Any] | None = None,
         pretrained: bool | str = False,
-        grey_stem: bool = False,
+        gray_stem: bool = False,
     ):
         super().__init__()
         self.image_size = image_size
-        self.grey_stem = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) if grey_stem else None
+        self.gray_stem = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) if gray_stem else None
         self.backbone: Any = _create_backbone(name, image_size, pretrained, options or {})
         info = self.backbone.feature_info
         # The first entry is the stem at 1/2, which has no skip.
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         if image.ndim != 4 or image.shape[1] not in (1, 3):
             raise InputError(
                 f"input of shape {tuple(image.shape)}: give (batch, channels, height, width) "
-                "with 1 channel (grey) or 3 (RGB)"
+                "with 1 channel (gray) or 3 (RGB)"
             )
         if tuple(image.shape[-2:]) != self.image_size:
             raise InputError(_size_message(tuple(image.shape[-2:]), self.image_size))

@@ -41,7 +41,7 @@ def map_to_tokens(features: Float[Tensor, "b c h w"], layout: TokenLayout = "gri
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of a feature map. Shape: (b, c, h, w) -> (b, c, h, w)."""
+    """Layer normalization over the channels of a feature map. Shape: (b, c, h, w) -> (b, c, h, w)."""
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return rearrange(super().forward(rearrange(input, "b c h w -> b h w c")), "b h w c -> b c h w")

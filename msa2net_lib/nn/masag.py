@@ -80,7 +80,7 @@ class GlobalContext(nn.Module):
 
 
 class MultiScaleFusion(nn.Module):
-    """Stage 1: add local context of ``x`` and global context of ``g``, then normalise (Equation 1).
+    """Stage 1: add local context of ``x`` and global context of ``g``, then normalize (Equation 1).
 
     Shapes: x, g (b, c, h, w) -> u (b, c, h, w); the one-channel global map is broadcast over channels.
     """
@@ -206,7 +206,7 @@ class MASAG(nn.Module):
     """The whole gate: fusion, selection, cross-modulation, recalibration.
 
     Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w); with ``dims=3`` volumes (b, c, d, h, w).
-    ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalisations as in the released
+    ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalizations as in the released
     code; the paper has no 3-D gate. Errors: `ValueError` for another ``dilated`` or ``dims``, and for x and g of two
     shapes.
     """

@@ -20,7 +20,7 @@ class MSA2Net(nn.Module):
     """Segmentation network: (b, 1|3, h, w) -> logits (b, classes, h, w).
 
     Build it by name, ``MSA2Net.from_preset("paper" | "published" | "released" | "tiny", **overrides)``, or
-    from a `NetworkConfig`. Input is normalised by (x - 0.5) / 0.5 from [0, 1]; height and width are the
+    from a `NetworkConfig`. Input is normalized by (x - 0.5) / 0.5 from [0, 1]; height and width are the
     config's image_size. Errors: `InputError` for unknown presets, sizes and channel counts.
     """
 
@@ -32,7 +32,7 @@ class MSA2Net(nn.Module):
             config.height_width,
             config.encoder_options,
             config.pretrained,
-            config.grey_stem,
+            config.gray_stem,
         )
         self.decoder = Decoder(self.encoder.channels, config)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 # Part of the network -> (our prefix, released prefix) of its children, most specific first.
 NETWORK = (
     ("encoder.backbone.", "backbone.backbone."),
-    ("encoder.grey_stem.", "backbone.conv."),
+    ("encoder.gray_stem.", "backbone.conv."),
     ("decoder.head.", "decoder_0.last_layer."),
     *((f"decoder.levels.{level}.", f"decoder_{level}.") for level in range(4)),
 )

@@ -1,7 +1,7 @@
 """Skip gates for networks of other libraries: segmentation_models_pytorch's Unet, MONAI's AttentionUnet and BasicUNet.
 
 Each function puts a gate on every skip connection of a host that is built already, changes the host in place and
-returns it. Weights keep their names; those of the gates come on top, so make the optimiser afterwards. Neither
+returns it. Weights keep their names; those of the gates come on top, so make the optimizer afterwards. Neither
 library is imported here.
 """
 

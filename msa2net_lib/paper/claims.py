@@ -208,7 +208,7 @@ def _parameters() -> Iterator[Claim]:
     total, parts = table["Total", ""], table.drop(index=("Total", "")).droplevel("structure")
     yield _number(
         "three-gates", "three MASAG modules in all", place, "9.44", _gate_millions(3), 0, MILLION,
-        "counted: the three gates that run in the published preset (a fourth, idle, makes up the rest)",
+        "counted: the three gates that run in the published preset (a fourth, unused, makes up the rest)",
     )  # fmt: skip
     share = parts["MASAG"] / total
     yield _number(

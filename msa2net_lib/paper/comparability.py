@@ -60,7 +60,7 @@ def judge_volumes(
     return _verdict("comparable: same cases, protocol and network", reasons, remarks, training)
 
 
-def judge_pictures(
+def judge_images(
     data: str, count: int, average: Literal["pooled", "per_image"], network: NetworkConfig, training: TrainConfig | None
 ) -> Verdict:
     """Hold a run on pictures against Table 2. count: test pictures; average: how their scores are put together."""

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
@@ -53,7 +53,7 @@ class Fit:
         return matched
 
     def undo(self, label: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """Bring the label map (z, y, x) of matched slices back to slices of ``shape``, by the nearest neighbour.
+        """Bring the label map (z, y, x) of matched slices back to slices of ``shape``, by the nearest neighbor.
 
         What lies outside the field is background.
         """
@@ -82,30 +82,30 @@ def check_field(option: FieldOption) -> FieldOption:
 
 
 def choose_fit(
-    image: NDArray[np.float32], volume: Volume, trained_on: TrainedOn | None, option: FieldOption = "auto"
+    image: NDArray[np.float32], volume: Volume, fingerprint: DatasetFingerprint | None, option: FieldOption = "auto"
 ) -> tuple[Fit | None, list[str]]:
     """Return how to match slices (z, y, x) in [0, 1] to the training data, None for not at all, and what to say.
 
-    volume: where their geometry is taken from. The field is centred on the body's middle over all slices.
+    volume: where their geometry is taken from. The field is centered on the body's middle over all slices.
     """
-    warnings = _untouched(volume, trained_on)
+    warnings = _untouched(volume, fingerprint)
     spacing = volume.spacing[1:]
     extent = [pixels * mm for pixels, mm in zip(image.shape[1:], spacing, strict=True)]
     if option == "as-is":
         return None, warnings
     if not isinstance(option, str):
         pixel, wanted, reason = spacing, (float(option), float(option)), "as asked for"
-    elif trained_on is None or trained_on.pixel_mm is None or trained_on.field_of_view_mm is None:
+    elif fingerprint is None or fingerprint.pixel_mm is None or fingerprint.field_of_view_mm is None:
         unknown = "the checkpoint does not say its training data's pixel size and field of view: nothing was resampled"
         hint = f"this one is {_mm(extent)}; --field-of-view MM cuts one out around the body"
         return None, [*warnings, f"{unknown}; {hint}"]
     else:
-        field_excess = max(r.excess(mm) for r, mm in zip(trained_on.field_of_view_mm, extent, strict=True))
-        pixel_excess = max(r.excess(mm) for r, mm in zip(trained_on.pixel_mm, spacing, strict=True))
+        field_excess = max(r.excess(mm) for r, mm in zip(fingerprint.field_of_view_mm, extent, strict=True))
+        pixel_excess = max(r.excess(mm) for r, mm in zip(fingerprint.pixel_mm, spacing, strict=True))
         if field_excess <= FARTHEST_FIELD and pixel_excess <= FARTHEST_PIXEL:
             return None, warnings
-        pixel = tuple(r.median for r in trained_on.pixel_mm)
-        wanted = tuple(r.median for r in trained_on.field_of_view_mm)
+        pixel = tuple(r.median for r in fingerprint.pixel_mm)
+        wanted = tuple(r.median for r in fingerprint.field_of_view_mm)
         reason = "as in the training data; --field-of-view as-is leaves them alone"
     fit, lost = _fit(image, spacing, pixel, wanted)
     done = f"slices of {_mm(extent)} in pixels of {_mm(spacing)} were resampled to pixels of {_mm(pixel)}, and"
@@ -127,7 +127,7 @@ def _fit(
     for plane in image:
         body += resize_image(plane, (size[0], size[1])) > BODY
     middle = [_median(body.sum(axis=1)), _median(body.sum(axis=0))]
-    corner = [centre - length // 2 for centre, length in zip(middle, field, strict=True)]
+    corner = [center - length // 2 for center, length in zip(middle, field, strict=True)]
     fit = Fit((size[0], size[1]), (corner[0], corner[1]), (field[0], field[1]))
     _, there = fit._overlap()
     total = body.sum()
@@ -141,15 +141,15 @@ def _median(counts: NDArray) -> int:
     return round(float(np.median(np.repeat(np.arange(len(counts)), counts))))
 
 
-def _untouched(volume: Volume, trained_on: TrainedOn | None) -> list[str]:
+def _untouched(volume: Volume, fingerprint: DatasetFingerprint | None) -> list[str]:
     """What is unlike the training data and stays so."""
     warnings = []
     between, angle = volume.spacing[0], tilt(volume.direction)
-    trained = None if trained_on is None else trained_on.slice_mm
+    trained = None if fingerprint is None else fingerprint.slice_mm
     if trained is not None and len(volume.array) > 1 and trained.excess(between) > FARTHEST_PIXEL:
         alone = "nothing was changed, as the network sees every slice alone"
         warnings.append(f"slices are {between:.3g} mm apart, the training data's {trained.median:.3g} mm: {alone}")
-    long, trained_long = between * len(volume.array), None if trained_on is None else trained_on.length_mm
+    long, trained_long = between * len(volume.array), None if fingerprint is None else fingerprint.length_mm
     if trained_long is not None and long > FARTHEST_FIELD * trained_long.highest:
         shown = f"the scan is {long:.0f} mm long, training scans were {trained_long.highest:.0f} mm at most"
         warnings.append(f"{shown}: whatever is found in slices of other parts of the body means nothing")

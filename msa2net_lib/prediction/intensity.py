@@ -1,4 +1,4 @@
-"""Grey values of a file -> [0, 1], as the network's training data had them; or a refusal that says what to do."""
+"""Gray values of a file -> [0, 1], as the network's training data had them; or a refusal that says what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.scans.recipe import Window
 from msa2net_lib.data.volumes import window
 from msa2net_lib.errors import InputError
@@ -22,7 +22,7 @@ _HU_OF_WATER_AND_MORE = 100.0
 _MOST_LABELS = 32
 
 
-class Grey(NamedTuple):
+class Gray(NamedTuple):
     """``image``: float32 in [0, 1], of the source's shape. window: the values that became 0 and 1, None if none did."""
 
     image: NDArray[np.float32]
@@ -41,7 +41,7 @@ def check_window(option: WindowOption) -> WindowOption:
     return low, high
 
 
-def grey_scan(scan: Scan, path: str, option: WindowOption, trained_on: TrainedOn | None) -> Grey:
+def gray_scan(scan: Scan, path: str, option: WindowOption, fingerprint: DatasetFingerprint | None) -> Gray:
     """Window a scan as the network's training data were. Errors: `InputError` if its values cannot be those.
 
     A network for CT takes Hounsfield units. Values of 0 to 1 are taken as windowed already and values of 0 to 255 as an
@@ -54,31 +54,31 @@ def grey_scan(scan: Scan, path: str, option: WindowOption, trained_on: TrainedOn
             raise InputError(
                 f"{path}: --window none takes values of 0 to 1, these are {low:g} to {high:g}; {_NAME_ONE}"
             )
-        return Grey(array.astype(np.float32), None)
+        return Gray(array.astype(np.float32), None)
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return Grey(window(array, *option), option)
-    usual = Window() if trained_on is None or trained_on.window is None else Window(**trained_on.window)
+        return Gray(window(array, *option), option)
+    usual = Window() if fingerprint is None or fingerprint.window is None else Window(**fingerprint.window)
     if usual.unit != "HU":
-        return Grey(window(array, *usual.limits(array)), usual.limits(array))
+        return Gray(window(array, *usual.limits(array)), usual.limits(array))
     return _from_hounsfield(scan, path, usual, low, high)
 
 
-def grey_photo(photo: Photo, path: str, option: WindowOption) -> Grey:
-    """Scale a grey picture to [0, 1]: by the fewest bits that hold its brightest pixel, from 8 on, or by a window."""
+def gray_photo(photo: Photo, path: str, option: WindowOption) -> Gray:
+    """Scale a gray picture to [0, 1]: by the fewest bits that hold its brightest pixel, from 8 on, or by a window."""
     low, high = float(photo.pixels.min()), float(photo.pixels.max())
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return Grey(window(photo.pixels, *option), option)
+        return Gray(window(photo.pixels, *option), option)
     if photo.pixels.dtype == np.uint8:
-        return Grey(_share_of(photo.pixels, 255.0), (0.0, 255.0))
+        return Gray(_share_of(photo.pixels, 255.0), (0.0, 255.0))
     bits = max(8, int(high).bit_length())
     white = float(2**bits - 1)
     deep = f"16-bit picture with values up to {high:g}: {bits} bits of them taken as used, so that {white:g} is white"
-    return Grey(_share_of(photo.pixels, white), (0.0, white), (f"{deep}; if not so, {_NAME_ONE}",))
+    return Gray(_share_of(photo.pixels, white), (0.0, white), (f"{deep}; if not so, {_NAME_ONE}",))
 
 
-def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: float) -> Grey:
+def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: float) -> Gray:
     array, chosen = scan.volume.array, (float(usual.low), float(usual.high))
     if scan.modality not in ("", "CT"):
         raise InputError(
@@ -91,19 +91,19 @@ def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: flo
         raise InputError(f"{path}: {shown}, all of them whole, are a label map's; give the image itself")
     if low >= 0 and high <= 1:
         taken = f"{shown} are no HU: taken as windowed already to {wanted}; if not so, {_NAME_ONE}"
-        return Grey(array.astype(np.float32), None, (taken,))
+        return Gray(array.astype(np.float32), None, (taken,))
     if low >= 0 and high <= 255:
         taken = f"{shown} are no HU: taken as an 8-bit export of {wanted}; if not so, {_NAME_ONE}"
-        return Grey(_share_of(array, 255.0), (0.0, 255.0), (taken,))
+        return Gray(_share_of(array, 255.0), (0.0, 255.0), (taken,))
     if low >= 0:
         shifted = f"--window {chosen[0] + 1024:g} {chosen[1] + 1024:g} if they are HU + 1024"
         raise InputError(f"{path}: {shown} are no HU, where air is -1000; export it in HU, or {_NAME_ONE} ({shifted})")
     if high < _HU_OF_WATER_AND_MORE and low > _LOWEST_AIR:
-        raise InputError(f"{path}: {shown} are no HU but normalised or cut; export it in HU, or {_NAME_ONE}")
+        raise InputError(f"{path}: {shown} are no HU but normalized or cut; export it in HU, or {_NAME_ONE}")
     cut = ()
     if low > chosen[0] or high < chosen[1]:
         cut = (f"{shown} do not fill the window of {wanted}: taken as HU all the same",)
-    return Grey(window(array, *chosen), chosen, cut)
+    return Gray(window(array, *chosen), chosen, cut)
 
 
 def _share_of(values: NDArray, white: float) -> NDArray[np.float32]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from msa2net_lib.data.formats import dicom, metaimage, nrrd
 from msa2net_lib.data.formats.dicom_slice import has_magic
 from msa2net_lib.data.formats.stream import intact
-from msa2net_lib.data.images.read import PICTURE_FORMATS
+from msa2net_lib.data.images.read import IMAGE_FORMATS
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 
-PICTURE_SUFFIXES: tuple[str, ...] = tuple(suffix for endings in PICTURE_FORMATS.values() for suffix in endings)
+IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for endings in IMAGE_FORMATS.values() for suffix in endings)
 READ = "NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG"
 """What can be predicted on, in words."""
 
@@ -42,7 +42,7 @@ _VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".w
 _TEXT_HEADERS = (*nrrd.SUFFIXES, *metaimage.SUFFIXES)
 
 
-def is_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Tell whether a path is to be read as a picture (PNG, JPEG or BMP) and not as a scan.
 
     Errors: `InputError`, saying what it is, for a file that is neither: a video, a text file, an archive and so on,
@@ -64,7 +64,7 @@ def is_picture(path: Path) -> bool:
     if (other := _other(head, name)) is not None:
         what, advice = other
         raise InputError(f"{path}: is {what}, and no picture or scan; {advice}")
-    if name.endswith(PICTURE_SUFFIXES):
+    if name.endswith(IMAGE_SUFFIXES):
         return True
     if not name.endswith((*SUFFIXES, *dicom.SUFFIXES)):
         raise InputError(f"{path}: not a format that is read; give {READ}")

@@ -25,13 +25,13 @@ _COLUMNS = 3
 
 
 def class_colors(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each class: an organ's own, else the palette's in turn."""
+    """A color for each class: an organ's own, else the palette's in turn."""
     others = cycle(color for color in plots.ORGAN_COLORS.values())
     return {name: plots.ORGAN_COLORS.get(name) or next(others) for name in names}
 
 
 def palette(names: Sequence[str]) -> list[int]:
-    """The colours as a palette of an indexed picture: black for the background, then each class; 0 to 255."""
+    """The colors as a palette of an indexed picture: black for the background, then each class; 0 to 255."""
     colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(names).values())]
     return [round(255 * value) for color in colors for value in color]
 

@@ -84,7 +84,7 @@ def volume_table(label: NDArray[np.uint8], spacing: tuple[float, float, float], 
     return pd.DataFrame(rows, index=pd.Index(names, name="class"))
 
 
-def picture_table(label: NDArray[np.uint8], names: tuple[str, ...]) -> pd.DataFrame:
+def image_table(label: NDArray[np.uint8], names: tuple[str, ...]) -> pd.DataFrame:
     """Count the pixels (y, x) of each class, and their share of the picture."""
     counts = np.bincount(label.ravel(), minlength=len(names) + 1)[1:]
     rows = {"id": range(1, len(names) + 1), "pixels": counts, "share": counts / label.size}

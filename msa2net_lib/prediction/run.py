@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_trained_on
-from msa2net_lib.data.images.recipes import PictureRecipe, resize_picture, scale_picture
+from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
+from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
@@ -20,9 +20,9 @@ from msa2net_lib.inference import predict_image, predict_volume
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.prediction.field_of_view import FieldOption, check_field, choose_fit
 from msa2net_lib.prediction.geometry import on_own_grid
-from msa2net_lib.prediction.intensity import Grey, WindowOption, check_window, grey_photo, grey_scan
+from msa2net_lib.prediction.intensity import Gray, WindowOption, check_window, gray_photo, gray_scan
 from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
-from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction, picture_table, volume_table
+from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction, image_table, volume_table
 from msa2net_lib.prediction.source import Photo, Scan, read_source
 from msa2net_lib.training.engine import choose_device
 from msa2net_lib.utils.files import sha256
@@ -30,7 +30,7 @@ from msa2net_lib.utils.files import sha256
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msa2net_lib.data.fingerprint import TrainedOn
+    from msa2net_lib.data.fingerprint import DatasetFingerprint
     from msa2net_lib.nn.network import MSA2Net
 
 SHIPPED_WORDS = "tiny.safetensors, which ships (trained on virtual patients made from one real CT)"
@@ -43,7 +43,7 @@ class _Trained:
     network: MSA2Net
     path: Path
     class_names: tuple[str, ...]
-    trained_on: TrainedOn | None
+    fingerprint: DatasetFingerprint | None
     warnings: tuple[str, ...]
 
     @property
@@ -54,8 +54,8 @@ class _Trained:
     @property
     def is_for_scans(self) -> bool | None:
         """Whether it was trained on scans; None if neither the file nor the classes tell."""
-        if self.trained_on is not None:
-            return self.trained_on.kind == "scans"
+        if self.fingerprint is not None:
+            return self.fingerprint.kind == "scans"
         return True if self.class_names == ORGANS else False if self.class_names == ("lesion",) else None
 
 
@@ -79,7 +79,7 @@ def predict_file(
     they are; "auto" as in training. series: UID or description, of a DICOM folder with several. What was
     assumed or adapted is in the result's ``warnings``.
 
-    Errors: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for grey values that
+    Errors: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for gray values that
     cannot be those the network knows, for a network of other data, and if the output cannot be written.
     """
     started = time.perf_counter()
@@ -87,7 +87,7 @@ def predict_file(
     trained = _open(Path(checkpoint), device)
     source = read_source(image, series)
     _check_kind(image, source, trained)
-    grey = _grey(image, source, trained, window)
+    gray = _gray(image, source, trained, window)
     voxels = source.volume.array if isinstance(source, Scan) else source.pixels
     digest = hashlib.sha256(np.ascontiguousarray(voxels).data).hexdigest()
     paths = {}
@@ -95,9 +95,9 @@ def predict_file(
         paths = output_paths(Path(output_dir), source.name, isinstance(source, Scan))
         check_output(Path(output_dir), image, paths, digest)
     if isinstance(source, Scan):
-        made = _predict_scan(source, grey, trained, field, progress)
+        made = _predict_scan(source, gray, trained, field, progress)
     else:
-        made = _predict_photo(source, grey, trained)
+        made = _predict_photo(source, gray, trained)
     record = _record(image, source, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
     made = dataclasses.replace(made, record=record, files=paths)
     if paths:
@@ -107,7 +107,7 @@ def predict_file(
 
 def _open(path: Path, device: str) -> _Trained:
     network = open_checkpoint(path).to(choose_device(device))
-    names, trained_on, classes = read_class_names(path), read_trained_on(path), network.config.num_classes
+    names, fingerprint, classes = read_class_names(path), read_fingerprint(path), network.config.num_classes
     if names is not None and len(names) != classes - 1:
         raise InputError(f"{path}: names {len(names)} classes and has {classes - 1}; copy or train it again")
     warnings = ()
@@ -117,7 +117,7 @@ def _open(path: Path, device: str) -> _Trained:
     elif names is None:
         names = tuple(f"class {index}" for index in range(1, classes))
         warnings = ("the checkpoint does not name its classes",)
-    return _Trained(network, path, names, trained_on, warnings)
+    return _Trained(network, path, names, fingerprint, warnings)
 
 
 def _check_kind(image: Path, source: Scan | Photo, trained: _Trained) -> None:
@@ -125,35 +125,35 @@ def _check_kind(image: Path, source: Scan | Photo, trained: _Trained) -> None:
     classes = ", ".join(trained.class_names[:3]) + (", ..." if len(trained.class_names) > 3 else "")
     network = f"{trained.path.name} ({classes})"
     if isinstance(source, Scan) and trained.is_for_scans is False:
-        raise InputError(f"{image}: is a scan, {network} was trained on colour pictures; name another checkpoint")
-    if isinstance(source, Photo) and not source.is_grey and trained.is_for_scans:
-        raise InputError(f"{image}: is a colour picture, {network} was trained on scans; name another checkpoint")
+        raise InputError(f"{image}: is a scan, {network} was trained on color pictures; name another checkpoint")
+    if isinstance(source, Photo) and not source.is_gray and trained.is_for_scans:
+        raise InputError(f"{image}: is a color picture, {network} was trained on scans; name another checkpoint")
 
 
-def _grey(image: Path, source: Scan | Photo, trained: _Trained, window: WindowOption) -> Grey:
-    """Bring the values to [0, 1]; colours stay colours."""
+def _gray(image: Path, source: Scan | Photo, trained: _Trained, window: WindowOption) -> Gray:
+    """Bring the values to [0, 1]; colors stay colors."""
     if isinstance(source, Scan):
-        return grey_scan(source, str(image), window, trained.trained_on)
-    if source.is_grey:
-        return grey_photo(source, str(image), window)
+        return gray_scan(source, str(image), window, trained.fingerprint)
+    if source.is_gray:
+        return gray_photo(source, str(image), window)
     if isinstance(window, tuple):
-        raise InputError(f"{image}: is a colour picture, to which no window applies; leave --window out")
-    return Grey(source.pixels.astype(np.float32) / np.float32(255), None)
+        raise InputError(f"{image}: is a color picture, to which no window applies; leave --window out")
+    return Gray(source.pixels.astype(np.float32) / np.float32(255), None)
 
 
-def _predict_scan(scan: Scan, grey: Grey, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
-    fit, adapted = choose_fit(grey.image, scan.volume, trained.trained_on, field)
-    seen = grey.image if fit is None else fit.apply(grey.image)
+def _predict_scan(scan: Scan, gray: Gray, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
+    fit, adapted = choose_fit(gray.image, scan.volume, trained.fingerprint, field)
+    seen = gray.image if fit is None else fit.apply(gray.image)
     label = predict_volume(trained.network, seen, progress=progress)
     if fit is not None:
-        label = fit.undo(label, grey.image.shape[1:])
+        label = fit.undo(label, gray.image.shape[1:])
     own = on_own_grid(label, scan.volume, scan.direction)
     table = volume_table(label, scan.volume.spacing, trained.class_names)
-    warnings = (*trained.warnings, *scan.warnings, *grey.warnings, *adapted)
+    warnings = (*trained.warnings, *scan.warnings, *gray.warnings, *adapted)
     matched = None if fit is None else dataclasses.asdict(fit)
     return Prediction(
         scan.name,
-        grey.image,
+        gray.image,
         label,
         scan.volume.spacing,
         own,
@@ -161,54 +161,54 @@ def _predict_scan(scan: Scan, grey: Grey, trained: _Trained, field: FieldOption,
         table,
         trained.words,
         warnings,
-        {"window": grey.window, "field_of_view": {"asked": field, "matched": matched}},
+        {"window": gray.window, "field_of_view": {"asked": field, "matched": matched}},
     )
 
 
-def _predict_photo(photo: Photo, grey: Grey, trained: _Trained) -> Prediction:
-    warnings = [*trained.warnings, *photo.warnings, *grey.warnings]
-    recipe = None if trained.trained_on is None else trained.trained_on.recipe
+def _predict_photo(photo: Photo, gray: Gray, trained: _Trained) -> Prediction:
+    warnings = [*trained.warnings, *photo.warnings, *gray.warnings]
+    recipe = None if trained.fingerprint is None else trained.fingerprint.recipe
     if trained.is_for_scans:
         warnings.append("a picture has no HU and no pixel size: taken as windowed already, field of view not checked")
         warnings.append("taken as an upright axial slice with the patient's right on the left")
-    elif photo.is_grey:
-        warnings.append("a grey picture; the network was trained on colour")
+    elif photo.is_gray:
+        warnings.append("a gray picture; the network was trained on color")
     if recipe is None:
-        label = predict_image(trained.network, grey.image)
+        label = predict_image(trained.network, gray.image)
     else:
-        size = trained.trained_on and trained.trained_on.height_width
-        label = _predict_by_recipe(trained.network, grey.image, PictureRecipe(**recipe), size)
+        size = trained.fingerprint and trained.fingerprint.height_width
+        label = _predict_by_recipe(trained.network, gray.image, ImageRecipe(**recipe), size)
     return Prediction(
         photo.name,
-        grey.image,
+        gray.image,
         label,
         None,
         None,
         trained.class_names,
-        picture_table(label, trained.class_names),
+        image_table(label, trained.class_names),
         trained.words,
         tuple(warnings),
-        {"window": grey.window},
+        {"window": gray.window},
     )
 
 
 def _predict_by_recipe(
-    network: MSA2Net, image: NDArray[np.float32], recipe: PictureRecipe, prepared: tuple[int, int] | None
+    network: MSA2Net, image: NDArray[np.float32], recipe: ImageRecipe, prepared: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
     """Predict on a picture (y, x) or (y, x, 3) made as the training pictures were, through the size they had."""
     pixels = np.rint(image * 255).astype(np.uint8)
     pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     prepared = prepared or network.config.height_width
     for size in (prepared, network.config.height_width):
-        pixels = resize_picture(pixels, size, recipe)
-    label = predict_image(network, scale_picture(pixels, recipe))
+        pixels = resize_color(pixels, size, recipe)
+    label = predict_image(network, scale_image(pixels, recipe))
     return resize_label(resize_label(label, prepared), image.shape[:2])
 
 
 def _record(path: Path, source: Scan | Photo, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
     from msa2net_lib.utils.system_info import versions
 
-    described = trained.trained_on
+    described = trained.fingerprint
     return {
         "mind": NOT_CLINICAL,
         "image": {"name": path.resolve().name, "is": str(source), "voxels_sha256": digest},
@@ -216,7 +216,7 @@ def _record(path: Path, source: Scan | Photo, digest: str, trained: _Trained, ma
             "name": trained.path.name,
             "sha256": sha256(trained.path),
             "preset": trained.network.config.preset,
-            "trained_on": None if described is None else dataclasses.asdict(described),
+            "fingerprint": None if described is None else dataclasses.asdict(described),
         },
         "classes": {"0": "background"} | {str(i): name for i, name in enumerate(trained.class_names, start=1)},
         **made.record,

@@ -12,15 +12,15 @@ from PIL import ExifTags, Image, ImageOps
 from msa2net_lib.data.formats.dicom import Series, list_series
 from msa2net_lib.data.formats.dicom_slice import parse, text
 from msa2net_lib.data.formats.stream import intact
-from msa2net_lib.data.images.read import picture_size, read_picture
+from msa2net_lib.data.images.read import read_image, stored_image_size
 from msa2net_lib.data.volumes import SUFFIXES, Volume, read_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.prediction.flat_nifti import is_flat_nifti, read_flat_nifti
 from msa2net_lib.prediction.geometry import Direction, file_direction
-from msa2net_lib.prediction.kinds import is_picture
+from msa2net_lib.prediction.kinds import is_image_file
 
-SAME_GREY = 8
-"""Differences between a picture's channels up to this (of 255) are rounding, as JPEG leaves it in grey pictures."""
+SAME_GRAY = 8
+"""Differences between a picture's channels up to this (of 255) are rounding, as JPEG leaves it in gray pictures."""
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L")
 
@@ -48,31 +48,31 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A picture, upright: (H, W, 3) uint8 RGB, or grey (H, W) in uint8 or, of more bits, uint16."""
+    """A picture, upright: (H, W, 3) uint8 RGB, or gray (H, W) in uint8 or, of more bits, uint16."""
 
     name: str
     pixels: NDArray
     warnings: tuple[str, ...] = ()
 
     @property
-    def is_grey(self) -> bool:
+    def is_gray(self) -> bool:
         """Whether it has one channel."""
         return self.pixels.ndim == 2
 
     def __str__(self) -> str:
         height, width = self.pixels.shape[:2]
-        return f"{height} x {width} pixels, {f'grey, {8 * self.pixels.itemsize} bits' if self.is_grey else 'colour'}"
+        return f"{height} x {width} pixels, {f'gray, {8 * self.pixels.itemsize} bits' if self.is_gray else 'color'}"
 
 
 def read_source(path: str | Path, series: str | None = None) -> Scan | Photo:
     """Read a scan (NIfTI, NRRD, MetaImage, a folder of DICOM slices) or a picture (PNG, JPEG, BMP).
 
     series: which one of a DICOM folder, by its UID or its description. Errors: `InputError`, in one line, for all that
-    `read_volume` and `read_picture` refuse, for what is neither (a video, a text file), and for a folder
+    `read_volume` and `read_image` refuse, for what is neither (a video, a text file), and for a folder
     with several series of which none is named, listing them.
     """
     path = Path(path)
-    if is_picture(path):
+    if is_image_file(path):
         if series is not None:
             raise InputError(f"{path}: is a picture, so there is no series {series!r} to choose; leave it out")
         return _read_photo(path)
@@ -124,11 +124,11 @@ def _called(series: Series, name: str) -> bool:
 
 
 def _read_photo(path: Path) -> Photo:
-    picture_size(path)  # refuses what is no picture, and what is too large
+    stored_image_size(path)  # refuses what is no picture, and what is too large
     with Image.open(path) as image:
         deep = image.mode in _DEEP
-    pixels = _read_deep(path) if deep else read_picture(path)
-    if not deep and int(np.ptp(pixels, axis=2).max()) <= SAME_GREY:
+    pixels = _read_deep(path) if deep else read_image(path)
+    if not deep and int(np.ptp(pixels, axis=2).max()) <= SAME_GRAY:
         pixels = pixels[..., 1]
     with Image.open(path) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
@@ -137,7 +137,7 @@ def _read_photo(path: Path) -> Photo:
 
 
 def _read_deep(path: Path) -> NDArray[np.uint16]:
-    """Read a grey PNG of 16 bits, upright; `read_picture` takes 8 bits only."""
+    """Read a gray PNG of 16 bits, upright; `read_image` takes 8 bits only."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.verify()  # compares the checksums, which decoding does not

@@ -34,7 +34,7 @@ def add_over_processes(values: Tensor) -> Tensor:
     return _Sum.apply(values)
 
 
-def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
+def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
     """Return a network whose batch norms take their statistics over all processes; same keys, same weights.
 
     On CUDA they are torch's own (by timm, whose layers join norm and activation). torch has none for the CPU, so
@@ -43,21 +43,21 @@ def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
     if device.type == "cuda":
         return convert_sync_batchnorm(network)
     for module in network.modules():
-        if synchronised := _SYNCHRONISED.get(type(module)):
-            module.__class__ = synchronised
+        if synchronized := _SYNCHRONIZED.get(type(module)):
+            module.__class__ = synchronized
     return network
 
 
-class SynchronisedBatchNorm(nn.BatchNorm2d):
+class SynchronizedBatchNorm(nn.BatchNorm2d):
     """Batch norm over the batch of all processes, on any device. Shape: (b, c, h, w) -> (b, c, h, w)."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        return _normalise(self, input)
+        return _normalize(self, input)
 
 
-class SynchronisedBatchNormAct(BatchNormAct2d):
+class SynchronizedBatchNormAct(BatchNormAct2d):
     """The same for timm's layer that joins batch norm and activation. Shape: (b, c, h, w) -> (b, c, h, w)."""
 
     act: nn.Module
@@ -66,28 +66,28 @@ class SynchronisedBatchNormAct(BatchNormAct2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        return self.act(self.drop(_normalise(self, x)))
+        return self.act(self.drop(_normalize(self, x)))
 
 
-_SYNCHRONISED: dict[type, type] = {
-    nn.BatchNorm2d: SynchronisedBatchNorm,
-    BatchNormAct2d: SynchronisedBatchNormAct,
+_SYNCHRONIZED: dict[type, type] = {
+    nn.BatchNorm2d: SynchronizedBatchNorm,
+    BatchNormAct2d: SynchronizedBatchNormAct,
 }
 
 
-def _normalise(norm: Any, x: Tensor) -> Tensor:
+def _normalize(norm: Any, x: Tensor) -> Tensor:
     wide = x if x.dtype == torch.float64 else x.float()
     local = torch.cat([wide.sum((0, 2, 3)), wide.new_tensor([wide.numel() / wide.shape[1]])])
     total = add_over_processes(local)
     count = total[-1].detach()
     mean = total[:-1] / count
-    centred = wide - mean[:, None, None]
-    variance = add_over_processes(centred.square().sum((0, 2, 3))) / count
+    centered = wide - mean[:, None, None]
+    variance = add_over_processes(centered.square().sum((0, 2, 3))) / count
     _follow(norm, mean.detach(), variance.detach() * count / (count - 1))
-    normalised = centred * (variance + norm.eps).rsqrt()[:, None, None]
+    normalized = centered * (variance + norm.eps).rsqrt()[:, None, None]
     if norm.affine:
-        normalised = normalised * norm.weight[:, None, None] + norm.bias[:, None, None]
-    return normalised.to(x.dtype)
+        normalized = normalized * norm.weight[:, None, None] + norm.bias[:, None, None]
+    return normalized.to(x.dtype)
 
 
 @torch.no_grad()

@@ -43,10 +43,10 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
-def build_accelerator(device: str, config: TrainConfig, has_idle_parts: bool) -> Accelerator:
+def build_accelerator(device: str, config: TrainConfig, has_unused_parts: bool) -> Accelerator:
     """Return Accelerate's view of this process, of one or of several started by a launcher.
 
-    has_idle_parts: whether the network owns parameters that never get a gradient, as `published` and `released` do.
+    has_unused_parts: whether the network owns parameters that never get a gradient, as `published` and `released` do.
     Errors: `InputError` as from `choose_device`, and for bf16 where the device lacks it.
     """
     target = choose_device(device)
@@ -54,7 +54,7 @@ def build_accelerator(device: str, config: TrainConfig, has_idle_parts: bool) ->
     if not _is_launched():  # another run in this process may have had another device or precision
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
-    exchange = DistributedDataParallelKwargs(find_unused_parameters=has_idle_parts)
+    exchange = DistributedDataParallelKwargs(find_unused_parameters=has_unused_parts)
     try:
         accelerator = Accelerator(
             cpu=target.type == "cpu",

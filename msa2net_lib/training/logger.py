@@ -22,7 +22,7 @@ History = list[dict[str, float]]
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "images_per_second", "validation_dsc")
 
 
-class Journal:
+class Logger:
     """Keeps the log of a run. With a folder it writes ``log.csv`` and, in ``tensorboard/``, events.
 
     The CSV is whole at any moment and as long as the last checkpoint at least; a run that is resumed goes on in both.
@@ -78,7 +78,7 @@ class Journal:
         writer.writerows(self.history)
         write_text(self.folder / "log.csv", text.getvalue())
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Logger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""How weights move: the optimiser and the learning-rate schedule that a config names."""
+"""How weights move: the optimizer and the learning-rate schedule that a config names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msa2net_lib.train_config import TrainConfig
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser a config names, over all parameters that require gradients; fused into one kernel on CUDA."""
+    """The optimizer a config names, over all parameters that require gradients; fused into one kernel on CUDA."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     fused = True if parameters[0].device.type == "cuda" else None
     rate, decay = config.peak_rate, config.weight_decay
@@ -22,7 +22,7 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Opti
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int) -> lr_scheduler.LRScheduler:
-    """The learning-rate schedule a config names over ``steps`` steps, stepped once per optimiser step."""
+    """The learning-rate schedule a config names over ``steps`` steps, stepped once per optimizer step."""
     if config.schedule == "poly":
         return lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=config.poly_power)
     if config.schedule == "one_cycle":

@@ -29,10 +29,10 @@ from msa2net_lib.training.failures import (
     told_lost_process,
     told_out_of_memory,
 )
-from msa2net_lib.training.logger import Bars, History, Journal
+from msa2net_lib.training.logger import Bars, History, Logger
 from msa2net_lib.training.samples import Samples, load_samples
 from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
-from msa2net_lib.training.trainer import Learner
+from msa2net_lib.training.trainer import Trainer
 from msa2net_lib.utils.files import writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
 
@@ -84,29 +84,29 @@ def train(
     choose_device(device)  # what is refused is refused before anything is written
     data, score = arrange_selection(dataset, config, network.height_width)
     folder = None if output_dir is None else writable_folder(output_dir)
-    learner = Learner(network, config, data, device)
-    run = _Run(learner, folder, score, on_log)
+    trainer = Trainer(network, config, data, device)
+    run = _Run(trainer, folder, score, on_log)
     run.restore()
     shown = progress and run.is_main
-    run.go(load_samples(data, network.height_width, network.num_classes, learner.device, shown), shown)
+    run.go(load_samples(data, network.height_width, network.num_classes, trainer.device, shown), shown)
     minutes = (time.perf_counter() - started) / 60
     if folder is None:
-        return TrainResult(learner.plain_network(), run.history, minutes, None)
+        return TrainResult(trainer.plain_network(), run.history, minutes, None)
     run.finish(folder, minutes)
     best, best_score = (folder / BEST_FILES[config.selection], run.best.score) if run.best.step else (None, None)
-    return TrainResult(learner.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
+    return TrainResult(trainer.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
 
 
 class _Run:
     """A run in progress: who learns, and what is kept of it where."""
 
     def __init__(
-        self, learner: Learner, folder: Path | None, score: Score | None, on_log: Callable[[History], None] | None
+        self, trainer: Trainer, folder: Path | None, score: Score | None, on_log: Callable[[History], None] | None
     ) -> None:
-        self.learner, self.config, self.score, self.on_log = learner, learner.config, score, on_log
-        self.is_main = learner.accelerator.is_main_process
+        self.trainer, self.config, self.score, self.on_log = trainer, trainer.config, score, on_log
+        self.is_main = trainer.accelerator.is_main_process
         self.folder = folder
-        self.data = learner.data.digest()
+        self.data = trainer.data.digest()
         self.history: History = []
         self.best = Best()
         self.random: dict[str, Any] | None = None
@@ -114,24 +114,24 @@ class _Run:
 
     def go(self, samples: Samples, progress: bool) -> None:
         """Take all steps that are left."""
-        learner, folder = self.learner, self.folder if self.is_main else None
-        journal = Journal(self.history, folder, learner.step)
-        bars = Bars(self.config, learner.count, learner.step, progress)
-        lost = told_lost_process(learner.processes, self.folder)
-        with kept_random_state(learner.device), journal, bars, deferred_interrupt() as interrupted, lost:
+        trainer, folder = self.trainer, self.folder if self.is_main else None
+        logger = Logger(self.history, folder, trainer.step)
+        bars = Bars(self.config, trainer.count, trainer.step, progress)
+        lost = told_lost_process(trainer.processes, self.folder)
+        with kept_random_state(trainer.device), logger, bars, deferred_interrupt() as interrupted, lost:
             if self.random is not None:
                 saved.set_random_state(self.random)
-            for seen, loss in learner.learn(samples):
-                journal.saw(seen)
-                bars.advance(learner.step)
+            for seen, loss in trainer.learn(samples):
+                logger.saw(seen)
+                bars.advance(trainer.step)
                 stop = self._agreed(interrupted.is_set())
                 if self._is_due(self.config.log_every) or self._is_validated() or stop:
                     self._stop_if_not_finite(samples, with_weights=self._is_validated())
-                    bars.show(self._log(journal, loss))
+                    bars.show(self._log(logger, loss))
                 if self._is_due(self.config.checkpoint_every) or stop:
                     self._stop_if_not_finite(samples, with_weights=True)
-                    self._save(journal)
-                    journal.restart_clock()
+                    self._save(logger)
+                    logger.restart_clock()
                 if stop:
                     raise KeyboardInterrupt
 
@@ -141,86 +141,86 @@ class _Run:
         if path is None or not path.is_file():
             return
         state = load_state(path)
-        changes = saved.check_same_run(state, path, self.learner.network_config, self.config, self.data)
+        changes = saved.check_same_run(state, path, self.trainer.network_config, self.config, self.data)
         if self.is_main:
             saved.warn_of_changes(changes, state["versions"], path)
-        self.learner.load_state_dict(state, path)
+        self.trainer.load_state_dict(state, path)
         self.history, self.best, self.random = state["history"], Best(**state["best"]), state["random"]
         self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
 
     def finish(self, folder: Path, minutes: float) -> None:
         """Write the last weights and the record; every process waits until they lie there."""
         if self.is_main:
-            learner = self.learner
+            trainer = self.trainer
             self._save_network(folder / WEIGHTS_FILE)
             record = {
-                "network": learner.network_config.to_dict(),
+                "network": trainer.network_config.to_dict(),
                 "training": self.config.to_dict(),
                 "peak_rate": self.config.peak_rate,
                 "data": self.data,
-                "training_samples": learner.count,
-                "steps": learner.total,
-                "device": str(learner.device),
-                "processes": learner.processes,
-                "mixed_precision": learner.accelerator.mixed_precision,
+                "training_samples": trainer.count,
+                "steps": trainer.total,
+                "device": str(trainer.device),
+                "processes": trainer.processes,
+                "mixed_precision": trainer.accelerator.mixed_precision,
                 "best": {"score": self.best.score, "step": self.best.step} if self.best.step else None,
                 "changed_on_resume": self.changes,
                 "minutes": round(minutes, 2),
                 "versions": saved.versions(),
             }
             write_text(folder / RECORD_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        self.learner.accelerator.wait_for_everyone()
+        self.trainer.accelerator.wait_for_everyone()
 
     def _is_due(self, every: int) -> bool:
-        return self.learner.step % every == 0 or self.learner.step == self.learner.total
+        return self.trainer.step % every == 0 or self.trainer.step == self.trainer.total
 
     def _is_validated(self) -> bool:
-        every = self.config.validate_every * self.config.epoch_steps(self.learner.count)
+        every = self.config.validate_every * self.config.epoch_steps(self.trainer.count)
         return self.score is not None and self._is_due(every)
 
     def _agreed(self, interrupted: bool) -> bool:
         """Whether to stop here: several processes ask each other at log entries, for all must stop at one step."""
-        if self.learner.processes == 1:
+        if self.trainer.processes == 1:
             return interrupted
         if not self._is_due(self.config.log_every):
             return False
-        asked = torch.tensor([int(interrupted)], device=self.learner.device)
+        asked = torch.tensor([int(interrupted)], device=self.trainer.device)
         return bool(add_over_processes(asked).item())
 
-    def _log(self, journal: Journal, loss: Tensor) -> dict[str, float]:
-        learner = self.learner
-        epoch = learner.step / self.config.epoch_steps(learner.count)
-        row = journal.enter(learner.step, epoch, loss.item(), learner.optimizer.param_groups[0]["lr"])
+    def _log(self, logger: Logger, loss: Tensor) -> dict[str, float]:
+        trainer = self.trainer
+        epoch = trainer.step / self.config.epoch_steps(trainer.count)
+        row = logger.enter(trainer.step, epoch, loss.item(), trainer.optimizer.param_groups[0]["lr"])
         if self.score is not None and self._is_validated():
-            journal.score(self._validate(self.score))
-            journal.restart_clock()
+            logger.score(self._validate(self.score))
+            logger.restart_clock()
         if self.on_log is not None and self.is_main:
             self.on_log(self.history)
         return row
 
     def _validate(self, score: Score) -> float:
         """Score the network in one process, and keep it if it is the best; the others wait."""
-        value, learner = float("nan"), self.learner
+        value, trainer = float("nan"), self.trainer
         if self.is_main:
-            doing = f"validating after step {learner.step}"
-            with eager(learner.network), told_out_of_memory(doing, FREE_DEVICE, "in a new run selection='last'"):
-                value = score(learner.network)
-            if self.best.improves(value, learner.step) and self.folder is not None:
+            doing = f"validating after step {trainer.step}"
+            with eager(trainer.network), told_out_of_memory(doing, FREE_DEVICE, "in a new run selection='last'"):
+                value = score(trainer.network)
+            if self.best.improves(value, trainer.step) and self.folder is not None:
                 self._save_network(self.folder / BEST_FILES[self.config.selection])
-        learner.accelerator.wait_for_everyone()
+        trainer.accelerator.wait_for_everyone()
         return value
 
     def _save_network(self, path: Path) -> None:
-        data = self.learner.data
-        save_network(self.learner.network, path, class_names=data.class_names, trained_on=describe(data))
+        data = self.trainer.data
+        save_network(self.trainer.network, path, class_names=data.class_names, fingerprint=describe(data))
 
-    def _save(self, journal: Journal) -> None:
+    def _save(self, logger: Logger) -> None:
         """Write the state, and the log with it."""
         if self.folder is None or not self.is_main:
             return
         state = {
             "format": saved.FORMAT,
-            "network_config": self.learner.network_config.to_dict(),
+            "network_config": self.trainer.network_config.to_dict(),
             "train_config": self.config.to_dict(),
             "data": self.data,
             "history": self.history,
@@ -228,23 +228,23 @@ class _Run:
             "random": saved.random_state(),
             "changed_on_resume": self.changes,
             "versions": saved.versions(),
-            **self.learner.state_dict(),
+            **self.trainer.state_dict(),
         }
         save_state(state, self.folder / saved.STATE_FILE)
-        journal.write()
+        logger.write()
 
     def _stop_if_not_finite(self, samples: Samples, with_weights: bool) -> None:
         """Stop after a loss that is no number, or before weights are kept that are none.
 
         A gradient may overflow where the loss does not, and the loss shows it one step later only.
         """
-        step, what = self.learner.trouble.step(), "loss is"
+        step, what = self.trainer.trouble.step(), "loss is"
         if step is None:
-            if not with_weights or is_finite(self.learner.network):
+            if not with_weights or is_finite(self.trainer.network):
                 return
-            step, what = self.learner.step - 1, "weights are"
+            step, what = self.trainer.step - 1, "weights are"
         path = None
         if self.folder is not None and self.is_main:
-            path = save_batch(self.folder, *self.learner.batch_again(step, samples), step)
-        self.learner.accelerator.wait_for_everyone()  # a launcher ends all when the first one ends
-        raise not_finite(what, step + 1, self.config, self.learner.precision, path)
+            path = save_batch(self.folder, *self.trainer.batch_again(step, samples), step)
+        self.trainer.accelerator.wait_for_everyone()  # a launcher ends all when the first one ends
+        raise not_finite(what, step + 1, self.config, self.trainer.precision, path)

@@ -26,7 +26,7 @@ class Part:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return one seed per (run, step), spread so that neighbouring runs share none."""
+    """Return one seed per (run, step), spread so that neighboring runs share none."""
     return seed * 1_000_003 + step
 
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
-from msa2net_lib.data.images.dataset import PictureDataset
-from msa2net_lib.data.resize import normalise, resize_images, resize_labels
+from msa2net_lib.data.images.dataset import ImageDataset
+from msa2net_lib.data.resize import normalize, resize_images, resize_labels
 from msa2net_lib.data.splits import validation_cases
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.errors import InputError
@@ -43,7 +43,7 @@ def arrange_selection(
         if not dataset.test_cases:
             raise InputError(f"{dataset.root}: selection='test' needs test cases; use 'validation' or 'last'")
         return dataset, VolumeScore(dataset, size)
-    if isinstance(dataset, PictureDataset) and dataset.ids[config.selection]:
+    if isinstance(dataset, ImageDataset) and dataset.ids[config.selection]:
         return dataset, _picture_score(dataset, config.selection)
     raise InputError(f"{dataset.root}: has nothing for selection={config.selection!r}; use selection='last'")
 
@@ -107,14 +107,14 @@ class Best:
 
 
 def _resized(case: Case, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    return normalise(resize_images(case.image, size)), case.label
+    return normalize(resize_images(case.image, size)), case.label
 
 
-def _picture_score(dataset: PictureDataset, split: str) -> Score:
-    from msa2net_lib.evaluation.images import evaluate_pictures
+def _picture_score(dataset: ImageDataset, split: str) -> Score:
+    from msa2net_lib.evaluation.images import evaluate_images
 
     def score(network: MSA2Net) -> float:
-        result = evaluate_pictures(network, dataset, split=split, progress=False)
+        result = evaluate_images(network, dataset, split=split, progress=False)
         return float(result.scores.loc["pooled", "dsc"])  # pyright: ignore[reportArgumentType]
 
     return score

@@ -1,4 +1,4 @@
-"""What learns: network, optimiser and schedule, one step at a time."""
+"""What learns: network, optimizer and schedule, one step at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from msa2net_lib.losses import BoundaryDoULoss, build_loss
 from msa2net_lib.nn.dilated import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training.distributed import add_over_processes, synchronise_batch_norm
+from msa2net_lib.training.distributed import add_over_processes, synchronize_batch_norm
 from msa2net_lib.training.engine import (
     build_accelerator,
     compile_for_training,
@@ -32,7 +32,7 @@ from msa2net_lib.training.sampler import Part, batch_length, check_divisible, fo
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
 
 
-class Learner:
+class Trainer:
     """A network in training, on this process's device, as one of ``processes``.
 
     step: how many steps it has taken of ``total``. trouble: the first step with a loss that was not finite.
@@ -41,7 +41,7 @@ class Learner:
     def __init__(self, network: NetworkConfig, config: TrainConfig, data: TrainingData, device: str) -> None:
         self.network_config, self.config, self.data = network, config, data
         self.count = len(data.train_ids)
-        self.accelerator = build_accelerator(device, config, network.has_idle_parts)
+        self.accelerator = build_accelerator(device, config, network.has_unused_parts)
         self.device = compute_device(self.accelerator, device)
         self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -66,7 +66,7 @@ class Learner:
         train_on_grids(network, self.device)
         keep_freed_memory(self.device)
         if self.processes > 1:
-            network = synchronise_batch_norm(network, self.device)
+            network = synchronize_batch_norm(network, self.device)
         compile_for_training(network, self.config, self.device)
         return network.train()
 
@@ -128,7 +128,7 @@ class Learner:
         return torch.cat([images for images, _ in seen]), torch.cat([labels for _, labels in seen]), ids
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser, schedule and where the run stands in the order of its samples."""
+        """Network, optimizer, schedule and where the run stands in the order of its samples."""
         epoch, batch = divmod(self.step, self.config.epoch_steps(self.count))
         return {
             "step": self.step,

@@ -18,7 +18,7 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
 
     controls: one per argument of ``draw``. A list of choices or a dict of label -> value gives a menu, True or False
     a box to tick, (low, high) or (low, high, step) a slider, which is whole-numbered if all three are; a widget of
-    one's own is taken as it is, and sets where to start. The picture is redrawn when a control is let go.
+    one's own is taken as it is, and sets where to start. The picture is reinitialized when a control is let go.
 
     An error while drawing is raised where it happened: the picture is drawn outside of any output widget, which
     would swallow it. Errors: `InputError` for a control that gives no widget.

@@ -98,7 +98,7 @@ def thumbnail(tensor: Tensor, cmap: str) -> NDArray[np.float32]:
 
 
 def limits_of(values: NDArray, cmap: str) -> tuple[float, float]:
-    """The numbers at both ends of the colours: shares 0 and 1, signed ones symmetric, sizes from zero up."""
+    """The numbers at both ends of the colors: shares 0 and 1, signed ones symmetric, sizes from zero up."""
     high = float(np.abs(values).max()) or 1.0
     return {SHARES: (0.0, 1.0), DIVERGING: (-high, high)}.get(cmap, (0.0, high))
 
@@ -152,7 +152,7 @@ def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool
 def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
     """The gate's last tensors and the network's prediction: as trained above, with one of `STAGES` off below.
 
-    Quick enough for a widget. Both rows share their colours. Errors: `InputError` for an unknown level or stage.
+    Quick enough for a widget. Both rows share their colors. Errors: `InputError` for an unknown level or stage.
     """
     run = without_stage(study.gate(level), stage)
     usual, changed = study.traces[level], retrace(study, level, run)
@@ -175,16 +175,16 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
         ax.text(8.35, y + 0.88, title, ha="center", fontsize=8.5)
     words = f"level {level}; in place of the {stage}: {STAGES[stage][0]}"
     ax.text(
-        4.7, 0.1, f"{words}. Colours in both rows as above; A from 0 to 1, the rest from 0.", ha="center", fontsize=8
+        4.7, 0.1, f"{words}. Colors in both rows as above; A from 0 to 1, the rest from 0.", ha="center", fontsize=8
     )
     return stamp(figure, f"{study.name}; {study.source}")
 
 
 def colored(image: NDArray[np.float32], label: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A slice (h, w) in grey with its organs filled in their colours, (h, w, 3)."""
+    """A slice (h, w) in gray with its organs filled in their colors, (h, w, 3)."""
     palette = np.array([(0, 0, 0), *(to_rgb(ORGAN_COLORS[organ]) for organ in ORGANS)], dtype=np.float32)
-    grey = np.clip(image, 0, 1)[..., None].repeat(3, axis=2)
-    return np.where(label[..., None] > 0, 0.45 * grey + 0.55 * palette[label], grey)
+    gray = np.clip(image, 0, 1)[..., None].repeat(3, axis=2)
+    return np.where(label[..., None] > 0, 0.45 * gray + 0.55 * palette[label], gray)
 
 
 def _draw_box(ax: Axes, trace: MASAGTrace, usual: MASAGTrace, name: str, stage: str | None) -> None:
@@ -243,6 +243,6 @@ def _legend(usual: MASAGTrace, trace: MASAGTrace, stage: str | None) -> str:
     moved = relative_change(usual.output, trace.output)
     return (
         f"Switched off: {stage}, instead {STAGES[stage][0]}. Dark orange frame: replaced; light orange: changed as a "
-        f"consequence. The output moved by {moved:.0%} of its length.\nColours as they are in the gate as it was "
+        f"consequence. The output moved by {moved:.0%} of its length.\nColors as they are in the gate as it was "
         "trained, so that pictures can be compared."
     )

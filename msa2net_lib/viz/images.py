@@ -15,7 +15,7 @@ SYNTHETIC = "synthetic skin, drawn by a program: no dermoscopic image"
 LESION = "#56B4E9"
 
 
-def show_picture(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str = "", color: str = LESION) -> Axes:
+def show_image(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str = "", color: str = LESION) -> Axes:
     """Draw a picture (H, W, 3), uint8 or in [0, 1], with the outline of its lesion mask (H, W)."""
     ax.imshow(image, interpolation="nearest")
     if mask is not None and mask.any() and not mask.all():
@@ -25,12 +25,12 @@ def show_picture(ax: Axes, image: NDArray, mask: NDArray | None = None, title: s
     return ax
 
 
-def plot_pictures(pictures: Sequence[Picture], source: str, columns: int = 5) -> Figure:
+def plot_images(pictures: Sequence[Picture], source: str, columns: int = 5) -> Figure:
     """A sheet of pictures with their lesions outlined; source: `SYNTHETIC`, or what else they are."""
     rows = -(-len(pictures) // columns)
     figure, axes = figure_grid(rows, columns, width=1.9, height=1.9)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, picture in zip(axes.flat, pictures, strict=False):
-        show_picture(ax, picture.image, picture.mask, picture.id)
+        show_image(ax, picture.image, picture.mask, picture.id)
     return stamp(figure, source)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from msa2net_lib.evaluation.experiments import summarise
+from msa2net_lib.evaluation.experiments import summarize
 from msa2net_lib.viz.plots import figure_grid, stamp
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -20,7 +20,7 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
     """Draw how far each variant is from the baseline, one panel per set of runs, each on its own scale.
 
     panels: title -> runs as `evaluation.experiments.compare` returns them. A dot is one seed: the variant's score
-    minus the baseline's at that seed. The bar is their mean and its 95 % interval; the grey band is the standard
+    minus the baseline's at that seed. The bar is their mean and its 95 % interval; the gray band is the standard
     deviation of the baseline's own scores over seeds. Errors: `InputError` if the baseline is missing.
     """
     figure, axes = figure_grid(1, len(panels), width=4.6, height=2.9)
@@ -37,7 +37,7 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
 
 
 def _draw_panel(ax: Axes, runs: pd.DataFrame, baseline: str, column: str) -> None:
-    summary = summarise(runs, baseline, column)
+    summary = summarize(runs, baseline, column)
     spread = summary.sd[baseline]
     ax.axvspan(-spread, spread, color="0.92", zorder=0)
     ax.axvline(0, color="0.5", linewidth=0.8, zorder=1)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEQUENTIAL, DIVERGING, SHARES, BRIGHTNESS = "viridis", "RdBu_r", "cividis", "gray"
-"""Colour maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1; signed, dark to bright."""
+"""Color maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1; signed, dark to bright."""
 
 
 class Panel(NamedTuple):
-    """One picture of a figure: values (h, w), a title, and how to colour them.
+    """One picture of a figure: values (h, w), a title, and how to color them.
 
-    limits: values at the ends of the colour map; None for the map's own (symmetric about zero if diverging).
+    limits: values at the ends of the color map; None for the map's own (symmetric about zero if diverging).
     """
 
     values: NDArray
@@ -68,7 +68,7 @@ def show_map(ax: Axes, study: Study, panel: Panel, outlines: bool = True) -> Any
 def draw_signs(ax: Axes, values: NDArray) -> None:
     """Lines at half of the largest size of signed values (h, w), drawn on their own grid: solid plus, dashed minus.
 
-    In grey the two ends of a diverging colour map look alike. A side that does not reach the half has no line.
+    In gray the two ends of a diverging color map look alike. A side that does not reach the half has no line.
     """
     half = float(np.abs(values).max()) / 2
     for level, style in ((-half, "dashed"), (half, "solid")):
@@ -79,7 +79,7 @@ def draw_signs(ax: Axes, values: NDArray) -> None:
 def plot_maps(
     study: Study, panels: Sequence[Panel] | Mapping[str, Sequence[Panel]], columns: int = 4, image: bool = True
 ) -> Figure:
-    """Draw panels in rows, each with its own colour bar; the slice itself stands first.
+    """Draw panels in rows, each with its own color bar; the slice itself stands first.
 
     panels: a sequence, broken into rows of ``columns``, or rows by name, each as long as it is. image: show the slice
     with its organs in front of the first row.

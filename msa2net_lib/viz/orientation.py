@@ -88,6 +88,6 @@ def _first_cases(dataset: PreparedDataset) -> list[Case]:
 
 
 def _in_scheme_a(case: Case, organs: Sequence[str]) -> Case:
-    """Renumber the labels of a case to scheme A, which has colours; classes that it has not become background."""
+    """Renumber the labels of a case to scheme A, which has colors; classes that it has not become background."""
     table = [ORGANS.index(organ) + 1 if organ in ORGANS else 0 for organ in organs]
     return replace(case, label=np.array([0, *table], np.uint8)[case.label])

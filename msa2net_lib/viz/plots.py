@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ORGAN_COLORS: dict[str, str] = {
-    # Okabe and Ito's palette, which stays apart in the common colour-vision deficiencies, plus lavender.
+    # Okabe and Ito's palette, which stays apart in the common color-vision deficiencies, plus lavender.
     "aorta": "#D55E00",
     "gallbladder": "#009E73",
     "left kidney": "#F0E442",
@@ -51,9 +51,9 @@ def show_slice(
     limits: tuple[float, float] | None = (0.0, 1.0),
     sides: bool = True,
 ) -> Axes:
-    """Draw an axial slice (y, x) in grey with organ contours (label (y, x), scheme A) and R and L marked.
+    """Draw an axial slice (y, x) in gray with organ contours (label (y, x), scheme A) and R and L marked.
 
-    spacing: (..., y, x) in mm, for the true aspect. limits: grey values of black and white, None for the
+    spacing: (..., y, x) in mm, for the true aspect. limits: gray values of black and white, None for the
     image's own. sides: mark the patient's right and left; leave off where the picture is not anatomy.
     """
     aspect = 1.0 if spacing is None else spacing[-2] / spacing[-1]
@@ -70,7 +70,7 @@ def show_slice(
 
 
 def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.5) -> None:
-    """Outline the organs of a label (y, x), scheme A, in their colours on what is drawn already, with `halo`."""
+    """Outline the organs of a label (y, x), scheme A, in their colors on what is drawn already, with `halo`."""
     for index, organ in enumerate(ORGANS, start=1):
         if (label == index).any():
             draw_outline(ax, label == index, ORGAN_COLORS[organ], linewidth)
@@ -83,7 +83,7 @@ def draw_outline(ax: Axes, mask: NDArray, color: str, linewidth: float = 1.5) ->
 
 
 def halo(color: str, linewidth: float) -> list[patheffects.AbstractPathEffect]:
-    """A dark edge for a bright line, a bright one for a dark: without colour a bare line may not be seen at all."""
+    """A dark edge for a bright line, a bright one for a dark: without color a bare line may not be seen at all."""
     luminance = float(np.dot(to_rgb(color), (0.299, 0.587, 0.114)))
     edge = "black" if luminance > 0.5 else "white"
     return [patheffects.withStroke(linewidth=linewidth + 1.6, foreground=edge)]
@@ -98,7 +98,7 @@ def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:
 
 
 def organ_legend(figure: Figure, label: NDArray | None = None) -> None:
-    """Name the organs' colours below the figure: those in ``label``, or all eight."""
+    """Name the organs' colors below the figure: those in ``label``, or all eight."""
     present = [organ for index, organ in enumerate(ORGANS, start=1) if label is None or bool((label == index).any())]
     handles = [Patch(color=ORGAN_COLORS[organ], label=organ) for organ in present]
     if handles:
@@ -218,6 +218,6 @@ def busiest_slices(label: NDArray, count: int) -> list[int]:
     if not len(occupied):
         return []
     parts: list[Any] = np.array_split(occupied, min(count, len(occupied)))
-    # The middle half of each part, so that neighbouring parts do not give neighbouring slices.
+    # The middle half of each part, so that neighboring parts do not give neighboring slices.
     middles = [part[len(part) // 4 : len(part) - len(part) // 4] for part in parts]
     return [int(middle[np.argmax(organs[middle])]) for middle in middles]

@@ -15,7 +15,7 @@ from msa2net_lib.analysis.complexity import FVCORE_RECORDED, RULES, TRAINING, bu
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.lessons.l08_network.diagram import walk
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper.discrepancies.variants import IDLE, switch_variants
+from msa2net_lib.paper.discrepancies.variants import UNUSED, switch_variants
 from msa2net_lib.paper.tables import table_1
 
 # fvcore 0.1.5.post20221221 on our networks at 224, timm's fused attention off; products are its conv, linear, matmul
@@ -61,7 +61,7 @@ def test_products_are_torchs_and_fvcores(work, name):
 
 @pytest.mark.parametrize("name", FVCORE)
 def test_norms_are_fvcores_exactly(work, name):
-    batch, layer = (work[name].normalised(kind) for kind in complexity.NORMS)
+    batch, layer = (work[name].normalized(kind) for kind in complexity.NORMS)
     assert (2 * batch, 5 * batch, 5 * layer) == FVCORE[name]["norms"]
 
 
@@ -81,7 +81,7 @@ def test_training_rule_prints_as_table_1_and_no_other_does(work):
 
 
 def test_the_recorded_number_lacks_as_much_as_stem_and_pre_norms(work):
-    skipped = work["published"].normalised("batch norm", r"backbone\.stem\.|pre_norm")
+    skipped = work["published"].normalized("batch norm", r"backbone\.stem\.|pre_norm")
     assert round((TRAINING.total(work["published"]) - 5 * skipped) / 1e9, 3) == FVCORE_RECORDED
     assert round(TRAINING.total(work["published"]) / 1e9, 3) != FVCORE_RECORDED
 
@@ -101,7 +101,7 @@ def test_real_weights_and_none_give_the_same_counts():
 def test_norms_that_do_not_run_are_not_counted():
     released = count_work(build_empty(NetworkConfig.from_preset("released")))
     assert released.products[["gate 3", "gate 2", "blocks 3", "linear 3"]].sum() == 0
-    assert not released.norms.index.str.startswith("encoder.grey_stem").any()
+    assert not released.norms.index.str.startswith("encoder.gray_stem").any()
     assert not released.norms.index.str.startswith("decoder.levels.3.gate").any()
     assert "decoder.levels.2.norm" in released.norms.index
 
@@ -111,11 +111,11 @@ def test_parts_hold_every_parameter_once(preset):
     network = build_empty(NetworkConfig.from_preset(preset))
     held = [id(p) for part in complexity.network_parts(network).values() for m in part for p in m.parameters()]
     assert sorted(held) == sorted(id(p) for p in network.parameters())
-    assert int(complexity.live_and_idle(network).sum().sum()) == count_parameters(network)
+    assert int(complexity.used_and_unused(network).sum().sum()) == count_parameters(network)
 
 
 def test_parts_are_named_as_in_the_diagram():
-    network = MSA2Net(replace(PRESETS["tiny"], levels=PRESETS["released"].levels, grey_stem=True, image_size=64))
+    network = MSA2Net(replace(PRESETS["tiny"], levels=PRESETS["released"].levels, gray_stem=True, image_size=64))
     steps = walk(network, torch.rand(1, 1, 64, 64))
     assert list(complexity.network_parts(network)) == [step.name for step in steps if step.kind != "input"]
 
@@ -135,34 +135,34 @@ def test_modes_and_hooks_are_restored_even_after_an_error():
 
 
 @pytest.mark.parametrize(
-    ("preset", "live", "idle"),
+    ("preset", "live", "unused"),
     [("published", 76_606_666, 36_161_315), ("released", 71_013_299, 22_647_578), ("paper", 103_340_666, 0),
      ("tiny", 4_278_846, 0)],
 )  # fmt: skip
-def test_live_and_idle_sums(preset, live, idle):
-    table = complexity.live_and_idle(build_empty(NetworkConfig.from_preset(preset)))
-    assert tuple(table.sum()) == (live, idle)
+def test_live_and_idle_sums(preset, live, unused):
+    table = complexity.used_and_unused(build_empty(NetworkConfig.from_preset(preset)))
+    assert tuple(table.sum()) == (live, unused)
 
 
-def test_published_idles_in_the_deepest_level_and_the_grey_stem_only():
-    table = complexity.live_and_idle(build_empty(NetworkConfig.from_preset("published")))
-    idle = table.idle[table.idle > 0]
-    assert list(idle.index) == ["grey stem", "linear 3", "gate 3", "norm 3", "blocks 3"]
-    assert (table.live[idle.index] == 0).all()
-    assert idle["grey stem"] == 12  # 3 weights and 3 biases, and a norm of 3 channels
-    assert idle["gate 3"] == 7_099_399  # as counted from the released source
+def test_published_idles_in_the_deepest_level_and_the_gray_stem_only():
+    table = complexity.used_and_unused(build_empty(NetworkConfig.from_preset("published")))
+    unused = table.unused[table.unused > 0]
+    assert list(unused.index) == ["gray stem", "linear 3", "gate 3", "norm 3", "blocks 3"]
+    assert (table.live[unused.index] == 0).all()
+    assert unused["gray stem"] == 12  # 3 weights and 3 biases, and a norm of 3 channels
+    assert unused["gate 3"] == 7_099_399  # as counted from the released source
 
 
 def test_idle_parameters_do_not_move_the_logits_and_live_ones_do():
     torch.manual_seed(0)
-    network = MSA2Net(switch_variants(NetworkConfig.from_preset("tiny", image_size=64))[IDLE]).eval()
+    network = MSA2Net(switch_variants(NetworkConfig.from_preset("tiny", image_size=64))[UNUSED]).eval()
     found, image = complexity.gradients(network), torch.rand(1, 3, 64, 64)
-    idle = [name for name, gradient in found.items() if gradient is None]
-    assert {".".join(name.split(".")[:4]) for name in idle} == {"decoder.levels.3.blocks"}
+    unused = [name for name, gradient in found.items() if gradient is None]
+    assert {".".join(name.split(".")[:4]) for name in unused} == {"decoder.levels.3.blocks"}
     parameters = dict(network.named_parameters())
     with torch.no_grad():
         before = network(image)
-        for name in idle:
+        for name in unused:
             parameters[name].add_(1.0)
         assert torch.equal(network(image), before)
         parameters["decoder.levels.3.expand.norm.weight"].add_(1.0)

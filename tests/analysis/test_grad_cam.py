@@ -217,9 +217,9 @@ def test_tokens_need_their_grid(tiny, image, mask):
         grad_cam(tiny, image, mask, 1, tiny.decoder.levels[0].expand)
     with pytest.raises(InputError, match="use a module of the network"):
         grad_cam(planted(), shape_image(), torch.ones(24, 30), 1, "last decoder layer")
-    idle = Place(nn.Conv2d(1, 1, 1))
+    unused = Place(nn.Conv2d(1, 1, 1))
     with pytest.raises(InputError, match="'never' did not run"):
-        grad_cam_layers(tiny, image, {"a": (1, mask)}, {"never": idle})
+        grad_cam_layers(tiny, image, {"a": (1, mask)}, {"never": unused})
 
 
 def test_without_captum_the_extra_is_named(tiny, image, mask, monkeypatch):

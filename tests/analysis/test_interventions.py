@@ -23,7 +23,7 @@ from msa2net_lib.analysis.interventions import (
 )
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import study_slice
 
@@ -47,7 +47,7 @@ def test_an_unchanged_gate_computes_its_trace(study):
 
 
 def test_prediction_without_and_with_changes(study):
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     with torch.inference_mode():
         expected = study.network(pixels)[0].argmax(0).numpy()
     np.testing.assert_array_equal(predict(study), expected)
@@ -63,7 +63,7 @@ def test_prediction_without_and_with_changes(study):
 
 def test_a_changed_input_reaches_the_gate_as_a_pre_hook_would_give_it(study):
     """Independent of `predict`: a forward pre-hook, and the whole network."""
-    gate, pixels = study.gate(1), torch.from_numpy(normalise(study.image))[None, None]
+    gate, pixels = study.gate(1), torch.from_numpy(normalize(study.image))[None, None]
     hook = gate.register_forward_pre_hook(lambda _, inputs: (inputs[0], torch.zeros_like(inputs[1])))
     with torch.inference_mode():
         expected = study.network(pixels)[0].argmax(0).numpy()
@@ -163,8 +163,8 @@ def test_merge_is_the_decoders(study):
         hook = decoder_level.norm.register_forward_hook(lambda _, __, out, kept=caught: kept.append(out))
         predict(study)
         hook.remove()
-        summed, normalised = merge(study, level, trace.output)
-        torch.testing.assert_close(normalised.flatten(2).mT, caught[0], rtol=1e-4, atol=1e-4)
+        summed, normalized = merge(study, level, trace.output)
+        torch.testing.assert_close(normalized.flatten(2).mT, caught[0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(summed, trace.g + trace.output)
 
 

@@ -76,7 +76,7 @@ def test_idle_parts_leave_no_map(preset, pixels):
     maps = feature_maps(MSA2Net(config), pixels)
     assert "level 3 expanded" in maps
     assert not [name for name in maps if name.startswith("level 3") and name != "level 3 expanded"]
-    assert ("level 2 gate" in maps) == (preset == "published")  # the other's is idle there
+    assert ("level 2 gate" in maps) == (preset == "published")  # the other's is unused there
     network = MSA2Net(config).eval()
     seen = []
     network.decoder.levels[2].gate.register_forward_hook(lambda _, inputs, __: seen.append(inputs[1]))

@@ -49,7 +49,7 @@ def test_paths_against_walking_all_of_them(layers):
 
 
 def test_the_gates_footprint_by_hand():
-    """3 x 3, then 3 x 3 with dilation 2: 7 x 7 without holes; diagonal neighbours are reached on four paths."""
+    """3 x 3, then 3 x 3 with dilation 2: 7 x 7 without holes; diagonal neighbors are reached on four paths."""
     line = np.array([1, 1, 2, 1, 2, 1, 1])
     np.testing.assert_array_equal(footprint_paths(LOCAL_CONTEXT), np.outer(line, line))
     assert footprint(LOCAL_CONTEXT).all()

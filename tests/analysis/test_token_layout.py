@@ -91,24 +91,24 @@ def shares_by_loops(origin_pixel, origin_channel):
 @pytest.mark.parametrize("shape", [(4, 4, 4), (3, 4, 5), (7, 3, 3), (24, 8, 6), (8, 6, 8)])
 @pytest.mark.parametrize("step", STEPS)
 def test_shares_agree_with_a_count_by_loops(shape, step):
-    share = token_layout.share_of_true_neighbours(*shape, step)
+    share = token_layout.share_of_true_neighbors(*shape, step)
     expected = shares_by_loops(*token_layout.trace_origin(*shape, step))
     found = [share.same_channel, share.any_channel, share.same_pixel, share.pixels_seen]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_on_the_true_grid_every_neighbour_is_a_true_one():
-    whole = token_layout.NeighbourShare(same_channel=1.0, any_channel=1.0, same_pixel=0.0, pixels_seen=9.0)
-    assert token_layout.share_of_true_neighbours(24, 8, 6, layout="grid") == whole
-    assert token_layout.share_of_true_neighbours(24, 8, 6, "skip", "after LKA") == whole
-    assert token_layout.share_of_true_neighbours(1, 8, 6) == whole
+def test_on_the_true_grid_every_neighbor_is_a_true_one():
+    whole = token_layout.NeighborShare(same_channel=1.0, any_channel=1.0, same_pixel=0.0, pixels_seen=9.0)
+    assert token_layout.share_of_true_neighbors(24, 8, 6, layout="grid") == whole
+    assert token_layout.share_of_true_neighbors(24, 8, 6, "skip", "after LKA") == whole
+    assert token_layout.share_of_true_neighbors(1, 8, 6) == whole
     with pytest.raises(InputError, match="at least 3 x 3"):
-        token_layout.share_of_true_neighbours(4, 2, 5)
+        token_layout.share_of_true_neighbors(4, 2, 5)
 
 
 @pytest.mark.parametrize("level", token_layout.GATED_LEVELS)
-def test_no_gated_level_keeps_a_true_neighbour_of_the_same_channel(level):
-    share = token_layout.share_of_true_neighbours(*level)
+def test_no_gated_level_keeps_a_true_neighbor_of_the_same_channel(level):
+    share = token_layout.share_of_true_neighbors(*level)
     assert share.same_channel == 0
     assert share.any_channel > 0.99
     assert share.same_pixel > 0.5
@@ -119,7 +119,7 @@ def test_no_gated_level_keeps_a_true_neighbour_of_the_same_channel(level):
 def test_taps_agree_with_numpy(reach):
     channels, height, width, row, column, channel = 12, 9, 8, 4, 3, 5
     scrambled = with_numpy(places(channels, height, width), "skip")
-    taps = token_layout.neighbourhood(channels, height, width, row, column, channel, reach=reach)
+    taps = token_layout.neighborhood(channels, height, width, row, column, channel, reach=reach)
     assert len(taps) == (2 * reach + 1) ** 2
     for tap in taps.itertuples():
         value = tap.true_channel * height * width + tap.true_row * width + tap.true_column
@@ -127,11 +127,11 @@ def test_taps_agree_with_numpy(reach):
 
 
 def test_taps_on_the_true_grid_and_at_the_border():
-    taps = token_layout.neighbourhood(12, 9, 8, 4, 3, 5, layout="grid")
+    taps = token_layout.neighborhood(12, 9, 8, 4, 3, 5, layout="grid")
     assert (taps.true_row == 4 + taps.row_offset).all()
     assert (taps.true_column == 3 + taps.column_offset).all()
     assert (taps.true_channel == 5).all()
-    assert len(token_layout.neighbourhood(12, 9, 8, 0, 7, 5)) == 4
+    assert len(token_layout.neighborhood(12, 9, 8, 0, 7, 5)) == 4
     for outside in ((12, 9, 8, 9, 0, 0), (12, 9, 8, 0, -1, 0), (12, 9, 8, 0, 0, 12)):
         with pytest.raises(InputError, match="outside 12 x 9 x 8"):
-            token_layout.neighbourhood(*outside)
+            token_layout.neighborhood(*outside)

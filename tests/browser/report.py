@@ -37,15 +37,15 @@ CLIPPED = """() => Array.from(document.querySelectorAll('table, pre, img')).filt
     element.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"""
 FOLDED = """() => Array.from(document.querySelectorAll('details > :not(summary)'))
     .filter(element => !element.checkVisibility({ contentVisibilityAuto: true }) || !element.offsetHeight).length"""
-# Of every element with text of its own: the contrast of its colour with the nearest ground behind it.
+# Of every element with text of its own: the contrast of its color with the nearest ground behind it.
 PALE = """limit => {
-    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+    const parts = color => color.match(/[\\d.]+/g).map(Number);
     const part = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
     const light = ([r, g, b]) => 0.2126 * part(r / 255) + 0.7152 * part(g / 255) + 0.0722 * part(b / 255);
     const ground = element => {
         for (; element; element = element.parentElement) {
-            const colour = parts(getComputedStyle(element).backgroundColor);
-            if (colour.length < 4 || colour[3] > 0) return colour;
+            const color = parts(getComputedStyle(element).backgroundColor);
+            if (color.length < 4 || color[3] > 0) return color;
         }
         return [255, 255, 255];
     };

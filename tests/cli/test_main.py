@@ -25,7 +25,7 @@ from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.download import synapse as obtain
 from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.skin.pictures import write_skin_pictures
+from msa2net_lib.data.skin.pictures import write_skin_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
 from msa2net_lib.nn.network import MSA2Net
@@ -250,7 +250,7 @@ def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
 
 
 def test_prepare_pictures_and_isic(tmp_path, capsys):
-    write_skin_pictures(tmp_path / "raw", count=5, size=(64, 80), progress=False)
+    write_skin_images(tmp_path / "raw", count=5, size=(64, 80), progress=False)
     images, masks = find_isic(tmp_path / "raw", progress=False)
     small = ("--size", 32, "--workers", 1)
     out = tmp_path / "pictures"

@@ -26,7 +26,7 @@ def test_no_two_settings_share_a_folder():
     ("wrong", "words"), [({"recipe": "dlak"}, "'dlak'"), ({"size": 0}, "size"), ({"workers": 0}, "workers=0")]
 )
 def test_wrong_arguments_before_anything_is_drawn(tmp_path, refused, monkeypatch, wrong, words):
-    monkeypatch.setattr(catalog, "write_skin_pictures", lambda *_, **__: pytest.fail("pictures were drawn"))
+    monkeypatch.setattr(catalog, "write_skin_images", lambda *_, **__: pytest.fail("pictures were drawn"))
     refused(words, prepare_skin, tmp_path / "skin", count=2, progress=False, **wrong)
     assert not (tmp_path / "skin").exists()
 

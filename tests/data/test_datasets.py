@@ -14,7 +14,7 @@ import pytest
 from msa2net_lib.data.contract.flips import FLIPS, apply_flip
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.evaluation import volumes as evaluation
 
 
@@ -178,15 +178,15 @@ def test_resizing_gives_the_asked_shape_and_keeps_labels(size):
     image = rng.random((20, 30), dtype=np.float32)
     label = rng.choice(np.array([0, 2, 7], np.uint8), (20, 30))
     height, width = (size, size) if isinstance(size, int) else size
-    resized, relabelled = resize_image(image, size), resize_label(label, size)
-    assert resized.shape == relabelled.shape == (height, width)
-    assert (resized.dtype, relabelled.dtype) == (np.float32, np.uint8)
-    assert set(np.unique(relabelled)) == {0, 2, 7}
+    resized, relabeled = resize_image(image, size), resize_label(label, size)
+    assert resized.shape == relabeled.shape == (height, width)
+    assert (resized.dtype, relabeled.dtype) == (np.float32, np.uint8)
+    assert set(np.unique(relabeled)) == {0, 2, 7}
     # zoom maps the corners onto the corners.
     np.testing.assert_allclose(
         resized[[0, 0, -1, -1], [0, -1, 0, -1]], image[[0, 0, -1, -1], [0, -1, 0, -1]], atol=1e-5
     )
-    assert relabelled[-1, 0] == label[-1, 0]
+    assert relabeled[-1, 0] == label[-1, 0]
 
 
 def test_cubic_resize_follows_a_smooth_function():
@@ -214,10 +214,10 @@ def test_only_slices_are_resized(refused):
     refused("one slice", resize_image, np.zeros((2, 4, 4)), 8)
 
 
-def test_normalise():
-    normalised = normalise(np.array([0.0, 0.25, 1.0]))
-    assert normalised.dtype == np.float32
-    assert normalised.tolist() == [-1.0, -0.5, 1.0]
+def test_normalize():
+    normalized = normalize(np.array([0.0, 0.25, 1.0]))
+    assert normalized.dtype == np.float32
+    assert normalized.tolist() == [-1.0, -0.5, 1.0]
 
 
 def test_manifest_is_read(downloaded):

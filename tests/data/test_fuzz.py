@@ -170,7 +170,7 @@ def test_header_damaged_at_every_byte(trial):
 def test_process_that_crashes_or_hangs_is_noticed(tmp_path, monkeypatch):
     """The test of the test: without this, a segmentation fault in a decoder would end pytest itself."""
     monkeypatch.setattr("fuzz_process.SECONDS", 1.0)
-    reader = Reader("misbehaviour")
+    reader = Reader("misbehavior")
     assert reader.read("crash", tmp_path) == ("failed", "the process died with exit code -11")
     assert reader.read("hang", tmp_path) == ("failed", "no answer in 1.0 s")
     assert "MemoryError" in reader.read("allocate", tmp_path)[1]

@@ -38,7 +38,7 @@ def expected(prepared):
 
 
 @dataclasses.dataclass(frozen=True)
-class Colour:
+class Color:
     """Training data of three channels."""
 
     root: Path
@@ -118,7 +118,7 @@ def test_a_sample_can_be_written_to_and_the_cache_stays(prepared, expected):
 
 
 def test_three_channels(tmp_path):
-    data = Colour(tmp_path / "colour")
+    data = Color(tmp_path / "color")
     images, labels = load_training_tensors(data, (6, 4), progress=False)
     assert images.shape == (2, 3, 6, 4)
     slices = SliceDataset(data, (6, 4), folder=tmp_path / "elsewhere", progress=False)

@@ -12,7 +12,7 @@ from scipy import stats
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
-from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, IDLE, SCRAMBLED, switch_variants
+from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, switch_variants
 from msa2net_lib.train_config import TrainConfig
 
 RUNS = pd.DataFrame(
@@ -25,7 +25,7 @@ RUNS = pd.DataFrame(
 
 
 def test_differences_are_taken_seed_by_seed():
-    table = experiments.summarise(RUNS, "a")
+    table = experiments.summarize(RUNS, "a")
     differences = np.array([0.02, 0.03, -0.01])
     assert table.loc["b", "difference"] == pytest.approx(differences.mean())
     assert table.loc["b", "difference_sd"] == pytest.approx(np.std(differences, ddof=1))
@@ -38,7 +38,7 @@ def test_differences_are_taken_seed_by_seed():
 
 def test_unknown_baseline_and_nothing_to_compare():
     with pytest.raises(InputError, match="baseline='c' is not among the variants: a, b"):
-        experiments.summarise(RUNS, "c")
+        experiments.summarize(RUNS, "c")
     with pytest.raises(InputError, match="at least one variant and one seed"):
         experiments.compare({}, TrainConfig(), [1], dataset=None)  # pyright: ignore[reportArgumentType]
 
@@ -78,7 +78,7 @@ def test_each_switch_changes_one_thing():
         AS_WRITTEN: set(),
         DENSE: {"dilated"},
         SCRAMBLED: {"layout"},
-        IDLE: {"levels"},
+        UNUSED: {"levels"},
         ALL: {"dilated", "layout", "levels"},
     }
 

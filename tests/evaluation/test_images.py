@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.images import COUNTS, evaluate_pictures, prevalence_report
+from msa2net_lib.evaluation.images import COUNTS, evaluate_images, prevalence_report
 from msa2net_lib.evaluation.mask_rules import MaskRule
 
 SIZE = (32, 64)
@@ -52,7 +52,7 @@ def dataset(tmp_path_factory):
         Image.fromarray(image.astype(np.uint8)).save(root / "images" / f"p{number}.png")
         Image.fromarray(mask).save(root / "masks" / f"p{number}.png")
     folders = root / "images", root / "masks"
-    return prepare_pictures(*folders, root / "out", split=(0.4, 0.1, 0.5), size=SIZE, workers=1, progress=False)
+    return prepare_images(*folders, root / "out", split=(0.4, 0.1, 0.5), size=SIZE, workers=1, progress=False)
 
 
 def by_hand(dataset, ids):
@@ -71,14 +71,14 @@ def scores_of(tp, fp, fn, tn):
 
 def test_scores_against_counts(dataset):
     network = Thresholder()
-    result = evaluate_pictures(network, dataset, batch_size=2, progress=False)
+    result = evaluate_images(network, dataset, batch_size=2, progress=False)
     assert result.split == "test"
-    assert list(result.predictions) == list(result.by_picture.index) == dataset.test_ids
+    assert list(result.predictions) == list(result.by_image.index) == dataset.test_ids
     counts = by_hand(dataset, dataset.test_ids)
     rows = [scores_of(*row) for row in counts]
     for name, row in zip(dataset.test_ids, rows, strict=True):
-        assert dict(result.by_picture.loc[name, ["dsc", "se", "sp", "acc"]]) == pytest.approx(row)
-        assert result.by_picture.loc[name, "lesion_share"] == pytest.approx(dataset.load(name).mask.mean())
+        assert dict(result.by_image.loc[name, ["dsc", "se", "sp", "acc"]]) == pytest.approx(row)
+        assert result.by_image.loc[name, "lesion_share"] == pytest.approx(dataset.load(name).mask.mean())
         assert 0.3 < row["dsc"] < 0.99
     pooled = scores_of(*counts.sum(axis=0))
     pooled["acc"] /= len(rows)
@@ -93,41 +93,41 @@ def test_scores_against_counts(dataset):
 
 def test_batches_and_modes(dataset):
     network = Thresholder().train()
-    evaluate_pictures(network, dataset, batch_size=2, progress=False)
+    evaluate_images(network, dataset, batch_size=2, progress=False)
     assert network.modes == [(False, 2), (False, 2), (False, 1)]
     assert network.training
     network.eval()
-    evaluate_pictures(network, dataset, split="train", progress=False)
+    evaluate_images(network, dataset, split="train", progress=False)
     assert not network.training
     assert network.modes[-1] == (False, 4)
 
 
 def test_network_of_another_size_is_scored_at_the_prepared_size(dataset):
-    result = evaluate_pictures(Thresholder((16, 32)), dataset, progress=False)
+    result = evaluate_images(Thresholder((16, 32)), dataset, progress=False)
     assert all(mask.shape == SIZE for mask in result.predictions.values())
     assert 0.3 < result.scores.loc["pooled", "dsc"] < 1
 
 
 def test_rule_reaches_the_masks(dataset):
     """A threshold above every value finds nothing; one below every value finds all."""
-    none = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(3.0, "logit"))
+    none = evaluate_images(Thresholder(), dataset, progress=False, rule=MaskRule(3.0, "logit"))
     assert none.scores.loc["pooled", "se"] == 0
-    every = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(-3.0, "logit"))
+    every = evaluate_images(Thresholder(), dataset, progress=False, rule=MaskRule(-3.0, "logit"))
     assert every.scores.loc["pooled", "sp"] == 0
     assert every.rule.describe() == "logit above -3; nothing opened or filled"
-    opened = evaluate_pictures(Thresholder(), dataset, progress=False, rule=MaskRule(post_processing="dlka"))
-    plain = evaluate_pictures(Thresholder(), dataset, progress=False)
+    opened = evaluate_images(Thresholder(), dataset, progress=False, rule=MaskRule(post_processing="dlka"))
+    plain = evaluate_images(Thresholder(), dataset, progress=False)
     for name, mask in plain.predictions.items():
         expected = ndimage.binary_fill_holes(ndimage.binary_opening(mask, np.ones((6, 6))), np.ones((6, 6)))
         np.testing.assert_array_equal(opened.predictions[name], expected)
     assert any((opened.predictions[name] != mask).any() for name, mask in plain.predictions.items())
 
 
-def test_fast_optimised_and_mixed_precision(dataset, monkeypatch):
+def test_fast_optimized_and_mixed_precision(dataset, monkeypatch):
     made = []
-    monkeypatch.setattr("msa2net_lib.evaluation.images.optimised", lambda network: made.append(network) or network)
+    monkeypatch.setattr("msa2net_lib.evaluation.images.optimized", lambda network: made.append(network) or network)
     network = Thresholder()
-    fast = evaluate_pictures(network, dataset, progress=False, fast=True, precision="bf16")
+    fast = evaluate_images(network, dataset, progress=False, fast=True, precision="bf16")
     assert made == [network]
     assert fast.scores.loc["pooled", "dsc"] > 0.3
 
@@ -137,21 +137,21 @@ def reduced(dataset, tmp_path_factory):
     """The same pictures, prepared at half their size."""
     folders = dataset.root.parent / "images", dataset.root.parent / "masks"
     options = {"split": (0.4, 0.1, 0.5), "size": (16, 32), "workers": 1, "progress": False}
-    return prepare_pictures(*folders, tmp_path_factory.mktemp("reduced") / "out", **options)
+    return prepare_images(*folders, tmp_path_factory.mktemp("reduced") / "out", **options)
 
 
 def test_at_the_pictures_own_size(dataset, reduced):
     masks = dataset.root.parent / "masks"
     network = Thresholder((16, 32))
-    result = evaluate_pictures(network, reduced, progress=False, masks=masks)
-    prepared = evaluate_pictures(network, reduced, progress=False)
+    result = evaluate_images(network, reduced, progress=False, masks=masks)
+    prepared = evaluate_images(network, reduced, progress=False)
     assert (result.size, prepared.size) == ("original", "prepared")
     for name in reduced.test_ids:
         assert result.predictions[name].shape == SIZE
         target = np.asarray(Image.open(masks / f"{name}.png")) > 0
         expected = ndimage.zoom(prepared.predictions[name], 2, order=0)
         np.testing.assert_array_equal(result.predictions[name], expected)
-        counts = result.by_picture.loc[name, list(COUNTS)].astype(int).tolist()
+        counts = result.by_image.loc[name, list(COUNTS)].astype(int).tolist()
         both = int((expected.astype(bool) & target).sum())
         assert counts[0] == both
         assert sum(counts) == target.size
@@ -162,16 +162,16 @@ def test_at_the_pictures_own_size(dataset, reduced):
 
 def test_masks_of_other_pictures_are_refused(reduced, tmp_path):
     with pytest.raises(InputError, match="no such mask; name the folder"):
-        evaluate_pictures(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
+        evaluate_images(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
     for name in reduced.test_ids:
         Image.new("1", SIZE[::-1]).save(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match="is not the mask that p5 was prepared with"):
-        evaluate_pictures(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
+        evaluate_images(Thresholder((16, 32)), reduced, progress=False, masks=tmp_path)
 
 
 def test_predictions_are_kept_and_written_as_asked(dataset, tmp_path):
-    kept = evaluate_pictures(Thresholder(), dataset, progress=False)
-    result = evaluate_pictures(Thresholder(), dataset, progress=False, keep_predictions=False, predictions_dir=tmp_path)
+    kept = evaluate_images(Thresholder(), dataset, progress=False)
+    result = evaluate_images(Thresholder(), dataset, progress=False, keep_predictions=False, predictions_dir=tmp_path)
     assert result.predictions == {}
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in dataset.test_ids)
     for name, mask in kept.predictions.items():
@@ -180,7 +180,7 @@ def test_predictions_are_kept_and_written_as_asked(dataset, tmp_path):
 
 @pytest.mark.parametrize("average", ["pooled", "per_image"])
 def test_interval_over_pictures(dataset, average):
-    result = evaluate_pictures(Thresholder(), dataset, progress=False)
+    result = evaluate_images(Thresholder(), dataset, progress=False)
     low, high = result.interval(average, "dsc", 0.9)
     assert low < result.scores.loc[average, "dsc"] < high
     counts = by_hand(dataset, dataset.test_ids)
@@ -198,15 +198,15 @@ def test_interval_over_pictures(dataset, average):
 def test_what_is_refused(dataset):
     for words, options in (("dev", {"split": "dev"}), ("9 classes", {"network": Thresholder(num_classes=9)})):
         with pytest.raises(InputError, match=words):
-            evaluate_pictures(**{"network": Thresholder(), "dataset": dataset, "progress": False, **options})
+            evaluate_images(**{"network": Thresholder(), "dataset": dataset, "progress": False, **options})
 
 
 def test_empty_part(dataset, tmp_path):
     folders = dataset.root.parent / "images", dataset.root.parent / "masks"
     options = {"split": (1, 0, 0), "size": SIZE, "workers": 1, "progress": False}
-    untested = prepare_pictures(*folders, tmp_path / "out", **options)
+    untested = prepare_images(*folders, tmp_path / "out", **options)
     with pytest.raises(InputError, match="no picture for test"):
-        evaluate_pictures(Thresholder(), untested, progress=False)
+        evaluate_images(Thresholder(), untested, progress=False)
     assert "measured, test            not measured  not measured" in prevalence_report(untested)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.bootstrap import bootstrap_interval, mean_score
-from msa2net_lib.evaluation.volumes import Evaluation, summarise_seeds
+from msa2net_lib.evaluation.volumes import Evaluation, summarize_seeds
 
 
 def evaluation(dsc, hd95=None, protocol="strict"):
@@ -128,7 +128,7 @@ def test_summary_of_one_network(gaps):
 def test_several_seeds(gaps):
     shifts = {3: 0.0, 11: 0.02, 40: -0.05}
     runs = {seed: evaluation(gaps + shift) for seed, shift in shifts.items()}
-    table = summarise_seeds(runs, columns=("dsc",)).set_index("organ")
+    table = summarize_seeds(runs, columns=("dsc",)).set_index("organ")
     assert table.loc["mean", "seeds"] == 3
     assert table.loc["mean", "mean"] == pytest.approx(mean_score(gaps) - 0.01)
     assert table.loc["mean", "sd"] == pytest.approx(np.std([0, 0.02, -0.05], ddof=1))
@@ -139,13 +139,13 @@ def test_several_seeds(gaps):
 
 def test_seeds_alone_make_a_width_where_cases_do_not():
     runs = {seed: evaluation(np.full((4, 2), value)) for seed, value in enumerate((0.5, 0.6, 0.7))}
-    row = summarise_seeds(runs, columns=("dsc",)).set_index("organ").loc["mean"]
+    row = summarize_seeds(runs, columns=("dsc",)).set_index("organ").loc["mean"]
     # Of three seeds drawn three times 1 in 27 is all lowest, more than 2.5 %.
     assert (row.low, row.high) == pytest.approx((0.5, 0.7))
 
 
 def test_seeds_that_cannot_be_pooled():
     with pytest.raises(InputError, match="none was given"):
-        summarise_seeds({})
+        summarize_seeds({})
     with pytest.raises(InputError, match="seed 2: was scored on other cases or organs"):
-        summarise_seeds({1: evaluation(np.full((3, 2), 0.5)), 2: evaluation(np.full((4, 2), 0.5))})
+        summarize_seeds({1: evaluation(np.full((3, 2), 0.5)), 2: evaluation(np.full((4, 2), 0.5))})

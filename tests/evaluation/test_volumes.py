@@ -131,15 +131,15 @@ def test_options_reach_the_prediction(network):
         evaluate(network, OneCase(), progress=False, protocols=("loose",))  # pyright: ignore[reportArgumentType]
 
 
-def test_the_fast_way_is_the_optimised_network(network, monkeypatch):
-    """Optimised once if asked for, not at all if it is already."""
+def test_the_fast_way_is_the_optimized_network(network, monkeypatch):
+    """Optimized once if asked for, not at all if it is already."""
     made = []
 
-    def optimise(plain):
+    def optimize(plain):
         made.append(OptimizedNetwork(plain, "eager", plain))
         return made[-1]
 
-    monkeypatch.setattr("msa2net_lib.evaluation.volumes.optimize_for_inference", optimise)
+    monkeypatch.setattr("msa2net_lib.evaluation.volumes.optimize_for_inference", optimize)
     plain = evaluate(network, OneCase(), progress=False)  # pyright: ignore[reportArgumentType]
     assert not made
     fast = evaluate(network, OneCase(), progress=False, fast=True)  # pyright: ignore[reportArgumentType]
@@ -209,7 +209,7 @@ def test_predict_volume_refuses(network, volume, fragment):
         predict_volume(network, volume)
 
 
-def test_rescaling_keeps_millimetres_and_centres_the_body():
+def test_rescaling_keeps_millimeters_and_centers_the_body():
     """A 20 x 30 mm box stays 20 x 30 mm; the body's middle goes to the middle of the new picture."""
     image, label = np.zeros((2, 100, 120), np.float32), np.zeros((2, 100, 120), np.uint8)
     image[:, 60:80, 20:50], label[:, 60:80, 20:50] = 0.8, 5

@@ -31,7 +31,7 @@ class OneLayer(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
-        self.encoder = SimpleNamespace(grey_stem=None)
+        self.encoder = SimpleNamespace(gray_stem=None)
         self.decoder = SimpleNamespace(levels=[])
         self.head = nn.Conv2d(1, config.num_classes, 3, padding=1)
 
@@ -45,7 +45,7 @@ def thin(monkeypatch, tmp_path):
     checkpoint = tmp_path / "thin.safetensors"
     checkpoint.write_bytes(b"weights")
 
-    def install(trained_on=None, class_names=ORGANS, num_classes=9):
+    def install(fingerprint=None, class_names=ORGANS, num_classes=9):
         def open_checkpoint(path, image_size=None):
             if not path.is_file():
                 raise InputError(f"{path}: no such checkpoint; train one (msa2net train) or name another file")
@@ -54,7 +54,7 @@ def thin(monkeypatch, tmp_path):
             return OneLayer(NetworkConfig.from_preset("tiny", image_size=size, num_classes=num_classes)).eval()
 
         monkeypatch.setattr(export_network_module, "open_checkpoint", open_checkpoint)
-        monkeypatch.setattr(export_network_module, "read_trained_on", lambda path: trained_on)
+        monkeypatch.setattr(export_network_module, "read_fingerprint", lambda path: fingerprint)
         monkeypatch.setattr(export_network_module, "read_class_names", lambda path: class_names)
         return checkpoint
 

@@ -11,19 +11,19 @@ import torch
 from safetensors.torch import save_file
 
 from msa2net_lib import __version__
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_trained_on, save_network
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_fingerprint, save_network
 from msa2net_lib.cli.main import main
 from msa2net_lib.config import PRESETS, NetworkConfig
-from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.images.recipes import RECIPES
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.export import export_network, open_exported, read_metadata
 from msa2net_lib.export import module as export_module_module
-from msa2net_lib.export.network import example_slice, without_idle_parts
+from msa2net_lib.export.network import example_slice, without_unused_parts
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.utils.files import sha256
 
-PICTURES = TrainedOn("pictures", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
+PICTURES = DatasetFingerprint("pictures", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def test_what_the_file_says(thin, tmp_path):
-    told_of_tiny = read_trained_on(SHIPPED_TINY)
+    told_of_tiny = read_fingerprint(SHIPPED_TINY)
     checkpoint = thin(told_of_tiny)
     told = read_metadata(export_network(checkpoint, tmp_path / "thin.pt2").path)
     assert told["checkpoint"] == {"name": "thin.safetensors", "sha256": sha256(checkpoint)}
@@ -53,7 +53,7 @@ def test_what_the_file_says(thin, tmp_path):
     assert told["output"]["shape"] == ["batch", 9, 64, 64]
     assert told["window"] == {"low": -125, "high": 275, "unit": "HU"}
     assert not told["window_assumed"]
-    assert told["trained_on"]["pixel_mm"] == [[3, 3, 3], [3, 3, 3]]
+    assert told["fingerprint"]["pixel_mm"] == [[3, 3, 3], [3, 3, 3]]
     assert NetworkConfig.from_dict(told["network"]) == NetworkConfig.from_preset("tiny", image_size=64)
     assert "clinical" in told["mind"]
 
@@ -61,7 +61,7 @@ def test_what_the_file_says(thin, tmp_path):
 def test_what_the_checkpoint_does_not_say_is_not_made_up(thin, tmp_path):
     told = read_metadata(export_network(thin(class_names=None), tmp_path / "thin.pt2").path)
     assert told["classes"] is None
-    assert told["trained_on"] is None
+    assert told["fingerprint"] is None
     assert told["window_assumed"]  # the field's, for a network of the authors
 
 
@@ -74,8 +74,8 @@ def test_networks_for_pictures(thin, tmp_path):
     assert told["window"] is None
     assert not told["window_assumed"]
     assert open_exported(made.path)(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
-    grey = export_network(checkpoint, tmp_path / "grey.onnx", channels=1)
-    assert read_metadata(grey.path)["input"]["shape"] == ["batch", 1, 64, 64]
+    gray = export_network(checkpoint, tmp_path / "gray.onnx", channels=1)
+    assert read_metadata(gray.path)["input"]["shape"] == ["batch", 1, 64, 64]
 
 
 def test_input_in_the_unit_range(thin, tmp_path, root):
@@ -115,7 +115,7 @@ def test_idle_parts_stay_out():
         before = count_parameters(network)
         image = torch.randn(1, 1, 32, 32)
         expected = network(image).detach()
-        logits = without_idle_parts(network)(image)
+        logits = without_unused_parts(network)(image)
         assert torch.equal(logits, expected)
         logits.square().sum().backward()
         assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
@@ -130,7 +130,7 @@ def test_another_image_size_fits_the_weights(tmp_path, size):
 
 
 def test_the_command(thin, command, root):
-    code, out, err = command("--checkpoint", thin(read_trained_on(SHIPPED_TINY)), "--data", root / "data")
+    code, out, err = command("--checkpoint", thin(read_fingerprint(SHIPPED_TINY)), "--data", root / "data")
     assert (code, err) == (0, "")
     assert "input: image (batch, 1, 64, 64), float32: (x - 0.5) / 0.5 of x in [0, 1], which is -125 to 275 HU" in out
     assert "output: logits (batch, 9, 64, 64); classes: background, aorta" in out

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_trained_on
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_fingerprint
 from msa2net_lib.data.volumes import read_volume, window
 from msa2net_lib.export import export_network, open_exported
 from msa2net_lib.inference import predict_volume
@@ -52,17 +52,17 @@ def test_run_onnx(onnx_file, tmp_path, root):
     """The label map is the library's to the last pixel, and that of `msa2net predict`, which resamples nothing here."""
     scan = root / "data" / "example_ct" / "img" / "img0001.nii.gz"
     volume = read_volume(scan)
-    grey = window(volume.array)
-    assert choose_fit(grey, volume, read_trained_on(SHIPPED_TINY), "auto")[0] is None
-    expected = predict_volume(load_network(SHIPPED_TINY), grey[list(SLICES)])
+    gray = window(volume.array)
+    assert choose_fit(gray, volume, read_fingerprint(SHIPPED_TINY), "auto")[0] is None
+    expected = predict_volume(load_network(SHIPPED_TINY), gray[list(SLICES)])
     for index, labels in zip(SLICES, expected, strict=True):
-        found = labelled_alone(root / "docs" / "run_onnx.py", onnx_file.path, scan, index, tmp_path / "labels.npy")
+        found = labeled_alone(root / "docs" / "run_onnx.py", onnx_file.path, scan, index, tmp_path / "labels.npy")
         assert found.dtype == np.uint8
         assert np.array_equal(found, labels), index
     assert min(len(np.unique(labels)) for labels in expected) > 4
 
 
-def labelled_alone(script, *arguments):
+def labeled_alone(script, *arguments):
     """What the script writes to the last of its arguments, in a Python without torch, this library and SciPy."""
     blocked = "import sys, runpy; sys.modules.update(torch=None, msa2net_lib=None, scipy=None); "
     blocked += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"

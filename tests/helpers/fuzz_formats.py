@@ -26,7 +26,7 @@ from pydicom import uid
 from pydicom.encaps import generate_frames
 
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.images.read import read_mask, read_picture
+from msa2net_lib.data.images.read import read_image, read_mask
 from msa2net_lib.data.volumes import read_volume
 
 Arrays = list[NDArray]
@@ -251,7 +251,7 @@ def _h5py(path: Path) -> Arrays:
 # Pictures
 
 
-def _write_picture(name: str) -> Callable[[Path], tuple[Path, Path]]:
+def _write_image(name: str) -> Callable[[Path], tuple[Path, Path]]:
     def write(folder: Path) -> tuple[Path, Path]:
         red, green, blue = (picture((3, 40, 48)) % 256).astype(np.uint8)
         Image.fromarray(np.stack([red, green, blue], axis=-1)).save(folder / name)
@@ -290,8 +290,8 @@ FORMATS = {
         Format("dicom jpeg lossless", _write_dicom(uid.JPEGLosslessSV1, np.uint8), _volume, _pydicom, 1200),
         Format("npz", _write_slice, _our_slice, _numpy, 300),
         Format("h5", _write_case, _our_case, _h5py, 2000),
-        Format("png", _write_picture("photo.png"), lambda path: [read_picture(path)], _opencv, 60),
-        Format("jpeg", _write_picture("photo.jpg"), lambda path: [read_picture(path)], _opencv, 700, tolerance=3),
+        Format("png", _write_image("photo.png"), lambda path: [read_image(path)], _opencv, 60),
+        Format("jpeg", _write_image("photo.jpg"), lambda path: [read_image(path)], _opencv, 700, tolerance=3),
         Format("mask", _write_mask, lambda path: [read_mask(path)], lambda path: [_opencv(path)[0][..., 0] == 255], 60),
     )
 }

@@ -23,7 +23,7 @@ SECONDS = 20.0
 MEMORY_BYTES = 1 << 29
 """How much more than at its start our reader's process may claim; the good files hold kilobytes."""
 
-MISBEHAVIOUR: dict[str, Callable[[Path], Any]] = {
+MISBEHAVIOR: dict[str, Callable[[Path], Any]] = {
     "crash": lambda _: ctypes.string_at(0),
     "hang": lambda _: time.sleep(3600),
     "allocate": lambda _: np.zeros(2 * MEMORY_BYTES, np.uint8),
@@ -34,7 +34,7 @@ MISBEHAVIOUR: dict[str, Callable[[Path], Any]] = {
 class Reader:
     """Reads in another process and answers ("read", arrays), ("refused", line) or ("failed", what happened).
 
-    ``whose``: "ours", "theirs", or "misbehaviour".
+    ``whose``: "ours", "theirs", or "misbehavior".
     """
 
     def __init__(self, whose: str) -> None:
@@ -78,7 +78,7 @@ def _serve(pipe: Any, whose: str) -> None:
     pipe.send("ready")
     while True:
         name, path = pipe.recv()
-        pipe.send(_answer(MISBEHAVIOUR[name] if whose == "misbehaviour" else getattr(FORMATS[name], whose), path))
+        pipe.send(_answer(MISBEHAVIOR[name] if whose == "misbehavior" else getattr(FORMATS[name], whose), path))
 
 
 def _answer(read: Callable[[Path], Any], path: Path) -> tuple[str, Arrays | str]:

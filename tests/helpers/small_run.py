@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training.trainer import Learner
+from msa2net_lib.training.trainer import Trainer
 
 SMALL = NetworkConfig.from_preset("tiny", image_size=64, num_classes=3)
 CONFIG = TrainConfig(steps=6, batch_size=2, checkpoint_every=2, log_every=1, learning_rate=1e-3)
@@ -38,7 +38,7 @@ class Slices:
             cy, cx = rng.uniform(10, 30, 2)
             label[((y - cy) / 8) ** 2 + ((x - cx) / 6) ** 2 <= 1] = organ
         image = np.clip(0.4 * label + 0.05 * rng.standard_normal(label.shape), 0, 1).astype(np.float32)
-        return normalise(resize_image(image, size))[None], resize_label(label, size)
+        return normalize(resize_image(image, size))[None], resize_label(label, size)
 
 
 def losses(result):
@@ -47,14 +47,14 @@ def losses(result):
 
 def _die_at(step, rank):
     """Make one process kill itself before it takes a step."""
-    advance = Learner._advance
+    advance = Trainer._advance
 
     def advance_or_die(self, *arguments):
         if self.step == step and self.rank == rank:
             os.kill(os.getpid(), signal.SIGKILL)
         return advance(self, *arguments)
 
-    Learner._advance = advance_or_die
+    Trainer._advance = advance_or_die
 
 
 def main():

@@ -9,7 +9,7 @@ import torch
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import normalise, resize_image
+from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import find_network, study_slice
 from msa2net_lib.viz.maps import DIVERGING, Panel, channel_map, plot_maps
@@ -18,7 +18,7 @@ from msa2net_lib.viz.maps import DIVERGING, Panel, channel_map, plot_maps
 def test_traces_are_what_the_network_computes(study):
     """The finest gate's output, put through the rest of the network, gives the network's own logits."""
     assert study.levels == [0, 1, 2]
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     for level, trace in study.traces.items():
         module = study.gate(level)
         with torch.inference_mode():

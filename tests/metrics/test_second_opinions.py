@@ -174,7 +174,7 @@ PIXELS = (23, 31)
 POOLED = {"dsc": binary_f1_score, "se": binary_recall, "sp": binary_specificity, "acc": binary_accuracy}
 
 
-def picture_sets():
+def image_sets():
     """200 sets of one to five pictures, degenerate masks among them, also whole sets of them."""
     rng = np.random.default_rng(3)
     for number in range(CASES):
@@ -185,7 +185,7 @@ def picture_sets():
 
 def test_pooled_scores_and_torchmetrics():
     undefined = {"dsc": 0, "se": 0, "sp": 0}
-    for preds, targets in picture_sets():
+    for preds, targets in image_sets():
         scores = pixel_scores(preds, targets)
         p, t = (torch.from_numpy(np.stack(masks)).int() for masks in (preds, targets))
         theirs = {name: float(function(p, t)) for name, function in POOLED.items()}
@@ -217,7 +217,7 @@ def test_per_image_scores_and_the_official_challenge_package():
         "acc": official.binary_accuracy,
     }
     undefined = {"se": 0, "sp": 0}
-    for preds, targets in picture_sets():
+    for preds, targets in image_sets():
         scores = pixel_scores(preds, targets, "per_image")
         pairs = zip(preds, targets, strict=True)
         matrices = [create_binary_confusion_matrix(target, pred) for pred, target in pairs]

@@ -44,20 +44,20 @@ def test_equal_channels_and_equal_grids_are_left_alone():
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 5), (1, 1), (3, 9)])
-def test_maps_are_resampled_as_scipy_does_at_pixel_centres(size):
+def test_maps_are_resampled_as_scipy_does_at_pixel_centers(size):
     g = torch.randn(1, 1, 4, 6)
     got = MatchGrid()(g, torch.zeros(1, 2, *size))[0, 0].numpy()
-    np.testing.assert_allclose(got, at_centres(g[0, 0].numpy(), size), atol=1e-5)
+    np.testing.assert_allclose(got, at_centers(g[0, 0].numpy(), size), atol=1e-5)
 
 
-def test_volumes_are_resampled_as_scipy_does_at_voxel_centres():
+def test_volumes_are_resampled_as_scipy_does_at_voxel_centers():
     g = torch.randn(1, 1, 3, 4, 5)
     got = MatchGrid()(g, torch.zeros(1, 2, 6, 7, 10))[0, 0].numpy()
-    np.testing.assert_allclose(got, at_centres(g[0, 0].numpy(), (6, 7, 10)), atol=1e-5)
+    np.testing.assert_allclose(got, at_centers(g[0, 0].numpy(), (6, 7, 10)), atol=1e-5)
 
 
-def at_centres(values, size):
-    """Linear interpolation at the centres of a grid of ``size`` over the same area; the edge's value beyond it."""
+def at_centers(values, size):
+    """Linear interpolation at the centers of a grid of ``size`` over the same area; the edge's value beyond it."""
     axes = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(size, values.shape, strict=True)]
     places = np.meshgrid(*[axis.clip(0, m - 1) for axis, m in zip(axes, values.shape, strict=True)], indexing="ij")
     return map_coordinates(values, places, order=1, mode="nearest")

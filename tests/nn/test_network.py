@@ -37,21 +37,21 @@ def test_keys_shapes_and_totals_are_the_released_codes(preset, official_shapes):
 
 
 def test_paper_preset_is_counted_and_nothing_in_it_is_idle():
-    """`paper`'s count is checked as `published` less its idle parts and dense convolutions, plus its own."""
+    """`paper`'s count is checked as `published` less its unused parts and dense convolutions, plus its own."""
     with torch.device("meta"):
         paper = MSA2Net.from_preset("paper")
         published = MSA2Net.from_preset("published")
     assert count_parameters(paper) == PUBLISHED_PARAMETERS["paper"]
-    idle_of_level_3 = count_parameters(published.decoder.levels[3].gate) + 768 * 768 + 768 + 2 * 768
+    unused_of_level_3 = count_parameters(published.decoder.levels[3].gate) + 768 * 768 + 768 + 2 * 768
     dense_minus_depthwise = sum(9 * c * c - 9 * c for c in (96, 192, 384))
     stem = 12
-    expected = count_parameters(published) - idle_of_level_3 - dense_minus_depthwise - stem
+    expected = count_parameters(published) - unused_of_level_3 - dense_minus_depthwise - stem
     assert count_parameters(paper) == expected
 
 
 @pytest.mark.parametrize("preset", ["paper", "tiny"])
 def test_every_parameter_receives_a_gradient(preset):
-    """Nothing is idle. Small channels stand in for the paper's, the form is the preset's own."""
+    """Nothing is unused. Small channels stand in for the paper's, the form is the preset's own."""
     network = MSA2Net.from_preset(preset, encoder=PRESETS["tiny"].encoder, image_size=64,
                                   encoder_options=PRESETS["tiny"].encoder_options)  # fmt: skip
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
@@ -60,18 +60,18 @@ def test_every_parameter_receives_a_gradient(preset):
 
 
 def test_idle_parameters_of_the_published_form_are_the_counted_ones():
-    """Autograd finds what never runs: all of level 3 but its expansion, and the grey stem."""
+    """Autograd finds what never runs: all of level 3 but its expansion, and the gray stem."""
     network = MSA2Net.from_preset("published", encoder=PRESETS["tiny"].encoder, image_size=64,
                                   encoder_options=PRESETS["tiny"].encoder_options)  # fmt: skip
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
-    idle = {name for name, p in network.named_parameters() if p.grad is None}
+    unused = {name for name, p in network.named_parameters() if p.grad is None}
     expected = {
         name
         for name, _ in network.named_parameters()
-        if name.startswith("encoder.grey_stem.")
+        if name.startswith("encoder.gray_stem.")
         or (name.startswith("decoder.levels.3.") and not name.startswith("decoder.levels.3.expand."))
     }
-    assert idle == expected
+    assert unused == expected
 
 
 def test_idle_share_of_the_published_network_is_36_161315_million():
@@ -100,8 +100,8 @@ def test_released_start_of_the_decoder():
 def test_a_part_that_cannot_idle_is_refused(part):
     """A level with a skip runs its linear and norm: accepting the setting would be to ignore it."""
     levels = list(NetworkConfig.from_preset("tiny").levels)
-    levels[1] = LevelConfig("lka", "masag", idle=(part,))
-    with pytest.raises(InputError, match=rf"levels\[1\]\.idle: a level with a skip runs its {part}"):
+    levels[1] = LevelConfig("lka", "masag", unused=(part,))
+    with pytest.raises(InputError, match=rf"levels\[1\]\.unused: a level with a skip runs its {part}"):
         NetworkConfig.from_preset("tiny", levels=tuple(levels))
 
 
@@ -127,10 +127,10 @@ def test_weights_of_one_size_fit_another(tiny):
     larger.load_state_dict(tiny.state_dict())
 
 
-def test_grey_equals_the_same_image_as_rgb(tiny):
-    grey = torch.rand(1, 1, 128, 128)
+def test_gray_equals_the_same_image_as_rgb(tiny):
+    gray = torch.rand(1, 1, 128, 128)
     with torch.no_grad():
-        torch.testing.assert_close(tiny(grey), tiny(grey.repeat(1, 3, 1, 1)), rtol=0, atol=0)
+        torch.testing.assert_close(tiny(gray), tiny(gray.repeat(1, 3, 1, 1)), rtol=0, atol=0)
 
 
 def test_the_deepest_encoder_map_passes_the_final_norm(tiny):
@@ -189,7 +189,7 @@ def test_errors_at_construction(overrides, fragments):
 @pytest.mark.parametrize(
     ("shape", "fragments"),
     [
-        ((1, 2, 128, 128), ["(1, 2, 128, 128)", "1 channel (grey)", "3 (RGB)"]),
+        ((1, 2, 128, 128), ["(1, 2, 128, 128)", "1 channel (gray)", "3 (RGB)"]),
         ((1, 128, 128), ["(1, 128, 128)", "batch"]),
         ((1, 1, 100, 128), ["100 x 128", "multiples of 32"]),
         ((1, 1, 160, 160), ["160 x 160", "128 x 128", "image_size=160"]),

@@ -48,7 +48,7 @@ RUNNING = (
     "decoder_1.ag_attn.proj.weight",
     "decoder_0.layer_lka_2.mlp.fc2.weight",
 )
-IDLE = {
+UNUSED = {
     "published": ("decoder_3.x1_linear.weight", "decoder_3.ag_attn.proj.weight"),
     "released": ("decoder_3.x1_linear.weight", "decoder_2.ag_attn.proj.weight"),
 }
@@ -123,7 +123,7 @@ def test_one_weight_of_each_level_shows_in_the_logits(official):
 
 @torch.no_grad()
 def test_weights_that_never_run_do_not_show(official):
-    """The parameters counted as idle are: changing them changes nothing."""
-    for key in IDLE[official.variant]:
+    """The parameters counted as unused are: changing them changes nothing."""
+    for key in UNUSED[official.variant]:
         logits = decoder(altered(official.state, key), official.maps, official.variant)[-1]
         assert torch.equal(logits, official.logits), key

@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from msa2net_lib.config import ALL_IDLE, LevelConfig
+from msa2net_lib.config import ALL_UNUSED, LevelConfig
 from msa2net_lib.nn import official
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import ChannelAttention, DualAttentionBlock, EfficientAttention
@@ -84,11 +84,11 @@ def test_block(recorded, name, build, table, arguments):
 
 
 LEVELS = {
-    "published/decoder_layer_dae_no_skip": LevelConfig("dual_attention", "masag", idle=ALL_IDLE),
+    "published/decoder_layer_dae_no_skip": LevelConfig("dual_attention", "masag", unused=ALL_UNUSED),
     "published/decoder_layer_dae_with_skip": LevelConfig("dual_attention", "masag"),
     "published/decoder_layer_lka_with_skip": LevelConfig("lka", "masag"),
-    "released/decoder_layer_dae_no_skip": LevelConfig("lka", "masag", idle=ALL_IDLE),
-    "released/decoder_layer_dae_with_skip": LevelConfig("lka", "masag", idle=("gate",)),
+    "released/decoder_layer_dae_no_skip": LevelConfig("lka", "masag", unused=ALL_UNUSED),
+    "released/decoder_layer_dae_with_skip": LevelConfig("lka", "masag", unused=("gate",)),
 }
 
 

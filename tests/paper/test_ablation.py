@@ -22,7 +22,7 @@ from msa2net_lib.paper.ablation import comparison as ablation
 from msa2net_lib.paper.ablation import runs as ablation_runs
 from msa2net_lib.paper.ablation.comparison import FULL, ROWS, part_contrasts, row_contrasts
 from msa2net_lib.paper.ablation.rows import find_row
-from msa2net_lib.paper.reproduced.table_3 import COLUMNS, Measured, measured_by, measured_once, table_3_with_ours
+from msa2net_lib.paper.reproduced.table_3 import COLUMNS, Measured, measured_by, measured_once, reproduced_table_3
 
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 NAMES = [row.name for row in ROWS]
@@ -75,8 +75,8 @@ def test_released_owns_a_gate_that_its_rows_run():
     base = PRESETS["released"]
     whole = ablation.ablation_config(base, ROWS[-1])
     assert whole != base
-    assert [level.idle for level in whole.levels[:3]] == [(), (), ()]
-    assert whole.levels[3].idle == base.levels[3].idle
+    assert [level.unused for level in whole.levels[:3]] == [(), (), ()]
+    assert whole.levels[3].unused == base.levels[3].unused
 
 
 def test_unknown_reading():
@@ -275,7 +275,7 @@ def test_plans_follow_the_profiles():
 def test_table_3_has_ours_below_the_published_rows(tmp_path):
     smoke = measured_by(ablation_runs.ablation_plan("smoke"), fake_runs())
     missing = measured_once(tmp_path / "none.json", "replaced")
-    table = table_3_with_ours([smoke, missing])
+    table = reproduced_table_3([smoke, missing])
     assert tuple(table.columns) == COLUMNS
     assert list(table.index) == NAMES * 3
     published, ours, absent = table[:6], table[6:12], table[12:]
@@ -301,7 +301,7 @@ def test_only_the_papers_data_and_schedule_compare():
         replace(plan, cases=2),
     ):
         assert not measured_by(other, fake_runs()).comparable
-    verdicts = table_3_with_ours([measured_by(plan, fake_runs())]).verdict
+    verdicts = reproduced_table_3([measured_by(plan, fake_runs())]).verdict
     assert verdicts.iloc[-1] == "comparable, by our reading of the rows"
 
 
@@ -353,7 +353,7 @@ def test_a_plan_with_another_gate_says_so_and_is_never_the_papers(tmp_path):
     assert replace(other, network=paper.network) == paper
     assert not measured_by(other, None).comparable
     assert measured_by(other, fake_runs()).title.startswith("aff IN PLACE OF MASAG, ")
-    table = table_3_with_ours([measured_by(other, fake_runs())])
+    table = reproduced_table_3([measured_by(other, fake_runs())])
     assert table.note[table.origin == "measured"].str.contains("aff IN PLACE OF MASAG").all()
     for gate in ("addition", "none", "sum"):
         with pytest.raises(InputError, match=f"gate='{gate}' is unknown: use one of 'masag'"):

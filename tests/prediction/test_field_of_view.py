@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.fingerprint import Range, TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint, Range
 from msa2net_lib.data.labels import raw_to_scheme
 from msa2net_lib.data.volumes import Volume, read_volume, window
 from msa2net_lib.evaluation.volumes import rescaled_case
@@ -19,7 +19,7 @@ def like(pixel=3.0, field=(303.0, 366.0), slices=3.0):
     """Training data of one pixel size (mm) and field of view."""
     y, x = field
     same = Range(pixel, pixel, pixel)
-    return TrainedOn(
+    return DatasetFingerprint(
         "scans", "CT", None, slice_mm=Range(*[slices] * 3), pixel_mm=(same, same),
         field_of_view_mm=(Range(y, y, y), Range(x, x, x)),
     )  # fmt: skip
@@ -100,7 +100,7 @@ def test_pixel_size_alone(pixel, matched):
 
 
 def test_spread_of_the_training_data_counts():
-    wide = TrainedOn(
+    wide = DatasetFingerprint(
         "scans", "CT", pixel_mm=(Range(0.6, 0.8, 1.0),) * 2, field_of_view_mm=(Range(300, 380, 500),) * 2
     )  # fmt: skip
     for field in (260, 320, 500, 590):
@@ -110,7 +110,7 @@ def test_spread_of_the_training_data_counts():
 
 
 def test_unknown_training_data_change_nothing_and_say_so():
-    for unknown in (None, TrainedOn("scans", "CT")):
+    for unknown in (None, DatasetFingerprint("scans", "CT")):
         fit, (warning,) = choose_fit(*body((2, 64, 64), (3.0, 8.0, 8.0)), unknown)
         assert fit is None
         assert "does not say" in warning
@@ -188,12 +188,12 @@ def test_field_beside_the_slice_is_air():
 
 @pytest.mark.parametrize("pixel", [1.0, 2.0, 3.0])
 def test_resampled_discs_come_back_in_place(pixel):
-    """Centre of mass within 0.15 of a new pixel, area within 3 %, through another pixel size and back."""
+    """Center of mass within 0.15 of a new pixel, area within 3 %, through another pixel size and back."""
     rows, columns = np.mgrid[:200, :180]
     disc = ((rows - 70) ** 2 + (columns - 110) ** 2 < 40**2).astype(np.uint8)
     fit, _ = choose_fit(disc[None].astype(np.float32), Volume(disc[None], (3.0, 1.0, 1.0)), like(pixel, (150.0, 150.0)))
     matched = (fit.apply(disc[None].astype(np.float32)) > 0.5).astype(np.uint8)
     back = fit.undo(matched, disc.shape)[0]
-    for centre, positions in zip((70, 110), np.nonzero(back), strict=True):
-        assert np.mean(positions) == pytest.approx(centre, abs=0.15 * pixel + 1e-9)
+    for center, positions in zip((70, 110), np.nonzero(back), strict=True):
+        assert np.mean(positions) == pytest.approx(center, abs=0.15 * pixel + 1e-9)
     assert int(back.sum()) == pytest.approx(int(disc.sum()), rel=0.03)

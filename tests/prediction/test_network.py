@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from msa2net_lib import checkpoints
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.data.fingerprint import Range, TrainedOn, describe
-from msa2net_lib.data.images.dataset import PictureDataset
-from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.fingerprint import DatasetFingerprint, Range, describe
+from msa2net_lib.data.images.dataset import ImageDataset
+from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_label
-from msa2net_lib.evaluation.images import evaluate_pictures
+from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import save_official_checkpoint
@@ -43,7 +43,7 @@ def save(tmp_path_factory):
 
 
 @pytest.fixture
-def colour(tmp_path):
+def color(tmp_path):
     path = tmp_path / "skin.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)).save(path)
     return path
@@ -56,7 +56,7 @@ def example(root):
 
 def test_shipped_network_says_what_it_was_trained_on(root):
     """And it is the description of today's virtual patients."""
-    told = checkpoints.read_trained_on(checkpoints.SHIPPED_TINY)
+    told = checkpoints.read_fingerprint(checkpoints.SHIPPED_TINY)
     assert told == describe(open_dataset("virtual", root / "data", progress=False))
     assert (told.kind, told.modality) == ("scans", "CT")
     assert told.pixel_mm == (Range(3, 3, 3), Range(3, 3, 3))
@@ -70,7 +70,7 @@ def test_training_stores_it(root, tmp_path):
     network = NetworkConfig.from_preset("tiny", image_size=32)
     config = TrainConfig.from_recipe("smoke", steps=1, batch_size=2)
     result = train(network, config, dataset, tmp_path / "run", progress=False)
-    assert checkpoints.read_trained_on(result.weights) == describe(dataset)
+    assert checkpoints.read_fingerprint(result.weights) == describe(dataset)
     assert checkpoints.read_class_names(result.weights) == ORGANS
 
 
@@ -99,15 +99,17 @@ def test_damaged_description(save, text, refused):
     tensors = load_file(path)
     with checkpoints.safe_open(path, "pt") as handle:
         metadata = dict(handle.metadata())
-    save_file(tensors, path, metadata | {"trained_on": text})
-    refused([path, "damaged"], checkpoints.read_trained_on, path)
+    save_file(tensors, path, metadata | {"fingerprint": text})
+    refused([path, "damaged"], checkpoints.read_fingerprint, path)
 
 
 def test_description_comes_back():
     window = {"low": 0.5, "high": 99.5, "unit": "percentile"}
     pixel, field = (Range(0.6, 0.7, 0.8),) * 2, (Range(300, 350, 400), Range(310, 350, 400))
-    told = TrainedOn("scans", "MR", window, None, (224, 224), Range(2.5, 3, 5), Range(200, 300, 400), pixel, field)
-    assert TrainedOn.from_json(told.to_json()) == told
+    told = DatasetFingerprint(
+        "scans", "MR", window, None, (224, 224), Range(2.5, 3, 5), Range(200, 300, 400), pixel, field
+    )
+    assert DatasetFingerprint.from_json(told.to_json()) == told
     assert json.loads(told.to_json())["slice_mm"] == [2.5, 3, 5]
 
 
@@ -119,14 +121,14 @@ def test_range_counts_only_what_lies_outside():
 # ---- what does not go together ------------------------------------------------------------------------------
 
 
-def test_colour_picture_and_a_network_for_scans(colour, refused):
-    refused([colour, "is a colour picture", "tiny.safetensors (aorta,", "trained on scans"], predict_file, colour)
+def test_color_picture_and_a_network_for_scans(color, refused):
+    refused([color, "is a color picture", "tiny.safetensors (aorta,", "trained on scans"], predict_file, color)
 
 
 def test_scan_and_a_network_for_pictures(save, example, refused):
-    for told in ({"class_names": ("lesion",)}, {"trained_on": TrainedOn("pictures")}):
+    for told in ({"class_names": ("lesion",)}, {"fingerprint": DatasetFingerprint("pictures")}):
         path = save("pictures", 2, **told)
-        refused([example, "is a scan", path.name, "colour pictures"], predict_file, example, path)
+        refused([example, "is a scan", path.name, "color pictures"], predict_file, example, path)
 
 
 def test_classes_that_are_misnamed(save, example, refused):
@@ -134,9 +136,9 @@ def test_classes_that_are_misnamed(save, example, refused):
     refused([path, "names 2 classes and has 8"], predict_file, example, path)
 
 
-def test_window_for_a_colour_picture(save, colour, refused):
-    path = save("pictures", 2, class_names=("lesion",), trained_on=TrainedOn("pictures"))
-    refused(["no window applies"], predict_file, colour, path, window=(0, 100))
+def test_window_for_a_color_picture(save, color, refused):
+    path = save("pictures", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
+    refused(["no window applies"], predict_file, color, path, window=(0, 100))
 
 
 def test_file_that_is_no_checkpoint(example, refused):
@@ -178,7 +180,7 @@ def test_authors_checkpoint(tmp_path, example, monkeypatch):
 
 @pytest.mark.parametrize("recipe", ["dermosegdiff", "dlka"])
 def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
-    """The raw picture through `predict_file`, and prepared through `evaluate_pictures`: the same label map."""
+    """The raw picture through `predict_file`, and prepared through `evaluate_images`: the same label map."""
     rng = np.random.default_rng(1)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -188,7 +190,7 @@ def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
         image = rng.integers(60, 200, (90, 120, 3)) - 50 * mask[..., None]
         Image.fromarray(image.astype(np.uint8)).save(tmp_path / "images" / f"p{number}.png")
         Image.fromarray((255 * mask).astype(np.uint8)).save(tmp_path / "masks" / f"p{number}.png")
-    prepare_pictures(
+    prepare_images(
         tmp_path / "images",
         tmp_path / "masks",
         tmp_path / "prepared",
@@ -197,9 +199,9 @@ def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
         workers=1,
         progress=False,
     )
-    dataset = PictureDataset.open(tmp_path / "prepared")
-    path = save(recipe, 2, class_names=dataset.class_names, trained_on=describe(dataset))
-    expected = evaluate_pictures(checkpoints.load_network(path), dataset, progress=False).predictions
+    dataset = ImageDataset.open(tmp_path / "prepared")
+    path = save(recipe, 2, class_names=dataset.class_names, fingerprint=describe(dataset))
+    expected = evaluate_images(checkpoints.load_network(path), dataset, progress=False).predictions
     for name, label in expected.items():
         made = predict_file(tmp_path / "images" / f"{name}.png", path)
         np.testing.assert_array_equal(made.label, resize_label(label, (90, 120)))
@@ -208,8 +210,8 @@ def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
     assert 0 < np.mean([label.mean() for label in expected.values()]) < 1
 
 
-def test_grey_picture_and_a_network_for_colour(tmp_path, save):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80)).astype(np.uint8)).save(tmp_path / "grey.png")
-    path = save("pictures", 2, class_names=("lesion",), trained_on=TrainedOn("pictures"))
-    made = predict_file(tmp_path / "grey.png", path)
-    assert any("trained on colour" in line for line in made.warnings)
+def test_gray_picture_and_a_network_for_color(tmp_path, save):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80)).astype(np.uint8)).save(tmp_path / "gray.png")
+    path = save("pictures", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
+    made = predict_file(tmp_path / "gray.png", path)
+    assert any("trained on color" in line for line in made.warnings)

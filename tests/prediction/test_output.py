@@ -14,7 +14,7 @@ from PIL import Image
 
 from msa2net_lib import checkpoints
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.fingerprint import TrainedOn
+from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.prediction import output, overlay, run
@@ -38,10 +38,10 @@ def scan_file(tmp_path, scan_hu):
 
 @pytest.fixture(scope="session")
 def lesion_network(tmp_path_factory):
-    """A random network for lesions on colour pictures, on disk."""
+    """A random network for lesions on color pictures, on disk."""
     network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32, num_classes=2))
     path = tmp_path_factory.mktemp("weights") / "lesions.safetensors"
-    return checkpoints.save_network(network, path, class_names=("lesion",), trained_on=TrainedOn("pictures"))
+    return checkpoints.save_network(network, path, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
 
 
 def names(folder):
@@ -170,13 +170,13 @@ def test_failure_while_writing_leaves_nothing_half(scan_file, tmp_path, threshol
 
 
 def test_indexed_picture_of_its_own_size(tmp_path, threshold):
-    grey = np.full((50, 70), 30, np.uint8)
-    grey[10:30, 20:60] = 220
-    Image.fromarray(grey).save(tmp_path / "slice.png")
+    gray = np.full((50, 70), 30, np.uint8)
+    gray[10:30, 20:60] = 220
+    Image.fromarray(gray).save(tmp_path / "slice.png")
     made = predict_file(tmp_path / "slice.png", output_dir=tmp_path / "out")
     with Image.open(made.files["label map"]) as image:
         assert (image.mode, image.size) == ("P", (70, 50))
-        np.testing.assert_array_equal(np.array(image), np.where(grey > 200, 5, 0))
+        np.testing.assert_array_equal(np.array(image), np.where(gray > 200, 5, 0))
         palette = image.getpalette()
         assert json.loads(image.text["Classes"]) == {"0": "background"} | {
             str(index): organ for index, organ in enumerate(ORGANS, start=1)
@@ -189,7 +189,7 @@ def test_indexed_picture_of_its_own_size(tmp_path, threshold):
     assert table.loc["liver", "share"] == pytest.approx(800 / 3500, rel=1e-5)
 
 
-def test_colour_picture(tmp_path, lesion_network):
+def test_color_picture(tmp_path, lesion_network):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "skin.jpg")
     made = predict_file(tmp_path / "skin.jpg", lesion_network, tmp_path / "out")
@@ -247,6 +247,6 @@ def test_overlay_of_a_picture_does_not_guess_sides(tmp_path, lesion_network):
     assert "not for clinical use" in title
 
 
-def test_colours_of_other_classes():
+def test_colors_of_other_classes():
     assert overlay.class_colors(["liver", "tumour"])["liver"] == ORGAN_COLORS["liver"]
     assert len(set(overlay.class_colors([f"class {index}" for index in range(8)]).values())) == 8

@@ -16,20 +16,20 @@ from msa2net_lib.prediction.source import read_source
 
 
 @pytest.fixture
-def grey():
-    """A grey picture (24, 20), all values from 0 to 255."""
+def gray():
+    """A gray picture (24, 20), all values from 0 to 255."""
     values = np.random.default_rng(3).integers(0, 256, (24, 20)).astype(np.uint8)
     values.flat[:2] = 0, 255
     return values
 
 
-def video(path, grey):
+def video(path, gray):
     """A real video of some frames, in whatever container the ending asks for."""
     codec = {".mp4": "mp4v", ".avi": "MJPG"}[path.suffix]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 5, (64, 64), isColor=True)
     assert writer.isOpened()
     for shift in range(8):
-        writer.write(cv2.resize(np.roll(grey, shift)[..., None].repeat(3, 2), (64, 64)))
+        writer.write(cv2.resize(np.roll(gray, shift)[..., None].repeat(3, 2), (64, 64)))
     writer.release()
     return path
 
@@ -39,8 +39,8 @@ def video(path, grey):
 
 @pytest.mark.parametrize(("name", "kind"), [("film.mp4", "MP4"), ("film.avi", "AVI")])
 @pytest.mark.parametrize("renamed", [None, "picture.png", "picture.jpg", "scan.nii.gz", "scan"])
-def test_video_whatever_its_name(tmp_path, grey, refused, name, kind, renamed):
-    path = video(tmp_path / name, grey)
+def test_video_whatever_its_name(tmp_path, gray, refused, name, kind, renamed):
+    path = video(tmp_path / name, gray)
     path = path.rename(tmp_path / renamed) if renamed else path
     refused([path, f"is a video ({kind})", "as PNG"], predict_file, path, progress=False)
 
@@ -92,11 +92,11 @@ def test_empty_folder_and_one_without_dicom(tmp_path, refused):
     refused([tmp_path, "holds no DICOM images", "scan.nii.gz", "name that file"], read_source, tmp_path)
 
 
-def test_animated_and_transparent_pictures(tmp_path, grey, refused):
-    frames = [Image.fromarray(np.roll(grey, shift)) for shift in range(3)]
+def test_animated_and_transparent_pictures(tmp_path, gray, refused):
+    frames = [Image.fromarray(np.roll(gray, shift)) for shift in range(3)]
     frames[0].save(tmp_path / "film.png", save_all=True, append_images=frames[1:])
     refused([tmp_path / "film.png", "several pictures"], read_source, tmp_path / "film.png")
-    clear = Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 100)]))
+    clear = Image.fromarray(np.dstack([gray, gray, gray, np.full_like(gray, 100)]))
     clear.save(tmp_path / "clear.png")
     refused(["clear.png", "transparent"], read_source, tmp_path / "clear.png")
 
@@ -134,9 +134,9 @@ def test_description_of_two_series_chooses_none(tmp_path, scan_hu, write_dicom, 
     refused(["more than one series 'abdomen'", "1.2.3.4", "1.2.3.5"], read_source, tmp_path, "abdomen")
 
 
-def test_series_of_what_has_none(tmp_path, grey, refused):
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    refused(["is a picture", "leave it out"], read_source, tmp_path / "grey.png", "Scout")
+def test_series_of_what_has_none(tmp_path, gray, refused):
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    refused(["is a picture", "leave it out"], read_source, tmp_path / "gray.png", "Scout")
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "scan.nii")
     refused(["is no DICOM", "Scout"], read_source, tmp_path / "scan.nii", "Scout")
 
@@ -144,32 +144,32 @@ def test_series_of_what_has_none(tmp_path, grey, refused):
 # ---- pictures and single slices -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["grey.png", "grey.PNG", "grey.bmp", "png without an ending"])
-def test_grey_picture(tmp_path, grey, threshold, name):
+@pytest.mark.parametrize("name", ["gray.png", "gray.PNG", "gray.bmp", "png without an ending"])
+def test_gray_picture(tmp_path, gray, threshold, name):
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, format="BMP" if name.endswith("bmp") else "PNG")
+    Image.fromarray(gray).save(buffer, format="BMP" if name.endswith("bmp") else "PNG")
     (tmp_path / name).write_bytes(buffer.getvalue())
     made = predict_file(tmp_path / name, progress=False)
-    np.testing.assert_array_equal(made.label, np.where(grey > 0.75 * 255, 5, 0))
+    np.testing.assert_array_equal(made.label, np.where(gray > 0.75 * 255, 5, 0))
     assert any("no HU and no pixel size" in line for line in made.warnings)
     assert made.spacing is None
     assert made.own is None
 
 
-def test_grey_jpeg_in_colour_is_grey(tmp_path, grey):
-    smooth = cv2.resize(grey, (200, 240), interpolation=cv2.INTER_CUBIC)
-    Image.fromarray(smooth).convert("RGB").save(tmp_path / "grey.jpg", quality=60)
-    source = read_source(tmp_path / "grey.jpg")
-    assert source.is_grey
+def test_gray_jpeg_in_color_is_gray(tmp_path, gray):
+    smooth = cv2.resize(gray, (200, 240), interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(smooth).convert("RGB").save(tmp_path / "gray.jpg", quality=60)
+    source = read_source(tmp_path / "gray.jpg")
+    assert source.is_gray
     assert np.abs(source.pixels.astype(int) - smooth).mean() < 6
 
 
 @pytest.mark.parametrize(
     ("stored", "bits"), [(lambda g: g.astype(np.uint16) * 257, 16), (lambda g: g.astype(np.uint16) * 16 + 15, 12)]
 )
-def test_sixteen_bit_picture_is_that_of_eight_bits(tmp_path, grey, stored, bits):
+def test_sixteen_bit_picture_is_that_of_eight_bits(tmp_path, gray, stored, bits):
     """Whether all 16 bits are used or, as scanners do, 12: the same organs, from the shipped network."""
-    large = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(gray, (128, 128), interpolation=cv2.INTER_CUBIC)
     Image.fromarray(large).save(tmp_path / "eight.png")
     cv2.imwrite(str(tmp_path / "deep.png"), stored(large))
     eight, deep = (predict_file(tmp_path / name) for name in ("eight.png", "deep.png"))
@@ -186,8 +186,8 @@ def test_sixteen_bit_picture_through_a_window(tmp_path, threshold):
     np.testing.assert_array_equal(made.label, np.where(hu > threshold, 5, 0))
 
 
-def test_damaged_sixteen_bit_picture(tmp_path, grey, refused):
-    cv2.imwrite(str(tmp_path / "deep.png"), grey.astype(np.uint16) * 200)
+def test_damaged_sixteen_bit_picture(tmp_path, gray, refused):
+    cv2.imwrite(str(tmp_path / "deep.png"), gray.astype(np.uint16) * 200)
     content = bytearray((tmp_path / "deep.png").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "deep.png").write_bytes(content)

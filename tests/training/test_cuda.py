@@ -1,4 +1,4 @@
-"""What a CUDA device does otherwise: precision, compiler, float16 samples, fused optimiser, steps without waiting.
+"""What a CUDA device does otherwise: precision, compiler, float16 samples, fused optimizer, steps without waiting.
 
 None of this was run where the tests were written, for no CUDA device was at hand there; bounds are estimates.
 """
@@ -15,7 +15,7 @@ from small_run import CONFIG, SMALL, Slices, losses
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.training.samples import HeldSamples, load_samples
-from msa2net_lib.training.trainer import Learner
+from msa2net_lib.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device at hand")
 
@@ -61,9 +61,9 @@ def test_samples_are_held_as_float16_and_uint8():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_the_optimiser_is_fused(optimizer):
-    learner = Learner(SMALL, TrainConfig(**(CONFIG.to_dict() | {"optimizer": optimizer})), Slices(), "cuda")
-    assert learner.optimizer.param_groups[0]["fused"] is True
+def test_the_optimizer_is_fused(optimizer):
+    trainer = Trainer(SMALL, TrainConfig(**(CONFIG.to_dict() | {"optimizer": optimizer})), Slices(), "cuda")
+    assert trainer.optimizer.param_groups[0]["fused"] is True
 
 
 class StopError(Exception):
@@ -84,8 +84,8 @@ def test_a_stopped_run_goes_on_within_the_tolerance(tmp_path):
 def test_no_step_waits_for_the_device(recipe):
     """The CPU hands over step after step; it waits at log entries, validations and checkpoints only."""
     config = TrainConfig.from_recipe(recipe, steps=4, batch_size=2, compilation="off")
-    learner = Learner(SMALL, config, Slices(), "cuda")
-    steps = learner.learn(load_samples(Slices(), 64, 3, learner.device, False))
+    trainer = Trainer(SMALL, config, Slices(), "cuda")
+    steps = trainer.learn(load_samples(Slices(), 64, 3, trainer.device, False))
     next(steps)  # the first step makes what later ones use
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -11,7 +11,7 @@ from torch import nn
 from msa2net_lib.checkpoints import load_state
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import distributed
-from msa2net_lib.training.distributed import SynchronisedBatchNorm, synchronise_batch_norm
+from msa2net_lib.training.distributed import SynchronizedBatchNorm, synchronize_batch_norm
 
 # Sums are taken in another order: a difference in the last digits of float32, which training then enlarges.
 TOLERANCE = 1e-5
@@ -71,13 +71,13 @@ def test_more_processes_than_samples_in_a_batch_are_refused(tmp_path, start_run)
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm2d, BatchNormAct2d])
-def test_synchronised_norm_of_one_process_is_torchs_own(monkeypatch, kind):
+def test_synchronized_norm_of_one_process_is_torchs_own(monkeypatch, kind):
     """Outputs, gradients and running statistics, in training and in evaluation."""
     monkeypatch.setattr(distributed, "add_over_processes", lambda values: values.clone())
     torch.manual_seed(0)
     plain, ours = kind(4).double(), kind(4).double()
     ours.load_state_dict(plain.state_dict())
-    ours = synchronise_batch_norm(nn.Sequential(ours), torch.device("cpu"))[0]
+    ours = synchronize_batch_norm(nn.Sequential(ours), torch.device("cpu"))[0]
     assert type(ours) is not kind
     for _ in range(2):
         x = torch.randn(3, 4, 5, 6, dtype=torch.float64)
@@ -92,9 +92,9 @@ def test_synchronised_norm_of_one_process_is_torchs_own(monkeypatch, kind):
     torch.testing.assert_close(ours.eval()(x), plain.eval()(x))
 
 
-def test_synchronising_keeps_every_key():
+def test_synchronizing_keeps_every_key():
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     keys = list(network.state_dict())
-    synchronise_batch_norm(network, torch.device("cpu"))
-    assert isinstance(network[1], SynchronisedBatchNorm)
+    synchronize_batch_norm(network, torch.device("cpu"))
+    assert isinstance(network[1], SynchronizedBatchNorm)
     assert list(network.state_dict()) == keys

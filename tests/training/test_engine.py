@@ -56,7 +56,7 @@ def test_accumulated_gradients_are_those_of_the_parts():
     assert losses(result) == [pytest.approx(np.mean(by_hand), rel=1e-5)]
 
 
-def test_accumulating_is_one_optimiser_step():
+def test_accumulating_is_one_optimizer_step():
     assert [row["step"] for row in run(batch_size=4, accumulate=2, steps=3).history] == [1, 2, 3]
 
 

@@ -15,7 +15,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training import trainer as learner
+from msa2net_lib.training import trainer as trainer
 from msa2net_lib.training.failures import NotFiniteError, told_large_step, told_lost_process, told_out_of_memory
 from msa2net_lib.utils.files import DiskFullError
 
@@ -73,8 +73,8 @@ class EndlessSlope(torch.nn.Module):
 
 @pytest.mark.parametrize("fields", [{"checkpoint_every": 1}, {"selection": "validation", "validate_every": 1}])
 def test_weights_that_are_no_numbers_are_not_kept_though_the_loss_is_one(tmp_path, monkeypatch, fields):
-    build = learner.build_loss
-    monkeypatch.setattr(learner, "build_loss", lambda *names, **options: EndlessSlope(build(*names, **options)))
+    build = trainer.build_loss
+    monkeypatch.setattr(trainer, "build_loss", lambda *names, **options: EndlessSlope(build(*names, **options)))
     monkeypatch.setattr("msa2net_lib.training.run.arrange_selection", lambda data, config, size: (data, lambda _: 0.5))
     config = changed(**({"steps": 1, "checkpoint_every": 9} | fields))
     with pytest.raises(NotFiniteError, match=r"^weights are not finite from step 1 on; its batch is in .*not_finite"):
@@ -135,7 +135,7 @@ def test_out_of_memory_on_validating(monkeypatch):
         run(config=changed(selection="validation", validate_every=1))
 
 
-def test_a_real_lack_of_memory_is_recognised():
+def test_a_real_lack_of_memory_is_recognized():
     told = told_large_step(8, changed(batch_size=1), "bf16", (64, 64), 1)
     with pytest.raises(InputError, match=r"out of memory in step 8 .* a smaller image_size"), told:
         torch.empty(1 << 60, dtype=torch.uint8)

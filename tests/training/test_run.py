@@ -18,7 +18,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.losses import build_loss
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import choose_device, train
-from msa2net_lib.training import trainer as learner
+from msa2net_lib.training import trainer as trainer
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule
 from msa2net_lib.utils.interrupts import deferred_interrupt
 
@@ -74,7 +74,7 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterru
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(learner, "build_loss", loss_with_signal)
+            patch.setattr(trainer, "build_loss", loss_with_signal)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

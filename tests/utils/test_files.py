@@ -1,4 +1,4 @@
-"""Atomic writing, recognising a full disk, checksums."""
+"""Atomic writing, recognizing a full disk, checksums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The volume browser: which viewer opens where, and that NiiVue is handed the voxels, their place and colours."""
+"""The volume browser: which viewer opens where, and that NiiVue is handed the voxels, their place and colors."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_case_without_spacing_is_shown_in_voxels(case):
     assert read_nifti(box.children[1].volumes[0]).header.get_zooms() == (1.0, 1.0, 1.0)
 
 
-def test_organs_have_the_colours_of_the_figures(case):
+def test_organs_have_the_colors_of_the_figures(case):
     _, view, caption = volume_browser(case, viewer="niivue").children
     colors = np.reshape(view.volumes[1].colormap_label.lut, (-1, 4))
     assert colors[0, 3] == 0

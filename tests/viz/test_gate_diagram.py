@@ -105,7 +105,7 @@ def test_stage_off_shows_both_rows_in_one_scale(study):
         draw_gate(study, 3)
 
 
-def test_thumbnails_and_colours():
+def test_thumbnails_and_colors():
     x = torch.tensor([[[[3.0]], [[-4.0]]]])
     assert thumbnail(x, SEQUENTIAL).item() == pytest.approx(12.5**0.5)
     assert thumbnail(x, SHARES).item() == pytest.approx(-0.5)

@@ -1,4 +1,4 @@
-"""The orientation panel: what is drawn is what is read, right way round, in the house's colours."""
+"""The orientation panel: what is drawn is what is read, right way round, in the house's colors."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def titles(figure):
     return [ax.get_title() for ax in figure.axes if ax.get_title()]
 
 
-def centres(figure, organ):
-    """Where an organ's colour lies within each axis: (from the left, from the top), 0 to 1; None where it is not."""
+def centers(figure, organ):
+    """Where an organ's color lies within each axis: (from the left, from the top), 0 to 1; None where it is not."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())[..., :3] / 255
@@ -59,7 +59,7 @@ def test_read_right_the_liver_is_on_the_left_and_up(foreign):
     figure = plot_orientation(foreign.read_as("C", "tyz"))
     assert titles(figure)[:3] == ["case0, slice 6", "case1, slice 6", "case2, slice 6"]
     assert sum(title.startswith("from the front") for title in titles(figure)) == 3
-    liver, kidney = centres(figure, "liver"), centres(figure, "left kidney")
+    liver, kidney = centers(figure, "liver"), centers(figure, "left kidney")
     assert liver[0][0] < 0.5 < kidney[0][0]
     assert liver[0][1] < 0.5 < kidney[0][1]
     assert liver[3][1] < 0.5  # high up in the patient, high up in the picture from the front
@@ -68,13 +68,13 @@ def test_read_right_the_liver_is_on_the_left_and_up(foreign):
 
 
 def test_read_wrong_it_shows(foreign):
-    assert centres(plot_orientation(foreign.read_as("C", "ty")), "liver")[3][1] > 0.5  # head down
-    assert centres(plot_orientation(foreign.read_as("C", "txyz")), "liver")[0][0] > 0.5  # mirrored
+    assert centers(plot_orientation(foreign.read_as("C", "ty")), "liver")[3][1] > 0.5  # head down
+    assert centers(plot_orientation(foreign.read_as("C", "txyz")), "liver")[0][0] > 0.5  # mirrored
 
 
 def test_alternatives_stand_under_their_values(foreign):
     figure = plot_orientation(foreign.read_as("C", "ty"), alternatives=True)
-    drawn = centres(figure, "liver")
+    drawn = centers(figure, "liver")
     with np.load(foreign.slice_path("case0_slice005")) as arrays:
         stored = arrays["label"]
     checked = []
@@ -100,7 +100,7 @@ def test_cases_instead_of_a_data_set():
 
 
 def test_organs_of_another_data_set(tmp_path):
-    """Classes are drawn by name: a liver that is class 2 has the liver's colour, a tumour has none."""
+    """Classes are drawn by name: a liver that is class 2 has the liver's color, a tumour has none."""
     image, label = volume()
     (tmp_path / "train_npz").mkdir()
     (tmp_path / "lists").mkdir()
@@ -109,8 +109,8 @@ def test_organs_of_another_data_set(tmp_path):
     (tmp_path / "lists" / "train.txt").write_text("".join(f"a_slice{z:03d}\n" for z in range(12)))
     (tmp_path / "dataset.json").write_text('{"organs": {"tumour": 1, "liver": 2}}')
     figure = plot_orientation(PreparedDataset.open(tmp_path))
-    assert centres(figure, "liver")[0][0] < 0.5
-    assert centres(figure, ORGANS[0])[0] is None
+    assert centers(figure, "liver")[0][0] < 0.5
+    assert centers(figure, ORGANS[0])[0] is None
 
 
 def test_nothing_to_draw(foreign):

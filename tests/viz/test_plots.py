@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from grey import LEGIBLE, contrast_along, in_grey, luminance, outline_points
+from gray import LEGIBLE, contrast_along, in_gray, luminance, outline_points
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
@@ -24,22 +24,22 @@ def pixels(figure):
 
 
 @pytest.mark.parametrize("organ", ORGANS)
-def test_an_outline_is_seen_in_grey_on_a_background_as_bright_as_itself(organ):
+def test_an_outline_is_seen_in_gray_on_a_background_as_bright_as_itself(organ):
     label = np.zeros((40, 40), np.uint8)
     label[12:28, 12:28] = ORGANS.index(organ) + 1
     figure, axes = plots.figure_grid(1, 1, width=1.75, height=1.62)
     plots.show_slice(axes[0, 0], np.full((40, 40), luminance(plots.ORGAN_COLORS[organ]) / 255), label)
     (line,) = outline_points(axes[0, 0])
-    assert contrast_along(in_grey(figure), axes[0, 0], line) > LEGIBLE
+    assert contrast_along(in_gray(figure), axes[0, 0], line) > LEGIBLE
 
 
-def test_every_organ_has_a_colour_of_its_own():
+def test_every_organ_has_a_color_of_its_own():
     assert list(plots.ORGAN_COLORS) == list(ORGANS)
     for one, two in itertools.combinations(plots.ORGAN_COLORS.values(), 2):
         assert np.abs(np.subtract(to_rgb(one), to_rgb(two))).sum() > 0.25
 
 
-def test_no_organ_colour_is_grey():
+def test_no_organ_color_is_gray():
     assert all(colorsys.rgb_to_hsv(*to_rgb(c))[1] > 0.2 for c in plots.ORGAN_COLORS.values())
 
 
@@ -65,7 +65,7 @@ def test_true_aspect_of_pixels_that_are_not_square():
     assert figure is ax.figure
 
 
-def test_organs_are_drawn_in_their_colour():
+def test_organs_are_drawn_in_their_color():
     label = np.zeros((40, 40), np.uint8)
     label[10:30, 10:30] = 1 + ORGANS.index("liver")
     figure, axes = plots.figure_grid(1, 1)

@@ -146,7 +146,7 @@ def figures(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def tail(text: str, lines: int = LOG_LINES) -> str:
-    """The last lines of a log, without colours and without the states that a progress bar has left behind."""
+    """The last lines of a log, without colors and without the states that a progress bar has left behind."""
     plain = (_ESCAPES.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n"))
     return "\n".join(deque((line for line in plain if line), lines))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from msa2net_lib.paper import tables
 
 ORIGIN, PUBLISHED, MEASURED, NOT_MEASURED = "origin", "published", "measured", "not measured"
-HONESTY = (ORIGIN, "data", "selection", "verdict", "note")
+COMPARABILITY = (ORIGIN, "data", "selection", "verdict", "note")
 """Columns of ``tables/*.csv`` behind the numbers: where a row is from, and whether it may be compared."""
 
 LABELS = {

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.batch.report.found import Batch, Failure, LessonRun, figures, mapping
-from msa2net_lib.batch.report.items import HONESTY, MEASURED, NOT_MEASURED, ORIGIN, PUBLISHED, Item
+from msa2net_lib.batch.report.items import COMPARABILITY, MEASURED, NOT_MEASURED, ORIGIN, PUBLISHED, Item
 from msa2net_lib.config import PROFILES
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
@@ -70,7 +70,7 @@ def look_up(batch: Batch, item: Item) -> Found:
     if table is None:
         reason, failures = _no_table(batch, item, damage)
         table = item.published().assign(**{ORIGIN: PUBLISHED})
-    shown = [column for column in table.columns if column not in ("row", *HONESTY)]
+    shown = [column for column in table.columns if column not in ("row", *COMPARABILITY)]
     rows = [_row(item, row, shown) for row in table.astype(str).to_dict("records")]
     theirs = [row for row in rows if row.origin == PUBLISHED]
     ours = [row for row in rows if row.origin == MEASURED]
@@ -219,7 +219,7 @@ def _no_table(batch: Batch, item: Item, damage: str | None) -> tuple[str, list[F
 
 
 def _row(item: Item, row: dict[str, Any], shown: list[str]) -> Row:
-    honesty = {name: "" if row.get(name) in (None, "nan") else str(row[name]) for name in HONESTY}
+    honesty = {name: "" if row.get(name) in (None, "nan") else str(row[name]) for name in COMPARABILITY}
     cells = [_cell(item, column, str(row[column]), honesty[ORIGIN]) for column in shown]
     return Row(str(row["row"]), cells, honesty[ORIGIN] or PUBLISHED, honesty)
 

@@ -124,9 +124,9 @@ def _logs(batch: Batch) -> set[str]:
 
 def _ledger(batch: Batch) -> dict[str, list[dict[str, Any]]]:
     """Entries by part, with the effects that the audit of this batch measured, if it ran."""
-    from msa2net_lib.paper.discrepancies import ledger_table
+    from msa2net_lib.paper.discrepancies import discrepancy_table
 
-    table = ledger_table()
+    table = discrepancy_table()
     audit = batch.lesson(AUDIT)
     if audit and audit.state == "done" and "ledger.csv" in audit.files(".csv"):
         table[EFFECT] = _effects(audit.folder / "ledger.csv").reindex(table.index).fillna(table[EFFECT])

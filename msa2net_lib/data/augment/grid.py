@@ -68,7 +68,7 @@ def affine_maps(draws: ReleasedDraws, height: int, width: int) -> tuple[Float[Te
         before = torch.where(bent[:, None, None], before, before @ chosen)
         after = torch.where(bent[:, None, None], after @ chosen, after)
         bent = bent | (numbers == PIECEWISE)
-    # From pixels, counted from the first one's centre, to -1..1 from edge to edge.
+    # From pixels, counted from the first one's center, to -1..1 from edge to edge.
     scaled = torch.tensor(
         [[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]], dtype=torch.float64
     )
@@ -79,13 +79,13 @@ def affine_maps(draws: ReleasedDraws, height: int, width: int) -> tuple[Float[Te
 def _inverse_matrices(draws: ReleasedDraws, height: int, width: int) -> Float[Tensor, "b numbers 3 3"]:
     """Output-to-input maps in pixels of each transform, the identity for those that are not affine and for `NONE`."""
     count = len(draws)
-    centre = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], dtype=torch.float64).repeat(count, 1)
-    still, even, straight = torch.zeros_like(centre), torch.ones_like(centre), torch.zeros(count, dtype=torch.float64)
+    center = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], dtype=torch.float64).repeat(count, 1)
+    still, even, straight = torch.zeros_like(center), torch.ones_like(center), torch.zeros(count, dtype=torch.float64)
     size = torch.tensor([width, height], dtype=torch.float64)
     mirror = torch.tensor([-1.0, 1.0], dtype=torch.float64).expand_as(even)
     # imgaug, given one range, shears by one angle: first along y, then along x. This is the inverse of that.
     angle = torch.deg2rad(draws.shear.double())
-    sheared = get_shear_matrix2d(centre, sx=-angle, sy=angle)
+    sheared = get_shear_matrix2d(center, sx=-angle, sy=angle)
     # Shift, factor and angle of the others, all in one call: on matrices this small, calls are what costs.
     others = {
         "vertical flip": (still, mirror.flip(1), straight),
@@ -95,7 +95,7 @@ def _inverse_matrices(draws: ReleasedDraws, height: int, width: int) -> Float[Te
         "translation": (-draws.translation.double() * size, even, straight),
     }
     shift, factor, turn = (torch.cat(values) for values in zip(*others.values(), strict=True))
-    matrices = get_affine_matrix2d(shift, centre.repeat(len(others), 1), factor, turn).split(count)
+    matrices = get_affine_matrix2d(shift, center.repeat(len(others), 1), factor, turn).split(count)
     maps = {"shear": sheared} | dict(zip(others, matrices, strict=True))
     identity = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
     return torch.stack([maps.get(name, identity) for name in TRANSFORMS] + [identity], dim=1)
@@ -105,7 +105,7 @@ def node_moves(draws: ReleasedDraws) -> Float[Tensor, "b 2 7 7"]:
     """Return the moves of the piecewise map, along x and y, on `FINE_NODES` squared nodes over -1..1.
 
     As in imgaug, a node is moved within the picture only. Between nodes the move is bilinear, where imgaug's is
-    linear on triangles: it is the same on the lines between neighbouring nodes and, within a cell, lies between
+    linear on triangles: it is the same on the lines between neighboring nodes and, within a cell, lies between
     what the two ways to halve the cell give.
     """
     targets = []

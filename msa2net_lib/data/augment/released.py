@@ -40,7 +40,7 @@ class ReleasedAugmentation:
     """Per sample 0 to 4 (each as likely) of the ten `TRANSFORMS`, without replacement, in random order.
 
     noise: standard deviation on values in [0, 1], `RELEASED_NOISE` or `INTENDED_NOISE`. As in the released code: a
-    flip acts with probability 0.5 once chosen; contrast multiplies values in [0, 1] (a float image's centre is 0 in
+    flip acts with probability 0.5 once chosen; contrast multiplies values in [0, 1] (a float image's center is 0 in
     imgaug), half the samples with a factor for each channel; noise is the same in all channels; shear takes one
     angle for both axes; a piecewise affine map has 2 to 4 nodes a row and a column; what comes from outside the
     picture is 0 of [0, 1], and background; nothing is clipped to [0, 1].

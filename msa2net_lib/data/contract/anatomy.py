@@ -3,7 +3,7 @@
 Only good enough to tell organs, and left from right, on data that say nothing of either. Typical volumes of liver,
 spleen, kidneys and pancreas: means of both sexes in E. M. Geraghty et al., Normal organ volume assessment from
 abdominal CT, Abdominal Imaging 29, 2004; of the gallbladder: near the 24 ml (11 to 51) of 400 fasting adults on
-ultrasound in Nigerian Journal of Basic and Clinical Sciences 13, 2016. All other numbers are ours, set by hand for a
+ultrasound in Nigerian Logger of Basic and Clinical Sciences 13, 2016. All other numbers are ours, set by hand for a
 typical adult, with spreads wide enough for patients. So are the limits of what is plausible; they hold what was
 measured in healthy adults (liver 825 to 1700 ml and spleen 81 to 322 ml in 95 % of 2989, D. W. Kim et al.,
 Radiology 2021; pancreas 19 to 140 ml in 204, doi 10.1007/s00261-018-1793-8) with room for illness.

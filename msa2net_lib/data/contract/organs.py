@@ -23,7 +23,7 @@ def organ_rows(survey: Survey, organs: Mapping[int, str], published: bool, houns
     rows = [_presence(cases, organs), _volumes(cases, organs, published)]
     liver = next((label for label, organ in organs.items() if organ == "liver"), None)
     if hounsfield and liver is not None:
-        rows.append(_liver_grey(cases, liver))
+        rows.append(_liver_gray(cases, liver))
     return rows
 
 
@@ -132,23 +132,23 @@ def _voxel_mm3(case: CaseSurvey, published: bool) -> tuple[float, float] | None:
     return BTCV_VOXEL_MM3 if published else None
 
 
-def _liver_grey(cases: Sequence[CaseSurvey], liver: int) -> Row:
-    """Judge the window by the one organ whose grey hardly varies: the liver's mean in HU, had it been the field's."""
+def _liver_gray(cases: Sequence[CaseSurvey], liver: int) -> Row:
+    """Judge the window by the one organ whose gray hardly varies: the liver's mean in HU, had it been the field's."""
     low, high = WINDOW_HU
     expected = f"{_LIVER_HU[0]:g} to {_LIVER_HU[1]:g} HU if the window is [{low:g}, {high:g}]"
     means = {
-        case.name: low + (high - low) * case.grey[liver] / case.shapes.organs[liver].voxels
+        case.name: low + (high - low) * case.gray[liver] / case.shapes.organs[liver].voxels
         for case in cases
         if liver in case.shapes.organs
     }
     if not means:
-        return Row("liver's grey", expected, "no liver", "not checked")
+        return Row("liver's gray", expected, "no liver", "not checked")
     found = f"{min(means.values()):.0f} to {max(means.values()):.0f} HU"
     if odd := [name for name, mean in means.items() if not _LIVER_HU[0] <= mean <= _LIVER_HU[1]]:
         return Row(
-            "liver's grey", expected, found, "warning", f"another window in {listed(odd)}? networks expect the field's"
+            "liver's gray", expected, found, "warning", f"another window in {listed(odd)}? networks expect the field's"
         )
-    return Row("liver's grey", expected, found)
+    return Row("liver's gray", expected, found)
 
 
 def _runs(values: Sequence[int]) -> str:

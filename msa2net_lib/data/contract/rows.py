@@ -40,7 +40,7 @@ def file_rows(survey: Survey, published: bool) -> list[Row]:
 
 
 def array_rows(survey: Survey, published: bool) -> list[Row]:
-    """Judge shapes, dtypes and grey values."""
+    """Judge shapes, dtypes and gray values."""
     cases = [case for case in survey.cases if case.slices]
     if not cases:
         return []
@@ -139,7 +139,7 @@ def _dtypes(cases: Sequence[CaseSurvey]) -> Row:
     found = ", ".join(f"image {image} and label {label}" for image, label in pairs)
     if any(not image.startswith("float") for image, _ in pairs):
         return Row(
-            "dtypes", "image float, label any", found, "warning", "an image of integers has no greys between 0 and 1"
+            "dtypes", "image float, label any", found, "warning", "an image of integers has no grays between 0 and 1"
         )
     return Row("dtypes", "image float, label any", found)
 
@@ -148,7 +148,7 @@ def _range(cases: Sequence[CaseSurvey]) -> Row:
     low, high = np.min([case.low for case in cases]), np.max([case.high for case in cases])
     found = f"{low:.4g} to {high:.4g}"
     if low >= 0 and high <= 1:
-        return Row("grey values", "0 to 1 before resizing", found)
+        return Row("gray values", "0 to 1 before resizing", found)
     looks = (
         "not finite"
         if not np.isfinite(high - low)
@@ -158,16 +158,16 @@ def _range(cases: Sequence[CaseSurvey]) -> Row:
         if high > 1.5 and low >= 0
         else ""
     )
-    looks = looks or ("normalised to -1 to 1" if high <= 1.01 and low >= -1.01 else "resized with overshoot")
+    looks = looks or ("normalized to -1 to 1" if high <= 1.01 and low >= -1.01 else "resized with overshoot")
     bad = [case.name for case in cases if not (case.low >= 0 and case.high <= 1)]
     remedy = f"window [{WINDOW_HU[0]:g}, {WINDOW_HU[1]:g}] HU to 0 to 1 first; outside are {listed(bad)}"
-    return Row("grey values", "0 to 1 before resizing", f"{found}: looks like {looks}", "wrong", remedy)
+    return Row("gray values", "0 to 1 before resizing", f"{found}: looks like {looks}", "wrong", remedy)
 
 
 def _contrast(cases: Sequence[CaseSurvey]) -> Row:
     expected = "most of 0 to 1 used in every case"
     if flat := [case.name for case in cases if case.flat]:
-        found = f"labelled slices of a single grey in {listed(flat)}"
+        found = f"labeled slices of a single gray in {listed(flat)}"
         return Row("contrast", expected, found, "wrong", "these slices have lost their image: prepare them again")
     narrow = [case for case in cases if not (case.low <= _USED[0] and case.high >= _USED[1])]
     if narrow:

@@ -189,7 +189,7 @@ def _evidence(cases: Mapping[str, CaseShapes], table: Mapping[int, str], flip: s
         if not having:
             continue
         words = []
-        shares = [case.organs[label].slices / _labelled_slices(case) for case in having]
+        shares = [case.organs[label].slices / _labeled_slices(case) for case in having]
         words.append(_form(float(np.median([c.organs[label].elongation for c in having])), float(np.median(shares))))
         sizes = [c.organs[label].voxels / c.organs[reference].voxels for c in having if reference in c.organs]
         if label != reference and sizes:
@@ -200,7 +200,7 @@ def _evidence(cases: Mapping[str, CaseShapes], table: Mapping[int, str], flip: s
     return lines
 
 
-def _labelled_slices(case: CaseShapes) -> int:
+def _labeled_slices(case: CaseShapes) -> int:
     shapes = case.organs.values()
     return max(shape.last for shape in shapes) - min(shape.first for shape in shapes) + 1
 

@@ -35,8 +35,8 @@ class CaseSurvey:
 
     split: "train" or "test". slices: how many were read. numbers: the slices' numbers in their file names, empty for
     a volume. sizes: (H, W) found. dtypes: of image and label. low, high: of the image. flat: slices of one
-    grey value although they have labels. problems: one line per file that is missing, damaged or not a slice.
-    shapes: of the labels. grey: label -> sum of the image's values within it.
+    gray value although they have labels. problems: one line per file that is missing, damaged or not a slice.
+    shapes: of the labels. gray: label -> sum of the image's values within it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class CaseSurvey:
     spacing: tuple[float, float, float] | None = None
     problems: list[str] = field(default_factory=list)
     shapes: CaseShapes = field(default_factory=lambda: CaseShapes(0, {}))
-    grey: NDArray[np.float64] = field(default_factory=lambda: np.zeros(HIGHEST_LABEL + 1))
+    gray: NDArray[np.float64] = field(default_factory=lambda: np.zeros(HIGHEST_LABEL + 1))
 
     @property
     def labels(self) -> list[int]:
@@ -154,10 +154,10 @@ def _collect(case: CaseSurvey, slices: Iterable[tuple[NDArray, NDArray]]) -> Non
         labels = label.astype(np.uint8)
         shapes.add(labels)
         if image.dtype.kind not in "buif" or not image.size:
-            case.problems.append(f"{case.name}: has a slice without grey values")
+            case.problems.append(f"{case.name}: has a slice without gray values")
             continue
         low, high = float(image.min()), float(image.max())
         case.low, case.high = np.minimum(case.low, low), np.maximum(case.high, high)  # a nan stays
         case.flat += int(low == high and bool(labels.any()))
-        case.grey += np.bincount(labels.ravel(), image.ravel().astype(np.float64), minlength=HIGHEST_LABEL + 1)
+        case.gray += np.bincount(labels.ravel(), image.ravel().astype(np.float64), minlength=HIGHEST_LABEL + 1)
     case.shapes = shapes.shapes()

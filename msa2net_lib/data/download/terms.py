@@ -14,13 +14,13 @@ from msa2net_lib.errors import InputError
 class Terms:
     """The terms of one data set.
 
-    licence, access: under which one, and how one gets it. forbidden: what may not be done with it. citation: what to
+    license, access: under which one, and how one gets it. forbidden: what may not be done with it. citation: what to
     name in a publication. page: where the provider states all this.
     """
 
     name: str
     title: str
-    licence: str
+    license: str
     access: str
     forbidden: str
     citation: str
@@ -41,7 +41,7 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="synapse",
             title="BTCV abdomen, the raw scans of the Synapse multi-organ data",
-            licence="not confirmed here (lists of data sets elsewhere say CC BY 4.0): read it at the page",
+            license="not confirmed here (lists of data sets elsewhere say CC BY 4.0): read it at the page",
             access="by yourself: an account at synapse.org, joining the challenge, accepting its terms",
             forbidden="do not pass the files on: everyone accepts the terms, not quoted here, for themselves",
             citation=_BTCV_CITATION,
@@ -50,7 +50,7 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="synapse-prepared",
             title="the Synapse multi-organ data in TransUNet's form: the copy that MSA²Net's README links to",
-            licence="derived from BTCV, so BTCV's terms hold: read them at the page",
+            license="derived from BTCV, so BTCV's terms hold: read them at the page",
             access="a Google Drive link; accept BTCV's terms at synapse.org first",
             forbidden="in the words of the README of TransUNet's archive: for research only, do not redistribute",
             citation=f"{_BTCV_CITATION}; Chen et al., TransUNet, arXiv:2102.04306",
@@ -59,9 +59,9 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="isic2018",
             title="ISIC 2018 challenge, tasks 1 and 2: 2594 dermoscopic images with lesion masks",
-            licence="CC0 1.0 for tasks 1 and 2 (task 3, which is not used here, is CC BY-NC 4.0)",
+            license="CC0 1.0 for tasks 1 and 2 (task 3, which is not used here, is CC BY-NC 4.0)",
             access="open download, no account",
-            forbidden="the licence forbids nothing; the provider asks for the citations",
+            forbidden="the license forbids nothing; the provider asks for the citations",
             citation=(
                 "Codella et al., Skin Lesion Analysis Toward Melanoma Detection 2018, arXiv:1902.03368; "
                 "Tschandl et al., HAM10000, Scientific Data 5, 180161 (2018), doi:10.1038/sdata.2018.161; "
@@ -72,7 +72,7 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="example_ct",
             title="two real abdominal CT scans with organ labels from TotalSegmentator's test files",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             access="ships with the workbook",
             forbidden="do not separate the files from their notice (the README beside them)",
             citation=_EXAMPLE_CITATION,
@@ -81,7 +81,7 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="virtual",
             title="synthetic patients: deformed from one real scan of example_ct",
-            licence="Apache-2.0, that of the scan they are made from",
+            license="Apache-2.0, that of the scan they are made from",
             access="made here by the workbook",
             forbidden="do not present them, or scores on them, as patients; keep the notice of the scan with them",
             citation=_EXAMPLE_CITATION,
@@ -90,7 +90,7 @@ TERMS: dict[str, Terms] = {
         Terms(
             name="skin",
             title="synthetic skin pictures with lesion masks, drawn by a program",
-            licence="Apache-2.0, that of the workbook",
+            license="Apache-2.0, that of the workbook",
             access="made here by the workbook",
             forbidden="do not present them, or scores on them, as dermoscopic images",
             citation="none beyond the workbook",
@@ -106,7 +106,7 @@ def show_terms(name: str) -> str:
         raise InputError(f"data set {name!r} has no terms here: use one of {', '.join(TERMS)}")
     terms = TERMS[name]
     lines = {
-        "licence": terms.licence,
+        "license": terms.license,
         "access": terms.access,
         "mind": terms.forbidden,
         "cite": terms.citation,

@@ -113,7 +113,7 @@ def quiet_itk() -> Iterator[None]:
 def _check_against(path: Path, reader: sitk.ImageFileReader, header: Header) -> None:
     if reader.GetNumberOfComponents() != 1:
         kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-        raise InputError(f"{path}: has several values per voxel ({kind}); save one grey value per voxel")
+        raise InputError(f"{path}: has several values per voxel ({kind}); save one gray value per voxel")
     if reader.GetSize() != header.size:
         raise InputError(f"{path}: SimpleITK reads size {reader.GetSize()}, the header says {header.size}")
     direction = np.reshape(reader.GetDirection(), (3, 3))

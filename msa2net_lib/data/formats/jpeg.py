@@ -89,7 +89,7 @@ def _jpeg_size(frame: bytes) -> tuple[tuple[int, int], int]:
             bits, rows, columns, components = struct.unpack_from(">BHHB", frame, start)
             found, lossless = ((rows, columns), bits), marker == _LOSSLESS
             if components != 1 or bits > 16:
-                raise ValueError("not one grey value of at most 16 bits")
+                raise ValueError("not one gray value of at most 16 bits")
         if marker == _SCAN:
             predictor, end, shift = frame[start + 3 : start + 6]
             if found is None or (lossless and (not 1 <= predictor <= 7 or end or shift)):

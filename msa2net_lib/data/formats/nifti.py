@@ -39,7 +39,7 @@ _DTYPES = {
 }
 _SEVERAL_VALUES = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _SMALLEST_SLOPE = 1e-10
-_MILLIMETRES = (0, 2)  # not said, and said
+_MILLIMETERS = (0, 2)  # not said, and said
 
 
 class _Fields(NamedTuple):
@@ -116,7 +116,7 @@ def _check(path: Path, fields: _Fields, first_byte: int) -> Header:
     dtype, size = _dtype(path, fields), _size(path, fields)
     if not all(math.isfinite(pixdim) and pixdim > 0 for pixdim in fields.pixdim[1:4]):
         raise InputError(f"{path}: its voxel size is {fields.pixdim[1:4]}; {again}")
-    if fields.units not in _MILLIMETRES:
+    if fields.units not in _MILLIMETERS:
         raise InputError(f"{path}: its lengths are not in mm (unit code {fields.units}); save it in mm")
     if not (first_byte <= fields.offset < 2**31 and fields.offset == int(fields.offset)):
         raise InputError(f"{path}: its voxels begin at byte {fields.offset:g}, which makes no sense; {again}")
@@ -131,7 +131,7 @@ def _check(path: Path, fields: _Fields, first_byte: int) -> Header:
 def _dtype(path: Path, fields: _Fields) -> np.dtype:
     if fields.datatype in _SEVERAL_VALUES:
         kind = _SEVERAL_VALUES[fields.datatype]
-        raise InputError(f"{path}: has several values per voxel ({kind}); save one grey value per voxel")
+        raise InputError(f"{path}: has several values per voxel ({kind}); save one gray value per voxel")
     dtype = np.dtype(fields.order + _DTYPES.get(fields.datatype, "V1"))
     if dtype.kind == "V" or fields.bits != 8 * dtype.itemsize:
         raise InputError(

@@ -94,7 +94,7 @@ def _check(path: Path, fields: dict[str, str]) -> Header:
     kinds = fields.get("kinds", "").split()
     if not {kind.lower() for kind in kinds} <= {"domain", "space"}:
         raise InputError(
-            f"{path}: has several values per voxel (kinds {' '.join(kinds)}); save one grey value per voxel"
+            f"{path}: has several values per voxel (kinds {' '.join(kinds)}); save one gray value per voxel"
         )
     kind = _DTYPES.get(fields.get("type", ""))
     if kind is None:

@@ -1,6 +1,6 @@
 """Prepared pictures: open the folder, load pictures and training samples.
 
-The folder is what ``prepare_pictures`` writes, for ISIC 2018 through ``data.isic.prepare_isic``.
+The folder is what ``prepare_images`` writes, for ISIC 2018 through ``data.isic.prepare_isic``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.images.arrays import Rows, array_shapes, checksums, read_rows, stored_shape
 from msa2net_lib.data.images.prepare import KIND
-from msa2net_lib.data.images.recipes import PictureRecipe, resize_mask, resize_picture, scale_picture
+from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, resize_mask, scale_image
 from msa2net_lib.data.images.split import PARTS
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 
 
@@ -34,8 +34,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class PictureDataset:
-    """Handle on a folder of prepared pictures; ``PictureDataset.open(root)`` makes one.
+class ImageDataset:
+    """Handle on a folder of prepared pictures; ``ImageDataset.open(root)`` makes one.
 
     ``ids`` is part ("train", "validation", "test") -> ids in list order; ``manifest`` the content of
     ``dataset.json``.
@@ -46,8 +46,8 @@ class PictureDataset:
     manifest: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def open(cls, root: str | Path) -> PictureDataset:
-        """Open a folder written by ``prepare_pictures`` or ``prepare_isic``.
+    def open(cls, root: str | Path) -> ImageDataset:
+        """Open a folder written by ``prepare_images`` or ``prepare_isic``.
 
         Raises InputError if it is none, its preparation did not finish, or an array is missing or cut short.
         """
@@ -55,7 +55,7 @@ class PictureDataset:
         path = root / "dataset.json"
         if not path.is_file():
             why = "its preparation did not finish" if (root / "cases").is_dir() else "holds no prepared pictures"
-            raise InputError(f"{root}: {why}; run prepare_pictures or prepare_isic (`msa2net prepare`)")
+            raise InputError(f"{root}: {why}; run prepare_images or prepare_isic (`msa2net prepare`)")
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
             if manifest["kind"] != KIND:
@@ -64,7 +64,7 @@ class PictureDataset:
             for name, entry in manifest["pictures"].items():
                 ids[entry["split"]].append(name)
             height, width = manifest["height_width"]
-            PictureRecipe(**manifest["recipe"])
+            ImageRecipe(**manifest["recipe"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: does not describe prepared pictures; prepare them again") from error
         shapes = array_shapes({part: len(names) for part, names in ids.items()}, (height, width))
@@ -105,9 +105,9 @@ class PictureDataset:
         return height, width
 
     @cached_property
-    def recipe(self) -> PictureRecipe:
+    def recipe(self) -> ImageRecipe:
         """How the pictures were prepared."""
-        return PictureRecipe(**self.manifest["recipe"])
+        return ImageRecipe(**self.manifest["recipe"])
 
     @property
     def is_synthetic(self) -> bool:
@@ -122,10 +122,10 @@ class PictureDataset:
         content = [rows, self.manifest["recipe"], self.manifest["height_width"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def load(self, picture_id: str) -> Picture:
+    def load(self, image_id: str) -> Picture:
         """Return one picture of any part; raises InputError for an unknown id or a damaged array."""
-        image, mask = self._rows(picture_id)
-        return Picture(picture_id, scale_picture(image, self.recipe), mask)
+        image, mask = self._rows(image_id)
+        return Picture(image_id, scale_image(image, self.recipe), mask)
 
     def training_sample(
         self, sample_id: str, size: int | tuple[int, int]
@@ -135,23 +135,23 @@ class PictureDataset:
         At another ``size`` than the prepared one it is resized once more, by the recipe's filters.
         """
         image, mask = self._rows(sample_id)
-        image = scale_picture(resize_picture(image, size, self.recipe), self.recipe)
-        return np.ascontiguousarray(normalise(image).transpose(2, 0, 1)), resize_mask(mask, size, self.recipe)
+        image = scale_image(resize_color(image, size, self.recipe), self.recipe)
+        return np.ascontiguousarray(normalize(image).transpose(2, 0, 1)), resize_mask(mask, size, self.recipe)
 
-    def _rows(self, picture_id: str) -> Rows:
-        entry = self.manifest["pictures"].get(picture_id)
+    def _rows(self, image_id: str) -> Rows:
+        entry = self.manifest["pictures"].get(image_id)
         if entry is None:
-            raise InputError(f"{self.root}: holds no picture {picture_id!r}; see its lists/ for the ids")
+            raise InputError(f"{self.root}: holds no picture {image_id!r}; see its lists/ for the ids")
         try:
             rows = read_rows(self.root, entry["split"], entry["row"])
         except (OSError, ValueError, IndexError) as error:
             raise InputError(f"{self.root}: the arrays of {entry['split']} are damaged; prepare them again") from error
         if checksums(rows) != entry["crc32"]:
-            raise InputError(f"{self.root}: {picture_id} is not as it was prepared; prepare the pictures again")
+            raise InputError(f"{self.root}: {image_id} is not as it was prepared; prepare the pictures again")
         return rows
 
 
-def is_pictures(root: str | Path) -> bool:
+def is_image_dataset(root: str | Path) -> bool:
     """Whether a folder describes itself as prepared pictures; a folder of prepared scans does not."""
     try:
         manifest = json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))

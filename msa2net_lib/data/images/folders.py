@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from msa2net_lib.data.images.read import PICTURE_FORMATS, picture_size
+from msa2net_lib.data.images.read import IMAGE_FORMATS, stored_image_size
 from msa2net_lib.errors import InputError
 
 MASK_SUFFIXES: tuple[str, ...] = ("_segmentation", "_mask")
 """What is taken off a mask's name to find its picture, in letters of either case; ISIC's is the first."""
 
-_ENDINGS = {ending for endings in PICTURE_FORMATS.values() for ending in endings}
+_ENDINGS = {ending for endings in IMAGE_FORMATS.values() for ending in endings}
 _NOT_PICTURES = re.compile(r"(?i)\..*|.*_superpixels")
 """Names without ending to pass over: hidden files, and what ISIC 2016 and 2017 put beside the pictures."""
 
@@ -27,7 +27,7 @@ class Pair:
     mask: Path
 
 
-def pair_pictures(images: str | Path, masks: str | Path, *, mask_suffix: str | None = None) -> list[Pair]:
+def pair_images(images: str | Path, masks: str | Path, *, mask_suffix: str | None = None) -> list[Pair]:
     """Pair the pictures of one folder with the masks of another, or of the same, by name; sorted by id.
 
     The mask of ``lesion1.jpg`` is ``lesion1.png``, ``lesion1_segmentation.png`` or ``lesion1_mask.png``; give
@@ -44,13 +44,13 @@ def pair_pictures(images: str | Path, masks: str | Path, *, mask_suffix: str | N
     by_id = _by_id(images, ((path.stem, path) for path in pictures))
     if not by_id:
         raise InputError(f"{images}: holds no picture ({', '.join(sorted(_ENDINGS))}); check the folder")
-    mask_of = _by_id(masks, ((_picture_id(path.stem, suffixes, by_id), path) for path in candidates))
+    mask_of = _by_id(masks, ((_image_id(path.stem, suffixes, by_id), path) for path in candidates))
     missing = [name for name in by_id if name not in mask_of]
     if missing:
         raise InputError(_missing(missing, len(by_id), masks, suffixes))
     pairs = [Pair(name, by_id[name], mask_of[name]) for name in sorted(by_id)]
     for pair in pairs:
-        check_same_size(pair, picture_size(pair.image), picture_size(pair.mask))
+        check_same_size(pair, stored_image_size(pair.image), stored_image_size(pair.mask))
     return pairs
 
 
@@ -77,7 +77,7 @@ def _is_marked(path: Path, suffixes: Iterable[str]) -> bool:
     return any(suffix and path.stem.lower().endswith(suffix.lower()) for suffix in suffixes)
 
 
-def _picture_id(mask: str, suffixes: Iterable[str], pictures: Iterable[str]) -> str:
+def _image_id(mask: str, suffixes: Iterable[str], pictures: Iterable[str]) -> str:
     """Return the id of the picture that a mask of this name belongs to; the name itself if it is one's."""
     if mask in pictures:
         return mask

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, read_rows, write_rows
-from msa2net_lib.data.images.folders import Pair, check_same_size, pair_pictures
-from msa2net_lib.data.images.read import read_mask, read_picture
-from msa2net_lib.data.images.recipes import PictureRecipe, picture_recipe, resize_mask, resize_picture
+from msa2net_lib.data.images.folders import Pair, check_same_size, pair_images
+from msa2net_lib.data.images.read import read_image, read_mask
+from msa2net_lib.data.images.recipes import ImageRecipe, image_recipe, resize_color, resize_mask
 from msa2net_lib.data.images.split import Split, split_ids
 from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, other_records, prepare_pending, remove_partials
 from msa2net_lib.data.resize import height_width
@@ -29,7 +29,7 @@ from msa2net_lib.utils.files import sha256, write_text
 from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
 KIND = "pictures with lesion masks"
 """What ``dataset.json`` says about itself, so that it is told from one with CT volumes."""
@@ -44,7 +44,7 @@ class _Job(CaseJob):
     mask: Path
     row: int
     height_width: tuple[int, int]
-    recipe: PictureRecipe
+    recipe: ImageRecipe
     options: dict[str, Any]
 
     @property
@@ -73,12 +73,12 @@ class _Job(CaseJob):
         return record.get("crc32") == stored and self.is_finished(self.settings)
 
 
-def prepare_pictures(
+def prepare_images(
     images: str | Path,
     masks: str | Path,
     destination: str | Path,
     *,
-    recipe: str | PictureRecipe = "dermosegdiff",
+    recipe: str | ImageRecipe = "dermosegdiff",
     split: Split = (0.7, 0.1, 0.2),
     size: int | tuple[int, int] = 224,
     mask_suffix: str | None = None,
@@ -86,10 +86,10 @@ def prepare_pictures(
     allow_empty: bool = False,
     workers: int | None = None,
     progress: bool = True,
-) -> PictureDataset:
+) -> ImageDataset:
     """Prepare any folder of pictures with a folder of masks for training and scoring, and return the result.
 
-    Pairs as ``pair_pictures`` finds them. ``split``: shares of train, validation and test in the order of the
+    Pairs as ``pair_images`` finds them. ``split``: shares of train, validation and test in the order of the
     sorted ids, or ids by part. ``size`` in pixels, one number or (height, width). ``threshold`` as for
     ``read_mask``; ``allow_empty`` lets masks without a lesion pixel pass. ``destination`` gets
     ``train_images.npy`` (N, h, w, 3) and ``train_masks.npy`` (N, h, w), uint8, and so on, ``lists/``,
@@ -98,12 +98,12 @@ def prepare_pictures(
     Raises InputError, in one line with the file's name, for whatever is wrong; before any work where names
     or headers tell. Pictures that are finished stay, and are not done again.
     """
-    from msa2net_lib.data.images.dataset import PictureDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
-    images, destination, chosen = Path(images), Path(destination), picture_recipe(recipe)
+    images, destination, chosen = Path(images), Path(destination), image_recipe(recipe)
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    pairs = {pair.id: pair for pair in pair_pictures(images, masks, mask_suffix=mask_suffix)}
+    pairs = {pair.id: pair for pair in pair_images(images, masks, mask_suffix=mask_suffix)}
     if destination.resolve() in (images.resolve(), Path(masks).resolve()):
         raise InputError(f"{destination}: holds the pictures to prepare; choose another folder")
     parts = split_ids(sorted(pairs), split)
@@ -122,7 +122,7 @@ def prepare_pictures(
         _write_index(destination, jobs, parts, chosen, _synthetic(images))
         for path, _ in other_records(jobs, destination):
             path.unlink()
-    return PictureDataset.open(destination)
+    return ImageDataset.open(destination)
 
 
 def _jobs(
@@ -130,7 +130,7 @@ def _jobs(
     parts: Mapping[str, Sequence[str]],
     destination: Path,
     size: tuple[int, int],
-    recipe: PictureRecipe,
+    recipe: ImageRecipe,
     options: dict[str, Any],
 ) -> Iterator[_Job]:
     for part, ids in parts.items():
@@ -150,15 +150,15 @@ def _refuse_other_data(destination: Path) -> None:
 def _prepare_picture(job: _Job) -> None:
     """Read one picture and its mask and write their row, the record last."""
     sources = job.sources()
-    image, mask = read_picture(job.image), read_mask(job.mask, threshold=job.options["threshold"])
+    image, mask = read_image(job.image), read_mask(job.mask, threshold=job.options["threshold"])
     check_same_size(Pair(job.case, job.image, job.mask), image.shape, mask.shape)
     if image.min() == image.max():
-        raise InputError(f"{job.image}: is one colour all over; remove it or replace it")
+        raise InputError(f"{job.image}: is one color all over; remove it or replace it")
     if not (mask.any() or job.options["allow_empty"]):
         raise InputError(
             f"{job.mask}: no pixel is lesion; if that is right, allow it (allow_empty=True, --allow-empty)"
         )
-    rows = resize_picture(image, job.height_width, job.recipe), resize_mask(mask, job.height_width, job.recipe)
+    rows = resize_color(image, job.height_width, job.recipe), resize_mask(mask, job.height_width, job.recipe)
     # The old record goes first: if this run is stopped, a row of two halves must not look finished.
     job.record_path.unlink(missing_ok=True)
     write_rows(Path(job.destination), job.split, job.row, rows)
@@ -175,7 +175,7 @@ def _write_index(
     destination: Path,
     jobs: Iterable[_Job],
     parts: Mapping[str, Sequence[str]],
-    recipe: PictureRecipe,
+    recipe: ImageRecipe,
     synthetic: Mapping[str, Any] | None,
 ) -> None:
     """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""

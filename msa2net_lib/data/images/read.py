@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageChops, ImageFile, ImageOps
 
 from msa2net_lib.errors import InputError
 
-PICTURE_FORMATS: dict[str, tuple[str, ...]] = {
+IMAGE_FORMATS: dict[str, tuple[str, ...]] = {
     "PNG": (".png",),
     "JPEG": (".jpg", ".jpeg"),
     "BMP": (".bmp",),
@@ -34,13 +34,13 @@ _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EO
 """What Pillow raises on damaged files, in its decoders and in its reading of metadata."""
 
 
-def read_picture(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or BMP file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
-    Grey and palette pictures become RGB; of 16 bits a channel the upper 8 are kept; colour profiles are not
+    Gray and palette pictures become RGB; of 16 bits a channel the upper 8 are kept; color profiles are not
     applied. JPEG and BMP carry no checksums: a changed byte in the middle of one need not be noticed. Raises
     InputError, in one line with the file's name, if the file is missing, of another format, cut short or
-    damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit grey.
+    damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit gray.
     """
     path = Path(path)
     with _opened(path) as image:
@@ -50,17 +50,17 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.bool_]:
     """Read a mask as (H, W) bool: True where it is 255 (or 1, in a mask of zeros and ones).
 
-    With ``threshold`` (0 to 254) any other grey values are allowed, and a pixel is True above it. Raises
-    InputError as ``read_picture`` does, and for a mask that is coloured, or has other values than 0 and 255
+    With ``threshold`` (0 to 254) any other gray values are allowed, and a pixel is True above it. Raises
+    InputError as ``read_image`` does, and for a mask that is colored, or has other values than 0 and 255
     and no ``threshold``, as one that was saved as JPEG has.
     """
     path = Path(path)
     if threshold is not None and not 0 <= threshold <= 254:
-        raise InputError(f"threshold={threshold}: give a grey value of 0 to 254, such as 127")
+        raise InputError(f"threshold={threshold}: give a gray value of 0 to 254, such as 127")
     with _opened(path) as image:
-        grey = _only_grey(_opaque(image, path), path)
-        values = np.flatnonzero(grey.histogram())
-        pixels = np.array(grey)
+        gray = _only_gray(_opaque(image, path), path)
+        values = np.flatnonzero(gray.histogram())
+        pixels = np.array(gray)
     for white in (255, 1):
         if np.isin(values, (0, white)).all():
             return pixels == white
@@ -73,8 +73,8 @@ def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.b
     )
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) as ``read_picture`` will have them, from the file's header alone.
+def stored_image_size(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) as ``read_image`` will have them, from the file's header alone.
 
     Raises InputError if the file is missing, of another format or too large; damage beyond the header is
     not seen.
@@ -99,7 +99,7 @@ def _header(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures and odd metadata: both are dealt with here
-            with Image.open(path, formats=tuple(PICTURE_FORMATS)) as image:
+            with Image.open(path, formats=tuple(IMAGE_FORMATS)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(path, f"{image.width} x {image.height}")
                 yield image
@@ -108,7 +108,7 @@ def _header(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far more") from error
     except Image.UnidentifiedImageError as error:
-        known = ", ".join(PICTURE_FORMATS)
+        known = ", ".join(IMAGE_FORMATS)
         raise InputError(f"{path}: not a picture of a known kind ({known}), or damaged; export it as PNG") from error
     except PermissionError as error:
         raise InputError(f"{path}: reading it is not permitted; change its permissions") from error
@@ -126,7 +126,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG with previews behind it
             raise InputError(f"{path}: holds several pictures; save the one you mean on its own")
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-            raise InputError(f"{path}: has pixels of kind {image.mode!r}; save it as RGB or grey, 8 bits a channel")
+            raise InputError(f"{path}: has pixels of kind {image.mode!r}; save it as RGB or gray, 8 bits a channel")
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         yield image
@@ -152,13 +152,13 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
-def _only_grey(image: Image.Image, path: Path) -> Image.Image:
+def _only_gray(image: Image.Image, path: Path) -> Image.Image:
     """Return the picture with one channel; InputError if its channels differ anywhere."""
     if image.mode in ("1", "L"):
         return _in_mode(image, "L")
     red, green, blue = _in_mode(image, "RGB").split()
     if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
-        raise InputError(f"{path}: is coloured; a mask is black (0) and white (255), save it so")
+        raise InputError(f"{path}: is colored; a mask is black (0) and white (255), save it so")
     return red
 
 

@@ -18,7 +18,7 @@ from msa2net_lib.errors import InputError
 
 
 @dataclass(frozen=True)
-class PictureRecipe:
+class ImageRecipe:
     """One way to prepare pictures.
 
     image_filter: "area" averages over what shrinks into one pixel (bilinear weights, as Pillow resizes),
@@ -36,8 +36,8 @@ class PictureRecipe:
 
 _SPLIT = "the first 1815, next 259, last 520 of an unsorted directory listing; no id list is published"
 
-RECIPES: dict[str, PictureRecipe] = {
-    "dlka": PictureRecipe(
+RECIPES: dict[str, ImageRecipe] = {
+    "dlka": ImageRecipe(
         name="dlka",
         image_filter="area",
         mask_filter="area",
@@ -51,7 +51,7 @@ RECIPES: dict[str, PictureRecipe] = {
             "left out": "skin_code/evaluate_skin.ipynb opens and fills predictions with sizes chosen on the test set",
         },
     ),
-    "dermosegdiff": PictureRecipe(
+    "dermosegdiff": ImageRecipe(
         name="dermosegdiff",
         image_filter="bilinear",
         mask_filter="nearest",
@@ -67,26 +67,26 @@ RECIPES: dict[str, PictureRecipe] = {
 }
 
 
-def picture_recipe(recipe: str | PictureRecipe) -> PictureRecipe:
+def image_recipe(recipe: str | ImageRecipe) -> ImageRecipe:
     """Return a recipe by its name, or the one given; InputError for an unknown name."""
-    if isinstance(recipe, PictureRecipe):
+    if isinstance(recipe, ImageRecipe):
         return recipe
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} is unknown: use one of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 
 
-def resize_picture(image: NDArray[np.uint8], size: int | tuple[int, int], recipe: PictureRecipe) -> NDArray[np.uint8]:
+def resize_color(image: NDArray[np.uint8], size: int | tuple[int, int], recipe: ImageRecipe) -> NDArray[np.uint8]:
     """Resize (H, W, 3) uint8 to (h, w, 3) with the recipe's filter; rounded, as both lineages store it."""
     height, width = height_width(size)
     if image.shape[:2] == (height, width):
         return image.copy()
     if recipe.image_filter == "area":
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    return _four_neighbours(image, height, width)
+    return _four_neighbors(image, height, width)
 
 
-def resize_mask(mask: NDArray, size: int | tuple[int, int], recipe: PictureRecipe) -> NDArray[np.uint8]:
+def resize_mask(mask: NDArray, size: int | tuple[int, int], recipe: ImageRecipe) -> NDArray[np.uint8]:
     """Resize a mask (H, W), bool or 0 and 1, to (h, w) uint8, 0 and 1, with the recipe's filter."""
     height, width = height_width(size)
     if mask.shape == (height, width):
@@ -99,14 +99,14 @@ def resize_mask(mask: NDArray, size: int | tuple[int, int], recipe: PictureRecip
     return mask[np.ix_(rows, columns)].astype(np.uint8)
 
 
-def scale_picture(image: NDArray[np.uint8], recipe: PictureRecipe) -> NDArray[np.float32]:
-    """Map uint8 values to float32 in [0, 1] as the recipe says; any shape. One colour all over becomes 0."""
+def scale_image(image: NDArray[np.uint8], recipe: ImageRecipe) -> NDArray[np.float32]:
+    """Map uint8 values to float32 in [0, 1] as the recipe says; any shape. One color all over becomes 0."""
     low, high = (int(image.min()), int(image.max())) if recipe.intensity == "stretched" else (0, 255)
     return (image.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1))
 
 
-def _four_neighbours(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Interpolate between the four pixels around each new pixel's centre, however far the picture shrinks."""
+def _four_neighbors(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Interpolate between the four pixels around each new pixel's center, however far the picture shrinks."""
     (top, bottom, down), (left, right, across) = _between(image.shape[0], height), _between(image.shape[1], width)
     down, across = down[:, None, None], across[None, :, None]
     # Rows first: all later work is on pictures that are already small.
@@ -117,7 +117,7 @@ def _four_neighbours(image: NDArray[np.uint8], height: int, width: int) -> NDArr
 
 
 def _between(old: int, new: int) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
-    """Return, for each new pixel, the old ones on both sides of its centre and the weight of the second."""
-    centre = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    first = np.floor(centre).astype(int)
-    return first, np.minimum(first + 1, old - 1), (centre - first).astype(np.float32)
+    """Return, for each new pixel, the old ones on both sides of its center and the weight of the second."""
+    center = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    first = np.floor(center).astype(int)
+    return first, np.minimum(first + 1, old - 1), (center - first).astype(np.float32)

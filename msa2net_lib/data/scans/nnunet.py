@@ -57,7 +57,7 @@ def prepare_nnunet(
     result's ``dataset.json`` names them for ``PreparedDataset.hold_out``. ``channel`` chooses one of several.
 
     ``window``: the values that become 0 and 1. Without it, [-125, 275] HU for a channel called CT, and for any
-    other the percentiles 0.5 and 99.5 of each volume, which its record then holds. A case without any labelled
+    other the percentiles 0.5 and 99.5 of each volume, which its record then holds. A case without any labeled
     voxel is most often a mistake and stops the run, unless ``allow_empty``; run again, finished cases stay.
     Classes are numbered 1, 2, ... in the order of their ids. ``destination`` and ``workers`` as for
     ``scans.prepare_scans``. Raises InputError, in one line with the file's name, for whatever is wrong.

@@ -113,7 +113,7 @@ def prepare_scans(
         if pending:  # until all are done there is no data set here to open
             for path in _INDEX:
                 (destination / path).unlink(missing_ok=True)
-        pending.sort(key=_bytes, reverse=True)  # no long case last, with every other process idle
+        pending.sort(key=_bytes, reverse=True)  # no long case last, with every other process unused
         try:
             prepare_pending(partial(_prepare_case, recipe), jobs, pending, workers, progress)
         except DiskFullError as error:

@@ -28,7 +28,7 @@ def add_artifacts(canvas: Canvas, rng: np.random.Generator, picture: Map, recipe
 
 
 def _mix(picture: Map, color: NDArray, share: Map) -> Map:
-    """Lay an opaque colour over a picture, with its share of each pixel."""
+    """Lay an opaque color over a picture, with its share of each pixel."""
     return picture + (color.astype(np.float32) - picture) * share[..., None]
 
 

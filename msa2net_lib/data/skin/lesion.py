@@ -13,16 +13,16 @@ from scipy.spatial import KDTree
 from msa2net_lib.data.skin.parts import Canvas, Map, SkinRecipe, draw_spots, draw_vessels, smooth_step
 
 VEIL = np.array([0.42, 0.50, 0.62], np.float32)
-"""Colour of a blue-grey veil, pigment deep in the skin seen through it, in parts of the healthy skin's luminance."""
+"""Color of a blue-gray veil, pigment deep in the skin seen through it, in parts of the healthy skin's luminance."""
 SCAR = np.array([1.22, 1.06, 1.00], np.float32)
-"""Colour of regression, pale and scar-like, in the same unit."""
+"""Color of regression, pale and scar-like, in the same unit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
     """Where the lesion is and what it adds.
 
-    ``melanin`` and ``blood`` absorb; ``layers`` are opaque colours, in parts of the healthy skin's luminance,
+    ``melanin`` and ``blood`` absorb; ``layers`` are opaque colors, in parts of the healthy skin's luminance,
     each with its share of every pixel.
     """
 
@@ -124,8 +124,8 @@ def _dots(canvas: Canvas, rng: np.random.Generator, where: NDArray, count: int, 
     places = np.argwhere(where)
     if not len(places):
         return np.zeros(where.shape, np.float32)
-    centres = (places[rng.integers(0, len(places), count)] + 0.5) / canvas.short - canvas.half
-    return draw_spots(canvas, centres, rng.uniform(small, large, count))
+    centers = (places[rng.integers(0, len(places), count)] + 0.5) / canvas.short - canvas.half
+    return draw_spots(canvas, centers, rng.uniform(small, large, count))
 
 
 def _network(canvas: Canvas, rng: np.random.Generator) -> Map:

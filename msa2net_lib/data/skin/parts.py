@@ -1,7 +1,7 @@
-"""What dermoscopic pictures are drawn from: noise, colours, skin, and what lies on it or in front of it.
+"""What dermoscopic pictures are drawn from: noise, colors, skin, and what lies on it or in front of it.
 
-Lengths are in units of the picture's shorter side, so that a picture looks the same at every size. Colours
-are linear light, red, green, blue; absorbers multiply it by exp(-amount * their colour).
+Lengths are in units of the picture's shorter side, so that a picture looks the same at every size. Colors
+are linear light, red, green, blue; absorbers multiply it by exp(-amount * their color).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
 Map = NDArray[np.floating]
-"""A value for each pixel, (H, W), or a colour, (H, W, 3)."""
+"""A value for each pixel, (H, W), or a color, (H, W, 3)."""
 
 MELANIN = np.array([0.60, 0.92, 1.40], np.float32)
 """Absorbs the more the shorter the wave: about its -3.3th power at 610, 545 and 465 nm, rounded by eye."""
@@ -63,7 +63,7 @@ class Canvas:
 
     @cached_property
     def grid(self) -> tuple[Map, Map]:
-        """The coordinates (y, x) of every pixel's centre, from the picture's centre."""
+        """The coordinates (y, x) of every pixel's center, from the picture's center."""
         y = (np.arange(self.height, dtype=np.float32) + 0.5 - self.height / 2) / self.short
         x = (np.arange(self.width, dtype=np.float32) + 0.5 - self.width / 2) / self.short
         return np.broadcast_to(y[:, None], (self.height, self.width)), np.broadcast_to(x, (self.height, self.width))
@@ -145,7 +145,7 @@ def draw_skin(canvas: Canvas, rng: np.random.Generator, angle_deg: float) -> Map
 
 
 def draw_vessels(canvas: Canvas, rng: np.random.Generator, count: int, reach: float) -> Map:
-    """Return the strength, 0 to 1, of thin winding vessels within ``reach`` of the centre."""
+    """Return the strength, 0 to 1, of thin winding vessels within ``reach`` of the center."""
     lines = []
     for _ in range(count):
         start, heading = rng.uniform(-reach, reach, 2), rng.uniform(0, 2 * math.pi)
@@ -155,11 +155,11 @@ def draw_vessels(canvas: Canvas, rng: np.random.Generator, count: int, reach: fl
     return ndimage.gaussian_filter(canvas.strokes(lines), 0.003 * canvas.short)
 
 
-def draw_spots(canvas: Canvas, centres: NDArray, radii: NDArray) -> Map:
-    """Return 0 to 1: soft round spots at (y, x) centres; where they overlap, the stronger counts."""
+def draw_spots(canvas: Canvas, centers: NDArray, radii: NDArray) -> Map:
+    """Return 0 to 1: soft round spots at (y, x) centers; where they overlap, the stronger counts."""
     out = np.zeros((canvas.height, canvas.width), np.float32)
     y, x = canvas.grid
-    for (cy, cx), radius in zip(centres, radii, strict=True):
+    for (cy, cx), radius in zip(centers, radii, strict=True):
         box = canvas.box(cy, cx, 1.6 * radius)
         distance = np.hypot(y[box] - cy, x[box] - cx)
         out[box] = np.maximum(out[box], smooth_step(radius - distance, 0.12 * radius))
@@ -169,8 +169,8 @@ def draw_spots(canvas: Canvas, centres: NDArray, radii: NDArray) -> Map:
 def _freckles(canvas: Canvas, rng: np.random.Generator) -> Map:
     """Return the melanin of small pigmented spots around the lesion."""
     count = int(rng.choice([0, 3, 12, 40], p=[0.4, 0.3, 0.2, 0.1]))
-    centres = rng.uniform(-1, 1, (count, 2)) * canvas.half
-    spots = draw_spots(canvas, centres, rng.uniform(0.006, 0.028, count))
+    centers = rng.uniform(-1, 1, (count, 2)) * canvas.half
+    spots = draw_spots(canvas, centers, rng.uniform(0.006, 0.028, count))
     return spots * rng.uniform(0.15, 0.8) * (1 + 0.25 * canvas.noise(rng, 0.1, 0.02)).clip(0, 2)
 
 

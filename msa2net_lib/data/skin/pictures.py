@@ -32,7 +32,7 @@ _SAVE_EVERY = 25
 
 
 @dataclass(frozen=True, eq=False)
-class SkinPicture:
+class SkinImage:
     """A drawn picture: ``image`` (H, W, 3) uint8 RGB, ``mask`` (H, W) bool, and what it shows.
 
     kind: one of ``SkinRecipe.kinds``. typology_deg: the skin's individual typology angle.
@@ -44,9 +44,9 @@ class SkinPicture:
     typology_deg: float
 
 
-def draw_skin_picture(
+def draw_skin_image(
     seed: int, number: int, size: tuple[int, int] = (240, 320), recipe: SkinRecipe | None = None
-) -> SkinPicture:
+) -> SkinImage:
     """Draw the picture of this number, of (height, width) pixels; the same arguments give the same picture.
 
     Skin tones are uniform in the typology angle, from dark (-50 degrees) to very light (70). Raises
@@ -61,10 +61,10 @@ def draw_skin_picture(
     healthy = draw_skin(canvas, skin, typology)
     lesion = draw_lesion(canvas, inner, recipe)
     picture = add_artifacts(canvas, outer, _with_lesion(healthy, lesion), recipe)
-    return SkinPicture(_photograph(canvas, camera, picture), lesion.mask, lesion.kind, typology)
+    return SkinImage(_photograph(canvas, camera, picture), lesion.mask, lesion.kind, typology)
 
 
-def write_skin_pictures(
+def write_skin_images(
     destination: str | Path,
     *,
     count: int = 300,
@@ -92,7 +92,7 @@ def write_skin_pictures(
     todo = [(number, name) for number, name in enumerate(ids) if name not in done]
     bar = progress_bar(todo, desc="drawing skin", unit="picture", enabled=progress and bool(todo))
     for drawn, (number, name) in enumerate(bar, start=1):
-        done[name] = _write_picture(destination, name, draw_skin_picture(seed, number, size, recipe))
+        done[name] = _write_image(destination, name, draw_skin_image(seed, number, size, recipe))
         if drawn % _SAVE_EVERY == 0 or drawn == len(todo):
             _write_record(destination, plan, done)
     return ids
@@ -123,7 +123,7 @@ def _files(destination: Path, name: str) -> dict[str, Path]:
     return {"image": image, "mask": mask}
 
 
-def _write_picture(destination: Path, name: str, picture: SkinPicture) -> dict[str, Any]:
+def _write_image(destination: Path, name: str, picture: SkinImage) -> dict[str, Any]:
     """Write the two files and return the picture's entry in the record."""
     paths = _files(destination, name)
     with atomic_path(paths["image"]) as temporary:

@@ -101,7 +101,7 @@ def _warp_labels(labels: NDArray, coordinates: NDArray) -> NDArray:
     """Sample labels at ``coordinates``: each output voxel takes the label with most weight around its source.
 
     Linear weights of every label's own map give rounder outlines than the nearest voxel's label. Only voxels
-    with a labelled neighbour need the vote.
+    with a labeled neighbor need the vote.
     """
     nearest = ndimage.map_coordinates(labels, coordinates, order=0, mode="nearest")
     close = np.asarray(ndimage.binary_dilation(nearest > 0, iterations=2), dtype=bool)

@@ -30,7 +30,7 @@ AIR_HU = -1024
 NOISE_MM = 0.5
 """Sigma of the Gaussian that correlates the noise within a slice: 1/e at 1 mm."""
 
-OFF_CENTRE_MM = 15.0
+OFF_CENTER_MM = 15.0
 """A patient lies at most this far off the middle of the field of view, sideways or up and down."""
 
 
@@ -48,7 +48,7 @@ class ScanSize:
 
 def scan_recipe() -> dict[str, Any]:
     """Return what besides its size decides such a scan, for records."""
-    constants = {"field_mm": FIELD_MM, "slice_mm": SLICE_MM, "noise_mm": NOISE_MM, "off_centre_mm": OFF_CENTRE_MM}
+    constants = {"field_mm": FIELD_MM, "slice_mm": SLICE_MM, "noise_mm": NOISE_MM, "off_center_mm": OFF_CENTER_MM}
     return {"format": 1, **constants}
 
 
@@ -79,7 +79,7 @@ def draw_grid(source: Volume, slices: tuple[int, int], size: ScanSize, rng: np.r
     smallest = max(FIELD_MM[0], *extent)
     field = rng.uniform(smallest, max(smallest, FIELD_MM[1]))
     for count, mm, covered in zip(source.array.shape[1:], pixel_mm, extent, strict=True):
-        shift = rng.uniform(-1.0, 1.0) * min(OFF_CENTRE_MM, (field - covered) / 2)
+        shift = rng.uniform(-1.0, 1.0) * min(OFF_CENTER_MM, (field - covered) / 2)
         from_middle = (np.arange(size.pixels) - (size.pixels - 1) / 2) * (field / size.pixels)
         positions.append((count - 1) / 2 + (from_middle + shift) / mm)
     z, y, x = positions
@@ -124,7 +124,7 @@ def _spline(at: NDArray, count: int) -> sparse.csr_array:
     The outermost voxels' values continue to their outer edges; beyond these a row is empty.
     """
     inside = np.flatnonzero((at >= -0.5) & (at <= count - 0.5))
-    knots = np.arange(count + 5) - 2.5  # of splines centred on the voxels and on one more at either end
+    knots = np.arange(count + 5) - 2.5  # of splines centered on the voxels and on one more at either end
     design = sparse.coo_array(BSpline.design_matrix(at[inside], knots, 2))
     columns = np.clip(design.col - 1, 0, count - 1)
     matrix = sparse.coo_array((design.data.astype(np.float32), (inside[design.row], columns)), (len(at), count))
@@ -150,7 +150,7 @@ def _winners(weights: Mapping[int, NDArray], shape: Sequence[int]) -> NDArray[np
 
 
 def _noise(shape: Sequence[int], pixel_mm: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a slice of unit noise, correlated within about a millimetre as reconstruction leaves it."""
+    """Return a slice of unit noise, correlated within about a millimeter as reconstruction leaves it."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), NOISE_MM / pixel_mm)
     return noise / noise.std()
 

@@ -16,7 +16,7 @@ from msa2net_lib.analysis.receptive_field import (
     footprint_paths,
     place_footprint,
 )
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CURSOR = "#FF2D95"
-"""A colour that no organ has."""
+"""A color that no organ has."""
 LOCAL_COLOR, GLOBAL_COLOR, FUSED_COLOR = "#0072B2", "#D55E00", "0.25"
 
 
@@ -56,7 +56,7 @@ def local_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np.f
 
 def encoder_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np.float32]:
     """Effective receptive field on the slice itself (h, w), of the encoder's features X at a cell of a level."""
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     pixels = pixels.to(next(study.network.parameters()).device)
     return effective_receptive_field(lambda image: study.network.encoder(image)[level], pixels, cell)
 
@@ -92,7 +92,7 @@ def fixed_row() -> tuple[Figure, list[Axes]]:
 
 
 def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int, int], ...] = LOCAL_CONTEXT) -> Figure:
-    """The footprint of one pixel on the slice, at every level, coloured by the number of paths; names its size.
+    """The footprint of one pixel on the slice, at every level, colored by the number of paths; names its size.
 
     row, column: a pixel of the slice. layers: (kernel, dilation) of each convolution.
     """
@@ -175,7 +175,7 @@ def _lay_over(ax: Axes, study: Study, values: NDArray, cmap: str = SEQUENTIAL, l
 
 
 def frame_cells(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
-    """Outline ``side`` x ``side`` cells around a cell, and mark the cell's centre."""
+    """Outline ``side`` x ``side`` cells around a cell, and mark the cell's center."""
     (height, width), (row, column), radius = _cell_size(study, level), cell, side // 2
     corner = ((column - radius) * width - 0.5, (row - radius) * height - 0.5)
     frame = Rectangle(corner, side * width, side * height, fill=False, edgecolor=CURSOR, linewidth=1.4)

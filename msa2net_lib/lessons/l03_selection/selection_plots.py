@@ -172,7 +172,7 @@ def plot_weight_histograms(values: pd.DataFrame, source: str) -> Figure:
         here = values[values.level == level]
         groups = [here.weight_x[here.tissue == tissue].to_numpy() for tissue in tissues]
         counts = np.array([np.histogram(group, BINS)[0] / max(1, len(group)) for group in groups])
-        drawn = ax.imshow(counts, cmap="Greys", vmin=0, vmax=1, extent=(0, 1, len(tissues) - 0.5, -0.5), aspect="auto")
+        drawn = ax.imshow(counts, cmap="Grays", vmin=0, vmax=1, extent=(0, 1, len(tissues) - 0.5, -0.5), aspect="auto")
         for row, (tissue, group) in enumerate(zip(tissues, groups, strict=True)):
             if len(group):
                 color = ORGAN_COLORS.get(tissue, "white")

@@ -147,7 +147,7 @@ def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
 def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Figure:
     """One column per change of `INPUTS` at a level: U', the attention, the output, and what the network then says.
 
-    A row has one colour scale, that of the unchanged gate. Errors: `InputError` for an unknown change.
+    A row has one color scale, that of the unchanged gate. Errors: `InputError` for an unknown change.
     """
     rows = ("u_modulated", "attention", "output")
     figure, axes = figure_grid(len(rows) + 1, len(changes), width=1.85, height=1.75)
@@ -169,7 +169,7 @@ def plot_input_change(study: Study, level: int, change: str, factor: float, show
     """A tensor of the gate and its output, before and after one change of `INPUTS` and a factor on G.
 
     The factor comes first, so that a swapped G is scaled, too. shown: a tensor of the trace. Before and after share
-    a colour scale. Above them: how much the output changes and what the slice's mean Dice becomes.
+    a color scale. Above them: how much the output changes and what the slice's mean Dice becomes.
     """
     if shown not in SYMBOLS:
         raise InputError(f"shown={shown!r} is unknown: use one of {', '.join(SYMBOLS)}")
@@ -193,5 +193,5 @@ def plot_input_change(study: Study, level: int, change: str, factor: float, show
     moved = relative_change(before.output, after.output)
     words = f"level {level}, {change}, G times {factor:g}: output changed by {moved:.0%}"
     ax.text(4.8, 0.12, f"{words}, mean Dice of the slice {dice:.2f}", ha="center", fontsize=9)
-    ax.text(4.8, 0.3, "colours as before the change; what is larger has the last colour", ha="center", fontsize=7.5)
+    ax.text(4.8, 0.3, "colors as before the change; what is larger has the last color", ha="center", fontsize=7.5)
     return stamp(figure, f"{study.name}; {study.source}")

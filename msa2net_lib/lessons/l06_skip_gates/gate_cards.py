@@ -32,7 +32,7 @@ LINE, LETTER, SPACE, MARGIN = 0.145, 0.062, 0.3, 0.12
 """Inches: a line of text in a box, a letter's width, the gap between columns, the sheet's edge."""
 HEAD, PICTURE = 1.22, 1.9
 STYLES = {"x": ("-", "0.1"), "g": ((0, (4, 1.6)), "0.1")}
-"""Lines that come from X and from G; the others are grey."""
+"""Lines that come from X and from G; the others are gray."""
 
 
 def gate_sizes(info: GateInfo, channels: tuple[int, ...] = CHANNELS) -> dict[int, int]:

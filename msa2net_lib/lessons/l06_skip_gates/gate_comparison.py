@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu
 
 from msa2net_lib.config import Gate, NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.nn.masag import MASAG
@@ -74,10 +74,10 @@ def gate_maps(network: MSA2Net, images: NDArray[np.float32], name: str) -> Maps:
     hooks = [
         level.gate.register_forward_pre_hook(lambda gate, inputs, index=index: look(index, gate, inputs))
         for index, level in enumerate(levels)
-        if level.gate is not None and "gate" not in level.config.idle
+        if level.gate is not None and "gate" not in level.config.unused
     ]
     try:
-        pixels = rearrange(torch.from_numpy(normalise(images)), "n h w -> n 1 h w")
+        pixels = rearrange(torch.from_numpy(normalize(images)), "n h w -> n 1 h w")
         network(pixels.to(next(network.parameters()).device))
     finally:
         for hook in hooks:
@@ -88,7 +88,7 @@ def gate_maps(network: MSA2Net, images: NDArray[np.float32], name: str) -> Maps:
 def agreement(maps: NDArray, label: NDArray) -> float:
     """How well a map tells organ from background: the area under the ROC curve (AUROC), all slices together.
 
-    maps: (n, h, w) or (h, w); label: the same, or larger, then brought to the map's grid by the nearest neighbour; any
+    maps: (n, h, w) or (h, w); label: the same, or larger, then brought to the map's grid by the nearest neighbor; any
     organ counts. It is the probability that an organ pixel has the higher value than a background pixel, a tie
     counting half: 1 all organ above all background, 0.5 as a coin, 0 all below. nan if there is nothing to tell.
     """
@@ -153,18 +153,18 @@ def agreement_table(runs: pd.DataFrame, level: int) -> pd.DataFrame:
 def verdicts(summary: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """Which variants differ from the baseline: those whose 95 % interval of the mean difference leaves out zero.
 
-    summary: from `evaluation.experiments.summarise` with the same baseline. With one seed nothing is known and
+    summary: from `evaluation.experiments.summarize` with the same baseline. With one seed nothing is known and
     nothing differs. Each row is one comparison; among many, one in twenty leaves out zero by chance.
     """
     rows = summary.drop(index=baseline)
     return rows[["difference", "low", "high"]].assign(differs=(rows.low > 0) | (rows.high < 0))
 
 
-def redrawn(network: MSA2Net, part: Part, seed: int) -> MSA2Net:
+def reinitialized(network: MSA2Net, part: Part, seed: int) -> MSA2Net:
     """A copy of a network with the weights of its gates, or all of its weights, drawn anew.
 
     If a map looks the same from the copy, it does not show what training taught. Source: the model parameter
-    randomisation test of Adebayo et al. 2018, Sanity Checks for Saliency Maps.
+    randomization test of Adebayo et al. 2018, Sanity Checks for Saliency Maps.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -176,17 +176,17 @@ def redrawn(network: MSA2Net, part: Part, seed: int) -> MSA2Net:
 
 
 def sanity_table(network: MSA2Net, case: Case, level: int, seeds: Sequence[int]) -> pd.DataFrame:
-    """Agreement of MASAG's maps with the organs: trained, with the gates redrawn, with all redrawn; and of the image.
+    """Agreement of MASAG's maps with the organs: trained, with the gates reinitialized, with all reinitialized.
 
     Over all slices of the case that hold an organ, at a decoder level. One row per network and map; columns ``AUROC``
-    (mean over ``seeds`` where weights are redrawn), ``lowest``, ``highest``, and ``from a coin``, the largest distance
-    from 0.5, whatever the side. See `redrawn` and `agreement`.
+    (mean over ``seeds`` of reinitialized weights), ``lowest``, ``highest``, and ``from a coin``, the largest distance
+    from 0.5, whatever the side. See `reinitialized` and `agreement`.
     """
     images, label = slices_at(case, network.config.height_width)
     networks = {"trained": [network]}
     titles: dict[str, Part] = {"gates untrained": "gates", "nothing trained": "all"}
     for title, part in titles.items():
-        networks[title] = [redrawn(network, part, seed) for seed in seeds]
+        networks[title] = [reinitialized(network, part, seed) for seed in seeds]
     rows = {"image itself": [agreement(images, label)]}
     for title, copies in networks.items():
         found = [gate_maps(copy, images, "masag") for copy in copies]

@@ -56,7 +56,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     bar.ax.tick_params(labelsize=7)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)
-    # Without colour a pale area and hatched bars still differ, where they overlap too.
+    # Without color a pale area and hatched bars still differ, where they overlap too.
     counts.hist(values[~organ], bins=edges, density=True, color="0.85", label="background")
     style: dict[str, Any] = {"facecolor": "none", "edgecolor": ORANGE, "hatch": "////", "linewidth": 1.2}
     counts.hist(values[organ], bins=edges, density=True, histtype="stepfilled", label="organ", **style)
@@ -72,7 +72,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
 def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) -> Figure:
     """DSC against the agreement of the map with the organs, one marker per run, one panel per (runs, level).
 
-    The vertical line at 0.5 is a coin's agreement; the grey band spans the runs of addition, which has no map.
+    The vertical line at 0.5 is a coin's agreement; the gray band spans the runs of addition, which has no map.
     """
     figure, axes = figure_grid(1, len(panels), width=4.3, height=3.1)
     for ax, (title, (runs, level)) in zip(axes[0], panels.items(), strict=True):

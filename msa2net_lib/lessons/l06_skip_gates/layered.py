@@ -53,7 +53,7 @@ def place(takes: Mapping[str, Sequence[str]], heights: Mapping[str, float]) -> L
 
 
 def _links(takes: Mapping[str, Sequence[str]], columns: Mapping[str, int]) -> list[tuple]:
-    """Lines between neighbouring columns; all lines of one source share their way."""
+    """Lines between neighboring columns; all lines of one source share their way."""
     links: dict[tuple, None] = {}
     for name, sources in takes.items():
         for source in sources:
@@ -62,7 +62,7 @@ def _links(takes: Mapping[str, Sequence[str]], columns: Mapping[str, int]) -> li
     return list(links)
 
 
-def _neighbours(links: Sequence[tuple], side: int) -> dict:
+def _neighbors(links: Sequence[tuple], side: int) -> dict:
     found: dict = {}
     for pair in links:
         found.setdefault(pair[side], []).append(pair[1 - side])
@@ -72,7 +72,7 @@ def _neighbours(links: Sequence[tuple], side: int) -> dict:
 def _order(items: list[list], links: Sequence[tuple]) -> list[list]:
     """Sort each column by the mean place of what it is linked to, back and forth, and keep the best."""
     best, fewest = items, _crossings(items, links)
-    sides = _neighbours(links, 1), _neighbours(links, 0)
+    sides = _neighbors(links, 1), _neighbors(links, 0)
     for sweep in range(SWEEPS):
         items = [list(column) for column in items]
         backwards = sweep % 2
@@ -97,12 +97,12 @@ def _crossings(items: Sequence[Sequence], links: Sequence[tuple]) -> int:
 
 
 def _heights(items: Sequence[Sequence], links: Sequence[tuple], heights: Mapping[str, float]) -> dict:
-    """Move everything towards the middle of what it is linked to, as far as its neighbours in the column allow."""
+    """Move everything towards the middle of what it is linked to, as far as its neighbors in the column allow."""
     y: dict = {}
     for column in items:
         offsets = _offsets(column, heights)
         y |= {item: offset - offsets.mean() for item, offset in zip(column, offsets, strict=True)}
-    sides = _neighbours(links, 1), _neighbours(links, 0)
+    sides = _neighbors(links, 1), _neighbors(links, 0)
     for _ in range(40):
         for column in items:
             offsets = _offsets(column, heights)

@@ -47,9 +47,9 @@ def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
     side = max(len(footprint_paths(layers)) for layers in chains.values()) + 2
     for ax, (name, layers) in zip(axes[0], chains.items(), strict=True):
         paths = footprint_paths(layers)
-        centred = place_footprint(paths, (side // 2, side // 2), (side, side)).astype(float)
-        centred[centred == 0] = np.nan
-        drawn = ax.imshow(centred, cmap=SEQUENTIAL, vmin=0)
+        centered = place_footprint(paths, (side // 2, side // 2), (side, side)).astype(float)
+        centered[centered == 0] = np.nan
+        drawn = ax.imshow(centered, cmap=SEQUENTIAL, vmin=0)
         ax.plot(side // 2, side // 2, "+", color=CURSOR, markersize=7)
         bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
         bar.ax.tick_params(labelsize=7)
@@ -140,7 +140,7 @@ def _looks_at(trace: LKATrace | DualTrace, grid: tuple[int, int], pixel: tuple[i
 
 
 def _with_organs(study: Study) -> NDArray[np.float64]:
-    """The slice (h, w, 3) with the organs' boundary pixels in their colours; drawn faster than contours are."""
+    """The slice (h, w, 3) with the organs' boundary pixels in their colors; drawn faster than contours are."""
     picture = np.repeat(np.clip(study.image, 0, 1)[..., None], 3, axis=2).astype(float)
     for index, organ in enumerate(ORGANS, start=1):
         mask = study.label == index
@@ -183,7 +183,7 @@ def plot_cost(tables: Mapping[str, pd.DataFrame], at: Mapping[str, int]) -> Figu
 
 
 def plot_channel_attention(study: Study, trace: DualTrace) -> Figure:
-    """The map (c/heads, c/heads) of each head between its channels, on one colour scale from zero."""
+    """The map (c/heads, c/heads) of each head between its channels, on one color scale from zero."""
     maps = trace.channel_attention[0].cpu().numpy()
     columns = (len(maps) + 1) // 2
     figure, axes = figure_grid(2, columns, width=1.75, height=1.8)

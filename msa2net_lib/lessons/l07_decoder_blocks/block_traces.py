@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.nn.decoder import DecoderLevel
@@ -76,8 +76,8 @@ def capture(run: Callable[[], Any], modules: Mapping[str, nn.Module]) -> dict[st
     finally:
         for hook in hooks:
             hook.remove()
-    if idle := [name for name in modules if name not in seen]:
-        raise InputError(f"{', '.join(idle)} did not run: only modules that the forward pass calls can be captured")
+    if unused := [name for name in modules if name not in seen]:
+        raise InputError(f"{', '.join(unused)} did not run: only modules that the forward pass calls can be captured")
     return seen
 
 
@@ -86,11 +86,11 @@ def trace_blocks(study: Study, index: int = 0) -> dict[int, LKATrace | DualTrace
     chosen: dict[int, nn.Module] = {}
     for number, level in enumerate(study.network.decoder.levels):
         assert isinstance(level, DecoderLevel)
-        if len(level.blocks) and "blocks" not in level.config.idle:
+        if len(level.blocks) and "blocks" not in level.config.unused:
             chosen[number] = level.blocks[index]
     modules = {f"{number}/{name}": one for number, block in chosen.items() for name, one in _inner(block).items()}
     device = next(study.network.parameters()).device
-    pixels = torch.from_numpy(normalise(study.image))[None, None].to(device)
+    pixels = torch.from_numpy(normalize(study.image))[None, None].to(device)
     with torch.no_grad():
         seen = capture(lambda: study.network.eval()(pixels), modules)
     return {number: _trace(block, partial(_of, seen, number)) for number, block in chosen.items()}

@@ -1,4 +1,4 @@
-"""Figures of what a network costs: parameters live and idle, and where the multiply-adds go."""
+"""Figures of what a network costs: parameters live and unused, and where the multiply-adds go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz.plots import figure_grid, stamp
 
-LIVE, IDLE, WORK = "#0072B2", "#D55E00", "#009E73"
+LIVE, UNUSED, WORK = "#0072B2", "#D55E00", "#009E73"
 COUNTED = "counted on the networks as built; no data"
 _REST = ("linear", "norm", "expansion")
 
@@ -28,7 +28,7 @@ def rows_of(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 ROWS = (
-    *("grey stem", "encoder stem"),
+    *("gray stem", "encoder stem"),
     *(f"encoder stage {i}" for i in range(1, 5)),
     *(f"level {i}: {kind}" for i in (3, 2, 1, 0) for kind in ("gate", "blocks", "rest")),
 )
@@ -45,14 +45,14 @@ def _row(part: str) -> str:
     return part
 
 
-def plot_live_and_idle(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def plot_used_and_unused(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """One panel per network: parameters by part in M, those a gradient reaches solid, those none reaches hatched.
 
-    tables: name -> `analysis.complexity.live_and_idle` of it. Each panel has its own scale.
+    tables: name -> `analysis.complexity.used_and_unused` of it. Each panel has its own scale.
     Errors: `InputError` if there is no table.
     """
     if not tables:
-        raise InputError("no network to draw: give at least one table of live and idle parameters")
+        raise InputError("no network to draw: give at least one table of live and unused parameters")
     columns = min(2, len(tables))
     figure, axes = figure_grid(-(-len(tables) // columns), columns, width=5.0, height=3.5)
     for ax in axes.flat[len(tables) :]:
@@ -60,15 +60,15 @@ def plot_live_and_idle(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         rows = rows_of(table) / 1e6
         ax.barh(ROWS, rows.live, color=LIVE)
-        hatched = {"color": "white", "edgecolor": IDLE, "hatch": "//////"}
-        ax.barh(ROWS, rows.idle, left=rows.live, linewidth=list((rows.idle > 0).astype(float)), **hatched)
-        _label(ax, list(rows.live), list(rows.idle))
-        idle = f"{rows.idle.sum():.2f} M of them idle" if rows.idle.any() else "none idle"
-        ax.set_title(f"{name}: {(rows.live + rows.idle).sum():.2f} M parameters, {idle}", fontsize=9)
+        hatched = {"color": "white", "edgecolor": UNUSED, "hatch": "//////"}
+        ax.barh(ROWS, rows.unused, left=rows.live, linewidth=list((rows.unused > 0).astype(float)), **hatched)
+        _label(ax, list(rows.live), list(rows.unused))
+        unused = f"{rows.unused.sum():.2f} M of them unused" if rows.unused.any() else "none unused"
+        ax.set_title(f"{name}: {(rows.live + rows.unused).sum():.2f} M parameters, {unused}", fontsize=9)
         _style(ax, "parameters (M)", labels=ax in axes[:, 0])
     handles = [
         Patch(color=LIVE, label="live: a gradient reaches it"),
-        Patch(facecolor="white", edgecolor=IDLE, hatch="//////", label="idle: none ever does"),
+        Patch(facecolor="white", edgecolor=UNUSED, hatch="//////", label="unused: none ever does"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return stamp(figure, COUNTED)
@@ -77,7 +77,7 @@ def plot_live_and_idle(tables: Mapping[str, pd.DataFrame]) -> Figure:
 def plot_complexity(parameters: pd.DataFrame, products: pd.Series, name: str) -> Figure:
     """Parameters (M, live ones only) and multiply-adds (G) of one network, part by part, side by side.
 
-    parameters: `analysis.complexity.live_and_idle`; products: `Work.products`. Both must list the same parts, or
+    parameters: `analysis.complexity.used_and_unused`; products: `Work.products`. Both must list the same parts, or
     `InputError`.
     """
     if list(parameters.index) != list(products.index):
@@ -97,11 +97,11 @@ def plot_complexity(parameters: pd.DataFrame, products: pd.Series, name: str) ->
 
 def _label(ax: Axes, solid: Sequence[float], hatched: Sequence[float]) -> None:
     """Write each row's numbers beside its bar, and "none" where there is no bar; leave room for the longest."""
-    for y, (live, idle) in enumerate(zip(solid, hatched, strict=True)):
-        words = " + ".join([_number(live)] * (live > 0) + [f"{_number(idle)} idle"] * (idle > 0))
+    for y, (live, unused) in enumerate(zip(solid, hatched, strict=True)):
+        words = " + ".join([_number(live)] * (live > 0) + [f"{_number(unused)} unused"] * (unused > 0))
         style = {"fontsize": 7.5, "va": "center", "color": "black" if words else "0.5"}
-        ax.annotate(words or "none", (live + idle, y), (3, 0), textcoords="offset points", **style)
-    ax.set_xlim(0, 1.18 * max(live + idle for live, idle in zip(solid, hatched, strict=True)))
+        ax.annotate(words or "none", (live + unused, y), (3, 0), textcoords="offset points", **style)
+    ax.set_xlim(0, 1.18 * max(live + unused for live, unused in zip(solid, hatched, strict=True)))
 
 
 def _number(value: float) -> str:

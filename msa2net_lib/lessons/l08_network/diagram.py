@@ -68,8 +68,8 @@ def walk(network: MSA2Net, image: Float[Tensor, "1 ch h w"]) -> list[Step]:
             last = module[-1] if isinstance(module, nn.ModuleList) else module
             undo.enter_context(last.register_forward_hook(lambda _, __, out, key=module: outputs.update({key: out})))
         network.eval()(image)
-    grey = reduce(image, "1 ch h w -> h w", "mean").float().cpu().numpy()
-    steps = [Step("input", "input", 0, tuple(image.shape[1:]), 0, True, "image", grey)]
+    gray = reduce(image, "1 ch h w -> h w", "mean").float().cpu().numpy()
+    steps = [Step("input", "input", 0, tuple(image.shape[1:]), 0, True, "image", gray)]
     grids: dict[int, tuple[int, int]] = {}
     for name, kind, level, module in parts:
         output, words, shape, picture = outputs.get(module), _words(module), None, None
@@ -92,8 +92,8 @@ def walk(network: MSA2Net, image: Float[Tensor, "1 ch h w"]) -> list[Step]:
 def _parts(network: MSA2Net) -> Iterator[tuple[str, str, int, nn.Module]]:
     """Each part as (name, kind, level, module), in order of data flow; a module list puts out what its last does."""
     backbone, levels = network.encoder.backbone, network.decoder.levels
-    if network.encoder.grey_stem is not None:
-        yield "grey stem", "grey stem", 0, network.encoder.grey_stem
+    if network.encoder.gray_stem is not None:
+        yield "gray stem", "gray stem", 0, network.encoder.gray_stem
     yield "stem", "stem", 0, backbone.stem
     for i, stage in enumerate(backbone.stages):
         yield f"encoder stage {i + 1}", "encoder", i, nn.ModuleList([stage, backbone.norm]) if i == 3 else stage
@@ -129,9 +129,9 @@ class _Box(NamedTuple):
 
 
 WIDTH, ROW, BETWEEN_ROWS, PAD, BETWEEN_BANDS, HEADER = 10.8, 0.66, 0.2, 0.08, 0.22, 0.72
-COLUMNS = (  # heading, left edge, width, colour, what stands there
+COLUMNS = (  # heading, left edge, width, color, what stands there
     ("encoder", 0.45, 2.15, "#DCE8F4", ("input", "stem", "encoder")),
-    ("skip connections", 3.15, 2.15, "#FADFC4", ("grey stem", "gate")),
+    ("skip connections", 3.15, 2.15, "#FADFC4", ("gray stem", "gate")),
     ("", 5.9, 1.75, "#E4F0E0", ("linear", "norm")),
     ("decoder", 8.25, 2.4, "#E4F0E0", ("blocks", "expansion", "head")),
 )
@@ -149,17 +149,17 @@ def draw(steps: Sequence[Step], title: str, source: str, thumbnails: bool = True
     plt.close(figure)
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
     ax.set_axis_off()
-    grey: dict[str, Any] = {"ha": "center", "va": "center", "color": "0.3"}
+    gray: dict[str, Any] = {"ha": "center", "va": "center", "color": "0.3"}
     for band in bands.values():
         ax.add_patch(Rectangle(band[:2], band.width, band.height, color="0.955"))
     for step in steps:
         _draw_step(ax, step, boxes[step.name], thumbnails)
         if step.kind == "encoder" and step.shape:
             words = f"level {step.level}\n{step.shape[1]} × {step.shape[2]}"
-            ax.text(0.25, bands[step.level].at(0, 0.5)[1], words, rotation=90, fontsize=7.5, **grey)
+            ax.text(0.25, bands[step.level].at(0, 0.5)[1], words, rotation=90, fontsize=7.5, **gray)
     _draw_flow(ax, {(step.kind, step.level): boxes[step.name] for step in steps if step.runs}, boxes)
     for heading, left, width, *_ in COLUMNS:
-        ax.text(left + width / 2, height - HEADER + 0.12, heading, fontsize=8.5, style="italic", **grey)
+        ax.text(left + width / 2, height - HEADER + 0.12, heading, fontsize=8.5, style="italic", **gray)
     ax.text(0.12, height - 0.38, title, fontsize=10.5, va="center", weight="bold")
     ax.text(COLUMNS[1][1], bands[-1].bottom + PAD, _legend(steps, thumbnails), fontsize=7.5, va="bottom", color="0.2")
     return stamp(figure, source)
@@ -175,7 +175,7 @@ def _boxes(steps: Sequence[Step]) -> tuple[dict[str, _Box], dict[int, _Box]]:
     for step in steps:
         left, width = next(column[1:3] for column in COLUMNS if step.kind in column[-1])
         level = step.level - (step.kind == "expansion")  # whose output has the next finer grid
-        band = bands[-1 if step.kind in ("input", "grey stem", "stem", "head") else level]
+        band = bands[-1 if step.kind in ("input", "gray stem", "stem", "head") else level]
         low, high = band.bottom + PAD, band.at(0, 1)[1] - PAD
         if step.kind not in ("encoder", "gate"):  # which take both rows
             low = low if step.kind in ("stem", "linear", "expansion") else high - ROW
@@ -255,8 +255,8 @@ def _legend(steps: Sequence[Step], thumbnails: bool) -> str:
     lines += "Arrows: x skip features, g gating features, y gated skip features.\n"
     if thumbnails:
         lines += "Maps: how far a pixel's features are from the map's average, bright is far, scales differ.\n"
-    total, idle = sum(step.parameters for step in steps), sum(step.parameters for step in steps if not step.runs)
-    never = f"; the hatched boxes' {_short(idle)} never run" if idle else ""
+    total, unused = sum(step.parameters for step in steps), sum(step.parameters for step in steps if not step.runs)
+    never = f"; the hatched boxes' {_short(unused)} never run" if unused else ""
     return f"{lines}{_short(total)} parameters in all{never}."
 
 

@@ -19,9 +19,9 @@ def _draw_mask(rng: np.random.Generator) -> tuple[Any, ...]:
     height, width = (int(pixels) for pixels in rng.integers([52, 41], [70, 60]))
     y, x = np.mgrid[:height, :width]
     radii = rng.choice([2.0, 5.0, 11.0, 26.0]) * rng.uniform(0.8, 1.2, size=2)
-    centre = rng.uniform(0.1, 0.9, size=2) * (height, width)
-    mask = ((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2 <= 1
-    mask[int(centre[0]), : int(centre[1])] = True
+    center = rng.uniform(0.1, 0.9, size=2) * (height, width)
+    mask = ((y - center[0]) / radii[0]) ** 2 + ((x - center[1]) / radii[1]) ** 2 <= 1
+    mask[int(center[0]), : int(center[1])] = True
     return (mask,)
 
 
@@ -42,7 +42,7 @@ alpha = Check(
     lambda mask: boundary_alpha(torch.from_numpy(mask)[None, None].double())[0],
     _draw_mask,
     {
-        "the neighbourhood is a 3x3 square: take the cross, a pixel and its four neighbours": lambda mask: _alpha(
+        "the neighborhood is a 3x3 square: take the cross, a pixel and its four neighbors": lambda mask: _alpha(
             (mask & ~_inner(mask, structure=SQUARE)).sum(), mask.sum()
         ),
         "the boundary is counted outside: those pixels are not object, count object pixels": lambda mask: _alpha(

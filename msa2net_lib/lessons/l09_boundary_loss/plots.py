@@ -112,7 +112,7 @@ def plot_gradients(
 ) -> Figure:
     """Predictions of one object in columns; under each the gradient of every loss by the object's logits.
 
-    Each row has a colour scale of its own: it compares predictions, not losses. Only the object's surroundings
+    Each row has a color scale of its own: it compares predictions, not losses. Only the object's surroundings
     are shown. image: (h, w) in [0, 1]; masks: (h, w).
     """
     box = _surroundings(mask, 8)

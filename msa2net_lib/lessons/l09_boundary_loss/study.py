@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import SMOOTH, BoundaryDoULoss, boundary_alpha
 from msa2net_lib.nn.network import MSA2Net
@@ -137,7 +137,7 @@ def slice_losses(network: MSA2Net, case: Case) -> tuple[list[float], list[NDArra
     """BDoU of each slice of a case as a batch of its own, and the labels (h, w) at the network's input size."""
     size, device = network.config.height_width, next(network.parameters()).device
     labels = [resize_label(label, size) for label in case.label]
-    images = torch.from_numpy(np.stack([normalise(resize_image(image, size)) for image in case.image]))[:, None]
+    images = torch.from_numpy(np.stack([normalize(resize_image(image, size)) for image in case.image]))[:, None]
     network, loss = network.eval(), BoundaryDoULoss(network.config.num_classes)
     with torch.inference_mode():
         logits = [one for batch in images.split(AT_ONCE) for one in network(batch.to(device)).cpu()]

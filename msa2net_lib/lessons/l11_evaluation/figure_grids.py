@@ -33,9 +33,9 @@ SHORT = {
     "aorta": "Aor", "gallbladder": "Gal", "left kidney": "LKid", "right kidney": "RKid",
     "liver": "Liv", "pancreas": "Pan", "spleen": "Spl", "stomach": "Sto",
 }  # fmt: skip
-"""Organs as Table 1 abbreviates them: written on the ground truth, so that the figure reads in grey too."""
+"""Organs as Table 1 abbreviates them: written on the ground truth, so that the figure reads in gray too."""
 TRUTH, PREDICTED = "#2CA02C", "#1F4FD8"
-"""Figure 3's colours, as its caption says: the true boundary green, the predicted one blue."""
+"""Figure 3's colors, as its caption says: the true boundary green, the predicted one blue."""
 GROUND_TRUTH = "ground truth"
 _HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]
 _MARGIN = 4  # pixels of air around the body
@@ -76,7 +76,7 @@ def slices_through(cases: Sequence[Case], predictions: Mapping[str, Mapping[str,
 
 
 def plot_figure_2(rows: Sequence[SliceRow], source: str) -> Figure:
-    """Ground truth and predictions, slice by slice: organs in colour, their names in the ground truth, R and L.
+    """Ground truth and predictions, slice by slice: organs in color, their names in the ground truth, R and L.
 
     Each prediction says its DSC in the slice, the mean over the organs that the slice has. source: what the data are,
     written on the figure. Errors: `InputError` without rows.
@@ -107,7 +107,7 @@ def slice_dsc(predicted: NDArray, label: NDArray) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureRow:
+class ImageRow:
     """A row of Figure 3: a picture with its mask and the masks that networks predict, all of one size."""
 
     title: str
@@ -115,18 +115,18 @@ class PictureRow:
     predictions: Mapping[str, NDArray[np.uint8]]
 
 
-def spread_of(by_picture: pd.DataFrame, count: int) -> dict[str, str]:
+def spread_of(by_image: pd.DataFrame, count: int) -> dict[str, str]:
     """Choose pictures from the worst to the best DSC at even steps of rank: id -> "DSC 0.57, worst".
 
-    by_picture: `PictureEvaluation.by_picture`. Fewer pictures than ``count`` are all chosen.
+    by_image: `ImageEvaluation.by_image`. Fewer pictures than ``count`` are all chosen.
     """
-    ranked = by_picture.sort_values("dsc", kind="stable")["dsc"]
+    ranked = by_image.sort_values("dsc", kind="stable")["dsc"]
     places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
     words = {0: ", worst", len(ranked) - 1: ", best"}
     return {str(ranked.index[place]): f"DSC {ranked.iloc[place]:.2f}{words.get(int(place), '')}" for place in places}
 
 
-def plot_figure_3(rows: Sequence[PictureRow], source: str) -> Figure:
+def plot_figure_3(rows: Sequence[ImageRow], source: str) -> Figure:
     """Pictures, and on each network's copy the true boundary (green, solid) and its own (blue, dashed).
 
     source: what the pictures are, written on the figure. Errors: `InputError` without rows.

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msa2net_lib.config import NetworkConfig, require_choice
-from msa2net_lib.data.catalog import open_pictures
-from msa2net_lib.data.images.dataset import PictureDataset
+from msa2net_lib.data.catalog import open_images
+from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.images import PictureEvaluation, evaluate_pictures
-from msa2net_lib.lessons.l11_evaluation.figure_grids import PictureRow, spread_of
-from msa2net_lib.paper.reproduced.table_2 import OurPictureRun
+from msa2net_lib.evaluation.images import ImageEvaluation, evaluate_images
+from msa2net_lib.lessons.l11_evaluation.figure_grids import ImageRow, spread_of
+from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import TrainResult, choose_device, train
 from msa2net_lib.viz.images import SYNTHETIC
@@ -43,9 +43,9 @@ class SkinPlan:
         """What to write on figures."""
         return SYNTHETIC if self.data == "skin" else ISIC_SOURCE
 
-    def open(self, data_dir: str | Path, progress: bool = True) -> PictureDataset:
+    def open(self, data_dir: str | Path, progress: bool = True) -> ImageDataset:
         """Open the pictures; synthetic ones are drawn on first use. Errors: `InputError` where ISIC is not there."""
-        return open_pictures(self.data, data_dir, count=self.count, size=self.size, progress=progress)
+        return open_images(self.data, data_dir, count=self.count, size=self.size, progress=progress)
 
     def network(self) -> NetworkConfig:
         """The network: background and lesion."""
@@ -67,14 +67,14 @@ class SkinStudy:
     """A network trained on pictures, and its scores on the test pictures; no picture was used to choose it."""
 
     plan: SkinPlan
-    dataset: PictureDataset
+    dataset: ImageDataset
     result: TrainResult
-    evaluation: PictureEvaluation
-    run: OurPictureRun
+    evaluation: ImageEvaluation
+    run: ReproducedImageRun
 
-    def title(self, picture_id: str) -> str:
+    def title(self, image_id: str) -> str:
         """What a picture is called on figures: a drawn one not by the id that its file has in ISIC's layout."""
-        return picture_id.replace("ISIC_", "drawn ") if self.dataset.is_synthetic else picture_id
+        return image_id.replace("ISIC_", "drawn ") if self.dataset.is_synthetic else image_id
 
 
 def skin_plan(profile: str) -> SkinPlan:
@@ -116,25 +116,27 @@ def study_skin(
     training = TrainConfig.from_recipe(plan.recipe, seed=seed, **({"steps": chosen} if chosen else {}))
     home = Path(folder) / f"{plan.data}_{_digest(network, training, dataset)}"
     result = train(network, training, dataset, home, device=device, progress=progress)
-    evaluation = evaluate_pictures(result.network.to(choose_device(device)), dataset, progress=progress)
+    evaluation = evaluate_images(result.network.to(choose_device(device)), dataset, progress=progress)
     named = {"name": f"{plan.preset}, trained here", "data": plan.data, "training": training}
-    return SkinStudy(plan, dataset, result, evaluation, OurPictureRun.from_evaluation(evaluation, network, **named))
+    return SkinStudy(
+        plan, dataset, result, evaluation, ReproducedImageRun.from_evaluation(evaluation, network, **named)
+    )
 
 
-def figure_3_rows(study: SkinStudy, others: Mapping[str, PictureEvaluation], count: int = 5) -> list[PictureRow]:
+def figure_3_rows(study: SkinStudy, others: Mapping[str, ImageEvaluation], count: int = 5) -> list[ImageRow]:
     """Pictures for Figure 3, from our network's worst to its best, with what every network predicts on them."""
     evaluations = {f"ours: {study.run.name}": study.evaluation, **others}
     return [
-        PictureRow(
+        ImageRow(
             f"{study.title(name)}\nours: {rank}",
             study.dataset.load(name),
             {network: evaluation.predictions[name] for network, evaluation in evaluations.items()},
         )
-        for name, rank in spread_of(study.evaluation.by_picture, count).items()
+        for name, rank in spread_of(study.evaluation.by_image, count).items()
     ]
 
 
-def _digest(network: NetworkConfig, training: TrainConfig, dataset: PictureDataset) -> str:
+def _digest(network: NetworkConfig, training: TrainConfig, dataset: ImageDataset) -> str:
     """Eight letters that differ as soon as anything differs that a run rests on."""
     parts = json.dumps([network.to_dict(), training.to_dict(), dataset.digest()], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:8]

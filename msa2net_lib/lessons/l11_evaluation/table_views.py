@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from msa2net_lib.paper.reproduced.table_1 import HONESTY
+from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY
 
 WIDTH = 118
 
@@ -18,7 +18,7 @@ def numbers_as_text(table: pd.DataFrame, digits: int, names: Mapping[str, str] |
     table: as `paper.ours` builds them; an interval's two columns become one. names: other headings for columns.
     """
     shown = pd.DataFrame(index=table.index)
-    for column in (name for name in table.columns if name not in HONESTY):
+    for column in (name for name in table.columns if name not in COMPARABILITY):
         if column.endswith("_high"):
             continue
         if column.endswith("_low"):

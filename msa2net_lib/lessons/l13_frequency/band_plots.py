@@ -22,7 +22,7 @@ BANDS = ("mean", *(f"{low:g} to {high:g}" for low, high in pairwise(BAND_EDGES))
 """Names of the bands."""
 
 
-def picture_bands(maps: Tensor) -> Tensor:
+def show_bands(maps: Tensor) -> Tensor:
     """The parts of maps (b, c, h, w) in the bands of `BANDS`, (bands, b, c, h, w); they add up to the maps.
 
     A band that the grid cannot hold is zero.
@@ -33,7 +33,7 @@ def picture_bands(maps: Tensor) -> Tensor:
 
 def band_shares(maps: Tensor) -> dict[str, float]:
     """Share of each band but the mean's in the energy that is not the mean's; all 0 for a constant map."""
-    energy = picture_bands(maps).square().sum(dim=(1, 2, 3, 4))[1:]
+    energy = show_bands(maps).square().sum(dim=(1, 2, 3, 4))[1:]
     shares = energy / energy.sum().clamp(min=torch.finfo(energy.dtype).tiny)
     return dict(zip(BANDS[1:], shares.tolist(), strict=True))
 
@@ -42,7 +42,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     """What one band of frequencies holds of the slice and of a layer's features, beside the whole of both.
 
     maps: layer -> (1, c, h, w) of this slice. band: one of `BANDS`, in cycles per image, so that the slice and every
-    layer are cut at the same place. The slice's part has both signs, mid-grey is zero; features are shown as the root
+    layer are cut at the same place. The slice's part has both signs, mid-gray is zero; features are shown as the root
     mean square over channels; the titles give `band_shares`. Errors: `InputError` for a name that is not there.
     """
     if layer not in maps:
@@ -50,7 +50,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     if band not in BANDS:
         raise InputError(f"band={band!r} is unknown: use one of {', '.join(BANDS)}")
     features, image = maps[layer].cpu(), torch.from_numpy(study.image)[None, None]
-    of_slice, of_layer = (picture_bands(values)[BANDS.index(band)] for values in (image, features))
+    of_slice, of_layer = (show_bands(values)[BANDS.index(band)] for values in (image, features))
     side = max(features.shape[-2:])
     figure, axes = figure_grid(1, 4, width=2.5, height=2.4)
     show_slice(axes[0, 0], study.image, study.label, title=study.name)

@@ -49,7 +49,7 @@ log_amplitude = Check(
     lambda maps: relative_log_amplitude(maps[None])[0],
     _draw_maps,
     {
-        "frequency 0 is taken at the wrong end: without fftshift it is element 0, with it the centre": _from_other_end,
+        "frequency 0 is taken at the wrong end: without fftshift it is element 0, with it the center": _from_other_end,
         "that is the log of the mean over channels: take the log of each channel, then the mean": lambda maps: (
             _relative(_diagonal(_size(maps).mean(dim=0)).log())
         ),

@@ -1,6 +1,6 @@
 """Figures of the frequency lesson: curves by layer, and differences with intervals.
 
-Lines differ in style and marker, not in colour alone, so that all can be read in grey.
+Lines differ in style and marker, not in color alone, so that all can be read in gray.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STYLES: tuple[tuple[str, Any, str], ...] = (
     ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), ("#000000", "-.", "D"), ("#CC79A7", "-", "x"),
 )  # fmt: skip
-"""Colour, line style and marker of the first, second ... curve."""
+"""Color, line style and marker of the first, second ... curve."""
 NYQUIST = 0.5 * 2**0.5
 FIGURE_A = (
     ("encoder stage 1", "encoder stage 2", "encoder stage 3", "encoder stage 4"),

@@ -17,7 +17,7 @@ from msa2net_lib.analysis.frequency import Along, Spectrum, layer_spectra
 from msa2net_lib.analysis.layers import LAST, LOGITS, feature_maps, is_encoder
 from msa2net_lib.config import PRESETS, Gate, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.resize import normalise, resize_image
+from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import paired_interval
 from msa2net_lib.nn.network import MSA2Net
@@ -70,7 +70,7 @@ def network_maps(network: MSA2Net, images: NDArray[np.float32]) -> dict[str, tor
 
     The maps are on the CPU: spectra are taken in float64, which not every device has.
     """
-    pixels = rearrange(torch.from_numpy(normalise(images)), "n h w -> n 1 h w")
+    pixels = rearrange(torch.from_numpy(normalize(images)), "n h w -> n 1 h w")
     maps = feature_maps(network, pixels.to(next(network.parameters()).device))
     return {layer: values.cpu() for layer, values in maps.items()}
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Circle
 from msa2net_lib.analysis.grad_cam import Evidence, disc, grad_cam
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import holding_radius
-from msa2net_lib.analysis.randomisation import redraw_parts, redrawn_steps
+from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, share_inside
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l02_fusion.fusion_plots import CURSOR
@@ -67,7 +67,7 @@ def plot_figure_b(study: Study, views: Sequence[OrganView], layer: str = LAST) -
         _map(row[2], study, Panel(view.heat, ""), label)
         _note(row[2], f"{share_inside(view.heat, view.truth):.0%} inside")
         _map(row[3], study, Panel(view.attention, "", SHARES), label)
-        _field(row[4], study, view.field, view.centre, label)
+        _field(row[4], study, view.field, view.center, label)
         row[0].text(
             -0.06, 0.5, view.organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
         )
@@ -158,12 +158,12 @@ def plot_explained(study: Study, views: Sequence[OrganView]) -> Figure:
 
 def plot_cascade(study: Study, organ: str, layers: Sequence[str], steps: Sequence[str], seed: int) -> Figure:
     """An organ's maps while weights are drawn anew from the head downwards: layers in rows, steps in columns."""
-    pixels, parts = network_input(study.network, study.image[None]), redrawn_steps(study.network, "cascading")
+    pixels, parts = network_input(study.network, study.image[None]), reinitialized_steps(study.network, "cascading")
     networks = {"as trained": study.network}
     for step in steps:
         if step not in parts:
             raise InputError(f"step {step!r} is unknown: use {', '.join(parts)}")
-        networks[f"redrawn down to:\n{step}"] = redraw_parts(study.network, parts[step], seed)
+        networks[f"reinitialized down to:\n{step}"] = reinitialize_parts(study.network, parts[step], seed)
     _, mask = organ_targets(study.label, [organ])[organ]
     label = np.where(mask, organ_class(organ), 0)
     figure, axes = figure_grid(len(layers), len(networks), width=1.75, height=1.7)
@@ -177,12 +177,12 @@ def plot_cascade(study: Study, organ: str, layers: Sequence[str], steps: Sequenc
     return stamp(figure, f"{study.name}, {organ}: {study.source}")
 
 
-def plot_fields(fields: Mapping[str, NDArray], centre: tuple[int, int], study: Study) -> Figure:
+def plot_fields(fields: Mapping[str, NDArray], center: tuple[int, int], study: Study) -> Figure:
     """Effective receptive fields (h, w) by name around one pixel, logarithmic, with circles of half and 95 %."""
     figure, axes = figure_grid(1, len(fields), width=3.1, height=2.9)
     drawn = None
     for ax, (title, field) in zip(axes[0], fields.items(), strict=True):
-        drawn = _field(ax, study, field, centre, None, shares=(0.5, 0.95))
+        drawn = _field(ax, study, field, center, None, shares=(0.5, 0.95))
         ax.set_title(title, fontsize=9)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=axes[0, -1], shrink=0.7, pad=0.02, ticks=[-3, -2, -1, 0], extend="min")
@@ -228,7 +228,7 @@ def _field(
     ax: Axes,
     study: Study,
     field: NDArray,
-    centre: tuple[int, int],
+    center: tuple[int, int],
     label: NDArray | None,
     shares: Sequence[float] = (0.5,),
 ):
@@ -236,10 +236,10 @@ def _field(
     drawn = show_map(ax, study, Panel(relative, "", "magma", (FAINTEST, 0.0)), outlines=False)
     if label is not None:
         draw_outlines(ax, label, 0.8)
-    row, column = centre
+    row, column = center
     ax.plot(column, row, "+", color="white", markersize=6, path_effects=_HALO)
     for share, style in zip(shares, ("--", ":"), strict=False):
-        radius = holding_radius(field, centre, share)
+        radius = holding_radius(field, center, share)
         ax.add_patch(Circle((column, row), radius, fill=False, color="white", linewidth=1.0, linestyle=style))
     height, width = study.image.shape
     ax.set_xlim(-0.5, width - 0.5)

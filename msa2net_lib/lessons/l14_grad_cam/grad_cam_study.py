@@ -18,7 +18,7 @@ from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import logit_field
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.nn.network import MSA2Net
@@ -38,7 +38,7 @@ class OrganView:
     """An organ in a study's slice as Figure B shows it: all maps are (h, w) on the slice's grid.
 
     heat: Grad-CAM at the layer asked for, own_grid the same on the layer's grid. attention: the gate's own map at level
-    0, mean over channels; it is the same for all organs. field: |gradient| of the organ's logit at ``centre`` (row,
+    0, mean over channels; it is the same for all organs. field: |gradient| of the organ's logit at ``center`` (row,
     column) with respect to the image.
     """
 
@@ -50,7 +50,7 @@ class OrganView:
     probability: NDArray[np.float32]
     attention: NDArray[np.float32]
     field: NDArray[np.float32]
-    centre: tuple[int, int]
+    center: tuple[int, int]
 
 
 def organ_class(organ: str) -> int:
@@ -78,7 +78,7 @@ def innermost(mask: NDArray) -> tuple[int, int]:
 
 def network_input(network: MSA2Net, images: NDArray) -> Tensor:
     """Slices (n, h, w) in [0, 1] at the network's input size, as it takes them, (n, 1, h, w) on its device."""
-    return rearrange(torch.from_numpy(normalise(images)), "n h w -> n 1 h w").to(next(network.parameters()).device)
+    return rearrange(torch.from_numpy(normalize(images)), "n h w -> n 1 h w").to(next(network.parameters()).device)
 
 
 def study_heat(study: Study, layers: Sequence[str] = LAYERS, organs: Sequence[str] | None = None) -> dict:
@@ -96,7 +96,7 @@ def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = 
         logits = study.network(pixels)[0]
     views = []
     for organ, (class_index, truth) in sorted(targets.items(), key=lambda item: item[1][1].sum()):
-        centre = innermost(truth)
+        center = innermost(truth)
         views.append(
             OrganView(
                 organ,
@@ -106,8 +106,8 @@ def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = 
                 as_array(heat[organ][layer].own[0]),
                 as_array(logits.softmax(dim=0)[class_index]),
                 gate_map(study),
-                logit_field(study.network, pixels, centre, class_index),
-                centre,
+                logit_field(study.network, pixels, center, class_index),
+                center,
             )
         )
     return views

@@ -1,4 +1,4 @@
-"""What heat maps are worth: scores beside baselines, other regions, and redrawn weights."""
+"""What heat maps are worth: scores beside baselines, other regions, and reinitialized weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from msa2net_lib.analysis.grad_cam import HeatMap, grad_cam_layers
-from msa2net_lib.analysis.randomisation import Mode, redraw_parts, redrawn_steps
+from msa2net_lib.analysis.randomization import Mode, reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, pointing, rank_correlation, share_inside, structural_similarity
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PROBABILITY, EDGES, FLAT = "probability (baseline)", "edges of the image (baseline)", "the same everywhere (baseline)"
 
 
-def localisation(network: MSA2Net, case: Case, count: int = 12, layers: Sequence[str] = LAYERS) -> pd.DataFrame:
+def localization(network: MSA2Net, case: Case, count: int = 12, layers: Sequence[str] = LAYERS) -> pd.DataFrame:
     """How well maps find the organ they were asked about, slice by slice, and maps that need no explanation beside.
 
     Columns: organ, map (a layer or a baseline), z, inside (`share_inside`) and pointing (`pointing`), nan for a map
@@ -59,7 +59,7 @@ def localisation(network: MSA2Net, case: Case, count: int = 12, layers: Sequence
     return pd.DataFrame(rows, columns=["organ", "map", "z", "inside", "pointing"])
 
 
-def localisation_summary(table: pd.DataFrame) -> pd.DataFrame:
+def localization_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Mean over slices, then over organs, so that organs count alike: inside, pointing, and the share without heat.
 
     A map without heat counts as 0 in both.
@@ -69,10 +69,10 @@ def localisation_summary(table: pd.DataFrame) -> pd.DataFrame:
     return by_organ.groupby("map", sort=False).mean()
 
 
-def localisation_sentence(table: pd.DataFrame, name: str) -> str:
+def localization_sentence(table: pd.DataFrame, name: str) -> str:
     """In words, how well a map finds its organ: peaks inside, and the range over organs of the share of heat inside.
 
-    table: `localisation`. name: of its maps. Shares are means over an organ's slices; a map without heat counts as 0.
+    table: `localization`. name: of its maps. Shares are means over an organ's slices; a map without heat counts as 0.
     """
     rows: pd.DataFrame = table.loc[table["map"] == name].fillna({"inside": 0.0, "pointing": 0.0})
     shares: Any = rows.groupby("organ", sort=False).inside.mean()
@@ -110,12 +110,12 @@ def region_dependence(study: Study, layers: Sequence[str] = LAYERS) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def randomisation_table(
+def randomization_table(
     study: Study, mode: Mode, seeds: Sequence[int], layers: Sequence[str] = LAYERS, organs: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """How like maps stay to the trained network's when weights are drawn anew, part by part; one row per map.
 
-    Columns: mode, part (see `redrawn_steps`), seed, organ, layer, rank (size of
+    Columns: mode, part (see `reinitialized_steps`), seed, organ, layer, rank (size of
     `rank_correlation`: a map turned over counts as like) and ssim (`structural_similarity`), both with the trained
     network's map; inside (`share_inside` of the organ), empty (no heat). Of an empty map rank and ssim are 0: it
     resembles nothing. The region is the organ's true one throughout.
@@ -124,9 +124,9 @@ def randomisation_table(
     names = {name: name for name in layers}
     trained = grad_cam_layers(study.network, pixels, targets, names)
     rows = []
-    for part, redrawn in redrawn_steps(study.network, mode).items():
+    for part, reinitialized in reinitialized_steps(study.network, mode).items():
         for seed in seeds:
-            found = grad_cam_layers(redraw_parts(study.network, redrawn, seed), pixels, targets, names)
+            found = grad_cam_layers(reinitialize_parts(study.network, reinitialized, seed), pixels, targets, names)
             for organ, (_, region) in targets.items():
                 for layer in layers:
                     heat = found[organ][layer]

@@ -17,14 +17,14 @@ STYLES = (
     ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", ":", "D"),
     ("#009E73", "-.", "^"), ("#CC79A7", (0, (6, 2)), "v"), ("#56B4E9", (0, (1, 1)), "X"),
 )  # fmt: skip
-"""Colour, line and marker of each layer, in the order of `LAYERS`; lines and markers alone tell them apart."""
+"""Color, line and marker of each layer, in the order of `LAYERS`; lines and markers alone tell them apart."""
 MEASURES = {"rank": "rank correlation, sign ignored", "ssim": "SSIM"}
 
 
-def plot_randomisation(tables: dict[str, pd.DataFrame], source: str) -> Figure:
+def plot_randomization(tables: dict[str, pd.DataFrame], source: str) -> Figure:
     """Similarity to the trained network's map against the part drawn anew, a line per layer; one row per table.
 
-    tables: title -> `heat_map_scores.randomisation_table`. Points are means over organs and seeds, bars reach from the
+    tables: title -> `heat_map_scores.randomization_table`. Points are means over organs and seeds, bars reach from the
     lowest to the highest seed.
     """
     figure, axes = figure_grid(len(tables), 2, width=4.6, height=2.9)
@@ -59,7 +59,7 @@ def _lines(ax: Axes, table: pd.DataFrame, column: str) -> None:
     ax.set_axisbelow(True)
 
 
-def plot_localisation(summary: pd.DataFrame, source: str) -> Figure:
+def plot_localization(summary: pd.DataFrame, source: str) -> Figure:
     """Share of the heat inside the organ and pointing game, a bar per map; baselines hatched and named as such."""
     figure, axes = figure_grid(1, 2, width=4.3, height=3.0)
     names = list(summary.index)
@@ -111,12 +111,12 @@ def survivors(table: pd.DataFrame, part: str) -> pd.Series:
 
 
 def verdict_table(
-    localised: pd.DataFrame, cascade: pd.DataFrame, regions: pd.DataFrame, layers: tuple[str, ...] = LAYERS
+    localized: pd.DataFrame, cascade: pd.DataFrame, regions: pd.DataFrame, layers: tuple[str, ...] = LAYERS
 ) -> pd.DataFrame:
     """What each layer's map can be trusted for, one row per layer, from three tests.
 
-    localised: `localisation_summary`. cascade: `randomisation_table`, cascading. regions: `region_dependence`. Columns:
-    pointing, beside the probability's; after all weights are drawn anew, similarity ``redrawn`` (rank, sign ignored),
+    localized: `localization_summary`. cascade: `randomization_table`, cascading. regions: `region_dependence`. Columns:
+    pointing, beside the probability's; after all weights are drawn anew, ``reinitialized`` (rank, sign ignored),
     mean over organs of the ``lowest`` and ``highest`` seed; ``corner``, similarity with the map for a region in the
     picture's corner; and three verdicts: it finds the organ (pointing above one half), the weights matter (highest seed
     below one half; None where one half lies between lowest and highest), the region matters (corner below 0.9).
@@ -126,13 +126,13 @@ def verdict_table(
     of_last = groups.mean().unstack()
     rows = {
         layer: {
-            "pointing": localised.pointing[layer],
-            "of the probability": localised.pointing[PROBABILITY],
-            "redrawn": of_last.loc[layer].mean(),
+            "pointing": localized.pointing[layer],
+            "of the probability": localized.pointing[PROBABILITY],
+            "reinitialized": of_last.loc[layer].mean(),
             "lowest": of_last.loc[layer].min(),
             "highest": of_last.loc[layer].max(),
             "corner": regions.corner[layer],
-            "finds the organ": bool(localised.pointing[layer] > 0.5),
+            "finds the organ": bool(localized.pointing[layer] > 0.5),
             "weights matter": _below(of_last.loc[layer], 0.5),
             "region matters": bool(regions.corner[layer] < 0.9),
         }

@@ -1,6 +1,6 @@
-"""The data randomisation test: networks trained on labels of other slices, and their heat maps beside true ones.
+"""The data randomization test: networks trained on labels of other slices, and their heat maps beside true ones.
 
-Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the data randomisation test. There each
+Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the data randomization test. There each
 picture gets the class of another; here each slice gets the label map of another.
 """
 
@@ -31,7 +31,7 @@ from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
     organ_targets,
     slices_of,
 )
-from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import localisation, localisation_summary, similarity
+from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import localization, localization_summary, similarity
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
@@ -107,7 +107,7 @@ def train_variant(
 
 def variant_row(network: MSA2Net, dataset: PreparedDataset, case: Case, count: int) -> dict[str, Any]:
     """What a trained network's heat maps and field are like on a held-out case, and its DSC on all of them."""
-    summary = localisation_summary(localisation(network, case, count))
+    summary = localization_summary(localization(network, case, count))
     evaluation = evaluate(network, dataset, protocols=("paper",), progress=False)
     return {
         "dsc": evaluation.mean("paper")[0],
@@ -118,12 +118,12 @@ def variant_row(network: MSA2Net, dataset: PreparedDataset, case: Case, count: i
 
 
 def field_radii(network: MSA2Net, case: Case, count: int) -> dict[str, float]:
-    """Pixels around the centre that hold half and 95 % of its field: mean of |gradient| over slices and organs."""
+    """Pixels around the center that hold half and 95 % of its field: mean of |gradient| over slices and organs."""
     images, _, _ = slices_of(case, network.config.height_width, count)
     height, width = network.config.height_width
-    pixels, centre = network_input(network, images), (height // 2, width // 2)
-    field = np.mean([logit_field(network, pixels, centre, organ_class(organ)) for organ in ORGANS], axis=0)
-    return {f"radius {share:.0%}": holding_radius(field, centre, share) for share in SHARES}
+    pixels, center = network_input(network, images), (height // 2, width // 2)
+    field = np.mean([logit_field(network, pixels, center, organ_class(organ)) for organ in ORGANS], axis=0)
+    return {f"radius {share:.0%}": holding_radius(field, center, share) for share in SHARES}
 
 
 def heat_by_slice(network: MSA2Net, case: Case, count: int, layers: Sequence[str] = LAYERS) -> dict[str, dict]:

@@ -62,10 +62,10 @@ gated_skip = Check(
     _library_skip,
     _draw,
     {
-        "nearest neighbours where bilinear belongs: g steps from block to block": lambda x, g, mix, gate: gate(
+        "nearest neighbors where bilinear belongs: g steps from block to block": lambda x, g, mix, gate: gate(
             x, _resampled(mix(g), x, "nearest")
         ),
-        "align_corners=True: edges of the grids must fall together, not the centres of their corner pixels": (
+        "align_corners=True: edges of the grids must fall together, not the centers of their corner pixels": (
             lambda x, g, mix, gate: gate(x, _resampled(mix(g), x, align_corners=True))
         ),
         "bicubic where bilinear belongs": lambda x, g, mix, gate: gate(x, _resampled(mix(g), x, "bicubic")),

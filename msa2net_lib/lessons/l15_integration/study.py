@@ -27,7 +27,7 @@ from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.engine import kept_random_state
 from msa2net_lib.training.failures import not_finite
 from msa2net_lib.training.samples import load_samples
-from msa2net_lib.training.trainer import Learner
+from msa2net_lib.training.trainer import Trainer
 from msa2net_lib.utils.files import write_text
 
 WITHOUT, OWN = "without gate", "own gate"
@@ -133,7 +133,7 @@ class HostNetwork(nn.Module):
         return self.host(images)
 
 
-class _HostLearner(Learner):
+class _HostTrainer(Trainer):
     """The library's training, order, augmentation, loss and schedule, on a network that is not ours."""
 
     def __init__(self, network: nn.Module, size: NetworkConfig, config: TrainConfig, data: Any, device: str) -> None:
@@ -153,14 +153,14 @@ def train_host(
     Errors: those of `msa2net_lib.training.train`.
     """
     size = NetworkConfig.from_preset("tiny", image_size=image_size)
-    learner = _HostLearner(network, size, config, dataset, device)
-    samples = load_samples(dataset, size.height_width, size.num_classes, learner.device, False)
-    with kept_random_state(learner.device):
-        losses = [loss for _, loss in learner.learn(samples)]
-    step = learner.trouble.step()
+    trainer = _HostTrainer(network, size, config, dataset, device)
+    samples = load_samples(dataset, size.height_width, size.num_classes, trainer.device, False)
+    with kept_random_state(trainer.device):
+        losses = [loss for _, loss in trainer.learn(samples)]
+    step = trainer.trouble.step()
     if step is not None:
-        raise not_finite("loss is", step + 1, config, learner.precision, None)
-    return learner.network.eval(), losses[-1].item()
+        raise not_finite("loss is", step + 1, config, trainer.precision, None)
+    return trainer.network.eval(), losses[-1].item()
 
 
 def run_once(

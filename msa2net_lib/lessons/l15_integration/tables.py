@@ -20,7 +20,7 @@ from msa2net_lib.training.optimizer import build_optimizer
 
 
 def training_step(host: Host, variant: str, image_size: int, batch: int, device: str = "auto") -> Callable[[], None]:
-    """One training step of a host, to be timed: forward, loss, backward, optimiser, on noise and random labels."""
+    """One training step of a host, to be timed: forward, loss, backward, optimizer, on noise and random labels."""
     where = choose_device(device)
     network: Any = host.make(variant, seed=0).to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     loss, optimizer = build_loss("boundary_dou", CLASSES), build_optimizer(network, TrainConfig())

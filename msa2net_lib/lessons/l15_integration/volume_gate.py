@@ -1,4 +1,4 @@
-"""MASAG on a block of a scan: features of neighbouring slices as a volume, and what the third dimension changes."""
+"""MASAG on a block of a scan: features of neighboring slices as a volume, and what the third dimension changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import normalise, resize_images
+from msa2net_lib.data.resize import normalize, resize_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG
@@ -63,7 +63,7 @@ def gate_block(network: MSA2Net, case: Case, slices: range, level: int = 0) -> G
         raise InputError(f"{slices}: {case.name} has slices 0 to {len(case.image) - 1}; give a range of them")
     height, width = network.config.height_width
     image = resize_images(case.image[slices[0] : slices[-1] + 1], (height, width))
-    pixels = rearrange(torch.from_numpy(normalise(image)).float(), "d h w -> d 1 h w")
+    pixels = rearrange(torch.from_numpy(normalize(image)).float(), "d h w -> d 1 h w")
     with torch.inference_mode():
         traces = network.eval().trace_gates(pixels.to(next(network.parameters()).device))
     if level not in traces:

@@ -13,7 +13,7 @@ from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Entry, Evidence,
 def card(one: Entry, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
     """Draw an entry with the evidence that was just found: a heading, six lines and the table behind it.
 
-    effects: measured effects by variant, see `ledger_table`. Source lines name the file; the repository and
+    effects: measured effects by variant, see `discrepancy_table`. Source lines name the file; the repository and
     commit are the ledger's.
     """
     code = f"{one.code} ({one.file})" if one.file else one.code or "not a matter of code"

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch.nn import functional as F
 
-from msa2net_lib.analysis.token_layout import Step, apply_step, neighbourhood, trace_origin
+from msa2net_lib.analysis.token_layout import Step, apply_step, neighborhood, trace_origin
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.resize import normalise, resize_image
+from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import TokenLayout
 from msa2net_lib.viz.plots import VIRTUAL, figure_grid, show_slice, stamp
@@ -33,7 +33,7 @@ LKA_REACH = 11  # a 5x5, then a 7x7 kernel dilated by 3: 2 + 9 pixels to each si
 LKA_WINDOW = f"{2 * LKA_REACH + 1}x{2 * LKA_REACH + 1}"
 
 
-def labelled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figure:
+def labeled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figure:
     """Draw a small map whose every value carries its name: letter for the channel, number for the pixel.
 
     Rows of panels: the true map, after (1) or (2), and after (3) has followed; one panel per channel. The shade
@@ -68,7 +68,7 @@ def labelled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figu
     return figure
 
 
-def plot_neighbourhood(
+def plot_neighborhood(
     image: NDArray, channels: int = 96, height: int = 56, width: int = 56, row: int = 28, column: int = 28,
     channel: int = 40, *, source: str = VIRTUAL
 ) -> Figure:  # fmt: skip
@@ -85,16 +85,16 @@ def plot_neighbourhood(
         ("reinterpreted", "#E69F00", "REINTERPRETED"),
     )
     for panels, (layout, color, name) in zip(axes, rows, strict=True):
-        near = neighbourhood(*place, channel, layout=layout)
-        far = neighbourhood(*place, channel, reach=LKA_REACH, layout=layout)
-        through = pd.concat([neighbourhood(*place, c, reach=0, layout=layout) for c in range(channels)])
+        near = neighborhood(*place, channel, layout=layout)
+        far = neighborhood(*place, channel, reach=LKA_REACH, layout=layout)
+        through = pd.concat([neighborhood(*place, c, reach=0, layout=layout) for c in range(channels)])
         kernels = (("3x3 depthwise, close up", near), (f"{LKA_WINDOW} window (LKA)", far), ("1x1", through))
         for ax, (kernel, taps) in zip(panels, kernels, strict=True):
             _mark_pixels(ax, resize_image(image, 224), taps, (height, width), (row, column), color, taps is near)
             pixels, seen = len(taps.groupby(["true_row", "true_column"])), taps.true_channel.nunique()
             ax.set_title(f"{name}: {kernel}\n{len(taps)} values · pixels: {pixels} · channels: {seen}", fontsize=9)
     where = f"{channels} channels, {height} x {width}; a convolution at channel {channel}, row {row}, column {column}"
-    figure.supxlabel(f"{where} (white ring).\nColoured: the true pixels whose values it mixes there.", fontsize=9)
+    figure.supxlabel(f"{where} (white ring).\nColored: the true pixels whose values it mixes there.", fontsize=9)
     return stamp(figure, source)
 
 
@@ -102,7 +102,7 @@ def _mark_pixels(
     ax: Axes, image: NDArray, taps: pd.DataFrame, grid: tuple[int, int], place: tuple[int, int], color: str,
     close_up: bool
 ) -> None:  # fmt: skip
-    """Colour the taps' true pixels on the image; close up, crop to them and write the channels on each."""
+    """Color the taps' true pixels on the image; close up, crop to them and write the channels on each."""
     down, right = image.shape[0] / grid[0], image.shape[1] / grid[1]
     show_slice(ax, image, sides=not close_up)
     marks = np.zeros((*grid, 4))
@@ -137,7 +137,7 @@ def _runs(numbers: Iterable[int], letters: str = "") -> str:
 def shipped_features(image: NDArray, level: int = 0) -> NDArray[np.float32]:
     """Encode a slice (y, x) in [0, 1] with the shipped tiny network: features (c, h, w) of a level, 0 the finest."""
     network = load_network(SHIPPED_TINY)
-    pixels = torch.from_numpy(normalise(resize_image(image, network.config.height_width)))
+    pixels = torch.from_numpy(normalize(resize_image(image, network.config.height_width)))
     with torch.inference_mode():
         return network.encoder(pixels[None, None])[level][0].numpy()
 
@@ -148,7 +148,7 @@ def plot_scrambled_slice(
 ) -> Figure:  # fmt: skip
     """Take a picture through the reinterpretations: one channel above, the mean of all channels below.
 
-    Every channel is a copy of the slice (y, x) in [0, 1], resized, on one grey scale; or encoder ``features``
+    Every channel is a copy of the slice (y, x) in [0, 1], resized, on one gray scale; or encoder ``features``
     (c, h, w) are given, each panel on its own scale. Columns: true map; after (1); after (3), with nothing and with
     a depthwise 23 x 23 mean in between; that mean on the true grid. channel: the middle one if None.
     """
@@ -171,7 +171,7 @@ def plot_scrambled_slice(
         for ax, (what, shown) in zip(panels, rows.items(), strict=True):
             show_slice(ax, shown.numpy(), limits=limits, sides=values is not scrambled)
             ax.set_title(f"{name}\n{what}", fontsize=8)
-    copies, encoded = "every channel a copy of the slice; one grey scale", "encoder features; a grey scale per panel"
+    copies, encoded = "every channel a copy of the slice; one gray scale", "encoder features; a gray scale per panel"
     kind = copies if features is None else encoded
     figure.supxlabel(f"{channels} channels, {height} x {width}: {kind}", fontsize=9)
     return stamp(figure, source)

@@ -17,7 +17,7 @@ import pandas as pd
 from msa2net_lib.analysis.complexity import build_empty
 from msa2net_lib.config import Block, Gate, LevelConfig, NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import summarise
+from msa2net_lib.evaluation.experiments import summarize
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow
 from msa2net_lib.paper.tables import table_3
@@ -43,7 +43,7 @@ def published() -> pd.DataFrame:
 def ablation_config(base: NetworkConfig, row: AblationRow, reading: Reading = "replaced") -> NetworkConfig:
     """The network of a row: a base network with the row's gates and blocks, all else unchanged.
 
-    base: any preset. Its idle parts stay, but a gate at a level with a skip runs; so the whole network's row of
+    base: any preset. Its unused parts stay, but a gate at a level with a skip runs; so the whole network's row of
     "paper", "published" and "tiny" is that preset itself, and of "released", whose deep levels hold LKA blocks and no
     MASAG, it is not. A base with another gate (`NetworkConfig.with_gate`) has that gate in the rows with MASAG, which
     are not the paper's rows then; see `other_gate`. Errors: `InputError` for an unknown reading.
@@ -59,8 +59,8 @@ def _level(level: LevelConfig, index: int, row: AblationRow, reading: Reading) -
     if not (row.lka if own == "lka" else row.dae_former):
         block = _OTHER[own] if reading == "replaced" else "none"
     gate = level.gate if level.gate == "none" or row.masag else "addition"
-    idle = level.idle if index == 3 else tuple(part for part in level.idle if part != "gate")
-    return replace(level, gate=gate, block=block, idle=idle)
+    unused = level.unused if index == 3 else tuple(part for part in level.unused if part != "gate")
+    return replace(level, gate=gate, block=block, unused=unused)
 
 
 def other_gate(base: NetworkConfig) -> Gate | None:
@@ -77,7 +77,7 @@ def ablation_configs(base: NetworkConfig, reading: Reading = "replaced") -> dict
 def parameter_table(base: NetworkConfig, reading: Reading = "replaced") -> pd.DataFrame:
     """Parameters of the six networks, index row: in all, of the gates, and of the LKA and the DAE-Former blocks.
 
-    Idle parts count, as they do in Table 1.
+    Unused parts count, as they do in Table 1.
     """
     rows = {}
     for name, config in ablation_configs(replace(base, pretrained=False), reading).items():
@@ -118,7 +118,7 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
     """Measured differences, taken seed by seed.
 
     runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
-    the columns of `summarise` from ``difference`` on, and ``verdict``: "within noise" if the 95 % interval of the mean
+    the columns of `summarize` from ``difference`` on, and ``verdict``: "within noise" if the 95 % interval of the mean
     difference includes zero, "beyond noise" if not, "not known" with one seed. DSC comes in percentage points, HD95
     in voxels. Errors: `InputError` if a row is missing.
     """
@@ -128,7 +128,7 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
         pair: Any = runs[runs.variant.isin((one, other))]
         if one not in set(pair.variant):
             raise InputError(f"runs hold no {one!r}: train it too")
-        found = summarise(pair, other, column).loc[one]
+        found = summarize(pair, other, column).loc[one]
         sizes = {key: scale * found[key] for key in ("difference", "difference_sd", "low", "high")}
         rows[name] = {"seeds": int(found.seeds), **sizes, "seeds_above": int(found.seeds_above)}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")

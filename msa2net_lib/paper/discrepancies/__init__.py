@@ -10,23 +10,29 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.paper.discrepancies import data, modules, network, scoring, training
 from msa2net_lib.paper.discrepancies.entry import COMMIT, NOT_MEASURED, REPOSITORY, Entry, Evidence
 
-__all__ = ["COMMIT", "LEDGER", "NOT_MEASURED", "REPOSITORY", "Entry", "Evidence", "entry", "ledger_table"]
+__all__ = ["COMMIT", "DISCREPANCIES", "NOT_MEASURED", "REPOSITORY", "Entry", "Evidence", "discrepancy_table", "entry"]
 
-LEDGER: tuple[Entry, ...] = (*network.ENTRIES, *modules.ENTRIES, *training.ENTRIES, *data.ENTRIES, *scoring.ENTRIES)
+DISCREPANCIES: tuple[Entry, ...] = (
+    *network.ENTRIES,
+    *modules.ENTRIES,
+    *training.ENTRIES,
+    *data.ENTRIES,
+    *scoring.ENTRIES,
+)
 
 
 def entry(key: str) -> Entry:
     """Look an entry up. Errors: `InputError` for an unknown key."""
-    for one in LEDGER:
+    for one in DISCREPANCIES:
         if one.key == key:
             return one
-    raise InputError(f"ledger entry {key!r} is unknown: there are {', '.join(one.key for one in LEDGER)}")
+    raise InputError(f"ledger entry {key!r} is unknown: there are {', '.join(one.key for one in DISCREPANCIES)}")
 
 
-def ledger_table(effects: pd.DataFrame | None = None, entries: Sequence[Entry] = LEDGER) -> pd.DataFrame:
+def discrepancy_table(effects: pd.DataFrame | None = None, entries: Sequence[Entry] = DISCREPANCIES) -> pd.DataFrame:
     """The ledger without its evidence: one row per entry, index key.
 
-    effects: measured effects by variant, as `evaluation.experiments.summarise` returns them; the entries that
+    effects: measured effects by variant, as `evaluation.experiments.summarize` returns them; the entries that
     a training run can measure then show theirs.
     """
     rows = {

@@ -107,7 +107,7 @@ ENTRIES = (
     Entry(
         "label-round-trip", "data", "executed", "Copying the training labels exactly is not a score of 1",
         "does not say at what size scores are computed", "section 4.3",
-        "predictions of 224 x 224 are enlarged to 512 x 512 by the nearest neighbour", "utils.py", label_round_trip,
+        "predictions of 224 x 224 are enlarged to 512 x 512 by the nearest neighbor", "utils.py", label_round_trip,
         "data.resize.resize_label: the same", "Know what the protocol itself costs before you chase the last point.",
         effect="see the evidence: what exact training labels score; a mask placed better can score a little more",
     ),

@@ -116,7 +116,7 @@ def hidden_mismatch(_: Path) -> Evidence:
     network = timm.create_model("test_maxvit", features_only=True)
     missing = network.load_state_dict(weights, strict=False).missing_keys
     total = len(network.state_dict())
-    table = pd.DataFrame({"entries": {"filled": total - len(missing), "left as initialised": len(missing)}})
+    table = pd.DataFrame({"entries": {"filled": total - len(missing), "left as initialized": len(missing)}})
     says = (
         f"with strict=False another extractor of timm, which names its stages otherwise, takes {total - len(missing)} "
         f"of {total} entries and raises nothing"

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from msa2net_lib.analysis.complexity import gradients
-from msa2net_lib.analysis.token_layout import GATED_LEVELS, share_of_true_neighbours
+from msa2net_lib.analysis.token_layout import GATED_LEVELS, share_of_true_neighbors
 from msa2net_lib.config import PRESETS
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.masag import MASAG
@@ -41,25 +41,25 @@ def gates(_: Path) -> Evidence:
     return Evidence(says, table, len(ran) < len(counts))
 
 
-def idle_level(_: Path) -> Evidence:
+def unused_level(_: Path) -> Evidence:
     deepest = {
         name: gradient
         for name, gradient in gradients(_small("published")).items()
         if name.startswith("decoder.levels.3.")
     }
-    idle = sum(gradient is None for gradient in deepest.values())
+    unused = sum(gradient is None for gradient in deepest.values())
     millions = {
         "level 3 but its expansion": recorded_count("published", "decoder_3.", ("decoder_3.layer_up.",)) / 1e6,
-        "grey stem of the encoder": recorded_count("published", "backbone.conv.") / 1e6,
+        "gray stem of the encoder": recorded_count("published", "backbone.conv.") / 1e6,
         "whole network": recorded_count("published") / 1e6,
     }
     table = pd.DataFrame({"recorded parameters (M)": millions})
     never = table.iloc[:2].sum().item()
     says = (
-        f"{idle} of {len(deepest)} tensors of level 3 get no gradient; at full size they and the grey stem are "
+        f"{unused} of {len(deepest)} tensors of level 3 get no gradient; at full size they and the gray stem are "
         f"{never:.2f} M of {millions['whole network']:.2f} M"
     )
-    return Evidence(says, table, idle > 0)
+    return Evidence(says, table, unused > 0)
 
 
 def defined_twice(_: Path) -> Evidence:
@@ -79,20 +79,20 @@ def defined_twice(_: Path) -> Evidence:
 
 
 def scrambled_layout(_: Path) -> Evidence:
-    shares = [share_of_true_neighbours(*level) for level in GATED_LEVELS]
+    shares = [share_of_true_neighbors(*level) for level in GATED_LEVELS]
     table = pd.DataFrame(
         {
-            "neighbours of the same channel": [share.same_channel for share in shares],
-            "neighbours that are the same pixel": [share.same_pixel for share in shares],
+            "neighbors of the same channel": [share.same_channel for share in shares],
+            "neighbors that are the same pixel": [share.same_pixel for share in shares],
             "different pixels in a 3 x 3 window": [share.pixels_seen for share in shares],
         }
     ).rename_axis("level")
     seen = ", ".join(f"{share.pixels_seen:.2f}" for share in shares)
     says = f"a 3 x 3 window of the map that the gate sees holds {seen} different pixels (levels 0, 1, 2) instead of 9"
-    return Evidence(says, table, bool((table["neighbours of the same channel"] == 0).all()))
+    return Evidence(says, table, bool((table["neighbors of the same channel"] == 0).all()))
 
 
-def added_and_normalised(_: Path) -> Evidence:
+def added_and_normalized(_: Path) -> Evidence:
     torch.manual_seed(0)
     level = DecoderLevel(24, PRESETS["paper"].levels[0]).eval()
     tokens, skip = torch.randn(1, 64, 24), torch.randn(1, 24, 8, 8)
@@ -137,16 +137,16 @@ ENTRIES = (
         "three MASAG modules with 9.44 M parameters", "supplement B, Table A",
         "each of four decoder levels owns a gate; the deepest is called without a skip, and in the file as it runs "
         "level 2 passes its own by too, so that two run", "networks/msa2net.py",
-        gates, 'LevelConfig(gate="masag" | "none", idle=("gate",))',
+        gates, 'LevelConfig(gate="masag" | "none", unused=("gate",))',
         "Quote the gate's cost from the gates that run.",
     ),
     Entry(
-        "idle-deepest-level", "network", "executed", "The deepest decoder level does nothing but enlarge",
+        "unused-deepest-level", "network", "executed", "The deepest decoder level does nothing but enlarge",
         "dual-attention blocks in the deeper layers, two modules of them", "section 3.2, supplement B",
         "without a skip a level returns its patch expansion at once; linear, gate, norm and blocks never run",
-        "networks/msa2net.py", idle_level, 'LevelConfig(idle=("linear", "gate", "norm", "blocks"))',
+        "networks/msa2net.py", unused_level, 'LevelConfig(unused=("linear", "gate", "norm", "blocks"))',
         "Count what gets a gradient before you compare sizes: a third of the published network does not.",
-        variant=switches.IDLE,
+        variant=switches.UNUSED,
     ),
     Entry(
         "deep-layer-defined-twice", "network", "recorded", "The deep layer's class is written twice, the second wins",
@@ -165,9 +165,9 @@ ENTRIES = (
         variant=switches.SCRAMBLED,
     ),
     Entry(
-        "sum-and-norm", "network", "recorded", "The gate's output is added to G and normalised",
+        "sum-and-norm", "network", "recorded", "The gate's output is added to G and normalized",
         "the recalibrated X goes to the decoder", "section 3.3.4, Equation 6",
-        "G + gate(X, G), then a layer norm", "networks/msa2net.py", added_and_normalised,
+        "G + gate(X, G), then a layer norm", "networks/msa2net.py", added_and_normalized,
         "none: kept in all presets", "Keep it, and write it into your equations.",
     ),
     Entry(

@@ -34,7 +34,7 @@ def effective_rate(_: Path) -> Evidence:
     return Evidence(says, table, found != released.PAPER_RATE)
 
 
-def initialisation(_: Path) -> Evidence:
+def initialization(_: Path) -> Evidence:
     tiny = PRESETS["tiny"]
     spreads = {}
     for start in ("torch", "xavier"):
@@ -176,13 +176,13 @@ ENTRIES = (
         "effective-learning-rate", "training", "read", "The learning rate is not the one printed",
         "SGD with base learning rate 0.05 and batch 20", "section 4.2",
         "a batch that is a multiple of 5 and not 24 scales the rate by batch / 24", "train.py", effective_rate,
-        "TrainConfig(learning_rate=...)", "Start from 0.0417 for batch 20, and log the rate that the optimiser has.",
+        "TrainConfig(learning_rate=...)", "Start from 0.0417 for batch 20, and log the rate that the optimizer has.",
     ),
     Entry(
-        "initialisation", "training", "executed", "The decoder starts from Xavier weights",
+        "initialization", "training", "executed", "The decoder starts from Xavier weights",
         "no word on it", "section 4.2",
         "every linear and convolution of a decoder level gets Xavier-uniform weights and zero biases",
-        "networks/msa2net.py", initialisation, 'NetworkConfig(decoder_init="torch" | "xavier")',
+        "networks/msa2net.py", initialization, 'NetworkConfig(decoder_init="torch" | "xavier")',
         "Fix one start for all networks of a comparison.",
     ),
     Entry(

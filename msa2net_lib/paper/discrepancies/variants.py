@@ -9,7 +9,7 @@ from msa2net_lib.config import NetworkConfig
 AS_WRITTEN = "as the paper writes it"
 DENSE = "dense dilated convolution"
 SCRAMBLED = "scrambled token layout"
-IDLE = "idle deepest level"
+UNUSED = "unused deepest level"
 ALL = "all three"
 
 
@@ -18,12 +18,12 @@ def switch_variants(base: NetworkConfig) -> dict[str, NetworkConfig]:
 
     base: a config of the paper's form, "paper" or "tiny".
     """
-    deepest = replace(base.levels[3], idle=("blocks",))
-    idle = (*base.levels[:3], deepest)
+    deepest = replace(base.levels[3], unused=("blocks",))
+    unused = (*base.levels[:3], deepest)
     return {
         AS_WRITTEN: base,
         DENSE: replace(base, dilated="dense"),
         SCRAMBLED: replace(base, layout="reinterpreted"),
-        IDLE: replace(base, levels=idle),
-        ALL: replace(base, dilated="dense", layout="reinterpreted", levels=idle),
+        UNUSED: replace(base, levels=unused),
+        ALL: replace(base, dilated="dense", layout="reinterpreted", levels=unused),
     }

@@ -23,7 +23,7 @@ CHOSEN: dict[str, str] = {**SELECTIONS, "unknown": "not recorded"}
 
 
 @dataclass(frozen=True, eq=False)
-class OurRun:
+class ReproducedRun:
     """One trained network, scored on the test cases of one data set of scans.
 
     name: what its row is called; runs of one name, network, data and selection are seeds of one row. network: as it was
@@ -46,14 +46,14 @@ class OurRun:
             )
 
     @classmethod
-    def from_evaluation(cls, evaluation: Evaluation, network: NetworkConfig, **named: Any) -> OurRun:
+    def from_evaluation(cls, evaluation: Evaluation, network: NetworkConfig, **named: Any) -> ReproducedRun:
         """Take over what `evaluate` returned; the other fields by name."""
         return cls(scores=evaluation.scores, network=network, **named)
 
     @classmethod
     def of_checkpoint(
         cls, evaluation: Evaluation, network: NetworkConfig, checkpoint: str | Path, *, name: str, data: str
-    ) -> OurRun:
+    ) -> ReproducedRun:
         """The same, with what the files beside the checkpoint tell of selection and training, see `told_beside`."""
         selection, training, trained = told_beside(checkpoint)
         return cls(name, trained or network, data, evaluation.scores, selection, training)
@@ -61,7 +61,7 @@ class OurRun:
     @classmethod
     def from_files(
         cls, scores: str | Path, run: str | Path | None, *, name: str, data: str, selection: Choice = "last"
-    ) -> OurRun:
+    ) -> ReproducedRun:
         """Read scores (CSV of `Evaluation.scores`) and the record of the training (``run.json`` in its folder).
 
         Errors: `InputError` naming the file that is missing or is none of the kind.

@@ -1,7 +1,7 @@
 """Our rows below the published ones: what was measured, on which data, chosen how, and whether it may be compared.
 
 A table's columns are ``row``, those of the paper's table, what only ours have (spread, interval, HD95 in mm), and
-then where a row is from: `HONESTY`. Verdicts are made in `paper.verdicts`; Table 3 is built in `paper.ours_table_3`.
+then where a row is from: `COMPARABILITY`, as `paper.comparability` decides. Table 3 is in `table_3`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.bootstrap import bootstrap_interval, mean_score
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.comparability import NOT_TOLD, judge_volumes
-from msa2net_lib.paper.reproduced.runs import CHOSEN, OurRun
+from msa2net_lib.paper.reproduced.runs import CHOSEN, ReproducedRun
 from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1
 from msa2net_lib.utils.files import write_text
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from msa2net_lib.paper.comparability import Verdict
-    from msa2net_lib.paper.reproduced.table_2 import OurPictureRun
+    from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun
 
-HONESTY = ("origin", "data", "selection", "verdict", "note")
+COMPARABILITY = ("origin", "data", "selection", "verdict", "note")
 """Last columns of every table: published, measured or not measured; on which data; chosen how; comparable or not."""
 OWN_COLUMNS = ("dsc_sd", "dsc_low", "dsc_high", "hd95_mm")
 """What Table 1 has no column for: sd of the mean DSC over seeds, its 95 % interval (percent), mean HD95 in mm."""
-TABLE_1_COLUMNS = ("parameters_m", "flops_g", *TABLE_1_ORGANS, "dsc", "hd95", *OWN_COLUMNS, *HONESTY)
+TABLE_1_COLUMNS = ("parameters_m", "flops_g", *TABLE_1_ORGANS, "dsc", "hd95", *OWN_COLUMNS, *COMPARABILITY)
 IN_WORDS = {
     "virtual": "virtual patients made from one real CT",
     "patient2": "real patient 2, five organs in view, model-made labels",
@@ -48,7 +48,7 @@ NEEDED = "Synapse needs registration at synapse.org, its 700 epochs a GPU: msa2n
 AUTHORS = "the authors' weights lie on Google Drive, Synapse needs registration at synapse.org: name them in OTHERS"
 
 
-def table_1_with_ours(runs: Iterable[OurRun] = ()) -> pd.DataFrame:
+def reproduced_table_1(runs: Iterable[ReproducedRun] = ()) -> pd.DataFrame:
     """Table 1 and, below it, a row for each network of ours; index ``row``, columns `TABLE_1_COLUMNS`.
 
     DSC in percent; HD95 in voxels, as the released code computes it, and in mm where the voxel size is known. Several
@@ -56,7 +56,7 @@ def table_1_with_ours(runs: Iterable[OurRun] = ()) -> pd.DataFrame:
     the runs is.
     """
     rows = [_published_row(method, values) for method, values in table_1().to_dict("index").items()]
-    groups: dict[str, list[OurRun]] = {}
+    groups: dict[str, list[ReproducedRun]] = {}
     for run in runs:
         key = json.dumps([run.name, run.data, run.selection, run.network.to_dict()], sort_keys=True)
         groups.setdefault(key, []).append(run)
@@ -71,7 +71,7 @@ def as_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataF
     table = pd.DataFrame(rows).reindex(columns=["row", *columns])
     again = table.groupby("row").cumcount()
     table["row"] = [name if not n else f"{name} ({n + 1})" for name, n in zip(table["row"], again, strict=True)]
-    words = [name for name in HONESTY if name in table]
+    words = [name for name in COMPARABILITY if name in table]
     table[words] = table[words].astype(object).fillna("")
     return table.set_index("row")
 
@@ -106,7 +106,7 @@ def _published_row(method: str, values: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _measured_row(runs: list[OurRun]) -> dict[str, Any]:
+def _measured_row(runs: list[ReproducedRun]) -> dict[str, Any]:
     first, verdict = runs[0], _verdict(runs[0])
     dsc = 100 * _stacked(runs, "dsc")
     organs = dict(zip(first.organs, mean_score(dsc.transpose(0, 2, 1)[..., None]).mean(axis=0), strict=True))
@@ -138,7 +138,7 @@ def _measured_row(runs: list[OurRun]) -> dict[str, Any]:
     }
 
 
-def _stacked(runs: list[OurRun], column: str) -> Float[NDArray, "seeds cases organs"]:
+def _stacked(runs: list[ReproducedRun], column: str) -> Float[NDArray, "seeds cases organs"]:
     """One column of the runs' scores; of a table without it (an older one) nan. Errors: other cases or organs."""
     tables = []
     for run in runs:
@@ -149,7 +149,7 @@ def _stacked(runs: list[OurRun], column: str) -> Float[NDArray, "seeds cases org
     return np.stack(tables)
 
 
-def _verdict(run: OurRun) -> Verdict:
+def _verdict(run: ReproducedRun) -> Verdict:
     return judge_volumes(run.data, run.cases, run.network, run.training, run.selection)
 
 
@@ -166,18 +166,18 @@ def _missing_rows() -> list[dict[str, Any]]:
 
 def write_tables(
     folder: str | Path,
-    runs: Iterable[OurRun] = (),
-    pictures: Iterable[OurPictureRun] | None = None,
+    runs: Iterable[ReproducedRun] = (),
+    pictures: Iterable[ReproducedImageRun] | None = None,
     table_3: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write ``table_1.csv`` and ``table_a.csv`` and, where they are given, Tables 2 and 3; return the paths.
 
     runs: of Table 1. pictures: of Table 2; None leaves that table to lesson 11, which trains and scores on pictures.
     """
-    from msa2net_lib.paper.reproduced.table_2 import table_2_with_ours
-    from msa2net_lib.paper.reproduced.table_a import table_a_with_ours
+    from msa2net_lib.paper.reproduced.table_2 import reproduced_table_2
+    from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
 
-    tables = {"table_1": table_1_with_ours(runs), "table_a": table_a_with_ours()}
-    tables |= {} if pictures is None else {"table_2": table_2_with_ours(pictures)}
+    tables = {"table_1": reproduced_table_1(runs), "table_a": reproduced_table_a()}
+    tables |= {} if pictures is None else {"table_2": reproduced_table_2(pictures)}
     tables |= {} if table_3 is None else {"table_3": table_3}
     return [write_text(Path(folder) / f"{name}.csv", table.to_csv()) for name, table in tables.items()]

@@ -83,7 +83,7 @@ def measured_once(path: str | Path, reading: Reading) -> Measured:
     return Measured(title, chosen.drop(columns="reading") if not why else None, data, network, reading, why_not=why)
 
 
-def table_3_with_ours(blocks: Sequence[Measured]) -> pd.DataFrame:
+def reproduced_table_3(blocks: Sequence[Measured]) -> pd.DataFrame:
     """The published rows and, block by block, ours below them; index ``row``, columns `COLUMNS`.
 
     ``origin`` is "published", "measured" or "not measured"; then dsc and hd95 are nan and ``note`` has the reason.

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from msa2net_lib.analysis.complexity import build_empty, live_and_idle
+from msa2net_lib.analysis.complexity import build_empty, used_and_unused
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.paper.comparability import judge_count
-from msa2net_lib.paper.reproduced.table_1 import HONESTY, as_table
+from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY, as_table
 from msa2net_lib.paper.tables import table_a
 
-TABLE_A_COLUMNS = ("parameters_m", "idle_m", *HONESTY)
+TABLE_A_COLUMNS = ("parameters_m", "unused_m", *COMPARABILITY)
 OTHER_FORMS = ("tiny", "paper", "released")
 """Presets that Table A is not about; `published` is the network it counts."""
 _PLACES = {
@@ -28,16 +28,16 @@ _PLACES = {
 
 @cache
 def count_parts(preset: str) -> pd.DataFrame:
-    """Parameters in M by row of Table A: ``parameters_m``, and of those ``idle_m``, which no gradient ever reaches."""
-    counts = live_and_idle(build_empty(NetworkConfig.from_preset(preset)))
+    """Parameters in M by row of Table A: ``parameters_m``, and of those ``unused_m`` without any gradient."""
+    counts = used_and_unused(build_empty(NetworkConfig.from_preset(preset)))
     rows = [_row_of(str(part)) for part in counts.index]
     grouped: Any = counts.groupby(rows).sum()
     grouped.loc["Total"] = counts.sum()
     millions = grouped.reindex(_PLACES).fillna(0) / 1e6
-    return pd.DataFrame({"parameters_m": millions.live + millions.idle, "idle_m": millions.idle})
+    return pd.DataFrame({"parameters_m": millions.live + millions.unused, "unused_m": millions.unused})
 
 
-def table_a_with_ours() -> pd.DataFrame:
+def reproduced_table_a() -> pd.DataFrame:
     """Table A and our counts below it, those of the network it is about last; index ``row``, `TABLE_A_COLUMNS`."""
     table = table_a()
     names = [f"{structure}: {module}" if module else structure for structure, module in table.index.to_list()]
@@ -67,7 +67,7 @@ def _counted(row: str, count: dict[Any, float], verdict: str, note: str) -> dict
 def _row_of(part: str) -> str:
     """Row of Table A for a part as `analysis.complexity.network_parts` names it."""
     kind, _, level = part.rpartition(" ")
-    if part == "grey stem":
+    if part == "gray stem":
         return "beside"  # counted in the total only
     if part == "head":
         return "Decoder: LKA"

@@ -23,7 +23,7 @@ from msa2net_lib.batch.report.found import find, tail
 from msa2net_lib.batch.report.items import ITEMS
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.claims import claims
-from msa2net_lib.paper.discrepancies import LEDGER
+from msa2net_lib.paper.discrepancies import DISCREPANCIES
 
 VOID = {"meta", "link", "img", "br"}
 BLOCKS = {"p", "li", "dt", "dd", "td", "th", "tr", "summary", "figcaption", "br", "h2", "h3", "pre"}
@@ -131,7 +131,7 @@ def test_ids_are_unique_and_links_within_the_page_arrive(which, request):
     assert len(ids) == len(set(ids))
     assert not any(re.search(r"\s", one) for one in ids)
     wanted = [one["href"][1:] for one in found.all("a") if one["href"].startswith("#")]
-    wanted += [one["aria-labelledby"] for _, one in found.tags if "aria-labelledby" in one]
+    wanted += [one["aria-labeledby"] for _, one in found.tags if "aria-labeledby" in one]
     assert set(wanted) <= set(ids)
     assert {f"item-{item.key}" for item in ITEMS} <= set(wanted)
     assert found.all("html") == [{"lang": "en"}]
@@ -328,8 +328,8 @@ def test_what_waits_for_a_failed_job_says_so(tmp_path):
 def test_every_claim_and_every_entry_of_the_ledger_is_there(planted):
     ids = {attributes.get("id") for _, attributes in planted.tags}
     assert {f"claim-{claim.key}" for claim in claims()} <= ids
-    assert {f"ledger-{entry.key}" for entry in LEDGER} <= ids
-    for entry in LEDGER:
+    assert {f"ledger-{entry.key}" for entry in DISCREPANCIES} <= ids
+    for entry in DISCREPANCIES:
         text = planted.text(f"ledger-{entry.key}")
         assert " ".join(entry.title.split()) in text
         assert " ".join(entry.advice.split()) in text
@@ -340,7 +340,7 @@ def test_the_effects_of_this_batchs_audit_are_taken(tmp_path):
     (folder / "ledger.csv").write_text("key,effect on the score\nnotation,-0.5 DSC in this batch\n")
     found = parsed(write_report(tmp_path, "smoke"))
     assert "-0.5 DSC in this batch" in found.text("ledger-notation")
-    other = next(entry for entry in LEDGER if entry.key != "notation")
+    other = next(entry for entry in DISCREPANCIES if entry.key != "notation")
     assert other.effect in found.text(f"ledger-{other.key}")
     assert "ran the evidence of each" in found.text("ledger")
 
@@ -380,12 +380,12 @@ def test_the_commands_are_those_of_the_command_line(empty):
         _parser().parse_args(line.split())
 
 
-def colours(block):
+def colors(block):
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
 
 
-def luminance(colour):
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def luminance(color):
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -393,7 +393,7 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", range(3))
 def test_text_stands_out_from_its_ground(scheme):
     """WCAG 2: contrast of 4.5 or more; screen light and dark, and print."""
-    found = colours(STYLE.split(":root {")[scheme + 1].split("}")[0])
+    found = colors(STYLE.split(":root {")[scheme + 1].split("}")[0])
     for text in ("text", "quiet", "link", "good", "bad", "wait"):
         for ground in ("page", "panel", "bad-panel", "ours"):
             light, dark = sorted((luminance(found[text]), luminance(found[ground])), reverse=True)

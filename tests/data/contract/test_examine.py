@@ -302,12 +302,12 @@ def test_folder_that_cannot_be_written(good, refused):
 @pytest.mark.parametrize(
     ("changes", "what", "words"),
     [
-        ({"image": lambda a: a * 255}, "grey values", "0 to 255"),
-        ({"image": lambda a: a * 400 - 125}, "grey values", "HU"),
-        ({"image": lambda a: a * 2 - 1}, "grey values", "-1 to 1"),
-        ({"image": lambda a: a * 1.3 - 0.1}, "grey values", "overshoot"),
-        ({"image": lambda a: a / 0}, "grey values", "not finite"),
-        ({"image": lambda a: a * 0 + 0.5}, "contrast", "single grey"),
+        ({"image": lambda a: a * 255}, "gray values", "0 to 255"),
+        ({"image": lambda a: a * 400 - 125}, "gray values", "HU"),
+        ({"image": lambda a: a * 2 - 1}, "gray values", "-1 to 1"),
+        ({"image": lambda a: a * 1.3 - 0.1}, "gray values", "overshoot"),
+        ({"image": lambda a: a / 0}, "gray values", "not finite"),
+        ({"image": lambda a: a * 0 + 0.5}, "contrast", "single gray"),
         ({"label": lambda a: a + 0.5}, "files", "whole numbers"),
         ({"label": lambda a: -a}, "files", "whole numbers"),
         ({"label": lambda a: a[:-1]}, "files", "one shape"),
@@ -332,12 +332,12 @@ def test_hardly_any_contrast(copy):
     contract = examine(copy, progress=False)
     assert row(contract, "contrast").verdict == "warning"
     assert "case1002 0 to 0.25" in row(contract, "contrast").found
-    assert row(contract, "liver's grey").verdict == "warning"
+    assert row(contract, "liver's gray").verdict == "warning"
 
 
-def test_liver_s_grey_in_hu(passed, patients):
+def test_liver_s_gray_in_hu(passed, patients):
     means = [np.mean(image[label == 6]) * 400 - 125 for image, label in patients]
-    assert row(passed, "liver's grey").found == f"{min(means):.0f} to {max(means):.0f} HU"
+    assert row(passed, "liver's gray").found == f"{min(means):.0f} to {max(means):.0f} HU"
 
 
 def test_damaged_files_are_told_and_the_rest_is_read(copy):

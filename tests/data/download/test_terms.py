@@ -24,10 +24,10 @@ def test_what_is_shown_holds_every_fact(name):
     shown = show_terms(name)
     terms = TERMS[name]
     assert shown.startswith(f"{name}: {terms.title}\n")
-    for text in (terms.licence, terms.access, terms.forbidden, terms.citation, terms.page):
+    for text in (terms.license, terms.access, terms.forbidden, terms.citation, terms.page):
         assert text in shown
-    _, licence, *_, page = shown.splitlines()
-    assert licence.index(terms.licence) == page.index(terms.page)  # in columns
+    _, license, *_, page = shown.splitlines()
+    assert license.index(terms.license) == page.index(terms.page)  # in columns
 
 
 def test_unknown_name(refused):
@@ -36,7 +36,7 @@ def test_unknown_name(refused):
 
 def test_terms_of_the_shipped_scans_are_those_of_their_readme(root):
     readme = (root / TERMS["example_ct"].page).read_text(encoding="utf-8")
-    assert TERMS["example_ct"].licence in readme
+    assert TERMS["example_ct"].license in readme
     assert "Keep this notice with the files" in readme
     assert "Radiology: Artificial Intelligence 2023" in readme
     assert "Radiology: Artificial Intelligence 2023" in TERMS["example_ct"].citation
@@ -45,4 +45,4 @@ def test_terms_of_the_shipped_scans_are_those_of_their_readme(root):
 def test_prepared_data_bear_the_terms_of_their_source():
     assert TERMS["synapse-prepared"].page == TERMS["synapse"].page
     assert TERMS["synapse"].citation in TERMS["synapse-prepared"].citation
-    assert "Apache-2.0" in TERMS["virtual"].licence
+    assert "Apache-2.0" in TERMS["virtual"].license

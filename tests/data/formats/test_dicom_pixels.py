@@ -105,7 +105,7 @@ DECODED_ELSEWHERE = {
 }
 """Shape, lowest, highest and sum as pylibjpeg-libjpeg 2.5 decoded them, and how far rounding may take the sum.
 
-That decoder's licence keeps it out of the test requirements.
+That decoder's license keeps it out of the test requirements.
 """
 
 

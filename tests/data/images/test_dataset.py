@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msa2net_lib.data.images.dataset import PictureDataset
-from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.images.dataset import ImageDataset
+from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.data.training_slices import load_training_tensors
 
 IDS = [f"p{number}" for number in range(10)]
@@ -31,9 +31,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(source):
-    return prepare_pictures(
-        source / "images", source / "masks", source / "out", size=(32, 64), workers=1, progress=False
-    )
+    return prepare_images(source / "images", source / "masks", source / "out", size=(32, 64), workers=1, progress=False)
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def test_parts_and_size(dataset):
     assert (dataset.train_ids, dataset.validation_ids, dataset.test_ids) == (IDS[:7], IDS[7:8], IDS[8:])
     assert dataset.height_width == (32, 64)
     assert not dataset.is_synthetic
-    assert PictureDataset.open(dataset.root) == dataset
+    assert ImageDataset.open(dataset.root) == dataset
 
 
 @pytest.mark.parametrize(("name", "part", "row"), [("p2", "train", 2), ("p7", "validation", 0), ("p9", "test", 1)])
@@ -89,12 +87,12 @@ def test_training_takes_it(dataset):
 
 
 def test_digest_depends_on_pictures_and_recipe_only(dataset, source, folder, tmp_path):
-    assert PictureDataset.open(folder).digest() == dataset.digest()
+    assert ImageDataset.open(folder).digest() == dataset.digest()
     folders = source / "images", source / "masks"
     seen = {dataset.digest()}
     for number, options in enumerate([{"recipe": "dlka"}, {"size": 32}, {"split": {"train": IDS}}]):
         options = {"size": (32, 64), "workers": 1, "progress": False, **options}
-        seen.add(prepare_pictures(*folders, tmp_path / str(number), **options).digest())
+        seen.add(prepare_images(*folders, tmp_path / str(number), **options).digest())
     assert len(seen) == 4
 
 
@@ -104,15 +102,15 @@ def test_unknown_id(dataset, refused):
 
 
 def test_folders_that_do_not_open(folder, tmp_path, refused):
-    refused([tmp_path / "none", "holds no prepared pictures"], PictureDataset.open, tmp_path / "none")
+    refused([tmp_path / "none", "holds no prepared pictures"], ImageDataset.open, tmp_path / "none")
     manifest = json.loads((folder / "dataset.json").read_text())
     damaged = ["{", "[]", '{"format": 1}', json.dumps(manifest | {"kind": "CT"})]
     damaged += [json.dumps(manifest | {"pictures": {"p0": {"split": "dev"}}}), json.dumps(manifest | {"recipe": {}})]
     for text in damaged:
         (folder / "dataset.json").write_text(text)
-        refused([folder / "dataset.json", "prepare them again"], PictureDataset.open, folder)
+        refused([folder / "dataset.json", "prepare them again"], ImageDataset.open, folder)
     (folder / "dataset.json").unlink()
-    refused([folder, "did not finish"], PictureDataset.open, folder)
+    refused([folder, "did not finish"], ImageDataset.open, folder)
 
 
 def test_arrays_cut_short_missing_or_of_another_shape(folder, dataset, refused):
@@ -120,20 +118,20 @@ def test_arrays_cut_short_missing_or_of_another_shape(folder, dataset, refused):
     content = path.read_bytes()
     for spoilt in (content[:-1], content + b"0", content[:60], b""):
         path.write_bytes(spoilt)
-        refused([path, "expected shape (2, 32, 64)"], PictureDataset.open, folder)
+        refused([path, "expected shape (2, 32, 64)"], ImageDataset.open, folder)
     np.save(path, np.zeros((2, 64, 32), np.uint8))
-    refused([path, "expected shape (2, 32, 64)"], PictureDataset.open, folder)
+    refused([path, "expected shape (2, 32, 64)"], ImageDataset.open, folder)
     np.save(path, np.zeros((2, 32, 64), np.int8))
-    refused([path], PictureDataset.open, folder)
+    refused([path], ImageDataset.open, folder)
     path.unlink()
-    refused([path], PictureDataset.open, folder)
+    refused([path], ImageDataset.open, folder)
 
 
 def test_a_changed_pixel_is_noticed_when_it_is_read(folder, refused):
     content = bytearray((folder / "train_images.npy").read_bytes())
     content[-7] ^= 1  # of the last training picture
     (folder / "train_images.npy").write_bytes(content)
-    dataset = PictureDataset.open(folder)
+    dataset = ImageDataset.open(folder)
     dataset.load("p5")
     refused([folder, "p6 is not as it was prepared"], dataset.load, "p6")
     (folder / "train_images.npy").unlink()

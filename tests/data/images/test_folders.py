@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msa2net_lib.data.images.folders import Pair, pair_pictures
+from msa2net_lib.data.images.folders import Pair, pair_images
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folders(tmp_path):
 )
 def test_common_names(folders, mask):
     images, masks = folders(["b.jpg", "a.png"], [mask.format(name) for name in "ab"])
-    assert pair_pictures(images, masks) == [
+    assert pair_images(images, masks) == [
         Pair("a", images / "a.png", masks / mask.format("a")),
         Pair("b", images / "b.jpg", masks / mask.format("b")),
     ]
@@ -37,8 +37,8 @@ def test_common_names(folders, mask):
 
 def test_other_suffix_has_to_be_given(folders, refused):
     images, masks = folders(["a.png", "b.png"], ["a_lesion.png", "b_lesion.png"])
-    refused([masks, "no mask matches any of the 2", "a_segmentation.png", "mask_suffix"], pair_pictures, images, masks)
-    assert [pair.mask.name for pair in pair_pictures(images, masks, mask_suffix="_lesion")] == [
+    refused([masks, "no mask matches any of the 2", "a_segmentation.png", "mask_suffix"], pair_images, images, masks)
+    assert [pair.mask.name for pair in pair_images(images, masks, mask_suffix="_lesion")] == [
         "a_lesion.png",
         "b_lesion.png",
     ]
@@ -46,7 +46,7 @@ def test_other_suffix_has_to_be_given(folders, refused):
 
 def test_picture_whose_own_name_ends_like_a_mask(folders):
     images, masks = folders(["face_mask.png", "face.png"], ["face_mask.png", "face.png"])
-    assert [(pair.id, pair.mask.name) for pair in pair_pictures(images, masks)] == [
+    assert [(pair.id, pair.mask.name) for pair in pair_images(images, masks)] == [
         ("face", "face.png"),
         ("face_mask", "face_mask.png"),
     ]
@@ -54,7 +54,7 @@ def test_picture_whose_own_name_ends_like_a_mask(folders):
 
 def test_both_in_one_folder(folders):
     images, _ = folders(["a.png", "a_mask.png", "b.jpg", "b_segmentation.png"], [])
-    assert [(pair.id, pair.image.name, pair.mask.name) for pair in pair_pictures(images, images)] == [
+    assert [(pair.id, pair.image.name, pair.mask.name) for pair in pair_images(images, images)] == [
         ("a", "a.png", "a_mask.png"),
         ("b", "b.jpg", "b_segmentation.png"),
     ]
@@ -65,12 +65,12 @@ def test_what_is_passed_over(folders):
     images, masks = folders(["a.png", "a_superpixels.png", ".b.png"], ["a.png", "c_segmentation.png"])
     (images / "LICENSE.txt").write_text("terms")
     (images / "d.png").mkdir()
-    assert [pair.id for pair in pair_pictures(images, masks)] == ["a"]
+    assert [pair.id for pair in pair_images(images, masks)] == ["a"]
 
 
 def test_missing_masks_are_counted_and_named(folders, refused):
     images, masks = folders(["a.png", "b.png", "c.png"], ["b.png"])
-    refused([masks, "a has no mask", "2 of 3"], pair_pictures, images, masks)
+    refused([masks, "a has no mask", "2 of 3"], pair_images, images, masks)
 
 
 @pytest.mark.parametrize(
@@ -83,19 +83,19 @@ def test_missing_masks_are_counted_and_named(folders, refused):
     ],
 )
 def test_doubles_and_empty_folders(folders, refused, images, masks, words):
-    refused(words, pair_pictures, *folders(images, masks))
+    refused(words, pair_images, *folders(images, masks))
 
 
 def test_no_such_folder(folders, refused):
     images, masks = folders(["a.png"], ["a.png"])
-    refused([images / "x", "no such folder"], pair_pictures, images / "x", masks)
-    refused([masks / "x", "no such folder"], pair_pictures, images, masks / "x")
+    refused([images / "x", "no such folder"], pair_images, images / "x", masks)
+    refused([masks / "x", "no such folder"], pair_images, images, masks / "x")
 
 
 def test_mask_of_another_size(folders, refused):
     images, masks = folders(["a.png", "b.png"], ["a.png"])
     folders([], ["b.png"], shape=(8, 6))
-    refused([masks / "b.png", "8 rows and 6 columns", images / "b.png", "6 and 8"], pair_pictures, images, masks)
+    refused([masks / "b.png", "8 rows and 6 columns", images / "b.png", "6 and 8"], pair_images, images, masks)
 
 
 def test_turned_picture_and_the_mask_drawn_on_it(folders, refused):
@@ -104,6 +104,6 @@ def test_turned_picture_and_the_mask_drawn_on_it(folders, refused):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(images / "a.jpg", exif=exif)
-    assert [pair.id for pair in pair_pictures(images, masks)] == ["a"]
+    assert [pair.id for pair in pair_images(images, masks)] == ["a"]
     folders([], ["a.png"], shape=(6, 8))
-    refused([masks / "a.png"], pair_pictures, images, masks)
+    refused([masks / "a.png"], pair_images, images, masks)

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 from stopping import SLOW_RENAMES, alive, children
 
-from msa2net_lib.data.images import arrays as picture_arrays
-from msa2net_lib.data.images import prepare as prepare_pictures
-from msa2net_lib.data.images.dataset import PictureDataset
+from msa2net_lib.data.images import arrays as image_arrays
+from msa2net_lib.data.images import prepare as prepare_images
+from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.utils import files
 
@@ -48,7 +48,7 @@ def source(tmp_path):
 
 def prepare(source, destination, **options):
     options = {"split": SPLIT, "size": SIZE, "workers": 1, "progress": False, **options}
-    return prepare_pictures.prepare_pictures(source / "images", source / "masks", destination, **options)
+    return prepare_images.prepare_images(source / "images", source / "masks", destination, **options)
 
 
 def mask_of(source, name):
@@ -130,7 +130,7 @@ def test_mask_without_lesion_is_refused_by_name_unless_allowed(source, tmp_path,
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-def test_damaged_files_and_grey_masks(source, tmp_path, refused):
+def test_damaged_files_and_gray_masks(source, tmp_path, refused):
     path = source / "masks" / "c_segmentation.png"
     Image.fromarray(np.uint8(200) * mask_of(source, "c") + np.uint8(20)).save(path)
     refused([path, "threshold=127"], prepare, source, tmp_path / "out")
@@ -139,9 +139,9 @@ def test_damaged_files_and_grey_masks(source, tmp_path, refused):
     image.write_bytes(image.read_bytes()[:-400])
     refused([image, "damaged"], prepare, source, tmp_path / "out", threshold=127)
     refused([image, "damaged"], prepare, source, tmp_path / "two", threshold=127, workers=2)
-    refused([tmp_path / "two", "did not finish"], PictureDataset.open, tmp_path / "two")
+    refused([tmp_path / "two", "did not finish"], ImageDataset.open, tmp_path / "two")
     Image.fromarray(np.full((58, 38, 3), 77, np.uint8)).save(image)
-    refused([image, "one colour"], prepare, source, tmp_path / "out", threshold=127)
+    refused([image, "one color"], prepare, source, tmp_path / "out", threshold=127)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return fsync(handle)
 
-    monkeypatch.setattr(picture_arrays.os, "fsync", full)
+    monkeypatch.setattr(image_arrays.os, "fsync", full)
     refused([tmp_path / "out", "disk is full"], prepare, source, tmp_path / "out")
     monkeypatch.undo()
     prepare(source, tmp_path / "out")
@@ -228,7 +228,7 @@ def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
 def test_second_run_does_nothing_again(source, tmp_path, monkeypatch, tree):
     prepare(source, tmp_path / "out")
     before = tree(tmp_path / "out")
-    monkeypatch.setattr(prepare_pictures, "read_picture", lambda *_: pytest.fail("a finished picture was read again"))
+    monkeypatch.setattr(prepare_images, "read_image", lambda *_: pytest.fail("a finished picture was read again"))
     prepare(source, tmp_path / "out")
     assert tree(tmp_path / "out") == before
 
@@ -270,10 +270,10 @@ KILLED = (
     SLOW_RENAMES
     + """
 from pathlib import Path
-from msa2net_lib.data.images.prepare import prepare_pictures
+from msa2net_lib.data.images.prepare import prepare_images
 if __name__ == "__main__":
     source, out, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    prepare_pictures(source / "images", source / "masks", out, size=32, workers=workers, progress=False)
+    prepare_images(source / "images", source / "masks", out, size=32, workers=workers, progress=False)
 """
 )
 

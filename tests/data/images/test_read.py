@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from msa2net_lib.data.images import read as pictures
-from msa2net_lib.data.images.read import picture_size, read_mask, read_picture
+from msa2net_lib.data.images.read import read_image, read_mask, stored_image_size
 
 ORIENTATION = 0x0112
 
@@ -37,22 +37,22 @@ def test_against_opencv(scene, tmp_path, name):
     path = tmp_path / "Bilder, Süd" / name
     path.parent.mkdir()
     Image.fromarray(scene).save(path, quality=90)
-    out = read_picture(path)
+    out = read_image(path)
     assert (out.shape, out.dtype) == ((36, 52, 3), np.uint8)
     np.testing.assert_allclose(out, by_opencv(path), atol=3 if name.endswith("JPG") else 0)
-    assert picture_size(path) == (36, 52)
+    assert stored_image_size(path) == (36, 52)
     out[0, 0] = 0  # the caller's own
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA"])
 def test_other_modes_become_rgb(scene, tmp_path, mode):
     Image.fromarray(scene).convert(mode).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), by_opencv(tmp_path / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), by_opencv(tmp_path / "a.png"))
 
 
 def test_sixteen_bits_a_channel_keep_their_upper_eight(scene, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), scene[..., ::-1].astype(np.uint16) * 256 + 77)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), scene)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -60,9 +60,9 @@ def test_exif_orientation(scene, tmp_path, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(scene).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    out = read_picture(tmp_path / "a.jpg")
+    out = read_image(tmp_path / "a.jpg")
     np.testing.assert_allclose(out, by_opencv(tmp_path / "a.jpg"), atol=3)
-    assert picture_size(tmp_path / "a.jpg") == out.shape[:2] == ((36, 52) if orientation < 5 else (52, 36))
+    assert stored_image_size(tmp_path / "a.jpg") == out.shape[:2] == ((36, 52) if orientation < 5 else (52, 36))
 
 
 def test_size_is_known_without_decoding(scene, tmp_path):
@@ -70,15 +70,15 @@ def test_size_is_known_without_decoding(scene, tmp_path):
     path = tmp_path / "a.png"
     whole = encoded(scene, path)
     path.write_bytes(whole[: next(start for kind, start, _ in chunks(whole) if kind == b"IDAT")])
-    assert picture_size(path) == (36, 52)
+    assert stored_image_size(path) == (36, 52)
 
 
 def test_exif_orientation_of_a_png(scene, tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(scene).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), np.rot90(scene, -1))
-    assert picture_size(tmp_path / "a.png") == (52, 36)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(scene, -1))
+    assert stored_image_size(tmp_path / "a.png") == (52, 36)
 
 
 # ---- masks ------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def disc():
         lambda disc: np.uint8(1) * disc,
         lambda disc: np.stack([np.uint8(255) * disc] * 3, axis=-1),
     ],
-    ids=["one bit", "0 and 255", "0 and 1", "grey RGB"],
+    ids=["one bit", "0 and 255", "0 and 1", "gray RGB"],
 )
 def test_mask(disc, tmp_path, stored):
     Image.fromarray(stored(disc)).save(tmp_path / "m.png")
@@ -121,17 +121,17 @@ def test_mask_saved_as_jpeg_needs_a_threshold(disc, tmp_path, refused):
 
 
 def test_threshold_is_strict_and_leaves_zeros_and_ones_alone(tmp_path, refused):
-    Image.fromarray(np.array([[10, 100, 101, 200]], np.uint8)).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png", threshold=100), [[False, False, True, True]])
+    Image.fromarray(np.array([[10, 100, 101, 200]], np.uint8)).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "gray.png", threshold=100), [[False, False, True, True]])
     Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "ones.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "ones.png", threshold=127), [[False, True]])
-    refused("threshold=255", read_mask, tmp_path / "grey.png", threshold=255)
+    refused("threshold=255", read_mask, tmp_path / "gray.png", threshold=255)
 
 
-def test_coloured_and_other_valued_masks(scene, tmp_path, refused):
+def test_colored_and_other_valued_masks(scene, tmp_path, refused):
     Image.fromarray(scene).save(tmp_path / "m.png")
-    refused([tmp_path / "m.png", "coloured"], read_mask, tmp_path / "m.png")
-    refused([tmp_path / "m.png", "coloured"], read_mask, tmp_path / "m.png", threshold=127)
+    refused([tmp_path / "m.png", "colored"], read_mask, tmp_path / "m.png")
+    refused([tmp_path / "m.png", "colored"], read_mask, tmp_path / "m.png", threshold=127)
     Image.fromarray(np.array([[0, 2, 255]], np.uint8)).save(tmp_path / "m.png")
     refused([tmp_path / "m.png", "such as 2"], read_mask, tmp_path / "m.png")
 
@@ -161,7 +161,7 @@ def test_every_flipped_byte_of_png_pixels_is_noticed(scene, tmp_path, refused):
     silent = 0
     for place in [*range(start, start + length, 5), start + length, start + length + 3]:
         path.write_bytes(png[:place] + bytes([png[place] ^ 4]) + png[place + 1 :])
-        refused([path, "damaged"], read_picture, path)
+        refused([path, "damaged"], read_image, path)
         try:
             silent += bool((np.asarray(Image.open(path)) != scene // 16 * 16).any())
         except (OSError, SyntaxError):
@@ -176,32 +176,32 @@ def test_truncated_anywhere(scene, tmp_path, refused, name, kept):
     whole = encoded(scene, path)
     for length in [*range(0, len(whole) - kept, len(whole) // 40), len(whole) - kept - 1]:
         path.write_bytes(whole[:length])
-        refused([path], read_picture, path)
+        refused([path], read_image, path)
 
 
 def test_missing_and_other_files(scene, tmp_path, refused):
-    refused([tmp_path / "a.png", "no such file"], read_picture, tmp_path / "a.png")
-    refused([tmp_path, "no such file"], picture_size, tmp_path)
+    refused([tmp_path / "a.png", "no such file"], read_image, tmp_path / "a.png")
+    refused([tmp_path, "no such file"], stored_image_size, tmp_path)
     (tmp_path / "a.png").write_text("not a picture")
-    for read in (read_picture, read_mask, picture_size):
+    for read in (read_image, read_mask, stored_image_size):
         refused([tmp_path / "a.png", "PNG, JPEG, BMP"], read, tmp_path / "a.png")
     for ending in ("gif", "tiff", "webp"):
         Image.fromarray(scene).save(tmp_path / f"a.{ending}")
-        refused([tmp_path / f"a.{ending}", "not a picture of a known kind"], read_picture, tmp_path / f"a.{ending}")
+        refused([tmp_path / f"a.{ending}", "not a picture of a known kind"], read_image, tmp_path / f"a.{ending}")
 
 
 def test_kinds_of_pixels_that_are_refused(scene, tmp_path, refused):
     Image.fromarray(scene).convert("CMYK").save(tmp_path / "cmyk.jpg")
-    refused([tmp_path / "cmyk.jpg", "CMYK", "save it as RGB"], read_picture, tmp_path / "cmyk.jpg")
+    refused([tmp_path / "cmyk.jpg", "CMYK", "save it as RGB"], read_image, tmp_path / "cmyk.jpg")
     Image.fromarray(scene[..., 0].astype(np.uint16) * 9).save(tmp_path / "deep.png")
-    refused([tmp_path / "deep.png", "I;16", "8 bits"], read_picture, tmp_path / "deep.png")
+    refused([tmp_path / "deep.png", "I;16", "8 bits"], read_image, tmp_path / "deep.png")
     seen_through = Image.fromarray(scene).convert("RGBA")
     seen_through.putpixel((3, 4), (0, 0, 0, 254))
     seen_through.save(tmp_path / "alpha.png")
-    refused([tmp_path / "alpha.png", "transparent"], read_picture, tmp_path / "alpha.png")
+    refused([tmp_path / "alpha.png", "transparent"], read_image, tmp_path / "alpha.png")
     frames = [Image.fromarray(scene), Image.fromarray(255 - scene)]
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
-    refused([tmp_path / "moving.png", "several"], read_picture, tmp_path / "moving.png")
+    refused([tmp_path / "moving.png", "several"], read_image, tmp_path / "moving.png")
 
 
 @pytest.mark.parametrize("side", [10_000, 60_000])
@@ -214,20 +214,20 @@ def test_bombs_are_refused_from_their_header(tmp_path, refused, side):
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    for read in (read_picture, read_mask, picture_size):
+    for read in (read_image, read_mask, stored_image_size):
         refused([tmp_path / "a.png", "80,000,000"], read, tmp_path / "a.png")
 
 
 def test_limit_is_on_pixels(scene, tmp_path, refused, monkeypatch):
     encoded(scene, tmp_path / "a.png")
     monkeypatch.setattr(pictures, "MAX_PIXELS", 36 * 52)
-    read_picture(tmp_path / "a.png")
+    read_image(tmp_path / "a.png")
     monkeypatch.setattr(pictures, "MAX_PIXELS", 36 * 52 - 1)
-    refused([tmp_path / "a.png", "52 x 36"], read_picture, tmp_path / "a.png")
+    refused([tmp_path / "a.png", "52 x 36"], read_image, tmp_path / "a.png")
 
 
 def test_a_setting_that_hides_damage_is_refused(scene, tmp_path, refused, monkeypatch):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(scene, path)[:-200])
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    refused("LOAD_TRUNCATED_IMAGES", read_picture, path)
+    refused("LOAD_TRUNCATED_IMAGES", read_image, path)

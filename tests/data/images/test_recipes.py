@@ -11,11 +11,11 @@ from torchvision.transforms.functional import resize
 
 from msa2net_lib.data.images.recipes import (
     RECIPES,
-    PictureRecipe,
-    picture_recipe,
+    ImageRecipe,
+    image_recipe,
+    resize_color,
     resize_mask,
-    resize_picture,
-    scale_picture,
+    scale_image,
 )
 
 SIZES = [((96, 131), (56, 56)), ((40, 31), (64, 96)), ((77, 300), (32, 32))]
@@ -35,7 +35,7 @@ def test_dlka_is_pillows_bilinear_resize(case):
     image, mask, size = case
     recipe = RECIPES["dlka"]
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(resize_picture(image, size, recipe), expected)
+    np.testing.assert_array_equal(resize_color(image, size, recipe), expected)
     soft = np.asarray(Image.fromarray(np.uint8(255) * mask).resize(size[::-1], Image.Resampling.BILINEAR)) / 255.0
     out = resize_mask(mask, size, recipe)
     assert out.dtype == np.uint8
@@ -47,7 +47,7 @@ def test_dermosegdiff_is_torchvisions_resize_of_tensors(case):
     recipe = RECIPES["dermosegdiff"]
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     expected = resize(tensor, list(size), InterpolationMode.BILINEAR, antialias=False).permute(1, 2, 0).numpy()
-    out = resize_picture(image, size, recipe)
+    out = resize_color(image, size, recipe)
     assert (out.shape, out.dtype) == ((*size, 3), np.uint8)
     # The same arithmetic in another order: what lies at a half may be rounded the other way.
     difference = np.abs(out.astype(int) - expected)
@@ -58,9 +58,9 @@ def test_dermosegdiff_is_torchvisions_resize_of_tensors(case):
 
 
 def test_the_two_differ_where_a_picture_shrinks(case):
-    """Enlarging, both mix the same four neighbours."""
+    """Enlarging, both mix the same four neighbors."""
     image, mask, size = case
-    area, nearby = (resize_picture(image, size, RECIPES[name]).astype(int) for name in ("dlka", "dermosegdiff"))
+    area, nearby = (resize_color(image, size, RECIPES[name]).astype(int) for name in ("dlka", "dermosegdiff"))
     if size[0] > image.shape[0] and size[1] > image.shape[1]:
         assert np.abs(area - nearby).max() <= 1
     else:
@@ -72,7 +72,7 @@ def test_the_two_differ_where_a_picture_shrinks(case):
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_same_size_changes_nothing(case, recipe):
     image, mask, _ = case
-    out = resize_picture(image, image.shape[:2], recipe)
+    out = resize_color(image, image.shape[:2], recipe)
     np.testing.assert_array_equal(out, image)
     assert not np.shares_memory(out, image)
     np.testing.assert_array_equal(resize_mask(mask, mask.shape, recipe), mask)
@@ -80,13 +80,13 @@ def test_same_size_changes_nothing(case, recipe):
 
 def test_intensity(case):
     image, _, _ = case
-    stretched = scale_picture(image, RECIPES["dlka"])
+    stretched = scale_image(image, RECIPES["dlka"])
     low, high = image.min(), image.max()
     assert (stretched.dtype, stretched.min(), stretched.max()) == (np.float32, 0.0, 1.0)
     np.testing.assert_allclose(stretched, (image - float(low)) / (high - float(low)), atol=1e-6)
-    plain = PictureRecipe("own", "area", "nearest", "as stored")
-    np.testing.assert_allclose(scale_picture(image, plain), image / 255.0, atol=1e-6)
-    assert not scale_picture(np.full((3, 3, 3), 90, np.uint8), RECIPES["dlka"]).any()
+    plain = ImageRecipe("own", "area", "nearest", "as stored")
+    np.testing.assert_allclose(scale_image(image, plain), image / 255.0, atol=1e-6)
+    assert not scale_image(np.full((3, 3, 3), 90, np.uint8), RECIPES["dlka"]).any()
 
 
 def test_every_field_has_its_source():
@@ -96,8 +96,8 @@ def test_every_field_has_its_source():
 
 
 def test_names(refused):
-    assert picture_recipe("dlka") is RECIPES["dlka"]
-    own = PictureRecipe("own", "area", "nearest", "as stored")
-    assert picture_recipe(own) is own
-    refused(["'bcdu'", "dlka, dermosegdiff"], picture_recipe, "bcdu")
+    assert image_recipe("dlka") is RECIPES["dlka"]
+    own = ImageRecipe("own", "area", "nearest", "as stored")
+    assert image_recipe(own) is own
+    refused(["'bcdu'", "dlka, dermosegdiff"], image_recipe, "bcdu")
     refused("size", resize_mask, np.zeros((4, 4), bool), 0, own)

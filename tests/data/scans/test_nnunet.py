@@ -32,7 +32,7 @@ def describe(source, **changes):
 
 @pytest.fixture
 def source(tmp_path, save_nifti):
-    """Version 2: three cases to train on, one labelled test case."""
+    """Version 2: three cases to train on, one labeled test case."""
     source = tmp_path / "Dataset001_Organs"
     for seed, (part, case) in enumerate([*(("Tr", case) for case in TRAINING), ("Ts", "t1")]):
         image, label = make_scan(seed)
@@ -148,7 +148,7 @@ def test_test_cases(source, refused):
     refused(["validation", "'t1'"], prepare, source, validation=["t1"])
 
 
-def test_unlabelled_test_images_are_left_alone(source):
+def test_unlabeled_test_images_are_left_alone(source):
     for path in source.glob("labelsTs/*"):
         path.unlink()
     (source / "labelsTs").rmdir()
@@ -210,7 +210,7 @@ def test_every_image_has_its_mask(source, refused, part):
     case = {"Tr": "case 7.b", "Ts": "t1"}[part]
     label = source / f"labels{part}" / f"{case}.nii.gz"
     image = source / f"images{part}" / f"{case}_0000.nii.gz"
-    label.unlink()  # for Ts the folder is empty then: a mistake, not an unlabelled test set
+    label.unlink()  # for Ts the folder is empty then: a mistake, not an unlabeled test set
     refused([image, f"case {case} has no label map", label.parent], prepare, source)
 
 

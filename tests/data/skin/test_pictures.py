@@ -16,7 +16,7 @@ from skimage.filters import threshold_otsu
 from msa2net_lib.data.isic import IMAGES, MASKS, prepare_isic
 from msa2net_lib.data.skin import pictures as skin
 from msa2net_lib.data.skin.parts import Canvas, SkinRecipe, draw_spots, skin_color
-from msa2net_lib.data.skin.pictures import draw_skin_picture, write_skin_pictures
+from msa2net_lib.data.skin.pictures import draw_skin_image, write_skin_images
 from msa2net_lib.metrics import pixel_scores
 
 SIZE = (96, 128)
@@ -26,13 +26,13 @@ CLEAN = SkinRecipe(hairs=0, ruler=0, bubbles=0, reflections=0, aperture=0)
 @pytest.fixture(scope="module")
 def drawn():
     """Sixty pictures."""
-    return [draw_skin_picture(11, number, SIZE) for number in range(60)]
+    return [draw_skin_image(11, number, SIZE) for number in range(60)]
 
 
 @pytest.fixture(scope="module")
 def clean():
     """The same sixty without anything in front of the skin."""
-    return [draw_skin_picture(11, number, SIZE, CLEAN) for number in range(60)]
+    return [draw_skin_image(11, number, SIZE, CLEAN) for number in range(60)]
 
 
 # ---- what is drawn ----------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_about_a_fifth_of_the_pixels_is_lesion(drawn):
 
 
 def test_lesion_differs_from_the_skin_around_it(clean):
-    """In CIELAB, mean colour inside against a band outside; even the palest by more than a just visible step."""
+    """In CIELAB, mean color inside against a band outside; even the palest by more than a just visible step."""
     differences = []
     for picture in clean:
         near = ndimage.binary_dilation(picture.mask, iterations=14) & ~ndimage.binary_dilation(
@@ -89,7 +89,7 @@ def test_plain_threshold_fails(drawn):
     """Otsu's, darker is lesion, on the channel that suits it best."""
     masks = [picture.mask for picture in drawn]
     channels = {
-        "grey": [color.rgb2gray(picture.image) for picture in drawn],
+        "gray": [color.rgb2gray(picture.image) for picture in drawn],
         "blue": [picture.image[..., 2].astype(float) for picture in drawn],
     }
     for images in channels.values():
@@ -102,10 +102,10 @@ def test_all_kinds_appear(drawn):
 
 
 def test_seed_and_number_decide(drawn):
-    again = draw_skin_picture(11, 7, SIZE)
+    again = draw_skin_image(11, 7, SIZE)
     np.testing.assert_array_equal(again.image, drawn[7].image)
     np.testing.assert_array_equal(again.mask, drawn[7].mask)
-    for other in (drawn[8], draw_skin_picture(12, 7, SIZE)):
+    for other in (drawn[8], draw_skin_image(12, 7, SIZE)):
         assert np.mean(other.image != again.image) > 0.9
 
 
@@ -119,7 +119,7 @@ def test_what_lies_in_front_leaves_the_lesion_as_it_is(drawn, clean):
 
 @pytest.mark.parametrize("what", ["hairs", "ruler", "bubbles", "reflections", "aperture"])
 def test_each_artifact_can_be_had_alone(clean, what):
-    with_it = draw_skin_picture(11, 3, SIZE, dataclasses.replace(CLEAN, **{what: 1.0}))
+    with_it = draw_skin_image(11, 3, SIZE, dataclasses.replace(CLEAN, **{what: 1.0}))
     difference = np.abs(with_it.image.astype(int) - clean[3].image).max(axis=-1)
     assert (difference > 15).sum() > 5
     if what == "aperture":
@@ -134,8 +134,8 @@ def test_sizes(refused):
         draw_spots(canvas, np.array([[0.1, -0.2], [-0.3, 0.4]]), np.array([0.1, 0.2])) for canvas in canvases
     )
     np.testing.assert_allclose(large.reshape(60, 2, 90, 2).mean(axis=(1, 3)), small, atol=0.08)
-    assert draw_skin_picture(1, 1, (64, 200)).image.shape == (64, 200, 3)
-    refused("size=(63, 80)", draw_skin_picture, 1, 1, (63, 80))
+    assert draw_skin_image(1, 1, (64, 200)).image.shape == (64, 200, 3)
+    refused("size=(63, 80)", draw_skin_image, 1, 1, (63, 80))
 
 
 def test_skin_color_against_scikit_image():
@@ -159,7 +159,7 @@ def test_noise_has_its_scale():
 
 
 def write(folder, **options):
-    return write_skin_pictures(folder, **{"count": 4, "size": (64, 80), "progress": False, **options})
+    return write_skin_images(folder, **{"count": 4, "size": (64, 80), "progress": False, **options})
 
 
 def test_isics_layout(tmp_path, root):
@@ -169,7 +169,7 @@ def test_isics_layout(tmp_path, root):
     assert len(real) == 2594
     assert not real & set(ids)
     for number, name in enumerate(ids):
-        picture = draw_skin_picture(2024, number, (64, 80))
+        picture = draw_skin_image(2024, number, (64, 80))
         image = cv2.imread(str(tmp_path / "skin" / IMAGES / f"{name}.jpg"))[..., ::-1]
         assert np.abs(image.astype(int) - picture.image).mean() < 6  # JPEG
         mask = cv2.imread(str(tmp_path / "skin" / MASKS / f"{name}_segmentation.png"), cv2.IMREAD_UNCHANGED)
@@ -186,7 +186,7 @@ def test_record_says_what_they_are(tmp_path):
     assert (record["plan"]["seed"], record["plan"]["height_width"]) == (5, [64, 80])
     assert record["plan"]["recipe"]["typology_deg"] == [-50, 70]
     for name, entry in record["pictures"].items():
-        picture = draw_skin_picture(5, int(name[-1]), (64, 80))
+        picture = draw_skin_image(5, int(name[-1]), (64, 80))
         assert (entry["kind"], entry["typology_deg"]) == (picture.kind, round(picture.typology_deg, 1))
         for kind, file in (("image", f"{IMAGES}/{name}.jpg"), ("mask", f"{MASKS}/{name}_segmentation.png")):
             assert entry["sha256"][kind] == hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()
@@ -200,9 +200,9 @@ def test_second_run_draws_only_what_is_missing_or_altered(tmp_path, monkeypatch,
 
     def counted(seed, number, *arguments):
         numbers.append(number)
-        return draw_skin_picture(seed, number, *arguments)
+        return draw_skin_image(seed, number, *arguments)
 
-    monkeypatch.setattr(skin, "draw_skin_picture", counted)
+    monkeypatch.setattr(skin, "draw_skin_image", counted)
     write(tmp_path)
     assert numbers == []
     (tmp_path / IMAGES / "ISIC_9000001.jpg").write_bytes(b"altered")

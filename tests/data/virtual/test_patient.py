@@ -64,7 +64,7 @@ def test_every_structure_survives_at_a_plausible_size(real, patients):
             assert 0.5 < ratio < 2
 
 
-def test_a_memorised_patient_would_not_score(real, patients):
+def test_a_memorized_patient_would_not_score(real, patients):
     """Labels overlap with the source's and with one another's, but far from fully."""
     labels = [real[1].array, *(label.array for _, label in patients.values())]
     for first, second in combinations(labels, 2):

@@ -34,7 +34,7 @@ def world(volume, index):
 
 
 def test_image_that_shows_its_position():
-    """Quadratic splines reproduce what is linear; so the grey values tell whether origin and spacing are right."""
+    """Quadratic splines reproduce what is linear; so the gray values tell whether origin and spacing are right."""
     shape = (9, 12, 14)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     source = source_of(np.zeros(shape))
@@ -107,7 +107,7 @@ def test_structures_share_the_pixels_by_vote():
     np.testing.assert_array_equal(labels.array[..., ~near], np.broadcast_to(expected[~near], (5, 10, (~near).sum())))
 
 
-def test_noise_is_as_strong_as_asked_and_correlated_within_a_millimetre():
+def test_noise_is_as_strong_as_asked_and_correlated_within_a_millimeter():
     source = source_of(np.full((4, 40, 60), 40.0))
     sigma = 15.0
     pixel = 0.5
@@ -120,8 +120,8 @@ def test_noise_is_as_strong_as_asked_and_correlated_within_a_millimetre():
     def correlation(a, b):
         return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
-    for millimetres, expected in ((0.5, np.exp(-0.25)), (1.0, np.exp(-1.0)), (3.0, 0.0)):
-        step = round(millimetres / pixel)
+    for millimeters, expected in ((0.5, np.exp(-0.25)), (1.0, np.exp(-1.0)), (3.0, 0.0)):
+        step = round(millimeters / pixel)
         assert correlation(noise[:, step:], noise[:, :-step]) == pytest.approx(expected, abs=0.04)
         assert correlation(noise[..., step:], noise[..., :-step]) == pytest.approx(expected, abs=0.04)
     assert abs(correlation(noise[1:], noise[:-1])) < 0.02

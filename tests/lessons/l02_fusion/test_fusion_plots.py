@@ -8,7 +8,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_receptive_field, footprint_paths
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l02_fusion.fusion_plots import (
     branch_spread,
@@ -48,7 +48,7 @@ def test_encoder_field_against_one_difference_quotient(study):
     """Along one random direction, the change of X at the cell is no longer than the field allows, and not zero."""
     field = encoder_field(study, 0, (10, 12))
     assert field.shape == study.image.shape
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     strongest = np.unravel_index(field.argmax(), field.shape)
     moved, step = pixels.clone(), 1e-2
     moved[0, 0, strongest[0], strongest[1]] += step

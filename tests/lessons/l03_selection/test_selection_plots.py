@@ -9,7 +9,7 @@ import torch
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l03_selection.selection_plots import (
     TISSUES,
@@ -57,7 +57,7 @@ def test_weights_are_drawn_from_zero_to_one_and_add_up(studies):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_factors_lead_from_x_to_x_selected(studies, level):
-    """The size of X' is the size of X times the factor shown between them; one colour scale for both."""
+    """The size of X' is the size of X times the factor shown between them; one color scale for both."""
     x, factor_x, x_selected, difference, g, factor_g, g_selected = selected_panels(studies[0], level)
     for before, factor, after in ((x, factor_x, x_selected), (g, factor_g, g_selected)):
         np.testing.assert_allclose(before.values * factor.values, after.values, rtol=1e-4)
@@ -109,7 +109,7 @@ def test_correlation_with_own_and_other_edges(studies):
 def test_unchanged_weights_give_the_networks_own_label(studies):
     study = studies[1]
     with torch.inference_mode():
-        logits = study.network(torch.from_numpy(normalise(study.image))[None, None])
+        logits = study.network(torch.from_numpy(normalize(study.image))[None, None])
     own = logits[0].argmax(dim=0).numpy()
     np.testing.assert_array_equal(predict_with_weights(study, "as trained"), own)
     np.testing.assert_array_equal(predict_with_weights(study, lambda weight: weight * 1.0), own)
@@ -124,7 +124,7 @@ def test_changed_weights_reach_every_gate(studies):
         for parameter in network.decoder.levels[level].gate.selection.parameters():  # pyright: ignore
             torch.nn.init.zeros_(parameter)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(normalise(study.image))[None, None])
+        logits = network(torch.from_numpy(normalize(study.image))[None, None])
     np.testing.assert_array_equal(halves, logits[0].argmax(dim=0).numpy())
     assert (halves != predict_with_weights(study, "as trained")).any()
     with pytest.raises(InputError, match="change='half' is unknown: use one of as trained"):

@@ -14,9 +14,9 @@ from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import compare, summarise
+from msa2net_lib.evaluation.experiments import compare, summarize
 from msa2net_lib.lessons.l06_skip_gates import gate_comparison as gates
 from msa2net_lib.lessons.l06_skip_gates import gate_maps as gate_pictures
 from msa2net_lib.lessons.slice_study import study_slice
@@ -85,7 +85,7 @@ def test_looking_changes_nothing(name):
     torch.manual_seed(0)
     network = MSA2Net(TINY.with_gate(name)).eval()
     images = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
-    pixels = torch.from_numpy(normalise(images))[:, None]
+    pixels = torch.from_numpy(normalize(images))[:, None]
     with torch.no_grad():
         before = network(pixels)
         maps = gates.gate_maps(network, images, name)
@@ -122,12 +122,12 @@ def test_agreement_at_its_ends():
 def test_redrawing_the_gates_leaves_the_rest(study):
     trained = study.network.state_dict()
     for part in ("gates", "all"):
-        copy = gates.redrawn(study.network, part, 0).state_dict()
+        copy = gates.reinitialized(study.network, part, 0).state_dict()
         for key in ("encoder.backbone.stem.conv1.weight", "decoder.levels.0.linear.weight"):
             assert torch.equal(copy[key], trained[key]) == (part == "gates")
         for key in (k for k in trained if ".gate." in k and k.endswith("attend.weight")):
             assert not torch.equal(copy[key], trained[key])
-    first, again = (gates.redrawn(study.network, "all", 3).state_dict() for _ in range(2))
+    first, again = (gates.reinitialized(study.network, "all", 3).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
@@ -138,7 +138,9 @@ def test_sanity_table_against_its_parts(study):
     attention = study.traces[0].attention[0].mean(0).numpy()
     assert table.loc["trained: masag", "AUROC"] == pytest.approx(gates.agreement(attention, study.label), abs=1e-3)
     assert table.loc["image itself", "AUROC"] == pytest.approx(gates.agreement(study.image, study.label))
-    drawn = [gates.gate_maps(gates.redrawn(study.network, "all", seed), study.image[None], "masag") for seed in (1, 2)]
+    drawn = [
+        gates.gate_maps(gates.reinitialized(study.network, "all", seed), study.image[None], "masag") for seed in (1, 2)
+    ]
     values = [gates.agreement(maps[gates.SELECTION][0], study.label) for maps in drawn]
     row = table.loc[f"nothing trained: {gates.SELECTION}"]
     assert [row.lowest, row.highest, row.AUROC] == pytest.approx([min(values), max(values), np.mean(values)])
@@ -174,9 +176,9 @@ def test_the_table_of_agreements():
 
 
 def test_verdicts_follow_from_the_interval():
-    found = gates.verdicts(summarise(RUNS, "addition"))
+    found = gates.verdicts(summarize(RUNS, "addition"))
     assert dict(found.differs) == {"masag": True, "random": False}
-    alone = gates.verdicts(summarise(RUNS[RUNS.seed == 1], "addition"))
+    alone = gates.verdicts(summarize(RUNS[RUNS.seed == 1], "addition"))
     assert not alone.differs.any()
 
 
@@ -194,7 +196,7 @@ def test_pictures_show_the_maps_given(study):
     np.testing.assert_array_equal(single.axes[1].images[0].get_array(), np.eye(16))
     assert "noise of this test" in [text.get_text() for text in single.texts]
     hatched = [bars for bars in single.axes[2].patches if bars.get_hatch()]
-    assert len(hatched) == 1, "organ and background are told apart without colour"
+    assert len(hatched) == 1, "organ and background are told apart without color"
     for absent in ("addition", "attention"):
         with pytest.raises(InputError, match="addition and concatenation have none"):
             gate_pictures.draw_gate_map(study, {"just now": maps}, "just now", absent, 0)

@@ -63,11 +63,11 @@ def test_the_second_block_follows_the_first(study, traces):
 
 
 def test_hooks_go_and_idle_modules_are_named(study):
-    used, idle = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    with pytest.raises(InputError, match="idle did not run"):
-        capture(lambda: used(torch.ones(1, 2)), {"used": used, "idle": idle})
+    used, unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    with pytest.raises(InputError, match="unused did not run"):
+        capture(lambda: used(torch.ones(1, 2)), {"used": used, "unused": unused})
     assert not used._forward_hooks
-    assert not idle._forward_hooks
+    assert not unused._forward_hooks
     assert not any(module._forward_hooks for module in study.network.modules())
 
 

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from msa2net_lib.analysis.complexity import build_empty, count_work, live_and_idle, network_parts
+from msa2net_lib.analysis.complexity import build_empty, count_work, network_parts, used_and_unused
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l08_network.count_plots import COUNTED, ROWS, plot_complexity, plot_live_and_idle, rows_of
+from msa2net_lib.lessons.l08_network.count_plots import COUNTED, ROWS, plot_complexity, plot_used_and_unused, rows_of
 from msa2net_lib.nn.network import count_parameters
 
 
@@ -22,7 +22,7 @@ def networks():
 
 @pytest.fixture(scope="module")
 def tables(networks):
-    return {name: live_and_idle(network) for name, network in networks.items()}
+    return {name: used_and_unused(network) for name, network in networks.items()}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def work(networks):
 
 @pytest.fixture(scope="module")
 def figure(tables):
-    return plot_live_and_idle(tables)
+    return plot_used_and_unused(tables)
 
 
 @pytest.fixture(scope="module")
@@ -51,31 +51,31 @@ def beside(ax):
 
 def test_bars_add_up_to_each_networks_parameters(figure, networks):
     for ax, (name, network) in zip(figure.axes, networks.items(), strict=True):
-        live, idle = widths(ax)
-        assert live.sum() + idle.sum() == pytest.approx(count_parameters(network) / 1e6, rel=1e-12)
+        live, unused = widths(ax)
+        assert live.sum() + unused.sum() == pytest.approx(count_parameters(network) / 1e6, rel=1e-12)
         assert ax.get_title().startswith(f"{name}: {count_parameters(network) / 1e6:.2f} M parameters")
 
 
 def test_idle_bars_start_where_live_ones_end_and_show_only_where_something_idles(figure, tables):
     for ax, name in zip(figure.axes, tables, strict=True):
         solid, hatched = ax.containers
-        for live, idle in zip(solid, hatched, strict=True):
-            assert idle.get_x() == live.get_width()
-            assert (idle.get_linewidth() > 0) == (idle.get_width() > 0)
-            assert idle.get_hatch()
+        for live, unused in zip(solid, hatched, strict=True):
+            assert unused.get_x() == live.get_width()
+            assert (unused.get_linewidth() > 0) == (unused.get_width() > 0)
+            assert unused.get_hatch()
             assert not live.get_hatch()
-        assert ("none idle" in ax.get_title()) == (name in ("paper", "tiny"))
+        assert ("none unused" in ax.get_title()) == (name in ("paper", "tiny"))
 
 
 def test_level_3_of_published_by_hand(figure, networks):
     level = networks["published"].decoder.levels[3]
     ax = figure.axes[list(networks).index("published")]
-    live, idle = (dict(zip(ROWS, values, strict=True)) for values in widths(ax))
-    assert idle["level 3: blocks"] == pytest.approx(count_parameters(level.blocks) / 1e6)
+    live, unused = (dict(zip(ROWS, values, strict=True)) for values in widths(ax))
+    assert unused["level 3: blocks"] == pytest.approx(count_parameters(level.blocks) / 1e6)
     assert live["level 3: rest"] == pytest.approx(count_parameters(level.expand) / 1e6)
-    assert beside(ax)["level 3: rest"] == "1.18 + 0.59 idle"
-    assert beside(ax)["level 3: gate"] == "7.10 idle"
-    assert beside(ax)["grey stem"] == "< 0.01 idle"
+    assert beside(ax)["level 3: rest"] == "1.18 + 0.59 unused"
+    assert beside(ax)["level 3: gate"] == "7.10 unused"
+    assert beside(ax)["gray stem"] == "< 0.01 unused"
     assert beside(figure.axes[list(networks).index("paper")])["level 3: gate"] == "none"
 
 
@@ -114,6 +114,6 @@ def test_nothing_is_cut_off_and_the_sheet_says_what_it_counts(name, request):
 
 def test_nothing_or_unlike_things_are_refused(tables, work):
     with pytest.raises(InputError, match="at least one table"):
-        plot_live_and_idle({})
+        plot_used_and_unused({})
     with pytest.raises(InputError, match="different parts"):
         plot_complexity(tables["paper"], work.products, "paper")

@@ -64,7 +64,7 @@ def hooks_of(network):
     return [hook for module in network.modules() for hook in module._forward_hooks.values()]
 
 
-def idle_names(steps):
+def unused_names(steps):
     return {step.name for step in steps if not step.runs}
 
 
@@ -106,7 +106,7 @@ def test_idle_parts_of_the_published_network(published):
     """Table 1's network: 112.77 M parameters, of which 36.16 M never run."""
     total, steps = published
     assert sum(step.parameters for step in steps) == total == 112_767_981
-    assert idle_names(steps) == LEVEL_3 | {"grey stem"}
+    assert unused_names(steps) == LEVEL_3 | {"gray stem"}
     assert sum(step.parameters for step in steps if not step.runs) == 36_161_315
     assert all((step.shape is None) == (not step.runs) for step in steps)
 
@@ -114,7 +114,7 @@ def test_idle_parts_of_the_published_network(published):
 def test_an_idle_gate_leaves_linear_and_norm_running(image):
     """Level 2 of the released code adds the skip as it is."""
     steps = walk(with_levels("released"), image)
-    assert idle_names(steps) == LEVEL_3 | {"gate 2"}
+    assert unused_names(steps) == LEVEL_3 | {"gate 2"}
     assert by_name(steps)["norm 2"].what == "LayerNorm(g + x)"
     assert by_name(steps)["norm 1"].what == "LayerNorm(g + y)"
 
@@ -122,7 +122,7 @@ def test_an_idle_gate_leaves_linear_and_norm_running(image):
 def test_running_is_observed_not_read_from_the_config(image, monkeypatch):
     network = build("tiny")
     monkeypatch.setattr(network.decoder.levels[1], "refine", lambda tokens, grid: tokens)
-    assert idle_names(walk(network, image)) == {"blocks 1"}
+    assert unused_names(walk(network, image)) == {"blocks 1"}
 
 
 def test_parts_are_named_by_their_classes(published, image):
@@ -184,7 +184,7 @@ def test_reinterpreted_maps_are_no_pictures(published):
     assert shown == {"input", "stem", "head"} | {f"encoder stage {i}" for i in (1, 2, 3, 4)}
 
 
-def test_colour_images_walk_too(tiny):
+def test_color_images_walk_too(tiny):
     step = walk(tiny, torch.rand(1, 3, *SIZE))[0]
     assert step.shape == (3, *SIZE)
     assert step.picture is not None
@@ -194,9 +194,9 @@ def test_colour_images_walk_too(tiny):
 @pytest.fixture(scope="module", params=["tiny", "tiny without pictures", "published", "released", "odd"])
 def sheet(request, image, steps, published):
     """Steps, their drawing, and whether it shows pictures."""
-    if request.param == "odd":  # what no preset has: no blocks, idle blocks, blocks beside an idle gate
-        deepest = {"gate": "masag", "idle": ("linear", "gate", "norm")}
-        odd = with_levels(level_0={"block": "none"}, level_1={"idle": ("blocks",)}, level_3=deepest)
+    if request.param == "odd":  # what no preset has: no blocks, unused blocks, blocks beside an unused gate
+        deepest = {"gate": "masag", "unused": ("linear", "gate", "norm")}
+        odd = with_levels(level_0={"block": "none"}, level_1={"unused": ("blocks",)}, level_3=deepest)
         steps = walk(odd, image)
     elif request.param == "published":
         steps = published[1]
@@ -247,7 +247,7 @@ def test_totals_are_written(published):
 def test_idle_parts_are_hatched_and_dashed(sheet):
     steps, figure, _ = sheet
     hatched = [p for p in figure.axes[0].patches if p.get_hatch()]
-    assert len(hatched) == len(idle_names(steps))
+    assert len(hatched) == len(unused_names(steps))
     assert all(p.get_linestyle() == "--" for p in hatched)
 
 

@@ -8,16 +8,16 @@ from msa2net_lib.lessons.l09_boundary_loss import checks
 from msa2net_lib.lessons.l09_boundary_loss.checks import alpha
 
 
-def by_neighbour_counts(mask):
+def by_neighbor_counts(mask):
     """Alpha by summing the four shifted copies of the mask, without any morphology."""
     padded = np.pad(mask.astype(int), 1)
-    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    edge = np.count_nonzero(mask & (neighbours < 4))
+    neighbors = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    edge = np.count_nonzero(mask & (neighbors < 4))
     return min(1 - 2 * edge / np.count_nonzero(mask), 0.8)
 
 
 def test_another_way_passes(capsys):
-    assert checks.alpha(by_neighbour_counts)
+    assert checks.alpha(by_neighbor_counts)
     assert capsys.readouterr().out == "alpha: correct\n"
 
 
@@ -28,7 +28,7 @@ def test_stubs_fail_in_one_line():
 
 def test_draws_are_capped_negative_and_cut_off_at_times():
     masks = [inputs[0] for inputs in alpha._inputs()]
-    values = [by_neighbour_counts(mask) for mask in masks]
+    values = [by_neighbor_counts(mask) for mask in masks]
     assert max(values) == 0.8
     assert min(values) < 0
     assert any(-0.5 < value < 0.8 for value in values)

@@ -1,4 +1,4 @@
-"""Figures 2 and 3: which slices and pictures are chosen, what is drawn where, and that it reads without colour."""
+"""Figures 2 and 3: which slices and pictures are chosen, what is drawn where, and that it reads without color."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_figure_2_has_a_column_for_each_network_and_names_the_data(cases):
 
 
 def test_the_ground_truth_names_organs_inside_them_and_predictions_their_score(cases):
-    """Names, so that a grey print reads too; at the innermost pixel, so that a bent organ holds its name."""
+    """Names, so that a gray print reads too; at the innermost pixel, so that a bent organ holds its name."""
     label = np.zeros_like(cases[1].label)
     label[4, 14:34, 16:20], label[4, 14:18, 16:40] = 5, 5  # an L, whose mean pixel lies outside of it
     case = Case("case1", cases[1].image, label, None)
@@ -102,15 +102,15 @@ def test_pictures_are_spread_from_worst_to_best():
 
 
 @pytest.fixture
-def picture_row():
+def image_row():
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 10:30] = 1
     picture = Picture("p", np.full((40, 40, 3), 0.8, np.float32), mask)
-    return grids.PictureRow("drawn", picture, {"ours": np.roll(mask, 4, 0), "nothing": mask * 0})
+    return grids.ImageRow("drawn", picture, {"ours": np.roll(mask, 4, 0), "nothing": mask * 0})
 
 
-def test_figure_3_has_the_caption_s_colours_and_two_line_styles(picture_row):
-    figure = grids.plot_figure_3([picture_row], "drawn by a test")
+def test_figure_3_has_the_caption_s_colors_and_two_line_styles(image_row):
+    figure = grids.plot_figure_3([image_row], "drawn by a test")
     assert [ax.get_title() for ax in figure.axes] == ["picture", "ground truth", "ours", "nothing"]
     hue = [float(rgb_to_hsv(to_rgb(color))[0]) for color in (grids.TRUTH, grids.PREDICTED)]
     assert hue[0] == pytest.approx(1 / 3, abs=0.05)
@@ -124,8 +124,8 @@ def test_figure_3_has_the_caption_s_colours_and_two_line_styles(picture_row):
         assert (np.abs(drawn - to_rgb(color)).sum(-1) < 0.1).sum() > 20
 
 
-def test_figure_3_says_each_score(picture_row):
-    figure = grids.plot_figure_3([picture_row], "drawn by a test")
+def test_figure_3_says_each_score(image_row):
+    figure = grids.plot_figure_3([image_row], "drawn by a test")
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert "DSC 0.80" in texts  # 16 of 20 rows overlap
     assert "DSC 0.00" in texts

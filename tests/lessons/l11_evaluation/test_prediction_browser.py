@@ -52,7 +52,7 @@ def test_on_a_page_niivue_shows_the_prediction_only(prediction, monkeypatch):
     assert is_niivue(box)
     assert menu_of(box).options == ("prediction", "none")
     assert not is_niivue(prediction_browser(prediction, viewer="slices"))
-    assert not is_niivue(prediction_browser(predicted(("lung", "tumour"))))  # its colours are the organs'
+    assert not is_niivue(prediction_browser(predicted(("lung", "tumour"))))  # its colors are the organs'
 
 
 def test_reference_is_shown_where_there_is_one(prediction):

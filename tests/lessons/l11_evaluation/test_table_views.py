@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from msa2net_lib.lessons.l11_evaluation.table_views import numbers_as_text, said_of_ours
-from msa2net_lib.paper.reproduced.table_1 import table_1_with_ours
+from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
 
 
 def table():
@@ -37,4 +37,4 @@ def test_every_row_of_ours_is_explained_in_short_lines():
 
 
 def test_the_real_table_shows_hiformer_s_three_digits():
-    assert numbers_as_text(table_1_with_ours(), 2).loc["HiFormer-B", "flops_g"] == "8.045"
+    assert numbers_as_text(reproduced_table_1(), 2).loc["HiFormer-B", "flops_g"] == "8.045"

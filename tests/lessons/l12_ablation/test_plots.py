@@ -50,12 +50,12 @@ def test_squares_diamonds_and_dots():
     assert "data of this test" in [text.get_text() for text in figure.texts]
 
 
-def test_every_colour_is_a_grey():
+def test_every_color_is_a_gray():
     figure = plot_ablation({"here": runs()}, part_contrasts(), "")
     for ax in figure.axes:
         for line in ax.lines:
-            for colour in (line.get_color(), line.get_markerfacecolor(), line.get_markeredgecolor()):
-                assert len({round(part, 3) for part in to_rgb(colour)}) == 1
+            for color in (line.get_color(), line.get_markerfacecolor(), line.get_markeredgecolor()):
+                assert len({round(part, 3) for part in to_rgb(color)}) == 1
 
 
 def test_a_missing_measurement_is_said_on_the_figure():

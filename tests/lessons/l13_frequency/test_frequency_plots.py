@@ -1,4 +1,4 @@
-"""Figures draw the numbers that they were given, readable without colour; bands of a picture add up to it."""
+"""Figures draw the numbers that they were given, readable without color; bands of a picture add up to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from grey import LEGIBLE, at, in_grey
+from gray import LEGIBLE, at, in_gray
 
 from msa2net_lib.analysis.frequency import frequencies, layer_spectra
 from msa2net_lib.errors import InputError
@@ -42,7 +42,7 @@ def test_figure_a_draws_means_over_seeds_in_two_rows(runs):
     assert len(ax.collections) == 2  # the spread over seeds of both
     assert figure.get_suptitle() == "made up"
     assert "3 seeds" in figure.legends[0].get_title().get_text()
-    # Told apart without colour.
+    # Told apart without color.
     assert len({(style[1], style[2]) for style in plots.STYLES}) == len(plots.STYLES)
 
 
@@ -84,7 +84,7 @@ def test_both_measures_over_layers(runs):
 def test_bands_of_a_picture_add_up_and_mean_the_same_on_every_grid(study):
     maps = network_maps(study.network, study.image[None])
     for layer in ("encoder stage 4", "level 1 gate", "logits"):
-        parts = bands.picture_bands(maps[layer])
+        parts = bands.show_bands(maps[layer])
         assert len(parts) == len(bands.BANDS)
         torch.testing.assert_close(parts.sum(dim=0), maps[layer].double(), rtol=1e-5, atol=1e-5)
         assert sum(bands.band_shares(maps[layer]).values()) == pytest.approx(1)
@@ -102,7 +102,7 @@ def test_a_band_is_drawn_beside_the_whole(study):
     share = bands.band_shares(torch.from_numpy(study.image)[None, None])["6 to 12"]
     assert titles[1] == f"slice, 6 to 12\n{100 * share:.1f} % of its energy"
     assert titles[2] == "level 0 gate, 32 pixels\nall bands"
-    part = bands.picture_bands(torch.from_numpy(study.image)[None, None])[bands.BANDS.index("6 to 12")][0, 0]
+    part = bands.show_bands(torch.from_numpy(study.image)[None, None])[bands.BANDS.index("6 to 12")][0, 0]
     np.testing.assert_allclose(np.asarray(figure.axes[1].images[0].get_array()), part)
     assert "beyond this grid" in bands.draw_band(study, maps, "encoder stage 4", "above 24").axes[3].get_title()
     assert "no detail" in bands.draw_band(study, maps, "logits", "mean").axes[3].get_title()
@@ -111,15 +111,15 @@ def test_a_band_is_drawn_beside_the_whole(study):
             bands.draw_band(study, maps, layer, band)
 
 
-def test_signs_of_a_band_are_seen_in_grey(study):
+def test_signs_of_a_band_are_seen_in_gray(study):
     """One wave in the picture: its crests are brighter than what has no detail, its troughs darker."""
     across = torch.arange(study.image.shape[1])
     wave = torch.cos(2 * torch.pi * 4 * across / len(across)).expand(study.image.shape).numpy()
     image = (0.5 + 0.4 * wave).astype(np.float32)
     figure = bands.draw_band(replace(study, image=image), {"a": torch.ones(1, 1, 8, 8)}, "a", "3 to 6")
-    ax, grey, row = figure.axes[1], in_grey(figure), 4  # above the organs
+    ax, gray, row = figure.axes[1], in_gray(figure), 4  # above the organs
     period = len(across) / 4
-    crest, between, trough = (int(grey[at(grey, ax, [(x, row)])][0]) for x in (period, 1.25 * period, 1.5 * period))
+    crest, between, trough = (int(gray[at(gray, ax, [(x, row)])][0]) for x in (period, 1.25 * period, 1.5 * period))
     assert crest - between > LEGIBLE
     assert between - trough > LEGIBLE
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["aorta", "liver"]

@@ -14,7 +14,7 @@ from scipy import stats
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.analysis.frequency import relative_log_amplitude
 from msa2net_lib.config import PRESETS
-from msa2net_lib.data.resize import normalise
+from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
 from msa2net_lib.lessons.l13_frequency import frequency_study as fs
@@ -49,7 +49,7 @@ def test_spectra_are_those_of_the_layers_whatever_the_batch(monkeypatch):
     images = np.random.default_rng(0).random((5, 64, 64), dtype=np.float32)
     spectra = fs.network_spectra(network, images)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(normalise(images))[:, None])
+        logits = network(torch.from_numpy(normalize(images))[:, None])
     np.testing.assert_allclose(spectra["logits"].curves, relative_log_amplitude(logits), atol=1e-3)
     monkeypatch.setattr(fs, "BATCH", 2)
     by_two = fs.network_spectra(network, images)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from grey import LEGIBLE, contrast_along, in_grey, luminance, outline_points
+from gray import LEGIBLE, contrast_along, in_gray, luminance, outline_points
 
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l14_grad_cam import grad_cam_plots, sanity_plots
 from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import LAYERS, organ_views
-from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import FLAT, PROBABILITY, localisation_sentence
+from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import FLAT, PROBABILITY, localization_sentence
 from msa2net_lib.viz.maps import draw_signs
 from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid
 
@@ -32,18 +32,18 @@ def test_figure_b_has_a_row_per_organ_and_says_whose_data(study):
 
 
 @pytest.mark.parametrize("organ", ["aorta", "liver"])
-def test_outlines_of_figure_b_are_seen_in_grey(study, organ):
-    """On a slice exactly as bright as the organ's colour, where without colour a bare line is not there at all."""
+def test_outlines_of_figure_b_are_seen_in_gray(study, organ):
+    """On a slice exactly as bright as the organ's color, where without color a bare line is not there at all."""
     same = replace(study, image=np.full_like(study.image, luminance(ORGAN_COLORS[organ]) / 255))
     view = next(view for view in organ_views(study) if view.organ == organ)
     heat = np.ones_like(view.heat)
     heat[0, 0] = 0  # at the bright end of the scale all but throughout
     figure = grad_cam_plots.plot_figure_b(same, [replace(view, heat=heat, predicted=view.truth)])
-    grey = in_grey(figure)
+    gray = in_gray(figure)
     for ax in figure.axes[:4]:
         points = outline_points(ax)
         assert points
-        assert min(contrast_along(grey, ax, line) for line in points) > LEGIBLE, ax.get_title()
+        assert min(contrast_along(gray, ax, line) for line in points) > LEGIBLE, ax.get_title()
 
 
 def test_signs_have_lines_of_their_own_and_a_side_that_is_low_has_none():
@@ -75,10 +75,10 @@ def test_layers_are_drawn_on_their_own_grid(study):
 
 def test_the_cascade_starts_with_the_trained_map(study):
     figure = grad_cam_plots.plot_cascade(study, "liver", [LAST], ["head"], seed=1)
-    trained, redrawn = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
+    trained, reinitialized = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
     view = next(view for view in organ_views(study) if view.organ == "liver")
     np.testing.assert_allclose(trained, view.heat, rtol=1e-3, atol=1e-4 * view.heat.max())
-    assert not np.allclose(redrawn, view.heat, rtol=1e-3)
+    assert not np.allclose(reinitialized, view.heat, rtol=1e-3)
     with pytest.raises(InputError, match="step 'tail' is unknown: use head"):
         grad_cam_plots.plot_cascade(study, "liver", [LAST], ["tail"], seed=1)
 
@@ -87,7 +87,7 @@ def test_other_panels(study):
     views = organ_views(study)[:1]
     assert len(grad_cam_plots.plot_explained(study, views).axes) == 4
     fields = {"a": views[0].field, "b": views[0].field}
-    assert len(grad_cam_plots.plot_fields(fields, views[0].centre, study).axes) == 3
+    assert len(grad_cam_plots.plot_fields(fields, views[0].center, study).axes) == 3
     maps = {name: {LAST: {"liver": [[0, 100], [50, 0]]}} for name in ("true", "permuted")}
     shown = grad_cam_plots.plot_shown(maps, study)
     assert np.asarray(shown.axes[1].images[0].get_array()).tolist() == [[0, 100], [50, 0]]
@@ -111,15 +111,15 @@ REGIONS = pd.DataFrame({"corner": [1.0, 0.4]}, index=list(LAYERS[:2]))
 
 
 def test_the_chart_of_redrawn_weights_shows_means_and_extremes():
-    figure = sanity_plots.plot_randomisation({"cascading": CASCADE}, "numbers of this test")
+    figure = sanity_plots.plot_randomization({"cascading": CASCADE}, "numbers of this test")
     lines = {line.get_label(): line for line in figure.axes[0].containers}
     assert set(lines) == set(LAYERS[:2])
     assert [float(y) for y in lines[LAYERS[1]].lines[0].get_ydata()] == pytest.approx([0.65, 0.75])
-    assert len({style[2] for style in sanity_plots.STYLES}) == len(LAYERS), "markers must tell layers apart in grey"
+    assert len({style[2] for style in sanity_plots.STYLES}) == len(LAYERS), "markers must tell layers apart in gray"
 
 
 def test_bars_and_baselines():
-    figure = sanity_plots.plot_localisation(SUMMARY, "")
+    figure = sanity_plots.plot_localization(SUMMARY, "")
     np.testing.assert_allclose([bar.get_width() for bar in figure.axes[0].patches], SUMMARY.inside)
     assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True, True]
 
@@ -127,7 +127,7 @@ def test_bars_and_baselines():
 def test_verdicts_follow_from_the_numbers():
     assert list(sanity_plots.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
     verdicts = sanity_plots.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
-    assert verdicts.redrawn.tolist() == pytest.approx([0.15, 0.75])
+    assert verdicts.reinitialized.tolist() == pytest.approx([0.15, 0.75])
     assert verdicts.lowest.tolist() == pytest.approx([0.1, 0.7])
     assert verdicts.highest.tolist() == pytest.approx([0.2, 0.8])
     assert sanity_plots.sentences(verdicts) == [
@@ -146,10 +146,10 @@ def test_seeds_on_both_sides_of_the_threshold_give_no_verdict():
         assert "not clear whether it needs the trained weights" in told
 
 
-def test_the_sentence_of_localisation_is_arithmetic():
+def test_the_sentence_of_localization_is_arithmetic():
     rows = [("aorta", 0.1, 1.0), ("aorta", 0.3, 0.5), ("liver", 0.8, 1.0), ("liver", np.nan, np.nan)]
     table = pd.DataFrame([(organ, "m", *row) for organ, *row in rows], columns=["organ", "map", "inside", "pointing"])
-    assert localisation_sentence(table, "m") == (
+    assert localization_sentence(table, "m") == (
         "m: its largest value lies in the organ in 2 of 4 maps; "
         "of its heat, what lies inside is 20% (aorta) to 40% (liver), 30% on average"
     )

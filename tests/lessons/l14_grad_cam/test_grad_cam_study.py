@@ -10,7 +10,7 @@ import torch
 from msa2net_lib.analysis.grad_cam import grad_cam
 from msa2net_lib.analysis.layers import LAST, Place
 from msa2net_lib.analysis.saliency import pointing, share_inside
-from msa2net_lib.data.resize import normalise, resize_image, resize_label
+from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l14_grad_cam import grad_cam_study as heat_maps
 from msa2net_lib.lessons.l14_grad_cam import heat_map_scores
@@ -40,15 +40,15 @@ def test_innermost_pixel_lies_within_a_bent_organ():
 def test_views_are_smallest_first_and_agree_with_grad_cam(study):
     views = heat_maps.organ_views(study)
     assert [view.organ for view in views] == ["aorta", "liver"]
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     liver = views[1]
     expected = grad_cam(study.network, pixels, study.label == 5, 5).values[0].numpy()
     np.testing.assert_allclose(liver.heat, expected, rtol=1e-4, atol=1e-6)
-    assert liver.truth[liver.centre]
+    assert liver.truth[liver.center]
     assert liver.field.shape == study.image.shape
     assert liver.field.min() >= 0
     seen = pixels.clone().requires_grad_()
-    study.network(seen)[0, 5][liver.centre].backward()
+    study.network(seen)[0, 5][liver.center].backward()
     assert seen.grad is not None
     np.testing.assert_allclose(liver.field, seen.grad[0, 0].abs(), rtol=1e-3, atol=1e-5 * float(liver.field.max()))
     with torch.no_grad():
@@ -57,14 +57,14 @@ def test_views_are_smallest_first_and_agree_with_grad_cam(study):
     assert 0 < liver.attention.min() < liver.attention.max() < 1
 
 
-def test_localisation_scores_each_slice_that_has_the_organ(study, noise_case):
+def test_localization_scores_each_slice_that_has_the_organ(study, noise_case):
     """Only the middle slice has organs, so each map has one row per organ, as computed by hand."""
-    table = heat_map_scores.localisation(study.network, noise_case, count=5, layers=LAYERS)
+    table = heat_map_scores.localization(study.network, noise_case, count=5, layers=LAYERS)
     assert set(table.z) == {1}
     assert len(table) == 2 * (len(LAYERS) + 3)
     size = study.network.config.height_width
     image, label = resize_image(noise_case.image[1], size), resize_label(noise_case.label[1], size)
-    pixels = torch.from_numpy(normalise(image))[None, None]
+    pixels = torch.from_numpy(normalize(image))[None, None]
     heat = grad_cam(study.network, pixels, label == 1, 1, "level 1 block 2").values[0].numpy()
     row = table[(table.organ == "aorta") & (table["map"] == "level 1 block 2")].iloc[0]
     np.testing.assert_allclose(row.inside, share_inside(heat, label == 1), rtol=1e-4)
@@ -77,7 +77,7 @@ def test_summary_counts_organs_alike_and_maps_without_heat_as_nothing():
     rows = [("a", "m", z, value, 1.0) for z, value in enumerate((0.2, np.nan, 0.4, 0.2))] + [("b", "m", 0, 1.0, 0.0)]
     table = pd.DataFrame(rows, columns=["organ", "map", "z", "inside", "pointing"])
     table.loc[1, "pointing"] = np.nan
-    summary = heat_map_scores.localisation_summary(table)
+    summary = heat_map_scores.localization_summary(table)
     assert summary.inside["m"] == pytest.approx((0.2 + 1.0) / 2)
     assert summary.pointing["m"] == pytest.approx((0.75 + 0.0) / 2)
     assert summary["empty"]["m"] == pytest.approx(0.125)
@@ -91,7 +91,7 @@ def test_the_last_layer_does_not_care_about_the_region_and_coarser_ones_do(study
 
 def test_each_part_alone_is_redrawn_and_the_finest_stage_matters_more_than_the_deepest(study):
     """The gate of level 2 stands before most of the decoder and after the encoder: both reach its map."""
-    table = heat_map_scores.randomisation_table(study, "independent", [0], ["level 2 gate"], ["liver"])
+    table = heat_map_scores.randomization_table(study, "independent", [0], ["level 2 gate"], ["liver"])
     assert list(table.columns) == ["mode", "part", "seed", "organ", "layer", "rank", "ssim", "inside", "empty"]
     assert table.set_index("part")["rank"]["encoder stage 4"] > table.set_index("part")["rank"]["encoder stage 1"]
     assert table["rank"].between(0, 1).all()
@@ -107,7 +107,7 @@ def test_two_sets_of_maps_compared():
 
 def test_a_mixture_of_classes_moves_the_map(study):
     """The region is the liver's; weighed twenty times, the aorta's logit draws the map."""
-    pixels = torch.from_numpy(normalise(study.image))[None, None]
+    pixels = torch.from_numpy(normalize(study.image))[None, None]
     expand = study.network.decoder.levels[0].expand
     mixed = heat_maps.mixed_classes(study.network, {"liver": 2.0, "aorta": -1.0})
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_a_mixture_of_classes_moves_the_map(study):
     torch.testing.assert_close(aorta.values, own.values, rtol=1e-4, atol=1e-5)
 
 
-def test_millimetres_follow_the_resize(noise_case):
+def test_millimeters_follow_the_resize(noise_case):
     assert heat_maps.pixel_spacing(noise_case, (192, 48)) == (1.5, 6.0)
 
 

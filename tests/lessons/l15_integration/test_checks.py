@@ -12,7 +12,7 @@ def after_resampling(x, g, to_channels, gate):
     """Resampled first and mixed on the fine grid, with sampling places written out."""
     rows, columns = (
         ((torch.arange(n) + 0.5) / n * 2 - 1).to(g) for n in x.shape[-2:]
-    )  # where grid_sample puts the centres of n pixels
+    )  # where grid_sample puts the centers of n pixels
     places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=-1)
     fine = torch.nn.functional.grid_sample(
         g, places.expand(len(g), -1, -1, -1), mode="bilinear", padding_mode="border", align_corners=False

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from grey import LEGIBLE, at, in_grey
+from gray import LEGIBLE, at, in_gray
 from scipy import stats
 
 from msa2net_lib.data.catalog import open_dataset
@@ -194,7 +194,7 @@ def test_the_figure_shows_every_host():
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["a host", "another"]
     markers = {line.get_marker() for line in left.lines if line.get_marker() not in ("None", "", "|")}
-    assert {"o", "s"} <= markers, "variants differ in more than colour"
+    assert {"o", "s"} <= markers, "variants differ in more than color"
     means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
     table = effects(runs)
     assert means == pytest.approx(list(table.difference[table.against == "constant"]))
@@ -202,15 +202,15 @@ def test_the_figure_shows_every_host():
         plot_host_effects(runs[runs.variant != WITHOUT], "", "")
 
 
-def test_gates_are_told_apart_in_grey():
-    """The marks of means, as a grey print has them: each as bright as no other and as the paper."""
+def test_gates_are_told_apart_in_gray():
+    """The marks of means, as a gray print has them: each as bright as no other and as the paper."""
     runs = planted(0.03)
     own = runs[runs.variant == "masag"].assign(variant=OWN)
     figure = plot_host_effects(pd.concat([runs, own.assign(dsc=own.dsc + 0.02)]), "", "")
-    left, grey = figure.axes[0], in_grey(figure)
+    left, gray = figure.axes[0], in_gray(figure)
     means = [line.get_xydata() for bar in left.containers for line in [bar.lines[0]]]
     assert len(means) == 3
-    seen = sorted([255, *(int(grey[at(grey, left, mean)][0]) for mean in means)])
+    seen = sorted([255, *(int(gray[at(gray, left, mean)][0]) for mean in means)])
     assert min(np.diff(seen)) > LEGIBLE, seen
 
 

@@ -1,4 +1,4 @@
-"""The audit's figures: drawn from the tables, read without colour, and moved by their sliders."""
+"""The audit's figures: drawn from the tables, read without color, and moved by their sliders."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy_layout import places, with_numpy
 
-from msa2net_lib.analysis.token_layout import neighbourhood
+from msa2net_lib.analysis.token_layout import neighborhood
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l16_paper_audit import layout_plots as pictures
 
@@ -41,7 +41,7 @@ def assert_readable(figure):
 @pytest.mark.parametrize("shape", [(4, 4, 4), (3, 4, 5)])
 def test_the_pattern_shows_every_label_once_per_row(shape):
     channels, height, width = shape
-    figure = pictures.labelled_pattern(*shape)
+    figure = pictures.labeled_pattern(*shape)
     expected = [f"{'ABCD'[c]}{p:02d}" for c in range(channels) for p in range(height * width)]
     panels = [[t.get_text() for t in ax.texts] for ax in figure.axes]
     rows = [list(chain(*panels[i * channels : (i + 1) * channels])) for i in range(3)]
@@ -52,7 +52,7 @@ def test_the_pattern_shows_every_label_once_per_row(shape):
 
 
 def test_the_pattern_places_and_shades_values_as_numpy_does():
-    figure = pictures.labelled_pattern(3, 4, 5)
+    figure = pictures.labeled_pattern(3, 4, 5)
     scrambled = with_numpy(places(3, 4, 5), "skip")
     for channel, ax in enumerate(figure.axes[3:6]):
         np.testing.assert_array_equal(ax.images[0].get_array(), scrambled[channel] % 20)
@@ -63,15 +63,15 @@ def test_the_pattern_places_and_shades_values_as_numpy_does():
     # The frame follows one pixel: as many frames as channels in each row of panels.
     assert sum(len(ax.patches) for ax in figure.axes) == 3 * 3
     with pytest.raises(InputError, match="26 at most"):
-        pictures.labelled_pattern(27, 2, 2)
+        pictures.labeled_pattern(27, 2, 2)
 
 
-def test_the_neighbourhood_figure_names_its_channels_and_counts():
-    figure = pictures.plot_neighbourhood(noise(), 12, 14, 14, 7, 7, 5, source="noise")
+def test_the_neighborhood_figure_names_its_channels_and_counts():
+    figure = pictures.plot_neighborhood(noise(), 12, 14, 14, 7, 7, 5, source="noise")
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[0].endswith("9 values · pixels: 9 · channels: 1")
     assert titles[2].endswith("12 values · pixels: 1 · channels: 12")
-    taps = neighbourhood(12, 14, 14, 7, 7, 5)
+    taps = neighborhood(12, 14, 14, 7, 7, 5)
     marked = figure.axes[3].images[1].get_array()[..., 3] > 0
     assert sorted(zip(*np.nonzero(marked), strict=True)) == sorted(
         set(zip(taps.true_row, taps.true_column, strict=True))
@@ -85,7 +85,7 @@ def test_the_neighbourhood_figure_names_its_channels_and_counts():
 
 @pytest.mark.parametrize("place", [(96, 56, 56, 28, 28, 40), (96, 56, 56, 0, 0, 0), (384, 14, 14, 13, 13, 383)])
 def test_the_close_up_stays_inside_the_image_and_shows_all_marks(place):
-    figure = pictures.plot_neighbourhood(noise(), *place)
+    figure = pictures.plot_neighborhood(noise(), *place)
     assert_readable(figure)
     for ax in (figure.axes[0], figure.axes[3]):
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()

@@ -13,7 +13,7 @@ from msa2net_lib import MASAG, MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import load_network, save_network
 from msa2net_lib.config import PRESETS, Gate
 from msa2net_lib.errors import InputError
-from msa2net_lib.export.network import without_idle_parts
+from msa2net_lib.export.network import without_unused_parts
 from msa2net_lib.nn.gates import GATES, SliceByVolume, build_gate, inflated
 from msa2net_lib.nn.gates.controls import fixed_permutation
 from msa2net_lib.nn.network import count_parameters
@@ -21,7 +21,7 @@ from msa2net_lib.nn.network import count_parameters
 every_gate = pytest.mark.parametrize("name", GATES)
 
 
-def randomise(gate, seed=0) -> Any:
+def randomize(gate, seed=0) -> Any:
     """Fill a gate with weights and batch-norm statistics that no two channels share."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -34,7 +34,7 @@ def randomise(gate, seed=0) -> Any:
 
 
 def built(name, channels=6, dtype=torch.float64) -> Any:
-    return randomise(build_gate(name, channels).to(dtype)).eval()
+    return randomize(build_gate(name, channels).to(dtype)).eval()
 
 
 def drawn(*shape, dtype=torch.float64, seed=1):
@@ -212,7 +212,7 @@ def test_without_gates_no_skip_is_used():
 @pytest.mark.parametrize("dilated", ["depthwise", "dense"])
 def test_one_slice_is_seen_by_the_middle_planes_alone(dilated):
     """A 3-D gate with all its planes set, against the 2-D gate that has the middle ones."""
-    gate, (x, g) = randomise(SliceByVolume(4, dilated)).double().eval(), drawn(2, 4, 6, 5)
+    gate, (x, g) = randomize(SliceByVolume(4, dilated)).double().eval(), drawn(2, 4, 6, 5)
     flat = MASAG(4, dilated).double().eval()
     planes = {k: v[:, :, v.shape[2] // 2] if v.ndim == 5 else v for k, v in gate.volume.state_dict().items()}
     flat.load_state_dict(planes)
@@ -226,7 +226,7 @@ def test_one_slice_is_seen_by_the_middle_planes_alone(dilated):
 
 @pytest.mark.parametrize("dilated", ["depthwise", "dense"])
 def test_an_inflated_gate_does_to_every_slice_what_the_flat_one_does(dilated):
-    flat = randomise(MASAG(4, dilated)).double().eval()
+    flat = randomize(MASAG(4, dilated)).double().eval()
     volume = inflated(flat)
     assert not volume.training
     x, g = drawn(2, 4, 3, 6, 5)
@@ -269,7 +269,7 @@ def volumes(depth, channels=3, size=(2, 3), dtype=torch.float64):
 @pytest.mark.parametrize("training", [False, True])
 def test_in_3d_gradients_are_finite_differences(depth, training):
     """Deeper than the kernel, so that planes above and below have a say; batch norms over depth too."""
-    gate = randomise(MASAG(2, dims=3).double()).train(training)
+    gate = randomize(MASAG(2, dims=3).double()).train(training)
     x, g = (features.requires_grad_() for features in volumes(depth, 2))
     assert torch.autograd.gradcheck(gate, (x, g), fast_mode=depth == 5)
     parameters = dict(gate.named_parameters())
@@ -281,7 +281,7 @@ def test_in_3d_gradients_are_finite_differences(depth, training):
 
 
 def test_in_3d_autocast_stays_near_float32():
-    gate = randomise(MASAG(24, dims=3)).eval()
+    gate = randomize(MASAG(24, dims=3)).eval()
     x, g = volumes(4, 24, (9, 8), torch.float32)
     with torch.no_grad():
         y = gate(x, g)
@@ -299,7 +299,7 @@ def test_every_preset_takes_every_gate(name, preset):
     torch.manual_seed(3)
     network = MSA2Net.from_preset(preset, gate=name, image_size=64, pretrained=False, **small)
     assert {level.gate for level in network.config.levels[:3]} == {name}
-    without_idle_parts(network)
+    without_unused_parts(network)
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
     assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
     kind = type(build_gate(name, 2))

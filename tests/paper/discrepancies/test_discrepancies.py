@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msa2net_lib.analysis.token_layout import share_of_true_neighbours
+from msa2net_lib.analysis.token_layout import share_of_true_neighbors
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper import discrepancies as ledger
@@ -16,11 +16,11 @@ from msa2net_lib.paper import reference_implementation as released
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.consistency import SCORES
 from msa2net_lib.paper.discrepancies import (
-    LEDGER,
+    DISCREPANCIES,
     data,
+    discrepancy_table,
     effect_of,
     entry,
-    ledger_table,
     modules,
     network,
     scoring,
@@ -29,9 +29,9 @@ from msa2net_lib.paper.discrepancies import (
 from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
 from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 
-KEYS = [one.key for one in LEDGER]
+KEYS = [one.key for one in DISCREPANCIES]
 REQUIRED = {
-    "dense-dilated-convolution", "three-or-four-gates", "idle-deepest-level", "deep-layer-defined-twice",
+    "dense-dilated-convolution", "three-or-four-gates", "unused-deepest-level", "deep-layer-defined-twice",
     "scrambled-token-layout", "encoder-name", "attention-heads", "effective-learning-rate", "augmentation-noise",
     "repeated-random-state", "selection-on-test", "empty-masks", "hd95-in-voxels", "training-slices",
     "label-numberings", "cubic-overshoot", "isic-specificity", "claims-of-the-text",
@@ -41,7 +41,7 @@ REQUIRED = {
 @pytest.fixture(scope="module")
 def found(root):
     """What the evidence of every entry found."""
-    return {one.key: one.evidence(root / "data") for one in LEDGER}
+    return {one.key: one.evidence(root / "data") for one in DISCREPANCIES}
 
 
 def test_the_differences_that_the_workbook_promises_are_there_once():
@@ -74,7 +74,7 @@ def test_numbers_known_from_elsewhere(found):
     assert "9.4407 M" in says["three-or-four-gates"]
     assert "2.3413 M" in says["three-or-four-gates"]
     assert "0.6055 M" in says["dense-dilated-convolution"]
-    assert "36.16 M of 112.77 M" in says["idle-deepest-level"]
+    assert "36.16 M of 112.77 M" in says["unused-deepest-level"]
     assert "93.66 M" in says["deep-layer-defined-twice"]
     assert "0.041667" in says["effective-learning-rate"]
     assert "2211 slices of 18 cases" in says["training-slices"]
@@ -99,10 +99,10 @@ def depthwise_shapes(form):
 
 
 SAY_NO = {
-    "idle-deepest-level": (network, "_small", lambda form: network_small("paper")),
+    "unused-deepest-level": (network, "_small", lambda form: network_small("paper")),
     "deep-layer-defined-twice": (network, "recorded_shapes", lambda form: recorded_shapes("published")),
     "scrambled-token-layout": (
-        network, "share_of_true_neighbours", partial(share_of_true_neighbours, layout="grid"),
+        network, "share_of_true_neighbors", partial(share_of_true_neighbors, layout="grid"),
     ),
     "dense-dilated-convolution": (modules, "recorded_shapes", depthwise_shapes),
     "encoder-name": (modules, "recorded_count", lambda *_: 1),
@@ -111,7 +111,7 @@ SAY_NO = {
     "schedule-length": (released, "DEFAULT_EPOCHS", 700),
     "test-script": (released, "TEST_ARGUMENT", "case"),
     "code-for-tables-2-and-3": (scoring, "recorded_shapes", lambda form: {"decoder_0.ag_attn.proj.weight": (1,)}),
-    "initialisation": (training, "replace", lambda config, **_: PRESETS["tiny"]),
+    "initialization": (training, "replace", lambda config, **_: PRESETS["tiny"]),
     "augmentation-noise": (released, "NOISE_SIGMA", 0.005),
     "repeated-random-state": (training._Draws, "__getitem__", lambda self, i: (i % 2, float(i), float(i))),
     "selection-on-test": (released, "SCORING_INTERVAL", 1000),
@@ -138,9 +138,9 @@ def test_evidence_says_no_where_there_is_no_difference(root, monkeypatch, key):
 
 
 def test_table_without_and_with_measured_effects():
-    table = ledger_table()
+    table = discrepancy_table()
     assert list(table.index) == KEYS
-    variants = {one.variant for one in LEDGER if one.variant}
+    variants = {one.variant for one in DISCREPANCIES if one.variant}
     assert variants < set(switch_variants(NetworkConfig.from_preset("tiny")))
     assert AS_WRITTEN not in variants
     dense = entry("dense-dilated-convolution")

@@ -13,10 +13,10 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.volumes import Evaluation
-from msa2net_lib.paper.comparability import ISIC_TEST_COUNT, judge_count, judge_pictures, judge_volumes
-from msa2net_lib.paper.reproduced.runs import OurRun, kept_beside, told_beside
-from msa2net_lib.paper.reproduced.table_1 import HONESTY, costs, table_1_with_ours, write_tables
-from msa2net_lib.paper.reproduced.table_a import count_parts, table_a_with_ours
+from msa2net_lib.paper.comparability import ISIC_TEST_COUNT, judge_count, judge_images, judge_volumes
+from msa2net_lib.paper.reproduced.runs import ReproducedRun, kept_beside, told_beside
+from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY, costs, reproduced_table_1, write_tables
+from msa2net_lib.paper.reproduced.table_a import count_parts, reproduced_table_a
 from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1, table_a
 from msa2net_lib.train_config import TrainConfig
 
@@ -52,19 +52,19 @@ def ours(table):
 
 
 def test_published_rows_come_first_and_unchanged():
-    table = table_1_with_ours([OurRun("tiny", TINY, "virtual", scores(0))])
+    table = reproduced_table_1([ReproducedRun("tiny", TINY, "virtual", scores(0))])
     published = table_1()
     assert list(table.index[: len(published)]) == list(published.index)
     pd.testing.assert_frame_equal(
         table.loc[published.index, list(published.columns)], published, check_names=False, check_dtype=False
     )
-    assert tuple(table.columns[-5:]) == HONESTY
+    assert tuple(table.columns[-5:]) == COMPARABILITY
     assert table.index.name == "row"
 
 
 def test_one_run_is_its_arithmetic_in_percent():
-    run = OurRun("tiny", TINY, "virtual", scores(1))
-    row = ours(table_1_with_ours([run])).iloc[0]
+    run = ReproducedRun("tiny", TINY, "virtual", scores(1))
+    row = ours(reproduced_table_1([run])).iloc[0]
     organs, mean = by_hand(run.scores, "dsc")
     assert row["dsc"] == pytest.approx(100 * mean, abs=0.0051)
     for organ in TABLE_1_ORGANS:
@@ -78,8 +78,8 @@ def test_one_run_is_its_arithmetic_in_percent():
 
 
 def test_seeds_of_a_network_are_one_row_with_their_spread():
-    runs = [OurRun("tiny", TINY, "virtual", scores(seed)) for seed in range(3)]
-    table = ours(table_1_with_ours([*runs, OurRun("tiny", TINY, "virtual", scores(9), "test")]))
+    runs = [ReproducedRun("tiny", TINY, "virtual", scores(seed)) for seed in range(3)]
+    table = ours(reproduced_table_1([*runs, ReproducedRun("tiny", TINY, "virtual", scores(9), "test")]))
     means = [100 * by_hand(run.scores, "dsc")[1] for run in runs]
     assert list(table.index) == ["ours: tiny", "ours: tiny, best on test (chosen on the reported cases)"]
     assert table.iloc[0]["dsc"] == pytest.approx(np.mean(means), abs=0.0051)
@@ -90,18 +90,18 @@ def test_seeds_of_a_network_are_one_row_with_their_spread():
 
 
 def test_a_row_is_called_ours_once():
-    table = ours(table_1_with_ours([OurRun("ours: tiny", TINY, "virtual", scores(0))]))
+    table = ours(reproduced_table_1([ReproducedRun("ours: tiny", TINY, "virtual", scores(0))]))
     assert list(table.index) == ["ours: tiny"]
 
 
 def test_seeds_on_different_cases_are_refused():
-    runs = [OurRun("tiny", TINY, "virtual", scores(0, cases)) for cases in (("a", "b"), ("a", "c"))]
+    runs = [ReproducedRun("tiny", TINY, "virtual", scores(0, cases)) for cases in (("a", "b"), ("a", "c"))]
     with pytest.raises(InputError, match="different cases"):
-        table_1_with_ours(runs)
+        reproduced_table_1(runs)
 
 
 def test_counted_parameters_stand_in_rows_that_are_not_measured():
-    table = table_1_with_ours()
+    table = reproduced_table_1()
     missing = table[table["origin"] == "not measured"]
     assert list(missing["parameters_m"]) == [103.34, table_1().loc["MSA²Net", "parameters_m"]]
     assert missing["flops_g"].iloc[1] == table_1().loc["MSA²Net", "flops_g"]
@@ -116,8 +116,8 @@ def test_costs_fetch_no_weights(monkeypatch):
 
 
 def test_a_comparable_run_replaces_the_missing_rows():
-    run = OurRun("paper", PAPER, "synapse", scores(0, TEST_CASES), training=SYNAPSE)
-    table = table_1_with_ours([run])
+    run = ReproducedRun("paper", PAPER, "synapse", scores(0, TEST_CASES), training=SYNAPSE)
+    table = reproduced_table_1([run])
     assert "not measured" not in set(table["origin"])
     assert table.iloc[-1]["verdict"].startswith("comparable: ")
     assert table.iloc[-1]["data"] == "12 cases, Synapse (BTCV)"
@@ -156,10 +156,10 @@ def test_what_does_not_change_a_result_does_not_forbid_to_compare():
 def test_pictures_are_comparable_up_to_the_split_and_pooled_only():
     network, isic = replace(PAPER, num_classes=2), TrainConfig.from_recipe("isic")
     assert ISIC_TEST_COUNT == 2594 - 1815 - 259
-    assert "random split" in judge_pictures("isic", 520, "pooled", network, isic).phrase
+    assert "random split" in judge_images("isic", 520, "pooled", network, isic).phrase
     for given in (("skin", 520, "pooled"), ("isic", 519, "pooled"), ("isic", 520, "per_image")):
-        assert not judge_pictures(*given, network, isic).comparable
-    assert not judge_pictures("isic", 520, "pooled", network, replace(isic, augment="affine")).comparable
+        assert not judge_images(*given, network, isic).comparable
+    assert not judge_images("isic", 520, "pooled", network, replace(isic, augment="affine")).comparable
 
 
 def test_counts_are_exact_up_to_the_printed_digits():
@@ -169,23 +169,23 @@ def test_counts_are_exact_up_to_the_printed_digits():
 
 
 def test_table_a_is_counted_part_by_part():
-    table = table_a_with_ours()
+    table = reproduced_table_a()
     counted = ours(table).filter(like="ours: published", axis=0)["parameters_m"]
     assert list(counted) == [64.126044, 9.440668, 1.358025, 37.843232, 112.767981]
     assert list(table["parameters_m"][:5]) == table_a().to_list()
     totals = [f"ours: {preset}, Total" for preset in ("tiny", "paper", "released")]
     assert list(table.loc[totals, "parameters_m"]) == [4.278846, 103.340666, 93.660877]
     assert table.index[-1] == "ours: published, Total"
-    assert table.iloc[-1]["idle_m"] == 36.161315
+    assert table.iloc[-1]["unused_m"] == 36.161315
 
 
 @pytest.mark.parametrize("preset", ["published", "released", "paper"])
 def test_parts_add_up_to_the_network(preset):
     parts = count_parts(preset)
     rest = parts.loc["Total"] - parts.drop(index="Total").sum()
-    grey = 12e-6 if NetworkConfig.from_preset(preset).grey_stem else 0  # 1 -> 3 convolution and its norm
-    assert rest["parameters_m"] == pytest.approx(grey, abs=1e-9)
-    assert (parts["idle_m"] <= parts["parameters_m"]).all()
+    gray = 12e-6 if NetworkConfig.from_preset(preset).gray_stem else 0  # 1 -> 3 convolution and its norm
+    assert rest["parameters_m"] == pytest.approx(gray, abs=1e-9)
+    assert (parts["unused_m"] <= parts["parameters_m"]).all()
 
 
 def test_a_run_is_read_from_what_a_batch_leaves(tmp_path):
@@ -193,9 +193,9 @@ def test_a_run_is_read_from_what_a_batch_leaves(tmp_path):
     table.to_csv(tmp_path / "scores.csv", index=False)
     record = {"network": PAPER.to_dict(), "training": SYNAPSE.to_dict()}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    run = OurRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="paper", data="synapse")
+    run = ReproducedRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="paper", data="synapse")
     assert (run.network, run.training, run.cases) == (PAPER, SYNAPSE, ["case0001", "case0002"])
-    assert ours(table_1_with_ours([run])).iloc[0]["dsc"] == pytest.approx(100 * by_hand(table, "dsc")[1], abs=0.0051)
+    assert ours(reproduced_table_1([run])).iloc[0]["dsc"] == pytest.approx(100 * by_hand(table, "dsc")[1], abs=0.0051)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_files_of_another_kind_are_refused_in_one_line(tmp_path, name, text, wor
     path = tmp_path / name
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(InputError) as caught:
-        OurRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="x", data="virtual")
+        ReproducedRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="x", data="virtual")
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,7 +218,7 @@ def test_files_of_another_kind_are_refused_in_one_line(tmp_path, name, text, wor
 def test_scores_without_the_released_protocol_are_refused():
     strict = scores(0)
     with pytest.raises(InputError, match="released protocol"):
-        OurRun("tiny", TINY, "virtual", strict[strict["protocol"] == "strict"])
+        ReproducedRun("tiny", TINY, "virtual", strict[strict["protocol"] == "strict"])
 
 
 def test_what_lies_beside_a_checkpoint_tells_how_it_came_about(tmp_path):
@@ -237,7 +237,7 @@ def test_what_lies_beside_a_checkpoint_tells_how_it_came_about(tmp_path):
 
 
 def test_tables_are_files_whose_first_column_is_the_row(tmp_path):
-    written = write_tables(tmp_path / "tables", [OurRun("tiny", TINY, "virtual", scores(0))])
+    written = write_tables(tmp_path / "tables", [ReproducedRun("tiny", TINY, "virtual", scores(0))])
     assert [path.name for path in written] == ["table_1.csv", "table_a.csv"]
     table = pd.read_csv(written[0], dtype=str, keep_default_na=False)
     assert table.columns[0] == "row"

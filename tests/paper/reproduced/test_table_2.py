@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import binary_accuracy, binary_f1_sc
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import pixel_scores
-from msa2net_lib.paper.reproduced.table_2 import OurPictureRun, table_2_with_ours
+from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun, reproduced_table_2
 from msa2net_lib.paper.tables import table_2
 from msa2net_lib.train_config import TrainConfig
 
@@ -38,13 +38,13 @@ def run(masks):
         counts = {"tp": (found & true).sum(), "fp": (found & ~true).sum(), "fn": (~found & true).sum()}
         counts["tn"] = found.size - sum(counts.values())
         rows[f"p{number}"] = pixel_scores([found], [true]) | {"lesion_share": true.mean()} | counts
-    return OurPictureRun("tiny", NETWORK, "skin", pd.DataFrame.from_dict(rows, orient="index"))
+    return ReproducedImageRun("tiny", NETWORK, "skin", pd.DataFrame.from_dict(rows, orient="index"))
 
 
 @pytest.mark.parametrize("score", list(SECOND_OPINION))
 def test_both_rows_agree_with_torchmetrics(run, masks, score):
     found, true = (torch.from_numpy(array.astype(int)) for array in masks)
-    table = table_2_with_ours([run])
+    table = reproduced_table_2([run])
     pooled = float(SECOND_OPINION[score](found.flatten(), true.flatten()))
     per_image = np.mean([float(SECOND_OPINION[score](f, t)) for f, t in zip(found, true, strict=True)])
     assert table.loc["ours: tiny, pooled", score] == pytest.approx(pooled, abs=5.1e-5)
@@ -52,7 +52,7 @@ def test_both_rows_agree_with_torchmetrics(run, masks, score):
 
 
 def test_rows_say_how_they_are_averaged_on_what_and_that_they_do_not_compare(run):
-    table = table_2_with_ours([run])
+    table = reproduced_table_2([run])
     ours = table[table["origin"] == "measured"]
     assert list(ours["verdict"].unique()) == ["not comparable: synthetic skin pictures"]
     assert list(ours["data"].unique()) == ["6 synthetic skin pictures, drawn by a program"]
@@ -62,7 +62,7 @@ def test_rows_say_how_they_are_averaged_on_what_and_that_they_do_not_compare(run
 
 
 def test_published_rows_come_first_and_the_comparable_one_is_not_measured(run):
-    table, published = table_2_with_ours([run]), table_2()
+    table, published = reproduced_table_2([run]), table_2()
     pd.testing.assert_frame_equal(table.iloc[: len(published), :4], published, check_names=False, check_dtype=False)
     assert table.iloc[-1]["origin"] == "not measured"
     assert "download" in table.iloc[-1]["note"]
@@ -71,13 +71,13 @@ def test_published_rows_come_first_and_the_comparable_one_is_not_measured(run):
 
 def test_a_run_is_read_from_files(run, tmp_path):
     training = TrainConfig.from_recipe("smoke")
-    run.by_picture.rename_axis("picture").to_csv(tmp_path / "scores.csv")
+    run.by_image.rename_axis("picture").to_csv(tmp_path / "scores.csv")
     (tmp_path / "run.json").write_text(json.dumps({"network": NETWORK.to_dict(), "training": training.to_dict()}))
-    again = OurPictureRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="tiny", data="skin")
+    again = ReproducedImageRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="tiny", data="skin")
     assert again.training == training
     assert again.scores("pooled") == run.scores("pooled")
 
 
 def test_scores_without_counts_are_refused(run):
     with pytest.raises(InputError, match="without tp"):
-        OurPictureRun("tiny", NETWORK, "skin", run.by_picture.drop(columns="tp"))
+        ReproducedImageRun("tiny", NETWORK, "skin", run.by_image.drop(columns="tp"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from msa2net_lib import MSA2Net
-from msa2net_lib.analysis.randomisation import redraw_parts, redrawn_steps, weight_parts
+from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps, weight_parts
 from msa2net_lib.errors import InputError
 
 
@@ -32,31 +32,31 @@ def test_every_entry_belongs_to_exactly_one_part(network):
 
 @pytest.mark.parametrize("parts", [("head",), ("level 0 gate", "encoder stage 4"), ()])
 def test_only_the_named_parts_change(network, parts):
-    copy, prefixes = redraw_parts(network, parts, seed=3), [weight_parts(network)[name] for name in parts]
+    copy, prefixes = reinitialize_parts(network, parts, seed=3), [weight_parts(network)[name] for name in parts]
     for key, value in network.state_dict().items():
-        redrawn = any(key.startswith(prefix) for prefix in prefixes)
-        assert torch.equal(copy.state_dict()[key], value) != redrawn, key
+        reinitialized = any(key.startswith(prefix) for prefix in prefixes)
+        assert torch.equal(copy.state_dict()[key], value) != reinitialized, key
 
 
 def test_a_cascade_ends_in_a_network_that_knows_nothing_of_the_trained_one(network):
-    steps = redrawn_steps(network, "cascading")
+    steps = reinitialized_steps(network, "cascading")
     assert next(iter(steps)) == "head"
     assert [len(parts) for parts in steps.values()] == list(range(1, len(steps) + 1))
-    last = redraw_parts(network, steps["stem"], seed=5).state_dict()
+    last = reinitialize_parts(network, steps["stem"], seed=5).state_dict()
     torch.manual_seed(5)
     fresh = MSA2Net(network.config).state_dict()
     assert all(torch.equal(last[key], fresh[key]) for key in fresh)
 
 
 def test_independent_steps_are_single_parts_and_seeds_decide(network):
-    assert redrawn_steps(network, "independent") == {name: (name,) for name in weight_parts(network)}
-    one, same, other = (redraw_parts(network, ["head"], seed).decoder.head.weight for seed in (1, 1, 2))
+    assert reinitialized_steps(network, "independent") == {name: (name,) for name in weight_parts(network)}
+    one, same, other = (reinitialize_parts(network, ["head"], seed).decoder.head.weight for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def test_unknown_names_are_refused(network):
     with pytest.raises(InputError, match="part 'tail' is unknown: use head, level 0 expansion"):
-        redraw_parts(network, ["tail"], 0)
+        reinitialize_parts(network, ["tail"], 0)
     with pytest.raises(InputError, match="mode='all' is unknown: use cascading or independent"):
-        redrawn_steps(network, "all")  # pyright: ignore[reportArgumentType]
+        reinitialized_steps(network, "all")  # pyright: ignore[reportArgumentType]

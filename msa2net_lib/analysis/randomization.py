@@ -1,6 +1,6 @@
 """A trained network with parts of its weights drawn anew, for sanity checks of heat maps.
 
-Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the model parameter randomisation test.
+Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the model parameter randomization test.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def weight_parts(network: MSA2Net) -> dict[str, tuple[str, ...]]:
             )
             for stage in stages
         },
-        "stem": ("encoder.backbone.stem.", "encoder.grey_stem."),
+        "stem": ("encoder.backbone.stem.", "encoder.gray_stem."),
     }
 
 
-def redrawn_steps(network: MSA2Net, mode: Mode) -> dict[str, tuple[str, ...]]:
-    """The steps of a randomisation test: name -> the parts that are drawn anew there. Errors: `InputError`, mode."""
+def reinitialized_steps(network: MSA2Net, mode: Mode) -> dict[str, tuple[str, ...]]:
+    """The steps of a randomization test: name -> the parts that are drawn anew there. Errors: `InputError`, mode."""
     if mode not in get_args(Mode):
         raise InputError(f"mode={mode!r} is unknown: use {' or '.join(get_args(Mode))}")
     names = list(weight_parts(network))
@@ -53,7 +53,7 @@ def redrawn_steps(network: MSA2Net, mode: Mode) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names[: index + 1]) for index, name in enumerate(names)}
 
 
-def redraw_parts(network: MSA2Net, parts: Sequence[str], seed: int) -> MSA2Net:
+def reinitialize_parts(network: MSA2Net, parts: Sequence[str], seed: int) -> MSA2Net:
     """A copy, in evaluation mode, whose named parts are as training would have found them; the rest is kept.
 
     Batch norms' running statistics belong to their part. parts: names of `weight_parts`. Errors: `InputError`.
