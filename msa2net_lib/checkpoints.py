@@ -60,7 +60,7 @@ def read_class_names(path: str | Path) -> tuple[str, ...] | None:
 def read_fingerprint(path: str | Path) -> DatasetFingerprint | None:
     """Return what the training data were like, as stored by `save_network`; None where the file does not say.
 
-    Errors: `InputError` if what is stored is damaged.
+    Raises: `InputError` if what is stored is damaged.
     """
     stored = _read_metadata(path).get("fingerprint")
     try:
@@ -80,7 +80,7 @@ def _read_metadata(path: str | Path) -> dict[str, str]:
 def load_network(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:
     """Read a network written by `save_network`; float32, on the CPU, in evaluation mode.
 
-    image_size: build it for another input size than it was trained with. Errors: `InputError` if the file
+    image_size: build it for another input size than it was trained with. Raises: `InputError` if the file
     is missing, damaged, or not one of ours.
     """
     path = Path(path)

@@ -42,7 +42,7 @@ def require_choice(name: str, value: Any, choices: tuple) -> None:
 
 
 def override(config: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
-    """Return a config with the named fields changed. Errors: `InputError` for an unknown field."""
+    """Return a config with the named fields changed. Raises: `InputError` for an unknown field."""
     known = {f.name for f in dataclasses.fields(config)}
     for name in overrides:
         require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
@@ -143,7 +143,7 @@ class NetworkConfig:
     def from_preset(cls, preset: str, **overrides: Any) -> NetworkConfig:
         """Look up a preset and change the named fields; ``gate`` is short for `with_gate`.
 
-        Errors: `InputError` for an unknown preset, field or gate.
+        Raises: `InputError` for an unknown preset, field or gate.
         """
         require_choice("preset", preset, tuple(PRESETS))
         fields = {name: value for name, value in overrides.items() if name != "gate"}

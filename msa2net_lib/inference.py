@@ -63,7 +63,7 @@ def predict_volume(
     (x - 0.5) / 0.5, argmax over classes and nearest zoom back (released code), ``batch_size`` slices at a time. Runs
     on the network's own device, in evaluation mode. resampling: "scipy" zooms on the CPU, as the released code does;
     "matrix" on the network's device, equal to 1e-4. precision: "bf16" is mixed precision, faster on recent hardware
-    and no longer the same to the last label. Returns (z, y, x) class ids. Errors: `InputError` for another shape,
+    and no longer the same to the last label. Returns (z, y, x) class ids. Raises: `InputError` for another shape,
     range, resampling or precision.
     """
     if volume.ndim != 3 or volume.size == 0:
@@ -104,7 +104,7 @@ def predict_logits(
 ) -> Float[Tensor, "n k h w"]:
     """Logits of slices or pictures, float32, on the network's device and in evaluation mode, batch after batch.
 
-    Errors: `InputError` for an unknown precision, and for "bf16" on a network that OpenVINO runs in float32.
+    Raises: `InputError` for an unknown precision, and for "bf16" on a network that OpenVINO runs in float32.
     """
     way = getattr(network, "way", "eager")
     if precision not in ("fp32", "bf16"):
@@ -125,7 +125,7 @@ def predict_logits(
 def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
     """Label map of one picture: (y, x) gray or (y, x, 3) RGB in [0, 1] -> (y, x) class ids.
 
-    Resized as in `predict_volume`. Errors: `InputError` for another shape or range.
+    Resized as in `predict_volume`. Raises: `InputError` for another shape or range.
     """
     if image.ndim == 2:
         return predict_volume(network, image[None])[0]

@@ -65,7 +65,7 @@ def load_official_checkpoint(
 
     Whether it is the `published` or the `released` network and its number of classes are found out from the
     keys; a state dict may be plain, under "state_dict", "model" or "model_weights", and have "module." prefixes.
-    Prints a `KeyReport`. Errors: `InputError` for a missing or damaged file, one that would run code, another
+    Prints a `KeyReport`. Raises: `InputError` for a missing or damaged file, one that would run code, another
     network's weights, any entry missing, left over or of another shape or kind of number,
     and values that are not finite.
     """
@@ -92,7 +92,7 @@ def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
     """Write a `published` or `released` network as the released code saves it: a plain state dict, atomically.
 
     A `released` one runs in the authors' source as it stands, a `published` one after its second definition of
-    the deep level is removed. Errors: `InputError` for a network of another form, which that source cannot run.
+    the deep level is removed. Raises: `InputError` for a network of another form, which that source cannot run.
     """
     config = network.config
     same = NetworkConfig.from_preset(

@@ -89,7 +89,7 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
     The result takes the same input, is accepted by `predict_volume`, `predict_image` and `evaluate`, and runs
     in evaluation mode without gradients. The original stays as it is, and later changes of it have no effect.
     Memory: one copy of the weights, and with OpenVINO up to as much again, in its own arrangement, beside what
-    it needs for 4 slices a stream. Errors: `InputError` for something else than an `MSA2Net`, for weights in another
+    it needs for 4 slices a stream. Raises: `InputError` for something else than an `MSA2Net`, for weights in another
     type than float32, and from the result for sizes and channels as from the network, for input of another type
     or device, and for ``train(True)``, ``load_state_dict`` and ``to``.
     """

@@ -103,7 +103,7 @@ class TrainConfig:
     def from_recipe(cls, recipe: str, **overrides: Any) -> TrainConfig:
         """Look up a recipe and change the named fields; naming steps unsets its epochs, and the other way round.
 
-        Errors: `InputError` for an unknown recipe or field.
+        Raises: `InputError` for an unknown recipe or field.
         """
         require_choice("recipe", recipe, tuple(RECIPES))
         for given, other in (("steps", "epochs"), ("epochs", "steps")):

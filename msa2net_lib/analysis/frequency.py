@@ -37,7 +37,7 @@ number, so that a map times ten has the same curve.
 def amplitude(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """Size of each Fourier coefficient, in the maps' unit times pixels, frequency 0 first; in float64.
 
-    Errors: `InputError` unless the maps have four axes and finite values.
+    Raises: `InputError` unless the maps have four axes and finite values.
     """
     if maps.ndim != 4:
         raise InputError(f"maps of shape {tuple(maps.shape)}: give (batch, channels, height, width)")
@@ -63,7 +63,7 @@ def frequency_grid(height: int, width: int) -> NDArray[np.float64]:
 def frequencies(height: int, width: int, along: Along = "diagonal") -> NDArray[np.float64]:
     """|f| of each point of a curve (k,) in cycles per pixel, from 0 up; with "radius" the mean over the ring.
 
-    Errors: `InputError` for a diagonal of a map that is not square.
+    Raises: `InputError` for a diagonal of a map that is not square.
     """
     index = _curve_index(height, width, along)
     grid = frequency_grid(height, width)
@@ -74,7 +74,7 @@ def relative_log_amplitude(maps: Float[Tensor, "b c h w"], along: Along = "diago
     """Mean over channels of the natural log amplitude, minus its value at frequency 0: one curve per sample.
 
     A value of -2.3 says: a tenth of the mean's amplitude, in the geometric mean over channels. Dead channels are left
-    out; a sample of nothing else is nan. `frequencies` has the curve's axis. Errors: `InputError`, see `amplitude`
+    out; a sample of nothing else is nan. `frequencies` has the curve's axis. Raises: `InputError`, see `amplitude`
     and `frequencies`.
     Source: Park & Kim, "How Do Vision Transformers Work?" (ICLR 2022), who read the diagonal up to one step below the
     highest frequency, which is kept here. The paper shows such curves and cites Wang et al. 2022, but defines nothing.
@@ -128,7 +128,7 @@ class Spectrum:
 
 
 def layer_spectra(layers: Mapping[str, Tensor], along: Along = "diagonal") -> dict[str, Spectrum]:
-    """The spectrum of each layer's maps (b, c, h, w), by the layer's name. Errors: `InputError`."""
+    """The spectrum of each layer's maps (b, c, h, w), by the layer's name. Raises: `InputError`."""
     found = {}
     for name, maps in layers.items():
         height, width = maps.shape[-2:]
@@ -141,7 +141,7 @@ def split_bands(maps: Float[Tensor, "b c h w"], edges: Sequence[float]) -> Float
     """Parts of maps that hold one band of frequencies each; they add up to the maps.
 
     edges: ascending |f| in cycles per pixel, above 0: n - 1 of them part the band into [0, first), [first, second) ...
-    and all above the last. The cut is sharp, so edges in the picture ring. Errors: `InputError`, edges out of order.
+    and all above the last. The cut is sharp, so edges in the picture ring. Raises: `InputError`, edges out of order.
     """
     if list(edges) != sorted(set(edges)) or min(edges, default=1.0) <= 0:
         raise InputError(f"edges={tuple(edges)}: give frequencies above 0, each higher than the one before")

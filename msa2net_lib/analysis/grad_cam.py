@@ -54,7 +54,7 @@ def grad_cam(
     image: as the network takes it. target_mask: (h, w), or (b, h, w) with one region per image; numbers other than 0
     and 1 weigh pixels. layer: a name of `layers.places`, a module of any network that gives maps, or a `Place`.
     Modules run in evaluation mode. Unit: logits, summed over the region, as far as the layer's features carry
-    them linearly, per pixel of the layer. Errors: `InputError` for shapes, classes and layers that do not fit, and
+    them linearly, per pixel of the layer. Raises: `InputError` for shapes, classes and layers that do not fit, and
     without Captum.
     """
     if importlib.util.find_spec("captum") is None:
@@ -79,7 +79,7 @@ def grad_cam(
 def region_score(
     logits: Float[Tensor, "b k h w"], target_mask: Float[Tensor, "b h w"] | NDArray, class_index: int
 ) -> Float[Tensor, " b"]:
-    """Sum of one class's logits over a region, per image. Errors: `InputError`, class or mask do not fit the logits."""
+    """Sum of one class's logits over a region, per image. Raises: `InputError`, class or mask do not fit the logits."""
     if not 0 <= class_index < logits.shape[1]:
         raise InputError(f"class_index={class_index}: the network has the classes 0 to {logits.shape[1] - 1}")
     mask = torch.as_tensor(target_mask).to(logits)
@@ -113,7 +113,7 @@ def grad_cam_layers(
     """The same as `grad_cam` for many targets and layers: target -> layer -> map, from one forward pass.
 
     targets: name -> (class_index, target_mask). layers: name -> layer. Captum passes through the whole network once
-    per target and layer; here each target costs one backward pass. Errors: as `grad_cam`.
+    per target and layer; here each target costs one backward pass. Raises: as `grad_cam`.
     """
     _check_evidence(evidence)
     maps: dict[str, Tensor] = {}
@@ -140,7 +140,7 @@ def _keep(maps: dict[str, Tensor], name: str, probe: nn.Module, inputs: tuple[Te
 
 
 def disc(height: int, width: int, row: int, column: int, radius: float) -> Tensor:
-    """A clicked region: 1 within ``radius`` pixels of a pixel, 0 elsewhere, (h, w) float32. Errors: `InputError`."""
+    """A clicked region: 1 within ``radius`` pixels of a pixel, 0 elsewhere, (h, w) float32. Raises: `InputError`."""
     if not (0 <= row < height and 0 <= column < width) or radius < 0:
         raise InputError(f"row={row}, column={column}, radius={radius}: give a pixel of the {height} x {width} image")
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

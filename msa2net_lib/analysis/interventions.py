@@ -96,13 +96,13 @@ INPUTS: dict[str, Inputs] = {
 
 
 def with_inputs(gate: MASAG, change: str | Inputs) -> Run:
-    """The gate with changed inputs: ``change`` is one of `INPUTS` or (x, g) -> (x, g). Errors: `InputError`."""
+    """The gate with changed inputs: ``change`` is one of `INPUTS` or (x, g) -> (x, g). Raises: `InputError`."""
     changed = _known(change, INPUTS, "change") if isinstance(change, str) else change
     return lambda x, g: gate.trace(*changed(x, g))
 
 
 def without_stage(gate: MASAG, stage: str) -> Run:
-    """The gate with one of `STAGES` switched off; what comes before it is as it was. Errors: `InputError`."""
+    """The gate with one of `STAGES` switched off; what comes before it is as it was. Raises: `InputError`."""
     _, replaced = _known(stage, STAGES, "stage")
     return with_tensors(gate, replaced)
 
@@ -110,7 +110,7 @@ def without_stage(gate: MASAG, stage: str) -> Run:
 def with_tensors(gate: MASAG, replaced: Mapping[str, Rule]) -> Run:
     """The gate with tensors of its trace replaced by name, and all that follow from them computed anew.
 
-    Errors: `InputError` for a tensor that the gate does not compute.
+    Raises: `InputError` for a tensor that the gate does not compute.
     """
     for name in replaced:
         _known(name, STEPS, "tensor")

@@ -80,7 +80,7 @@ def feature_maps(network: MSA2Net, pixels: Float[Tensor, "b ch h w"]) -> dict[st
 
 
 def find_place(network: Callable[[Tensor], Tensor], layer: str | nn.Module | Place) -> Place:
-    """Look a layer up: a name of `places`, a module of any network, or a `Place` as it is. Errors: `InputError`."""
+    """Look a layer up: a name of `places`, a module of any network, or a `Place` as it is. Raises: `InputError`."""
     if isinstance(layer, Place):
         return layer
     if isinstance(layer, nn.Module):

@@ -31,7 +31,7 @@ def logit_field(
     """How strongly one logit reacts to each pixel of the image: mean of |gradient| over the images, (h, w).
 
     pixel: (row, column) of the logit. Input channels are added up. Unit: logit per unit of the input, which is half
-    the window. Errors: `InputError` for a pixel or class that is not there.
+    the window. Raises: `InputError` for a pixel or class that is not there.
     Source: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (NIPS 2016).
     """
     if isinstance(network, nn.Module):
@@ -59,7 +59,7 @@ def holding_radius(
 ) -> float:
     """The smallest circle around a pixel that holds a share of a field (h, w): its radius, in units of ``spacing``.
 
-    spacing: height and width of a pixel; leave it out for pixels. Errors: `InputError` for a share outside (0, 1] and
+    spacing: height and width of a pixel; leave it out for pixels. Raises: `InputError` for a share outside (0, 1] and
     a field that is zero.
     """
     if not 0 < share <= 1 or not field.any():

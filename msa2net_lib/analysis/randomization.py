@@ -44,7 +44,7 @@ def weight_parts(network: MSA2Net) -> dict[str, tuple[str, ...]]:
 
 
 def reinitialized_steps(network: MSA2Net, mode: Mode) -> dict[str, tuple[str, ...]]:
-    """The steps of a randomization test: name -> the parts that are drawn anew there. Errors: `InputError`, mode."""
+    """The steps of a randomization test: name -> the parts that are drawn anew there. Raises: `InputError`, mode."""
     if mode not in get_args(Mode):
         raise InputError(f"mode={mode!r} is unknown: use {' or '.join(get_args(Mode))}")
     names = list(weight_parts(network))
@@ -56,7 +56,7 @@ def reinitialized_steps(network: MSA2Net, mode: Mode) -> dict[str, tuple[str, ..
 def reinitialize_parts(network: MSA2Net, parts: Sequence[str], seed: int) -> MSA2Net:
     """A copy, in evaluation mode, whose named parts are as training would have found them; the rest is kept.
 
-    Batch norms' running statistics belong to their part. parts: names of `weight_parts`. Errors: `InputError`.
+    Batch norms' running statistics belong to their part. parts: names of `weight_parts`. Raises: `InputError`.
     """
     known = weight_parts(network)
     if unknown := [name for name in parts if name not in known]:

@@ -31,7 +31,7 @@ def footprint_paths(layers: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     """How many paths lead from each input offset to one output pixel, through convolutions run one after another.
 
     layers: (kernel, dilation) of each, kernels odd and square; order does not matter. Result: (side, side), the output
-    pixel at the center; zero where no path leads. Errors: `InputError`, a kernel that is even or a number below 1.
+    pixel at the center; zero where no path leads. Raises: `InputError`, a kernel that is even or a number below 1.
     """
     paths = np.ones((1, 1), dtype=np.int64)
     for kernel, dilation in layers:
@@ -45,7 +45,7 @@ def footprint(layers: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
 
 
 def receptive_field_size(kernels: Sequence[int], dilations: Sequence[int]) -> int:
-    """Side of the footprint of a chain of convolutions, in pixels of its own grid. Errors: `InputError`."""
+    """Side of the footprint of a chain of convolutions, in pixels of its own grid. Raises: `InputError`."""
     if len(kernels) != len(dilations):
         raise InputError(f"{len(kernels)} kernels and {len(dilations)} dilations: give one of each per convolution")
     return len(footprint_paths(list(zip(kernels, dilations, strict=True))))
@@ -61,7 +61,7 @@ def place_footprint(
 ) -> NDArray[np.generic]:
     """A footprint (side, side) on a map (h, w), centered on ``pixel`` (row, column) and cut off at the borders.
 
-    Errors: `InputError` for a pixel outside of the map.
+    Raises: `InputError` for a pixel outside of the map.
     """
     height, width = height_width
     _check_pixel(pixel, height_width)
@@ -80,7 +80,7 @@ def effective_receptive_field(
     The norm runs over all pairs of an output and an input channel (Frobenius), so that channels cannot cancel each
     other; the unit is output per input. function: (b, c, h, w) -> (b, k, h', w'), in evaluation mode, where samples
     and pixels do not meet in batch norm. x: the input at which to differentiate. pixel: (row, column) of the output.
-    Errors: `InputError` for a pixel outside of the output or a batch of several.
+    Raises: `InputError` for a pixel outside of the output or a batch of several.
     Source: the gradient as a measure is that of Luo et al., "Understanding the Effective Receptive Field in Deep
     Convolutional Neural Networks" (NIPS 2016), who average it over many inputs; here it is for this input alone.
     """

@@ -41,7 +41,7 @@ def pointing(heat: ArrayLike, mask: ArrayLike) -> float:
     """The pointing game: 1 if the map (h, w) is largest inside the mask (h, w), else 0; no tolerance.
 
     Of several largest pixels it is the share inside, so that a flat map scores by luck. nan for a map without heat.
-    Errors: `InputError` for other shapes. Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop"
+    Raises: `InputError` for other shapes. Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop"
     (2018).
     """
     values, inside = _pair(heat, mask)
@@ -49,7 +49,7 @@ def pointing(heat: ArrayLike, mask: ArrayLike) -> float:
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's correlation of two maps' pixels, -1 to 1; nan if one of them is constant. Errors: `InputError`."""
+    """Spearman's correlation of two maps' pixels, -1 to 1; nan if one of them is constant. Raises: `InputError`."""
     one, other = _pair(first, second)
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return math.nan
@@ -60,7 +60,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
 def structural_similarity(first: ArrayLike, second: ArrayLike) -> float:
     """SSIM of two maps (h, w), each stretched to [0, 1] first, as heat maps are drawn; 1 for the same map.
 
-    Gaussian window of `WINDOW` pixels; the border that it does not fit in is left out. Errors: `InputError` for other
+    Gaussian window of `WINDOW` pixels; the border that it does not fit in is left out. Raises: `InputError` for other
     shapes and maps smaller than the window. Source: Wang et al., "Image quality assessment" (2004), as Adebayo et al.
     (2018) use it.
     """

@@ -32,7 +32,7 @@ GATED_LEVELS = ((96, 56, 56), (192, 28, 28), (384, 14, 14))
 def apply_step(x: Float[Tensor, "b c h w"], step: Step, layout: TokenLayout = "reinterpreted") -> Tensor:
     """Take a (b, c, h, w) map through one step; the result (b, c, h, w) is the map as the next layer sees it.
 
-    layout: "grid" gives the step as it was meant, which changes nothing. Errors: `InputError`, unknown step.
+    layout: "grid" gives the step as it was meant, which changes nothing. Raises: `InputError`, unknown step.
     """
     height, width = x.shape[-2:]
     if step in ("skip", "tokens"):
@@ -78,7 +78,7 @@ def share_of_true_neighbors(
 ) -> NeighborShare:
     """Measure how many neighbors are still true neighbors after ``steps`` (if none is named, after "skip").
 
-    Adjacent means at a Chebyshev distance of 1. Errors: `InputError` for a map smaller than 3 x 3.
+    Adjacent means at a Chebyshev distance of 1. Raises: `InputError` for a map smaller than 3 x 3.
     """
     if min(height, width) < 3:
         raise InputError(f"a {height} x {width} map has no place with 8 neighbors: use at least 3 x 3")
@@ -105,7 +105,7 @@ def neighborhood(
 
     Columns: row_offset and column_offset of the tap, true_row, true_column and true_channel of its value. reach:
     pixels to each side, 1 for a 3x3 kernel; taps in the zero padding are left out. layout: "grid" for the map as
-    it was meant. Errors: `InputError` for a place outside the map.
+    it was meant. Raises: `InputError` for a place outside the map.
     """
     if not (0 <= channel < channels and 0 <= row < height and 0 <= column < width):
         raise InputError(f"channel {channel}, row {row}, column {column} is outside {channels} x {height} x {width}")

@@ -74,7 +74,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
-        """Build a plan from a mapping, as YAML or JSON gives it. Errors: `InputError` for what it does not know."""
+        """Build a plan from a mapping, as YAML or JSON gives it. Raises: `InputError` for what it does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise InputError(
@@ -84,7 +84,7 @@ class Plan:
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
-        """Read the plan that `save` left in a profile's folder. Errors: `InputError` without one."""
+        """Read the plan that `save` left in a profile's folder. Raises: `InputError` without one."""
         try:
             return cls.from_dict(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:

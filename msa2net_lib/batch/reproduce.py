@@ -38,7 +38,7 @@ def profile_plan(
     """The plan of ``workflow/config/<profile>.yaml`` with changes.
 
     A ``SEED`` among the lessons' parameters is the training's, too. on_cluster: whether a job gets a GPU is the
-    profile's to say; else jobs share those of this machine. Errors: `InputError` for an unknown profile, lesson or
+    profile's to say; else jobs share those of this machine. Raises: `InputError` for an unknown profile, lesson or
     parameter, and without Snakemake.
     """
     _check_installed()

@@ -39,7 +39,7 @@ def scores_file(seed: int, selection: str) -> Path:
 
 
 def work(plan: Plan, job: Job) -> Outcome:
-    """Do a job; the working folder is the profile's results. Errors: `InputError`, and whatever else goes wrong."""
+    """Do a job; the working folder is the profile's results. Raises: `InputError`, and whatever else goes wrong."""
     return WORK[job.kind](plan, job)
 
 

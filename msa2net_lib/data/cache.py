@@ -72,7 +72,7 @@ def open_cache(
     nothing else (default: ``cache/224x224-1a2b3c4d`` and so on in the data's own, the size and the first 8 digits
     of ``data.digest()``). A cache of other data, of another size or format, or a damaged one is built anew; a
     stopped build goes on where it was. ``workers`` threads decode (default: one a core). Another process's build
-    of the same cache is waited for. Errors: `InputError` without training samples or for one that cannot be
+    of the same cache is waited for. Raises: `InputError` without training samples or for one that cannot be
     read; its kind `CacheUnavailable` for a folder that is not writable or too small.
     """
     height, width = height_width(size)
@@ -95,7 +95,7 @@ def decode_all(
 ) -> SliceCache:
     """Return the same arrays in memory, writing nothing: for few samples, or where no cache can be kept.
 
-    Errors: `InputError` as for ``open_cache``.
+    Raises: `InputError` as for ``open_cache``.
     """
     shape = sample_shape(data, height_width(size))
     images, labels = (np.empty(array, dtype) for array, dtype in array_files(shape).values())

@@ -135,7 +135,7 @@ def build_cache(
 def claimed(folder: Path, progress: bool) -> Iterator[None]:
     """Make ``folder`` and keep other builds out of it, having waited for one that is under way.
 
-    Errors: `CacheUnavailable` if it cannot be written to, InputError if it holds something else.
+    Raises: `CacheUnavailable` if it cannot be written to, InputError if it holds something else.
     """
     try:
         writable_folder(folder)

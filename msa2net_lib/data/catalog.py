@@ -49,7 +49,7 @@ def open_dataset(
 ) -> PreparedDataset:
     """Open a data set of scans under ``data_dir``; those made from the shipped CT are prepared on first use.
 
-    train, test: patients of the virtual cohort. Errors: `InputError` for an unknown name, or data that are
+    train, test: patients of the virtual cohort. Raises: `InputError` for an unknown name, or data that are
     not there and cannot be made here.
     """
     data_dir = Path(data_dir)
@@ -71,7 +71,7 @@ def open_images(
 ) -> ImageDataset:
     """Open a data set of pictures under ``data_dir``; the synthetic ones are drawn and prepared on first use.
 
-    count, size: number of skin pictures, and pixels a side they are prepared to. Errors: as `open_dataset`.
+    count, size: number of skin pictures, and pixels a side they are prepared to. Raises: as `open_dataset`.
     """
     data_dir = Path(data_dir)
     if name == "skin":
@@ -102,7 +102,7 @@ def prepare_skin(
 ) -> ImageDataset:
     """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared.
 
-    Errors: `InputError` for a wrong argument, before anything is drawn.
+    Raises: `InputError` for a wrong argument, before anything is drawn.
     """
     image_recipe(recipe)
     height_width(size)
@@ -116,7 +116,7 @@ def prepare_skin(
 
 
 def open_prepared(root: str | Path) -> PreparedDataset | ImageDataset:
-    """Open a prepared folder of either kind: scans or pictures. Errors: `InputError` as their ``open``."""
+    """Open a prepared folder of either kind: scans or pictures. Raises: `InputError` as their ``open``."""
     inside = Path(root) / "prepared"  # where cohorts and skin pictures keep theirs, beside what it was made from
     if not (Path(root) / "dataset.json").is_file() and (inside / "dataset.json").is_file():
         raise InputError(f"{root}: holds no prepared data, but {inside} does; give that folder")

@@ -17,7 +17,7 @@ _NAME = "dataset.json"
 def read_manifest(root: Path) -> dict[str, Any]:
     """Return the content of a folder's ``dataset.json``, empty if there is none.
 
-    Errors: `InputError` if it is no JSON object, or one of our own whose `cases` or `validation` are none.
+    Raises: `InputError` if it is no JSON object, or one of our own whose `cases` or `validation` are none.
     """
     path = root / _NAME
     try:

@@ -53,7 +53,7 @@ class DatasetFingerprint:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote. Errors: `InputError` for anything else."""
+        """Read what `to_json` wrote. Raises: `InputError` for anything else."""
         try:
             stored = json.loads(text)
             for name in ("pixel_mm", "field_of_view_mm"):

@@ -22,7 +22,7 @@ def in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], workers
 
     ``workers`` processes run at once; 1 runs all in this one, None is one a core or job. ``function`` and
     ``jobs`` are sent to them by pickling. On the first failure the jobs not yet begun are dropped and it is
-    raised here. Errors: `InputError` for fewer than one worker, and if a worker process dies.
+    raised here. Raises: `InputError` for fewer than one worker, and if a worker process dies.
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")

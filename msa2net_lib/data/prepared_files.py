@@ -69,7 +69,7 @@ def find_prepared(root: str | Path) -> PreparedFiles:
     """Look at a folder that ``prepare_synapse`` wrote or that was downloaded as prepared data.
 
     The id lists may lie in ``lists/`` or ``lists/lists_Synapse/``; data that others prepared may come
-    without. Errors: `InputError` if the folder holds no prepared data, its preparation did not finish, or a list
+    without. Raises: `InputError` if the folder holds no prepared data, its preparation did not finish, or a list
     or ``dataset.json`` is not as it should be.
     """
     root = Path(root)
@@ -93,7 +93,7 @@ def find_prepared(root: str | Path) -> PreparedFiles:
 
 
 def split_slice_id(slice_id: str) -> tuple[str, int]:
-    """Split "case0005_slice012" into ("case0005", 12). Errors: `InputError` for an id of another form."""
+    """Split "case0005_slice012" into ("case0005", 12). Raises: `InputError` for an id of another form."""
     match = _SLICE_ID.fullmatch(slice_id)
     if match is None:
         raise InputError(
@@ -112,19 +112,19 @@ def slices_by_case(slice_ids: Iterable[str]) -> dict[str, list[str]]:
 
 
 def read_slice(path: Path, content: bytes | None = None) -> tuple[NDArray, NDArray]:
-    """Return image and label as stored in an npz file, whose bytes may be given. Errors: `InputError`."""
+    """Return image and label as stored in an npz file, whose bytes may be given. Raises: `InputError`."""
     with _damage_told(path), np.load(path if content is None else BytesIO(content)) as arrays:
         return arrays["image"], arrays["label"]
 
 
 def read_volume(path: Path) -> tuple[NDArray, NDArray]:
-    """Return image and label as stored in a test volume. Errors: `InputError`."""
+    """Return image and label as stored in a test volume. Raises: `InputError`."""
     with _damage_told(path), h5py.File(path, "r") as file:
         return _array(file, "image")[...], _array(file, "label")[...]
 
 
 def read_volume_blocks(path: Path, slices: int = 8) -> Iterator[tuple[NDArray, NDArray]]:
-    """Yield image and label of a test volume as stored, a few slices at a time. Errors: `InputError`."""
+    """Yield image and label of a test volume as stored, a few slices at a time. Raises: `InputError`."""
     with _damage_told(path), h5py.File(path, "r") as file:
         image, label = _array(file, "image"), _array(file, "label")
         if image.shape != label.shape or image.ndim != 3:
@@ -134,7 +134,7 @@ def read_volume_blocks(path: Path, slices: int = 8) -> Iterator[tuple[NDArray, N
 
 
 def read_spacing(path: Path) -> tuple[float, float, float] | None:
-    """Return the spacing (z, y, x) stored in a test volume, None if there is none. Errors: `InputError`."""
+    """Return the spacing (z, y, x) stored in a test volume, None if there is none. Raises: `InputError`."""
     with _damage_told(path), h5py.File(path, "r") as file:
         stored = file.attrs.get("spacing")
         if stored is None:

@@ -23,7 +23,7 @@ def resize_on_device(images: Float[Tensor, "n h_old w_old"], size: int | tuple[i
 
     Equal to `resize.resize_image` to 1e-4 for values in [0, 1]: the matrices are SciPy's own
     (`resize.spline_matrix`), and products are taken in full float32, whatever the process allows elsewhere.
-    Errors: `InputError` for another number of axes.
+    Raises: `InputError` for another number of axes.
     """
     if images.ndim != 3:
         raise InputError(f"slices of shape {tuple(images.shape)}: give (n, H, W)")

@@ -53,7 +53,7 @@ def bootstrap(
     """Percentile interval of a statistic of what is drawn, with replacement, from so many items of each kind.
 
     statistic: called with an array of indices, (resamples, count), for each kind, and ``axis=-1``; returns
-    (resamples,). nan if the first kind has fewer than 2 items. Errors: `InputError` as `bootstrap_interval`.
+    (resamples,). nan if the first kind has fewer than 2 items. Raises: `InputError` as `bootstrap_interval`.
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence}: give a number between 0 and 1, such as 0.95")

@@ -53,7 +53,7 @@ def compare(
     folder after changing the library. ``look(variant, network)`` sees every trained network and adds columns to
     its row; runs then keep their training state in the folder instead, from which the network comes back. With
     ``resume`` a run keeps its training state while it lasts and goes on from it after a stop, and its weights stay.
-    Errors: `InputError` without variants or seeds.
+    Raises: `InputError` without variants or seeds.
     """
     if not variants or not seeds:
         raise InputError("nothing to compare: give at least one variant and one seed")
@@ -108,7 +108,7 @@ def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
     runs: as `compare` returns it. Returns one row per variant, in the order of the runs: seeds, mean, standard
     deviation (n - 1), difference (mean over seeds), its standard deviation, the 95 % interval of the mean difference
     from ``low`` to ``high`` (paired t), and in how many seeds it is above 0. With one seed spreads are nan.
-    Errors: `InputError` if the baseline is not among the variants.
+    Raises: `InputError` if the baseline is not among the variants.
     """
     order = list(dict.fromkeys(runs.variant))
     if baseline not in order:
@@ -136,7 +136,7 @@ def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
 def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
     """Mean difference of two variants' scores over the same seeds, (n,) each, and its 95 % interval by paired t.
 
-    Returns (difference, low, high), first minus second; with one seed the interval is nan. Errors: `InputError` unless
+    Returns (difference, low, high), first minus second; with one seed the interval is nan. Raises: `InputError` unless
     both have the same length, at least 1.
     """
     one, other = (np.asarray(scores, dtype=float) for scores in (first, second))
@@ -151,7 +151,7 @@ def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, 
 def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a measurement that `benchmarks/` committed: its runs, as `compare` returns them, and the rest of the file.
 
-    Errors: `InputError` if the file is missing or holds no runs.
+    Raises: `InputError` if the file is missing or holds no runs.
     """
     path = Path(path)
     try:

@@ -66,7 +66,7 @@ class ImageEvaluation:
     def interval(self, average: str = "pooled", column: str = "dsc", confidence: float = 0.95) -> tuple[float, float]:
         """Bootstrap interval over pictures, (low, high), of one of `scores`; nan for fewer than 2 pictures.
 
-        Errors: `InputError` for an unknown average or column, and a confidence outside of 0 to 1.
+        Raises: `InputError` for an unknown average or column, and a confidence outside of 0 to 1.
         """
         if average not in AVERAGES or column not in self.scores.columns:
             known = f"{', '.join(AVERAGES)} and {', '.join(self.scores.columns)}"
@@ -144,7 +144,7 @@ def evaluate_images(
 def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[np.bool_]:
     """Return the mask that a picture was prepared from, at its own size, (H, W).
 
-    Errors: `InputError` if ``masks`` does not hold it, or another file of its name.
+    Raises: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
     source = dataset.manifest["pictures"][image_id]["sources"]["mask"]
     path = masks / source["file"]

@@ -36,7 +36,7 @@ class MaskRule:
     difference d is what a network with one output would give as its logit: the lesion's probability is 1 / (1 +
     exp(-d)). A pixel is lesion where its value is above ``threshold``; above a probability of 0.5 is above a difference
     of 0, which is the class with the larger logit, while D-LKA's threshold of 0.5 on logits is a probability of 0.6225.
-    post_processing: a name of `POST_PROCESSING`. Errors: `InputError` for unknown names and for a probability that is
+    post_processing: a name of `POST_PROCESSING`. Raises: `InputError` for unknown names and for a probability that is
     not between 0 and 1.
     """
 

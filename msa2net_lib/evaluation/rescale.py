@@ -20,7 +20,7 @@ def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int
 
     pixel_mm: (y, x). The result's slices have ``height_width`` pixels, centered on the body (whatever is
     brighter than a twentieth of the window), padded with air where the scan ends. Slices are neither added nor
-    dropped. Errors: `InputError` for a case without spacing.
+    dropped. Raises: `InputError` for a case without spacing.
     """
     if case.spacing is None:
         raise InputError(f"{case.name}: no spacing is stored with it; prepare it from the original scan")

@@ -32,7 +32,7 @@ def summarize_seeds(
     Returns one row per protocol, score and organ, the mean over organs last (`MEAN`): ``cases`` that have a score,
     ``seeds``, ``mean`` over seeds of what `Evaluation.mean` reports, ``sd`` of those over seeds (n - 1; nan for one
     seed), and the bootstrap interval ``low`` to ``high``, over cases and, where there are several, over seeds
-    (`bootstrap_interval`). Scores that were not measured have no row. Errors: `InputError` without evaluations, or if
+    (`bootstrap_interval`). Scores that were not measured have no row. Raises: `InputError` without evaluations, or if
     their cases, organs or protocols differ.
     """
     if not evaluations:

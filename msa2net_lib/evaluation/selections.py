@@ -30,7 +30,7 @@ Scored = TypeVar("Scored")
 def weights_of_run(run_dir: str | Path, *, with_best_on_test: bool = False) -> dict[str, Path]:
     """Return the weights in a training folder, label (of `SELECTIONS`) -> file, the last step's first.
 
-    with_best_on_test: also those that the reported cases chose. Errors: `InputError` for a folder without a finished
+    with_best_on_test: also those that the reported cases chose. Raises: `InputError` for a folder without a finished
     run's weights, or without those asked for.
     """
     folder = Path(run_dir)
@@ -48,7 +48,7 @@ def score_run(
 ) -> dict[str, Scored]:
     """Score every selection of a training run: label -> what ``score`` makes of its network, one at a time.
 
-    score: such as ``lambda network: evaluate(network, dataset)``. Errors: as `weights_of_run`.
+    score: such as ``lambda network: evaluate(network, dataset)``. Raises: as `weights_of_run`.
     """
     files = weights_of_run(run_dir, with_best_on_test=with_best_on_test)
     return {label: score(open_checkpoint(path)) for label, path in files.items()}

@@ -39,7 +39,7 @@ def find_weights(
 ) -> list[Weights]:
     """Return the files to score: one checkpoint, or what the folders of trainings hold, seed by seed.
 
-    Errors: `InputError` for a folder without a finished training, or trainings that differ in more than their seeds.
+    Raises: `InputError` for a folder without a finished training, or trainings that differ in more than their seeds.
     """
     if run_dirs is None:
         assert checkpoint is not None

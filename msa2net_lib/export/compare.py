@@ -62,7 +62,7 @@ class Exported:
 
 
 def compare(module: nn.Module, run: Run, probe: Mapping[str, Tensor]) -> Difference:
-    """Run a loaded file and its module on the same inputs. Errors: `DifferentOutputsError` for another shape."""
+    """Run a loaded file and its module on the same inputs. Raises: `DifferentOutputsError` for another shape."""
     inputs = tuple(probe.values())
     with torch.no_grad():
         expected = module(*inputs)
@@ -80,7 +80,7 @@ def compare_all(
 ) -> dict[str, Difference]:
     """Compare on every input and return the differences by its name.
 
-    Errors: `DifferentOutputsError` for the first above ``tolerance``, or that is not a number.
+    Raises: `DifferentOutputsError` for the first above ``tolerance``, or that is not a number.
     """
     differences = {}
     for name, probe in probes.items():

@@ -33,7 +33,7 @@ Run = Callable[..., Tensor]
 
 
 def choose_format(path: str | Path, format: str | None = None) -> Format:
-    """Return the format that a file's ending says. Errors: `InputError` if it says none, or not the one asked for."""
+    """Return the format that a file's ending says. Raises: `InputError` if it says none, or not the one asked for."""
     if format is not None:
         require_choice("format", format, FORMATS)
     ending = Path(path).suffix.lower()
@@ -78,7 +78,7 @@ def write_onnx(
 ) -> None:
     """Write a traced module as one ONNX file, its axes named, metadata among the model's properties.
 
-    Errors: `InputError` for weights that ONNX cannot hold in one file.
+    Raises: `InputError` for weights that ONNX cannot hold in one file.
     """
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > _LARGEST_ONNX:
@@ -109,7 +109,7 @@ def open_exported(path: str | Path) -> Run:
     """Load a file back: a function from input tensors, in their order, to the output, on the CPU and without gradient.
 
     ONNX runs in onnxruntime on as many threads as torch has now. Only for files that you trust: torch unpickles what is
-    in a ``.pt2``. Errors: `InputError` for a file that is missing or damaged, and for a package that is missing.
+    in a ``.pt2``. Raises: `InputError` for a file that is missing or damaged, and for a package that is missing.
     """
     path, format = _existing(path)
     try:
@@ -156,7 +156,7 @@ def _open_onnx(path: Path) -> Run:
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Return what `export_module` stored in a file; nothing in it is run.
 
-    Errors: `InputError` for a file that is missing, damaged, or has nothing of the kind.
+    Raises: `InputError` for a file that is missing, damaged, or has nothing of the kind.
     """
     path, format = _existing(path)
     try:

@@ -52,7 +52,7 @@ def export_module(
     ``forward``; an axis that is to vary must be 2 or longer in it. dynamic_axes: axis -> name for all inputs alike, or
     input -> (axis -> name); axes of one name are equal in size. probes: inputs to compare on, by a name for each,
     `seeded_probes` if None. metadata: stored as JSON under the key "msa2net" (`read_metadata`). tolerance: of the
-    absolute difference. Errors: `DifferentOutputsError` above it, `InputError` for a missing package or a path that
+    absolute difference. Raises: `DifferentOutputsError` above it, `InputError` for a missing package or a path that
     cannot be written; in both cases, and on Ctrl-C, nothing is left, and what was there before is as it was.
     """
     path, format = Path(path), choose_format(path, format)
@@ -110,7 +110,7 @@ def seeded_probes(
 
 
 def _axes_of_inputs(inputs: Mapping[str, Tensor], dynamic_axes: DynamicAxes) -> list[Axes]:
-    """Return, for each input, which axes vary. Errors: `InputError` for unknown inputs and axes of length 1."""
+    """Return, for each input, which axes vary. Raises: `InputError` for unknown inputs and axes of length 1."""
     by_name = {key: value for key, value in dynamic_axes.items() if isinstance(key, str) and not isinstance(value, str)}
     alike = {key: value for key, value in dynamic_axes.items() if isinstance(key, int) and isinstance(value, str)}
     unknown = set(by_name) - set(inputs)

@@ -65,7 +65,7 @@ def export_network(
     pictures. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,
     on one of its slices. An earlier export of the same checkpoint is replaced, another file is not.
 
-    Errors: `DifferentOutputsError` for a difference above ``tolerance``: nothing is kept; `InputError` for a missing
+    Raises: `DifferentOutputsError` for a difference above ``tolerance``: nothing is kept; `InputError` for a missing
     package, for sizes and channels that are none, for what `open_checkpoint` refuses and for a path in the way.
     """
     checkpoint = Path(checkpoint)
@@ -128,7 +128,7 @@ def describe_file(
 ) -> dict[str, Any]:
     """Return what the file says of itself: input, output, classes, origin; None for what the checkpoint does not say.
 
-    Errors: `InputError` for a checkpoint that names another number of classes than it has.
+    Raises: `InputError` for a checkpoint that names another number of classes than it has.
     """
     config, names = network.config, read_class_names(checkpoint)
     height, width = config.height_width

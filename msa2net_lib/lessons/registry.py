@@ -146,7 +146,7 @@ LESSONS: dict[str, Lesson] = {
 
 
 def lesson_by_name(name: str) -> Lesson:
-    """Look a lesson up. Errors: `InputError` with the nearest name."""
+    """Look a lesson up. Raises: `InputError` with the nearest name."""
     if name not in LESSONS:
         raise InputError(f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
     return LESSONS[name]
@@ -155,7 +155,7 @@ def lesson_by_name(name: str) -> Lesson:
 def parameters_by_lesson(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Give each named lesson the parameters that it declares, in reading order.
 
-    Errors: `InputError` for an unknown lesson, and for a parameter that none of them declares.
+    Raises: `InputError` for an unknown lesson, and for a parameter that none of them declares.
     """
     asked = {lesson_by_name(name).name for name in names}
     lessons = [lesson for name, lesson in LESSONS.items() if name in asked]

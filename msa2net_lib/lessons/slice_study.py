@@ -44,7 +44,7 @@ class Study:
         return sorted(self.traces)
 
     def gate(self, level: int) -> MASAG:
-        """The gate of a level. Errors: `InputError` for a level without one."""
+        """The gate of a level. Raises: `InputError` for a level without one."""
         if level not in self.traces:
             raise InputError(f"level {level} has no MASAG: use one of {', '.join(map(str, self.levels))}")
         gate = self.network.decoder.levels[level].gate
@@ -64,7 +64,7 @@ class Study:
 
 
 def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
-    """Run a slice of a case through a network and keep what its gates did. Errors: `InputError`, no such slice."""
+    """Run a slice of a case through a network and keep what its gates did. Raises: `InputError`, no such slice."""
     if not 0 <= z < len(case.image):
         raise InputError(f"z={z}: {case.name} has slices 0 to {len(case.image) - 1}")
     size = network.config.height_width

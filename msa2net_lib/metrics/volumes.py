@@ -38,7 +38,7 @@ class VolumeMeasures:
         """Return Dice and HD95 of each class, (K-1, 2), by the table of `score_volume`, HD95 in ``unit``.
 
         A distance that stands for a missing organ (the diagonal) is in the same unit. nan in a unit that was not
-        measured. Errors: `InputError` for an unknown protocol or unit.
+        measured. Raises: `InputError` for an unknown protocol or unit.
         """
         check_protocol(protocol)
         if unit not in UNITS:

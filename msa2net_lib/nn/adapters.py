@@ -68,7 +68,7 @@ class GatedSkip(nn.Module):
 
     Shapes: x (b, channels, *grid), g (b, gating_channels, *other grid) -> y (b, channels, *grid), in place of x in the
     host. gate: a module ``gate(x, g)`` for ``channels`` channels. g's channels are mixed before it is resampled, where
-    its grid is the smaller one; the two steps commute. Errors: `InputError` for features of other shapes than these.
+    its grid is the smaller one; the two steps commute. Raises: `InputError` for features of other shapes than these.
     """
 
     def __init__(

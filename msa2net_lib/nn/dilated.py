@@ -20,7 +20,7 @@ class DilatedDepthwise(nn.Conv2d):
     convolves these without dilation: each sum has the same terms. CPU libraries have fast kernels for that, and for the
     gradients of a dilated depthwise convolution none. On a GPU, and without gradients, there is nothing to gain.
 
-    Shape: (b, c, h, w) -> (b, c, h, w). Parameters and their names are `nn.Conv2d`'s. Errors: `ValueError` for an even
+    Shape: (b, c, h, w) -> (b, c, h, w). Parameters and their names are `nn.Conv2d`'s. Raises: `ValueError` for an even
     kernel.
     """
 

@@ -93,7 +93,7 @@ def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool | 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     """Load a timm state dict, such as the authors' ImageNet file, into a backbone; its classifier is left out.
 
-    Errors: `InputError` for a file that cannot be read, or of which any entry is missing, left over or of another
+    Raises: `InputError` for a file that cannot be read, or of which any entry is missing, left over or of another
     shape (the released code loads with ``strict=False``, which hides that).
     """
     state = {key: value for key, value in read_state_dict(path).items() if not key.startswith("head.fc.")}

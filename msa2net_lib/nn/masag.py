@@ -207,7 +207,7 @@ class MASAG(nn.Module):
 
     Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w); with ``dims=3`` volumes (b, c, d, h, w).
     ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalizations as in the released
-    code; the paper has no 3-D gate. Errors: `ValueError` for another ``dilated`` or ``dims``, and for x and g of two
+    code; the paper has no 3-D gate. Raises: `ValueError` for another ``dilated`` or ``dims``, and for x and g of two
     shapes.
     """
 

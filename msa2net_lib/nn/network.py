@@ -21,7 +21,7 @@ class MSA2Net(nn.Module):
 
     Build it by name, ``MSA2Net.from_preset("paper" | "published" | "released" | "tiny", **overrides)``, or
     from a `NetworkConfig`. Input is normalized by (x - 0.5) / 0.5 from [0, 1]; height and width are the
-    config's image_size. Errors: `InputError` for unknown presets, sizes and channel counts.
+    config's image_size. Raises: `InputError` for unknown presets, sizes and channel counts.
     """
 
     def __init__(self, config: NetworkConfig):

@@ -99,7 +99,7 @@ def official_level_key(key: str, block: str) -> str:
 def official_key(key: str, blocks: tuple[str, ...]) -> str:
     """Released name of an entry of `MSA2Net`'s state dict; ``blocks`` names the four levels' kinds.
 
-    Errors: KeyError for an entry that the released network does not have.
+    Raises: KeyError for an entry that the released network does not have.
     """
     prefix, rest = _rename(key, NETWORK)
     if prefix.startswith("decoder_") and not prefix.endswith("last_layer."):

@@ -21,7 +21,7 @@ from msa2net_lib.nn.masag import MASAG
 def gate_smp_unet(unet: Any, gate: str = "masag") -> Any:
     """Gate the skips of segmentation_models_pytorch's Unet: x before it is concatenated, g the block's coarse input.
 
-    gate: a name of the family. Errors: `InputError` for another network, or one that has gates already.
+    gate: a name of the family. Raises: `InputError` for another network, or one that has gates already.
     """
     # Deepest block first. The encoder's first entry is the image, the last one starts the decoder: neither is a skip.
     blocks, skips = _parts(unet, "decoder.blocks"), _parts(unet, "encoder.out_channels")[1:-1][::-1]
@@ -43,7 +43,7 @@ def smp_skip_through_gate(block: Any, inputs: tuple, named: dict[str, Any]) -> t
 def gate_basic_unet(unet: Any, gate: str = "masag") -> Any:
     """Gate the skips of MONAI's BasicUNet, 2-D or 3-D: x before `UpCat` concatenates it, g what `UpCat` upsamples.
 
-    gate: a name of the family; in 3-D MASAG only. Errors: `InputError` as for `gate_smp_unet`.
+    gate: a name of the family; in 3-D MASAG only. Raises: `InputError` as for `gate_smp_unet`.
     """
     encoder = [_parts(unet, "conv_0"), *(_parts(unet, f"down_{level}") for level in (1, 2, 3))]
     gated = {}
@@ -66,7 +66,7 @@ def gate_attention_unet(unet: Any, gate: str = "masag") -> Any:
     """Put another gate in place of every attention gate of MONAI's AttentionUnet, 2-D or 3-D.
 
     gate: a name of the family; in 3-D MASAG only. x and g have one shape there, and MONAI calls its gate as ours are
-    called. With "addition" the network has no gate at all. Errors: `InputError` for another network.
+    called. With "addition" the network has no gate at all. Raises: `InputError` for another network.
     """
     layers: list[Any] = [m for m in unet.modules() if hasattr(m, "attention") and hasattr(m, "upconv")]
     if not layers:

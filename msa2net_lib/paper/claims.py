@@ -47,7 +47,7 @@ class Claim:
 def claims() -> tuple[Claim, ...]:
     """Recompute every checkable statement, in the paper's order.
 
-    Errors: none of its own. Source: the abstract, sections 1, 4.3 and 4.5, supplement B and the tables
+    Raises: none of its own. Source: the abstract, sections 1, 4.3 and 4.5, supplement B and the tables
     themselves, against `msa2net_lib.paper.tables` and the `published` preset's gates.
     """
     return (*_opening(), *_synapse(), *_isic(), *_means_of_table_1(), *_ablation(), *_parameters())

@@ -28,7 +28,7 @@ SCORES = ("dsc", "se", "sp", "acc")
 def pooled_accuracy(prevalence: ArrayLike, se: ArrayLike, sp: ArrayLike) -> Any:
     """Return ACC = p SE + (1 - p) SP, the mean of SE and SP weighted by prevalence.
 
-    Values are shares of one, float or array. Errors: InputError for a value outside 0..1. Source: TP + TN.
+    Values are shares of one, float or array. Raises: InputError for a value outside 0..1. Source: TP + TN.
     """
     p, se, sp = _shares(prevalence=prevalence, se=se, sp=sp)
     return (p * se + (1 - p) * sp)[()]
@@ -37,7 +37,7 @@ def pooled_accuracy(prevalence: ArrayLike, se: ArrayLike, sp: ArrayLike) -> Any:
 def pooled_dsc(prevalence: ArrayLike, se: ArrayLike, sp: ArrayLike) -> Any:
     """Return DSC = 2 TP / (2 TP + FP + FN) at this prevalence; 1 where nothing is lesion and nothing is found.
 
-    Values are shares of one, float or array. Errors: InputError for a value outside 0..1. Source: Dice on
+    Values are shares of one, float or array. Raises: InputError for a value outside 0..1. Source: Dice on
     pooled counts; two empty masks agree, as in `msa2net_lib.metrics.pixel_scores`.
     """
     p, se, sp = _shares(prevalence=prevalence, se=se, sp=sp)
@@ -50,7 +50,7 @@ def implied_prevalence_from_accuracy(se: ArrayLike, sp: ArrayLike, acc: ArrayLik
     """Return the prevalence (SP - ACC) / (SP - SE) at which SE and SP average to ACC; nan where SE equals SP.
 
     Values are shares of one, float or array; a result outside 0..1 says that no prevalence does it.
-    Errors: InputError for a value outside 0..1. Source: `pooled_accuracy`, solved for p.
+    Raises: InputError for a value outside 0..1. Source: `pooled_accuracy`, solved for p.
     """
     se, sp, acc = _shares(se=se, sp=sp, acc=acc)
     return _ratio(sp - acc, sp - se)
@@ -60,7 +60,7 @@ def implied_prevalence_from_dsc(dsc: ArrayLike, se: ArrayLike, sp: ArrayLike) ->
     """Return the prevalence DSC (1 - SP) / (2 SE - DSC (SE + SP)) at which SE and SP give this DSC.
 
     Values are shares of one, float or array; a result outside 0..1 says that no prevalence does it, nan that
-    none is singled out (the denominator is 0). Errors: InputError for a value outside 0..1.
+    none is singled out (the denominator is 0). Raises: InputError for a value outside 0..1.
     Source: `pooled_dsc`, solved for p.
     """
     dsc, se, sp = _shares(dsc=dsc, se=se, sp=sp)
@@ -73,7 +73,7 @@ def implied_specificity(dsc: ArrayLike, se: ArrayLike, acc: ArrayLike) -> tuple[
     1 - ACC = FP + FN and DSC = 2 p SE / (2 p SE + FP + FN), so p = DSC (1 - ACC) / (2 SE (1 - DSC)), and SP
     is what ACC leaves over. Values are shares of one, float or array; results outside 0..1 say that nothing
     meets all three, nan that they do not determine it (SE = 0, DSC = 1, or no background: p = 1).
-    Errors: InputError for a value outside 0..1. Source: `pooled_accuracy` and `pooled_dsc`.
+    Raises: InputError for a value outside 0..1. Source: `pooled_accuracy` and `pooled_dsc`.
     """
     dsc, se, acc = _shares(dsc=dsc, se=se, acc=acc)
     p = _ratio(dsc * (1 - acc), 2 * se * (1 - dsc))
@@ -91,7 +91,7 @@ def consistency_table(table_2: pd.DataFrame) -> pd.DataFrame:
     * acc_between: ACC lies between SE and SP, as a weighted mean of both must, or within rounding of it;
     * closes: some values that round to the printed ones are scores of the same pooled counts.
 
-    Errors: InputError for a missing column or a value outside 0..1 (give shares, not percent).
+    Raises: InputError for a missing column or a value outside 0..1 (give shares, not percent).
     Source: this project's arithmetic on the paper's Table 2.
     """
     missing = [name for name in SCORES if name not in table_2.columns]

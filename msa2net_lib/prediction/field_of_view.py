@@ -75,7 +75,7 @@ class Fit:
 
 
 def check_field(option: FieldOption) -> FieldOption:
-    """Return the option. Errors: `InputError` if it is none."""
+    """Return the option. Raises: `InputError` if it is none."""
     if option in ("auto", "as-is") or (not isinstance(option, str) and 10 <= option <= 2000):
         return option
     raise InputError(f"field_of_view={option!r}: give auto, as-is, or its width in mm, such as 350")

@@ -28,7 +28,7 @@ def is_flat_nifti(path: Path) -> bool:
 def read_flat_nifti(path: Path) -> tuple[Volume, Direction]:
     """Read a 2-D NIfTI file as a volume of one slice, and how its axes lie; 1 mm thick where it says nothing else.
 
-    Errors: `InputError` as from `read_volume`.
+    Raises: `InputError` as from `read_volume`.
     """
     with intact(path):
         stored = path.read_bytes()

@@ -31,7 +31,7 @@ class Gray(NamedTuple):
 
 
 def check_window(option: WindowOption) -> WindowOption:
-    """Return the option. Errors: `InputError` if it is none."""
+    """Return the option. Raises: `InputError` if it is none."""
     if option in ("auto", "none"):
         return option
     if isinstance(option, str) or len(option) != 2:
@@ -42,7 +42,7 @@ def check_window(option: WindowOption) -> WindowOption:
 
 
 def gray_scan(scan: Scan, path: str, option: WindowOption, fingerprint: DatasetFingerprint | None) -> Gray:
-    """Window a scan as the network's training data were. Errors: `InputError` if its values cannot be those.
+    """Window a scan as the network's training data were. Raises: `InputError` if its values cannot be those.
 
     A network for CT takes Hounsfield units. Values of 0 to 1 are taken as windowed already and values of 0 to 255 as an
     8-bit export of the window, with a warning; others without negative values, or with no bright ones, are refused.

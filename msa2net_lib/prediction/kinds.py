@@ -45,7 +45,7 @@ _TEXT_HEADERS = (*nrrd.SUFFIXES, *metaimage.SUFFIXES)
 def is_image_file(path: Path) -> bool:
     """Tell whether a path is to be read as a picture (PNG, JPEG or BMP) and not as a scan.
 
-    Errors: `InputError`, saying what it is, for a file that is neither: a video, a text file, an archive and so on,
+    Raises: `InputError`, saying what it is, for a file that is neither: a video, a text file, an archive and so on,
     whatever its name.
     """
     if not path.exists():

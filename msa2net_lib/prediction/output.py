@@ -31,7 +31,7 @@ def output_paths(folder: Path, name: str, is_volume: bool) -> dict[str, Path]:
 
 
 def check_output(folder: Path, image: Path, paths: dict[str, Path], voxels_sha256: str) -> None:
-    """Make the folder and look whether anything is in the way. Errors: `InputError`.
+    """Make the folder and look whether anything is in the way. Raises: `InputError`.
 
     In the way are a folder that cannot be written, one that is or lies in the DICOM folder that is read, the image
     itself, and the prediction of another image of the same name.
@@ -58,7 +58,7 @@ def check_output(folder: Path, image: Path, paths: dict[str, Path], voxels_sha25
 def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str, Path]:
     """Write the files of a prediction to ``paths`` (`output_paths`) and return them.
 
-    Each is renamed into place when it is whole. Ctrl-C waits until all are written. Errors: `InputError` if one
+    Each is renamed into place when it is whole. Ctrl-C waits until all are written. Raises: `InputError` if one
     cannot be written, as on a full disk.
     """
     figure = prediction.overlay()

@@ -79,7 +79,7 @@ def predict_file(
     they are; "auto" as in training. series: UID or description, of a DICOM folder with several. What was
     assumed or adapted is in the result's ``warnings``.
 
-    Errors: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for gray values that
+    Raises: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for gray values that
     cannot be those the network knows, for a network of other data, and if the output cannot be written.
     """
     started = time.perf_counter()

@@ -67,7 +67,7 @@ class Photo:
 def read_source(path: str | Path, series: str | None = None) -> Scan | Photo:
     """Read a scan (NIfTI, NRRD, MetaImage, a folder of DICOM slices) or a picture (PNG, JPEG, BMP).
 
-    series: which one of a DICOM folder, by its UID or its description. Errors: `InputError`, in one line, for all that
+    series: which one of a DICOM folder, by its UID or its description. Raises: `InputError`, in one line, for all that
     `read_volume` and `read_image` refuse, for what is neither (a video, a text file), and for a folder
     with several series of which none is named, listing them.
     """

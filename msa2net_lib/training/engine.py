@@ -27,7 +27,7 @@ _KEEP = {-3: 2**30, -1: 2**31 - 1, -2: 2**26}
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device named, or for "auto" the best one at hand: CUDA, Apple's MPS, else the CPU.
 
-    Errors: `InputError` for a device that torch does not know or does not see here.
+    Raises: `InputError` for a device that torch does not know or does not see here.
     """
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     here = [kind for kind, is_here in seen.items() if is_here]
@@ -47,7 +47,7 @@ def build_accelerator(device: str, config: TrainConfig, has_unused_parts: bool) 
     """Return Accelerate's view of this process, of one or of several started by a launcher.
 
     has_unused_parts: whether the network owns parameters that never get a gradient, as `published` and `released` do.
-    Errors: `InputError` as from `choose_device`, and for bf16 where the device lacks it.
+    Raises: `InputError` as from `choose_device`, and for bf16 where the device lacks it.
     """
     target = choose_device(device)
     precision = choose_precision(config.precision, target)

@@ -30,7 +30,7 @@ def train_on_gpus(
 ) -> TrainResult:
     """Train as `train` does, in one process for each of ``processes`` GPUs; the result is read back from the folder.
 
-    Nothing may have used CUDA in this notebook before, since its processes are forked. Errors: `InputError` without so
+    Nothing may have used CUDA in this notebook before, since its processes are forked. Raises: `InputError` without so
     many GPUs, after CUDA was used, and where a process fails (why is printed by that process).
     """
     here = _gpus()

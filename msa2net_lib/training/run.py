@@ -76,7 +76,7 @@ def train(
     best weights by ``config.selection`` under a name that says by what. ``on_log`` is called with the log so far every
     ``config.log_every`` steps. Started by a launcher as one of several processes, it shares every batch among them.
 
-    Errors: `InputError` if ``output_dir`` cannot be written or holds another run's state, for a selection or batch
+    Raises: `InputError` if ``output_dir`` cannot be written or holds another run's state, for a selection or batch
     size that the data do not allow, where memory does not suffice (with what to try), and its kinds
     `NotFiniteError` if loss or weights are not finite (the batch is saved) and `DiskFullError` (what was saved stays).
     """

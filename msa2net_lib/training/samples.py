@@ -110,7 +110,7 @@ def load_samples(
 ) -> Samples:
     """Return a data set's training samples for a device, held in its memory if at most 40 % of what is free is needed.
 
-    Errors: `InputError` without training samples, where memory does not suffice after all, and for a label outside
+    Raises: `InputError` without training samples, where memory does not suffice after all, and for a label outside
     the network's classes (among samples that are held; of the others the loss checks each batch).
     """
     if not data.train_ids:

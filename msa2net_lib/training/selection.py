@@ -31,7 +31,7 @@ def arrange_selection(
     """Return what is left to train on, and what scores a network for ``config.selection`` (None for "last").
 
     For "validation" some training cases of scans are set aside (`data.splits.validation_cases`); prepared pictures
-    have validation pictures anyway. For "test" nothing is set aside: the reported cases choose. Errors: `InputError`
+    have validation pictures anyway. For "test" nothing is set aside: the reported cases choose. Raises: `InputError`
     for data that have none.
     """
     if config.selection == "last":

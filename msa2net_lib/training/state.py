@@ -52,7 +52,7 @@ def check_same_run(
 ) -> list[dict[str, Any]]:
     """Return what a run changes on being resumed: a row for each field, with field, from, to, and the step.
 
-    Errors: `InputError` unless the saved state is of this version and of a run on these data with these configs, of
+    Raises: `InputError` unless the saved state is of this version and of a run on these data with these configs, of
     which only the fields in `CHANGEABLE` may differ.
     """
     try:

@@ -73,7 +73,7 @@ class Trainer:
     def learn(self, samples: Samples) -> Iterator[tuple[int, Tensor]]:
         """Take the steps that are left, one each time: how many samples it saw, all processes counted, and its loss.
 
-        The loss stays on the device. Errors: `InputError` where memory does not suffice.
+        The loss stays on the device. Raises: `InputError` where memory does not suffice.
         """
         if isinstance(samples, HeldSamples):  # their classes were looked at once, on loading
             for loss in self.loss.modules():
@@ -141,7 +141,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any], path: Path) -> None:
         """Go on from what `state_dict` gave, with the config's own learning rate.
 
-        Errors: `InputError` about ``path`` if it does not fit.
+        Raises: `InputError` about ``path`` if it does not fit.
         """
         try:
             self.network.load_state_dict(state["network"])

@@ -60,7 +60,7 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
     The temporary name keeps the destination's suffixes (``.nii.gz`` decides how SimpleITK writes) and
     carries the process id, so that parallel workers never share one. If the block raises, also on
     Ctrl-C, the temporary file is removed and an existing destination stays as it was. ``size``: bytes to be
-    written, where known, for the advice if the disk is full. Errors: `InputError`, before anything is written,
+    written, where known, for the advice if the disk is full. Raises: `InputError`, before anything is written,
     if ``destination`` is a folder or nothing can be written there; its kind `DiskFullError`, whatever the
     writer makes of a full disk.
     """
@@ -123,7 +123,7 @@ def write_text(destination: str | Path, text: str) -> Path:
 
 
 def writable_folder(folder: str | Path) -> Path:
-    """Make a folder and try it: better no work than work that cannot be saved. Errors: `InputError`."""
+    """Make a folder and try it: better no work than work that cannot be saved. Raises: `InputError`."""
     folder = Path(folder)
     try:
         with tell_disk_full(folder):

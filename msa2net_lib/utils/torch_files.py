@@ -29,7 +29,7 @@ NUMPY_SCALARS: list[Any] = [
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the state dict out of a PyTorch file, whatever it is wrapped in, executing nothing.
 
-    Errors: `InputError` for a missing, truncated or foreign file, and for one with anything but tensors and
+    Raises: `InputError` for a missing, truncated or foreign file, and for one with anything but tensors and
     plain values in it.
     """
     path = Path(path)
@@ -71,7 +71,7 @@ def _without_prefixes(key: str) -> str:
 
 
 def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights with nan or infinite values. Errors: `InputError` with the first entry's name."""
+    """Refuse weights with nan or infinite values. Raises: `InputError` with the first entry's name."""
     bad = {key: int((~value.isfinite()).sum()) for key, value in state.items() if not bool(value.isfinite().all())}
     if bad:
         key, count = next(iter(bad.items()))

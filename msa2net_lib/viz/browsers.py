@@ -49,7 +49,7 @@ def volume_browser(case: Case, predictions: Mapping[str, NDArray] | None = None,
 
     viewer: "niivue" shows three planes at once and needs ipyniivue and a browser with WebGL 2; "slices" is a
     slider over axial slices and a switch for the outlines; "auto" takes niivue in a page of a Jupyter server, and
-    slices where ipyniivue is not installed or nobody looks (batch runs). Errors: `InputError` for another viewer,
+    slices where ipyniivue is not installed or nobody looks (batch runs). Raises: `InputError` for another viewer,
     and for "niivue" without ipyniivue.
     """
     if viewer not in ("auto", "niivue", "slices"):

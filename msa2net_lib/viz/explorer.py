@@ -21,7 +21,7 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
     one's own is taken as it is, and sets where to start. The picture is reinitialized when a control is let go.
 
     An error while drawing is raised where it happened: the picture is drawn outside of any output widget, which
-    would swallow it. Errors: `InputError` for a control that gives no widget.
+    would swallow it. Raises: `InputError` for a control that gives no widget.
     """
     import ipywidgets
 

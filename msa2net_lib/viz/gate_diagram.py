@@ -125,7 +125,7 @@ def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool
     """Draw the gate of a level as it met the study's slice, every tensor with its picture and shape.
 
     stage: one of `STAGES` to switch off; what was replaced and what changed with it are framed, and the sheet says by
-    how much the output moved. outlines: show the slice with its organs outlined. Errors: `InputError`.
+    how much the output moved. outlines: show the slice with its organs outlined. Raises: `InputError`.
     """
     gate = study.gate(level)
     usual = study.traces[level]
@@ -152,7 +152,7 @@ def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool
 def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
     """The gate's last tensors and the network's prediction: as trained above, with one of `STAGES` off below.
 
-    Quick enough for a widget. Both rows share their colors. Errors: `InputError` for an unknown level or stage.
+    Quick enough for a widget. Both rows share their colors. Raises: `InputError` for an unknown level or stage.
     """
     run = without_stage(study.gate(level), stage)
     usual, changed = study.traces[level], retrace(study, level, run)

@@ -21,7 +21,7 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
 
     panels: title -> runs as `evaluation.experiments.compare` returns them. A dot is one seed: the variant's score
     minus the baseline's at that seed. The bar is their mean and its 95 % interval; the gray band is the standard
-    deviation of the baseline's own scores over seeds. Errors: `InputError` if the baseline is missing.
+    deviation of the baseline's own scores over seeds. Raises: `InputError` if the baseline is missing.
     """
     figure, axes = figure_grid(1, len(panels), width=4.6, height=2.9)
     for ax, (title, runs) in zip(axes[0], panels.items(), strict=True):

@@ -37,7 +37,7 @@ class Panel(NamedTuple):
 def channel_map(tensor: Tensor, channel: int | str = "rms") -> NDArray[np.float32]:
     """One number per pixel of features (1, c, h, w): a channel by its number, or "rms" or "mean" over channels.
 
-    Errors: `InputError` for a channel that is not there.
+    Raises: `InputError` for a channel that is not there.
     """
     features = tensor.detach().float().cpu()[0]
     if channel == "rms":

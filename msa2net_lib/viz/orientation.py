@@ -29,7 +29,7 @@ def plot_orientation(
 
     source: a data set (``PreparedDataset.read_as`` tries a reading out), or cases with labels in scheme A. flip: how
     those were turned from the stored arrays; a data set knows it itself. alternatives: add the first case's slice
-    turned in all eight ways, each under the value for ``--flip``. Errors: `InputError` if there is no case.
+    turned in all eight ways, each under the value for ``--flip``. Raises: `InputError` if there is no case.
     """
     scheme = "labels of scheme A"
     if isinstance(source, PreparedDataset):

@@ -46,7 +46,7 @@ def write_report(output_dir: str | Path, profile: str, *, title: str | None = No
 
     One file that needs no other: pictures are in it, and nothing is fetched. Links to executed notebooks, logs and
     tables are relative. What is missing or damaged is named on the page, so that it never fails for that; the same
-    records give the same bytes. Errors: `InputError` if the page cannot be written.
+    records give the same bytes. Raises: `InputError` if the page cannot be written.
     """
     batch = find(output_dir, profile)
     return write_text(batch.folder / "index.html", render(batch, title or f"MSA²Net workbook: {profile}"))

@@ -31,7 +31,7 @@ AUGMENTATIONS: tuple[str, ...] = ("none", "affine", "released", "released_small_
 
 
 def build_augmentation(name: str) -> Augmentation | None:
-    """Return the augmentation of that name, None for "none". Errors: `InputError` for an unknown name."""
+    """Return the augmentation of that name, None for "none". Raises: `InputError` for an unknown name."""
     if name not in AUGMENTATIONS:
         raise InputError(f"augment={name!r} is unknown: give one of {', '.join(AUGMENTATIONS)}")
     if name == "none":

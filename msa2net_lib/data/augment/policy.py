@@ -61,7 +61,7 @@ class ReleasedDraws(Draws):
         """Return the same draws with exactly these transforms, in this order, for every sample; flips act.
 
         strengths: values for fields, one for all samples or one for each, for example ``rotation=30.0`` or
-        ``scale=(1.5, 1.0)``. Errors: `InputError` for a transform or a field that does not exist.
+        ``scale=(1.5, 1.0)``. Raises: `InputError` for a transform or a field that does not exist.
         """
         for name in names:
             if name not in TRANSFORMS:

@@ -119,7 +119,7 @@ def examine(
 
     label_scheme ("A", "B", "C" or "raw") and flip (see ``data.contract.flips``) are what the user knows: needed where
     the organs do not say it, refused where they say otherwise. Damaged files, and what is wrong within them,
-    become rows. Writes nothing: ``Contract.record`` does. Errors: `InputError` for a folder that holds no prepared
+    become rows. Writes nothing: ``Contract.record`` does. Raises: `InputError` for a folder that holds no prepared
     data, and for arguments that are none.
     """
     label_scheme = None if label_scheme is None else check_scheme(label_scheme)

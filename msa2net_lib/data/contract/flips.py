@@ -27,7 +27,7 @@ _AXES = {"x": -1, "y": -2, "z": -3}
 
 
 def parse_flip(text: str) -> str:
-    """Return a flip in its standard form, letters in the order t, x, y, z. Errors: `InputError`."""
+    """Return a flip in its standard form, letters in the order t, x, y, z. Raises: `InputError`."""
     letters = "" if text == "none" else text.strip().lower()
     flip = "".join(letter for letter in "txyz" if letter in letters) or "none"
     if len(letters) != len(flip.replace("none", "")):

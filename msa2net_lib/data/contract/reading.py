@@ -56,7 +56,7 @@ class Reading:
         return apply_flip(stored, self.flip)
 
     def label(self, stored: ArrayLike) -> NDArray[np.uint8]:
-        """Turn a stored label map and renumber it to scheme A. Errors: `InputError` for impossible values."""
+        """Turn a stored label map and renumber it to scheme A. Raises: `InputError` for impossible values."""
         if self.label_scheme == RAW:
             labels = raw_to_scheme(stored)
         elif self.label_scheme == "A":
@@ -74,7 +74,7 @@ class Reading:
 
 
 def check_scheme(scheme: str) -> str:
-    """Return the name of a label scheme that can be read. Errors: `InputError`."""
+    """Return the name of a label scheme that can be read. Raises: `InputError`."""
     if scheme not in (*SCHEMES, RAW):
         raise InputError(f"unknown label scheme {scheme!r}: choose one of {', '.join((*SCHEMES, RAW))}")
     return scheme
@@ -88,7 +88,7 @@ def contract_text(reading: Reading, details: dict[str, object]) -> str:
 def read_contract(prepared: PreparedFiles) -> Reading | None:
     """Return the reading that was established for a folder, None if there is none.
 
-    Errors: `InputError` if ``contract.json`` is damaged, was made for other files than are there, or files were
+    Raises: `InputError` if ``contract.json`` is damaged, was made for other files than are there, or files were
     written since: names, sizes and modification times are compared, not contents.
     """
     path = prepared.root / FILE_NAME

@@ -81,7 +81,7 @@ class Survey:
 def survey(prepared: PreparedFiles, progress: bool = True) -> Survey:
     """Read every file once. What is wrong with one becomes a line in its case's problems.
 
-    Errors: `InputError` for slice ids of another form than case0005_slice000.
+    Raises: `InputError` for slice ids of another form than case0005_slice000.
     """
     by_case = slices_by_case(prepared.train_slices)
     sizes = {path: path.stat().st_size for path in prepared.paths() if path.is_file()}

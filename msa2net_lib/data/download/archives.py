@@ -22,7 +22,7 @@ def verify(archive: str | Path, *, progress: bool = True) -> None:
     """Read a .zip, .tar or .tar.gz archive from end to end, with every checksum that it carries.
 
     A .zip has one a member, a .tar.gz one for the whole; a plain .tar has none, only its structure is checked.
-    Errors: `InputError` for what is no archive, encrypted, damaged, cut short, or not safe to unpack.
+    Raises: `InputError` for what is no archive, encrypted, damaged, cut short, or not safe to unpack.
     """
     archive = Path(archive)
     with opened(archive, progress=progress) as reader:

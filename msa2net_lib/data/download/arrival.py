@@ -55,7 +55,7 @@ class Order:
         return read_manifest(self.manifest).get(self.destination.name)
 
     def check_size(self, offered: int | None) -> None:
-        """Refuse a file of the wrong size before it comes. Errors: `InputError`."""
+        """Refuse a file of the wrong size before it comes. Raises: `InputError`."""
         known = self.known
         if known and offered not in (None, known.size):
             why = f"{self.source} offers {offered} bytes, but {self.manifest} says {known.size}"
@@ -79,7 +79,7 @@ class Order:
 def obtain(order: Order, transfer: Callable[[Order], None], say: Callable[[str], None]) -> Path:
     """Return the destination, verified; without any request if it is there, else by ``transfer`` to ``arrived``.
 
-    Errors: `InputError` for a file, found or fetched, that is not the manifest's; or, when it has no entry yet, is no
+    Raises: `InputError` for a file, found or fetched, that is not the manifest's; or, when it has no entry yet, is no
     sound archive or does not pass ``check``. What was fetched and is wrong is removed.
     """
     if order.destination.exists():

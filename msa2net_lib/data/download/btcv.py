@@ -32,7 +32,7 @@ def find_raw(source: str | Path, *, progress: bool = True) -> Path:
     """Return the folder with ``img/`` and ``label/`` of the raw scans, given that folder, a parent or the archive.
 
     Usual parents are ``Training``, ``RawData`` and ``Abdomen``. An archive (``RawData.zip``, or a folder that holds it
-    and no scans) is unpacked beside itself, once. Errors: `InputError` if there are no scans.
+    and no scans) is unpacked beside itself, once. Raises: `InputError` if there are no scans.
     """
     source = Path(source)
     if source.is_file():
@@ -52,7 +52,7 @@ def find_raw(source: str | Path, *, progress: bool = True) -> Path:
 def fetch_raw(destination: str | Path, *, progress: bool = True, say: Callable[[str], None] = print) -> Path:
     """Download ``RawData.zip`` through synapseclient, unpack it in ``destination``, and return its scans' folder.
 
-    Says the terms first. Whatever is there already is used instead. Errors: `InputError` that says what to do, where
+    Says the terms first. Whatever is there already is used instead. Raises: `InputError` that says what to do, where
     synapseclient is not installed, no token is set, the terms are not accepted, or the download fails.
     """
     destination = Path(destination)

@@ -35,7 +35,7 @@ def fetch_drive(
 ) -> Path:
     """Download an archive that Google Drive shares with everyone; the other arguments are ``fetch``'s.
 
-    A file that you saved at ``destination`` by hand is verified in the same way and used. Errors: as ``fetch``;
+    A file that you saved at ``destination`` by hand is verified in the same way and used. Raises: as ``fetch``;
     when Drive refuses, the `InputError` says what Drive said and how to get the file by hand.
     """
     if not re.fullmatch(r"[-\w]+", file_id):

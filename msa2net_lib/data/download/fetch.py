@@ -41,7 +41,7 @@ def fetch(
     """Download an archive to the file ``destination`` and return it; a file that is there is verified and used.
 
     dataset: whose terms (``data.terms.TERMS``) ``say`` gets before the first request. check: a further look at
-    the first download, which raises `InputError`. Errors: `InputError` for a server that refuses, sends a
+    the first download, which raises `InputError`. Raises: `InputError` for a server that refuses, sends a
     web page or breaks off, for a full disk (what has come is kept), and for a file that is not the
     manifest's or, without an entry there, no sound archive.
     """
@@ -129,7 +129,7 @@ def _transfer(order: Order) -> None:
 
 
 def _attempt(order: Order, partial: _Partial) -> None:
-    """Ask for what is missing and add it to the partial file. Errors: `_BrokenError`, `InputError`."""
+    """Ask for what is missing and add it to the partial file. Raises: `_BrokenError`, `InputError`."""
     version = partial.version
     headers = {"Accept-Encoding": "identity"}  # bytes as they lie on the server, or offsets mean nothing
     if version:

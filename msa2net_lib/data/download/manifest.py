@@ -37,7 +37,7 @@ class Entry:
 
 
 def read_manifest(manifest: str | Path) -> dict[str, Entry]:
-    """Return the entries by file name; none if there is no manifest yet. Errors: `InputError` if it is damaged."""
+    """Return the entries by file name; none if there is no manifest yet. Raises: `InputError` if it is damaged."""
     manifest = Path(manifest)
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def read_manifest(manifest: str | Path) -> dict[str, Entry]:
 
 
 def record(manifest: str | Path, name: str, entry: Entry) -> None:
-    """Write down a file that had no entry yet. Errors: `InputError` if another run wrote another file's by now."""
+    """Write down a file that had no entry yet. Raises: `InputError` if another run wrote another file's by now."""
     manifest = Path(manifest)
     with exclusive(manifest, wait=True):
         entries = read_manifest(manifest)

@@ -35,7 +35,7 @@ class Member:
 def checked(members: Iterable[Member], archive: Path, free: int | None = None) -> Iterator[Member]:
     """Yield the members, each after it was looked at; ``free`` is the room for them in bytes (None: any).
 
-    Errors: `InputError` that names the first one that is no plain file or folder, has a name that leads out of
+    Raises: `InputError` that names the first one that is no plain file or folder, has a name that leads out of
     the folder or that some system cannot have, is there twice (as a disk that ignores case sees it), or
     makes the whole too large; and if there is no file among them.
     """

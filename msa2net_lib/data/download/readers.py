@@ -46,7 +46,7 @@ class Reader(Protocol):
 def opened(archive: Path, *, progress: bool) -> Iterator[Reader]:
     """Open an archive by what it holds, not by its name.
 
-    Errors: `InputError` for what is no archive; and, whenever in the block it shows, for one that is
+    Raises: `InputError` for what is no archive; and, whenever in the block it shows, for one that is
     damaged, cut short, encrypted or compressed in a way that Python does not read.
     """
     if not archive.is_file():

@@ -27,7 +27,7 @@ def download_synapse(
     ``downloads`` keeps the archive and its manifest. ``say`` gets the terms first. A stopped call goes on where it
     was; data at ``destination`` are used as they are, and once they are removed, the archive is unpacked again.
     The data still have to be examined (`contract.examine`).
-    Errors: `InputError` as `fetch_drive` and `unpack`, and for an archive without ``train_npz``.
+    Raises: `InputError` as `fetch_drive` and `unpack`, and for an archive without ``train_npz``.
     """
     destination, downloads = Path(destination), Path(downloads)
     if (destination / "train_npz").is_dir():

@@ -101,7 +101,7 @@ TERMS: dict[str, Terms] = {
 
 
 def show_terms(name: str) -> str:
-    """Return the terms of a data set as lines to print. Errors: `InputError` for an unknown name."""
+    """Return the terms of a data set as lines to print. Raises: `InputError` for an unknown name."""
     if name not in TERMS:
         raise InputError(f"data set {name!r} has no terms here: use one of {', '.join(TERMS)}")
     terms = TERMS[name]

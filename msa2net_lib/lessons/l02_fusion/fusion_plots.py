@@ -31,7 +31,7 @@ LOCAL_COLOR, GLOBAL_COLOR, FUSED_COLOR = "#0072B2", "#D55E00", "0.25"
 
 
 def cell_at(study: Study, level: int, row: int, column: int) -> tuple[int, int]:
-    """The cell (row, column) of a level's grid in which a pixel of the slice lies. Errors: `InputError`, outside."""
+    """The cell (row, column) of a level's grid in which a pixel of the slice lies. Raises: `InputError`, outside."""
     height, width = study.image.shape
     if not (0 <= row < height and 0 <= column < width):
         raise InputError(f"row={row}, column={column} is outside of the {height} x {width} slice: count from 0")

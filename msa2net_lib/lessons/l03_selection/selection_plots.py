@@ -84,7 +84,7 @@ def edge_map(study: Study, level: int) -> NDArray[np.float32]:
 def selection_values(studies: Sequence[Study]) -> pd.DataFrame:
     """One row per cell of every level of every study: study, level, tissue, weight_x and edge (see `edge_map`).
 
-    A cell belongs to the tissue at its place in `Study.label_at`. Errors: `InputError` without a study.
+    A cell belongs to the tissue at its place in `Study.label_at`. Raises: `InputError` without a study.
     """
     if not studies:
         raise InputError("studies is empty: give at least one")
@@ -124,7 +124,7 @@ def predict_with_weights(study: Study, change: str | Callable[[Tensor], Tensor])
     """Label (h, w) that the network gives the slice if the weight of X is changed in every gate.
 
     change: one of `WEIGHT_CHANGES` or (b, 1, h, w) -> (b, 1, h, w); the weight of G becomes one minus the new weight.
-    Nothing is trained again. Errors: `InputError` for a name that is not known.
+    Nothing is trained again. Raises: `InputError` for a name that is not known.
     """
     if isinstance(change, str):
         if change not in WEIGHT_CHANGES:

@@ -64,7 +64,7 @@ def plot_modulation(study: Study, level: int, channel: int | str = "rms") -> Fig
     """Every tensor of stage 3 at a level: the slice, X', its gate and X''; below it U', and G', its gate and G''.
 
     channel: one channel by its number, with signs, so that the products can be followed by eye; or "rms", the root
-    mean square over channels (of the sigmoids the mean). Errors: `InputError` for a channel that is not there.
+    mean square over channels (of the sigmoids the mean). Raises: `InputError` for a channel that is not there.
     """
     trace = study.traces[level]
     rows = {
@@ -147,7 +147,7 @@ def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
 def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Figure:
     """One column per change of `INPUTS` at a level: U', the attention, the output, and what the network then says.
 
-    A row has one color scale, that of the unchanged gate. Errors: `InputError` for an unknown change.
+    A row has one color scale, that of the unchanged gate. Raises: `InputError` for an unknown change.
     """
     rows = ("u_modulated", "attention", "output")
     figure, axes = figure_grid(len(rows) + 1, len(changes), width=1.85, height=1.75)

@@ -47,7 +47,7 @@ def draw_card(
 
     gate: a name of `GATES` or an entry like those. attention: a map (h, w) of the gate on the study's slice; without
     both there is no picture. source: what to write below it, else the study's. Operations are those of `trace_steps`,
-    with the channels of the finest level. Errors: `InputError` for an unknown name.
+    with the channels of the finest level. Raises: `InputError` for an unknown name.
     """
     info = _find(gate)
     boxes = boxes_of(trace_steps(info.build(CHANNELS[0], "depthwise"), CHANNELS[0]))

@@ -127,7 +127,7 @@ def compare_gates(
     """Train and score every gate with every seed, and look at its maps.
 
     `evaluation.experiments.compare` with a look at each network. Besides its columns, a row has per map and level
-    ``agreement KIND, LEVEL`` on the first test case (see `agreement`). Errors: `InputError` without variants or seeds.
+    ``agreement KIND, LEVEL`` on the first test case (see `agreement`). Raises: `InputError` without variants or seeds.
     """
     networks: dict[str, MSA2Net] = {}
     if not variants:

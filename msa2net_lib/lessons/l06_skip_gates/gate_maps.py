@@ -43,7 +43,7 @@ def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, 
 def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
     """Draw the slice, one map over it, and how often its values occur on organ and on background pixels.
 
-    maps: by network (for example "untrained"), map and level, each (1, h, w). Errors: `InputError` for a map that is
+    maps: by network (for example "untrained"), map and level, each (1, h, w). Raises: `InputError` for a map that is
     not there.
     """
     if level not in maps.get(network, {}).get(gate, {}):

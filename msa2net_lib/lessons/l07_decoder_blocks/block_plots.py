@@ -77,7 +77,7 @@ def plot_large_kernel(study: Study, trace: LKATrace, level: int, channel: int | 
 
 
 def grid_pixel(study: Study, grid: tuple[int, int], row: int, column: int) -> tuple[int, int]:
-    """The pixel of a grid (h, w) that holds an image pixel. Errors: `InputError` for one outside of the image."""
+    """The pixel of a grid (h, w) that holds an image pixel. Raises: `InputError` for one outside of the image."""
     height, width = study.image.shape
     if not (0 <= row < height and 0 <= column < width):
         raise InputError(f"row={row}, column={column}: the image has rows 0 to {height - 1}, columns 0 to {width - 1}")

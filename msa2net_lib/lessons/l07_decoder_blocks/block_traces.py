@@ -63,7 +63,7 @@ class DualTrace:
 def capture(run: Callable[[], Any], modules: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
     """Call ``run`` and note first input and output of each module by its name; hooks go whatever happens.
 
-    Errors: `InputError` for a module that did not run.
+    Raises: `InputError` for a module that did not run.
     """
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 

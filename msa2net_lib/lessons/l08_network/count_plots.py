@@ -49,7 +49,7 @@ def plot_used_and_unused(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """One panel per network: parameters by part in M, those a gradient reaches solid, those none reaches hatched.
 
     tables: name -> `analysis.complexity.used_and_unused` of it. Each panel has its own scale.
-    Errors: `InputError` if there is no table.
+    Raises: `InputError` if there is no table.
     """
     if not tables:
         raise InputError("no network to draw: give at least one table of live and unused parameters")

@@ -56,7 +56,7 @@ def walk(network: MSA2Net, image: Float[Tensor, "1 ch h w"]) -> list[Step]:
     over channels (from zero it would be almost flat after a layer norm, which makes features equally long); of the
     input, the image itself. With ``config.layout`` "reinterpreted" the decoder mixes pixels and channels, a pixel of
     its maps is no place in the image, and its steps have no picture but the logits', which the loss compares with
-    the label pixel by pixel. Errors: `InputError` if ``image`` is not one image of the network's size.
+    the label pixel by pixel. Raises: `InputError` if ``image`` is not one image of the network's size.
     """
     if image.ndim != 4 or image.shape[0] != 1:
         raise InputError(f"input of shape {tuple(image.shape)}: give one image, (1, channels, height, width)")

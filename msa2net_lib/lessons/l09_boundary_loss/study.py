@@ -67,7 +67,7 @@ ERRORS = ("shifted", "shrunk", "holed")
 def spoil(mask: NDArray[np.bool_], error: str, amount: int) -> NDArray[np.bool_]:
     """A wrong prediction of a mask (h, w): moved right, eroded, or with a square hole, by ``amount`` pixels.
 
-    The hole has 2 ``amount`` + 1 pixels a side and lies at the mask's deepest pixel. Errors: `InputError` for an
+    The hole has 2 ``amount`` + 1 pixels a side and lies at the mask's deepest pixel. Raises: `InputError` for an
     error not in `ERRORS`.
     """
     if error not in ERRORS:

@@ -31,7 +31,7 @@ def plot_transforms(
 
     image: as training gets it, in about [-1, 1]; its first channel is drawn. label: scheme A. source: what the data
     are, to be written on the figure. augmentation: the released one by default. seed: of the strengths, which stand
-    in the titles. Errors: `InputError` if image and label do not fit each other.
+    in the titles. Raises: `InputError` if image and label do not fit each other.
     """
     if image.ndim != 3 or image.shape[1:] != label.shape:
         raise InputError(

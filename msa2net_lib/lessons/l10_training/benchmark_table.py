@@ -74,7 +74,7 @@ def benchmark_table(results: str | Path | None = None) -> pd.DataFrame:
 
     results: folder of the records (default: the checkout's ``benchmarks/results``). ratio: times as fast as the
     row ``baseline``, where there is one; gain: the same against the row ``added_to``. A device on which nothing was
-    measured has one row. Errors: `InputError` for a file that is no record.
+    measured has one row. Raises: `InputError` for a file that is no record.
     """
     folder = RESULTS if results is None else Path(results)
     records = {file: _read(folder, file) for file in {measured.file for measured in MEASURED}}

@@ -59,7 +59,7 @@ def slices_through(cases: Sequence[Case], predictions: Mapping[str, Mapping[str,
     """One slice of each case: of the first its lowest rich one, of the last its highest, so that all organs get a row.
 
     "Rich" is the number of organs in the reference label, `plots.busiest_slices`. predictions: network -> case name ->
-    label map (z, y, x). Errors: `InputError` if a network has none of a case.
+    label map (z, y, x). Raises: `InputError` if a network has none of a case.
     """
     rows = []
     for index, case in enumerate(cases):
@@ -79,7 +79,7 @@ def plot_figure_2(rows: Sequence[SliceRow], source: str) -> Figure:
     """Ground truth and predictions, slice by slice: organs in color, their names in the ground truth, R and L.
 
     Each prediction says its DSC in the slice, the mean over the organs that the slice has. source: what the data are,
-    written on the figure. Errors: `InputError` without rows.
+    written on the figure. Raises: `InputError` without rows.
     """
     if not rows:
         raise InputError("no slice to draw: give at least one case")
@@ -129,7 +129,7 @@ def spread_of(by_image: pd.DataFrame, count: int) -> dict[str, str]:
 def plot_figure_3(rows: Sequence[ImageRow], source: str) -> Figure:
     """Pictures, and on each network's copy the true boundary (green, solid) and its own (blue, dashed).
 
-    source: what the pictures are, written on the figure. Errors: `InputError` without rows.
+    source: what the pictures are, written on the figure. Raises: `InputError` without rows.
     """
     if not rows:
         raise InputError("no picture to draw: give at least one")

@@ -37,7 +37,7 @@ class OtherNetworks:
 def open_others(paths: Sequence[str | Path], device: str | torch.device = "cpu") -> OtherNetworks:
     """Open checkpoints, ours (``.safetensors``) or the authors'; their names are those of their files.
 
-    Files of one name are told apart by their folders'. Errors: `InputError` for a file that is none, or given twice, or
+    Files of one name are told apart by their folders'. Raises: `InputError` for a file that is none, or given twice, or
     whose classes are neither the eight organs nor a lesion.
     """
     others = OtherNetworks()

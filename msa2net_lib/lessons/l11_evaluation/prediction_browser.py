@@ -24,7 +24,7 @@ def prediction_browser(prediction: Prediction, reference: NDArray | None = None,
     """Browse a predicted volume; returns an ipywidgets box.
 
     reference: a label map (z, y, x) in LPS, scheme A, if there is one; `widgets.volume_browser` then shows both.
-    viewer: as there; classes that are not the eight organs are shown as slices. Errors: `InputError` for a picture,
+    viewer: as there; classes that are not the eight organs are shown as slices. Raises: `InputError` for a picture,
     and as from `volume_browser`.
     """
     if prediction.spacing is None:

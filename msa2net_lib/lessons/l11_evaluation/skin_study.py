@@ -44,7 +44,7 @@ class SkinPlan:
         return SYNTHETIC if self.data == "skin" else ISIC_SOURCE
 
     def open(self, data_dir: str | Path, progress: bool = True) -> ImageDataset:
-        """Open the pictures; synthetic ones are drawn on first use. Errors: `InputError` where ISIC is not there."""
+        """Open the pictures; synthetic ones are drawn on first use. Raises: `InputError` where ISIC is not there."""
         return open_images(self.data, data_dir, count=self.count, size=self.size, progress=progress)
 
     def network(self) -> NetworkConfig:
@@ -78,7 +78,7 @@ class SkinStudy:
 
 
 def skin_plan(profile: str) -> SkinPlan:
-    """Look up what a profile trains on pictures. Errors: `InputError` for an unknown profile."""
+    """Look up what a profile trains on pictures. Raises: `InputError` for an unknown profile."""
     require_choice("profile", profile, tuple(SKIN_PLANS))
     return SKIN_PLANS[profile]
 
@@ -108,7 +108,7 @@ def study_skin(
     """Train a profile's network on its pictures, last step's weights, and score it on the test pictures.
 
     folder: where runs are kept, one inside it for each setting; a finished run is read back instead of repeated, an
-    interrupted one goes on. steps: 0 for the plan's own. Errors: `InputError` where the pictures are not there.
+    interrupted one goes on. steps: 0 for the plan's own. Raises: `InputError` where the pictures are not there.
     """
     plan = skin_plan(profile)
     dataset, network = plan.open(data_dir, progress), plan.network()

@@ -43,7 +43,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
 
     maps: layer -> (1, c, h, w) of this slice. band: one of `BANDS`, in cycles per image, so that the slice and every
     layer are cut at the same place. The slice's part has both signs, mid-gray is zero; features are shown as the root
-    mean square over channels; the titles give `band_shares`. Errors: `InputError` for a name that is not there.
+    mean square over channels; the titles give `band_shares`. Raises: `InputError` for a name that is not there.
     """
     if layer not in maps:
         raise InputError(f"layer={layer!r} is unknown: use one of {', '.join(maps)}")

@@ -105,7 +105,7 @@ def compact(spectra: Mapping[str, Spectrum]) -> dict[str, dict[str, Any]]:
 
 
 def shared_layers(runs: pd.DataFrame, *variants: str) -> list[str]:
-    """Layers that every named variant has, in the order of the first. Errors: `InputError`, a variant without runs."""
+    """Layers that every named variant has, in the order of the first. Raises: `InputError`, a variant without runs."""
     layers: list[list[str]] = [list(rows.layers.iloc[0]) for rows in (_runs_of(runs, name) for name in variants)]
     return [layer for layer in layers[0] if all(layer in others for others in layers[1:])]
 
@@ -122,7 +122,7 @@ def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: 
     measure: a key of `MEASURES`. layers: if none is named all that both have. Columns: the two variants' means over
     seeds, ``difference``, its 95 % interval ``low`` to ``high`` (paired t), ``seeds`` and ``verdict``: `HIGHER` or
     `LOWER` if the interval leaves out zero, `NOISE` if not or with one seed, `UNDEFINED` on a grid that has no such
-    number. Errors: `InputError` without seeds in common.
+    number. Raises: `InputError` without seeds in common.
     """
     rows = {}
     for layer in layers or shared_layers(runs, first, second):
@@ -223,7 +223,7 @@ def disturbed(network: MSA2Net, kind: str, strength: float, seed: int = 0) -> It
 
     kind: "noise" (white, new for every pass, from ``seed``) or "checkerboard", of the other sign in every second
     channel: one alike in all channels would be taken out by the layer norm that follows. strength: its standard
-    deviation as a share of the gate's own. Errors: `InputError` for another kind.
+    deviation as a share of the gate's own. Raises: `InputError` for another kind.
     """
     if kind not in ("noise", "checkerboard"):
         raise InputError(f"kind={kind!r} is unknown: use 'noise' or 'checkerboard'")

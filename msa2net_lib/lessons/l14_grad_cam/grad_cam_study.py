@@ -54,7 +54,7 @@ class OrganView:
 
 
 def organ_class(organ: str) -> int:
-    """An organ's class in the logits. Errors: `InputError` for a name that is none of the eight."""
+    """An organ's class in the logits. Raises: `InputError` for a name that is none of the eight."""
     if organ not in ORGANS:
         raise InputError(f"organ {organ!r} is unknown: use {', '.join(ORGANS)}")
     return ORGANS.index(organ) + 1
@@ -88,7 +88,7 @@ def study_heat(study: Study, layers: Sequence[str] = LAYERS, organs: Sequence[st
 
 
 def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = None) -> list[OrganView]:
-    """The organs of a study, smallest first as in the paper's figure. Errors: `InputError`, organ not in the slice."""
+    """The organs of a study, smallest first as in the paper's figure. Raises: `InputError`, organ not in the slice."""
     targets = organ_targets(study.label, organs)
     heat = study_heat(study, [layer], list(targets))
     pixels = network_input(study.network, study.image[None])
@@ -116,7 +116,7 @@ def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = 
 def mixed_classes(network: MSA2Net, weights: Mapping[str, float]) -> Segmenter:
     """A network with one output in place of its classes: organs' logits summed with these weights, (b, 1, h, w).
 
-    Explaining it by class 0 explains the mixture. Errors: `InputError` for an organ that there is not.
+    Explaining it by class 0 explains the mixture. Raises: `InputError` for an organ that there is not.
     """
     mixture = torch.zeros(network.config.num_classes)
     for organ, weight in weights.items():

@@ -22,7 +22,7 @@ def plot_host_effects(runs: pd.DataFrame, source: str, title: str) -> Figure:
     """Draw differences of DSC in points: gates minus no gate on the left, MASAG minus the control on the right.
 
     runs: as `lessons.l15_integration.study.compare_hosts` returns them. A light mark is one seed, the bar the mean
-    and its 95 % interval. Errors: `InputError` without runs of the host without gate.
+    and its 95 % interval. Raises: `InputError` without runs of the host without gate.
     """
     if WITHOUT not in set(runs.variant):
         raise InputError(f"no run {WITHOUT!r}: there is nothing to compare with")

@@ -92,7 +92,7 @@ def hosts(plain: Mapping[str, Any] | None = None) -> dict[str, Host]:
     """The four hosts by name.
 
     plain: the namespace in which lesson 15's cell `plain-unet` was run, ``globals()`` in the lesson itself; None: that
-    cell is run here, for there is no other copy. Errors: `InputError` if the notebook is not there.
+    cell is run here, for there is no other copy. Raises: `InputError` if the notebook is not there.
     """
     source = plain_unet_source()
     namespace: dict[str, Any] = dict(plain or {})
@@ -112,7 +112,7 @@ def hosts(plain: Mapping[str, Any] | None = None) -> dict[str, Host]:
 
 
 def plain_unet_source() -> str:
-    """The source of the lesson's cell that writes a plain U-Net. Errors: `InputError` if it is not there."""
+    """The source of the lesson's cell that writes a plain U-Net. Raises: `InputError` if it is not there."""
     path = NOTEBOOKS / "15_integration.ipynb"
     if not path.is_file():
         raise InputError(f"{path}: no such notebook; run from a checkout of the workbook")
@@ -150,7 +150,7 @@ def train_host(
 ) -> tuple[HostNetwork, float]:
     """Train a network of any kind as `train` does ours; returns it, last step's weights, and the final loss.
 
-    Errors: those of `msa2net_lib.training.train`.
+    Raises: those of `msa2net_lib.training.train`.
     """
     size = NetworkConfig.from_preset("tiny", image_size=image_size)
     trainer = _HostTrainer(network, size, config, dataset, device)
@@ -196,7 +196,7 @@ def compare_hosts(
     settings, data and host are unchanged is read back instead of repeated: delete the folder after changing the
     library. variants: of every host, in place of its own list. ``told(row)`` hears of each run;
     ``look(row, network)`` sees the network of each run that is not read back.
-    Errors: `InputError` without hosts or seeds.
+    Raises: `InputError` without hosts or seeds.
     """
     if not chosen or not seeds:
         raise InputError("nothing to compare: give at least one host and one seed")

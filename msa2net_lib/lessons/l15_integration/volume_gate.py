@@ -57,7 +57,7 @@ class GateBlock:
 def gate_block(network: MSA2Net, case: Case, slices: range, level: int = 0) -> GateBlock:
     """Run consecutive slices of a case through a network and keep what one of its gates got.
 
-    Errors: `InputError` for slices that the case does not have, and a level without MASAG.
+    Raises: `InputError` for slices that the case does not have, and a level without MASAG.
     """
     if not slices or slices.step != 1 or slices[0] < 0 or slices[-1] >= len(case.image):
         raise InputError(f"{slices}: {case.name} has slices 0 to {len(case.image) - 1}; give a range of them")
@@ -79,7 +79,7 @@ def gate_block(network: MSA2Net, case: Case, slices: range, level: int = 0) -> G
 def with_depth(gate: MASAG, share: float = 0.25) -> MASAG:
     """A 3-D gate from a 2-D one whose two 3x3x3 kernels take ``share`` of their weight from the slice on either side.
 
-    Made by hand and not trained: share 0 is `inflated`, 1/3 weighs three slices alike. Errors: `InputError` for a share
+    Made by hand and not trained: share 0 is `inflated`, 1/3 weighs three slices alike. Raises: `InputError` for a share
     outside 0 to 0.5.
     """
     if not 0 <= share <= 0.5:

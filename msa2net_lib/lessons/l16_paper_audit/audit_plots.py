@@ -49,7 +49,7 @@ def plot_isic_audit(prevalence: float, se: float, sp: float) -> Figure:
     SE and SP at every prevalence as a curve; a choice beyond that window waits at its edge. The hollow star
     is the paper's own row with SP replaced by the one that its DSC, SE and ACC imply.
 
-    prevalence, se, sp: shares of one. Errors: InputError for a value outside 0..1. Source: Table 2.
+    prevalence, se, sp: shares of one. Raises: InputError for a value outside 0..1. Source: Table 2.
     """
     dsc, acc = pooled_dsc(prevalence, se, sp), pooled_accuracy(prevalence, se, sp)
     printed = table_2()
@@ -150,7 +150,7 @@ def plot_claims(claims: Sequence[Claim]) -> Figure:
 
     The axis counts in what rounding of the printed digits explains: inside the band (-1 to 1) a claim holds,
     a disc; outside it does not, a cross. Beyond the band the axis is logarithmic. Both numbers stand at the
-    right. Errors: InputError without a claim that has a printed number. Source: the claims.
+    right. Raises: InputError without a claim that has a printed number. Source: the claims.
     """
     numeric: list[Any] = [claim for claim in claims if claim.printed is not None and claim.recomputed is not None]
     if not numeric:

@@ -37,7 +37,7 @@ def labeled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figur
     """Draw a small map whose every value carries its name: letter for the channel, number for the pixel.
 
     Rows of panels: the true map, after (1) or (2), and after (3) has followed; one panel per channel. The shade
-    is the true pixel, and a frame follows one pixel. Errors: `InputError` for more than 26 channels.
+    is the true pixel, and a frame follows one pixel. Raises: `InputError` for more than 26 channels.
     """
     if channels > len(ascii_uppercase):
         raise InputError(f"channels={channels}: there are letters for 26 at most")

@@ -152,7 +152,7 @@ GATES: dict[str, GateInfo] = {
 def build_gate(name: str, channels: int, dilated: Dilated = "depthwise") -> nn.Module:
     """Build a gate by name for ``channels`` channels; ``dilated`` matters where MASAG is inside.
 
-    Errors: `InputError` for an unknown name.
+    Raises: `InputError` for an unknown name.
     """
     if name not in GATES:
         raise InputError(f"gate={name!r} is unknown: use one of {', '.join(GATES)}")

@@ -46,7 +46,7 @@ def ablation_config(base: NetworkConfig, row: AblationRow, reading: Reading = "r
     base: any preset. Its unused parts stay, but a gate at a level with a skip runs; so the whole network's row of
     "paper", "published" and "tiny" is that preset itself, and of "released", whose deep levels hold LKA blocks and no
     MASAG, it is not. A base with another gate (`NetworkConfig.with_gate`) has that gate in the rows with MASAG, which
-    are not the paper's rows then; see `other_gate`. Errors: `InputError` for an unknown reading.
+    are not the paper's rows then; see `other_gate`. Raises: `InputError` for an unknown reading.
     """
     require_choice("reading", reading, get_args(Reading))
     levels = tuple(_level(base.levels[index], index, row, reading) for index in range(4))
@@ -120,7 +120,7 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
     runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
     the columns of `summarize` from ``difference`` on, and ``verdict``: "within noise" if the 95 % interval of the mean
     difference includes zero, "beyond noise" if not, "not known" with one seed. DSC comes in percentage points, HD95
-    in voxels. Errors: `InputError` if a row is missing.
+    in voxels. Raises: `InputError` if a row is missing.
     """
     scale = 100 if column.startswith("dsc") else 1
     rows = {}

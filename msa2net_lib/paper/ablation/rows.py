@@ -43,7 +43,7 @@ FULL = ROWS[-1].name
 
 
 def find_row(name: str) -> AblationRow:
-    """Look a row up by its name or key. Errors: `InputError` with the keys."""
+    """Look a row up by its name or key. Raises: `InputError` with the keys."""
     for row in ROWS:
         if name in (row.name, row.key):
             return row

@@ -71,7 +71,7 @@ def ablation_plan(
     """What a profile's ablation trains; "auto" is the profile's own.
 
     seed: the first of ``seeds`` consecutive ones. reading: see `comparison.Reading`. gate: what stands
-    in the rows with MASAG; another one than MASAG makes rows that the paper does not have. Errors: `InputError` for an
+    in the rows with MASAG; another one than MASAG makes rows that the paper does not have. Raises: `InputError` for an
     unknown profile or gate, a gate that the rows without MASAG have, or fewer than one seed.
     """
     require_choice("profile", profile, tuple(PROFILES))
@@ -105,7 +105,7 @@ def run_ablation(
 ) -> pd.DataFrame:
     """Train and score rows with seeds, or read back from ``folder`` those that are done; as `compare` returns them.
 
-    rows: names or keys. seeds: some of the plan's, None for all. Errors: `InputError` for an unknown row.
+    rows: names or keys. seeds: some of the plan's, None for all. Raises: `InputError` for an unknown row.
     """
     chosen = [find_row(name) for name in rows]
     return compare(
@@ -139,7 +139,7 @@ def ablation_run(
     """Make one run of a profile's ablation where lesson 12 will find it: a batch job's unit.
 
     row: a key such as "masag_lka". options: `ablation_plan`'s, as lesson 12 is given them. A finished run is read
-    back, not repeated. Returns its row of `compare`. Errors: `InputError` as `run_ablation` and `open_dataset`.
+    back, not repeated. Returns its row of `compare`. Raises: `InputError` as `run_ablation` and `open_dataset`.
     """
     find_row(row)
     plan = ablation_plan(profile, **options)

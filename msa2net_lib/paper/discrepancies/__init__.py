@@ -22,7 +22,7 @@ DISCREPANCIES: tuple[Entry, ...] = (
 
 
 def entry(key: str) -> Entry:
-    """Look an entry up. Errors: `InputError` for an unknown key."""
+    """Look an entry up. Raises: `InputError` for an unknown key."""
     for one in DISCREPANCIES:
         if one.key == key:
             return one

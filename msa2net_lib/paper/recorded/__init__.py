@@ -16,7 +16,7 @@ def recorded_shapes(form: str) -> dict[str, tuple[int, ...]]:
     """Return key and shape of every entry of a state dict of the authors' source, in order; statistics included.
 
     form: "released" (the source as it runs) or "published" (with the second of the deep level's two definitions
-    taken out, which gives Table 1's network). Errors: `InputError` for another form. Source:
+    taken out, which gives Table 1's network). Raises: `InputError` for another form. Source:
     github.com/xmindflow/MSA-2Net, commit 209ca72, run once with PyTorch 2.15.
     """
     if form not in FORMS:

@@ -64,7 +64,7 @@ class ReproducedRun:
     ) -> ReproducedRun:
         """Read scores (CSV of `Evaluation.scores`) and the record of the training (``run.json`` in its folder).
 
-        Errors: `InputError` naming the file that is missing or is none of the kind.
+        Raises: `InputError` naming the file that is missing or is none of the kind.
         """
         table = read_scores(scores, text=("protocol", "case", "organ"))
         network, training = read_training(run)
@@ -89,7 +89,7 @@ class ReproducedRun:
 
 
 def read_scores(path: str | Path, text: Sequence[str]) -> pd.DataFrame:
-    """Read a table of scores; ``text``: its columns that are names. Errors: `InputError` for another file."""
+    """Read a table of scores; ``text``: its columns that are names. Raises: `InputError` for another file."""
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
     except (OSError, ValueError) as error:
@@ -100,7 +100,7 @@ def read_scores(path: str | Path, text: Sequence[str]) -> pd.DataFrame:
 
 
 def read_training(path: str | Path | None) -> tuple[NetworkConfig | None, TrainConfig | None]:
-    """Read what a ``run.json`` says of network and training. Errors: `InputError` for another file."""
+    """Read what a ``run.json`` says of network and training. Raises: `InputError` for another file."""
     if path is None:
         return None, None
     try:
@@ -130,7 +130,7 @@ def told_beside(checkpoint: str | Path) -> tuple[Choice, TrainConfig | None, Net
 def kept_beside(checkpoint: str | Path, *, with_best_on_test: bool = False) -> list[Path]:
     """Other weights that a checkpoint's training kept: the best on validation and, if asked for, on the test cases.
 
-    Empty for a checkpoint that does not lie in its training's folder as the last step's weights. Errors: `InputError`
+    Empty for a checkpoint that does not lie in its training's folder as the last step's weights. Raises: `InputError`
     where the best on the test cases are asked for and were not kept.
     """
     path = Path(checkpoint)

@@ -139,7 +139,7 @@ def _measured_row(runs: list[ReproducedRun]) -> dict[str, Any]:
 
 
 def _stacked(runs: list[ReproducedRun], column: str) -> Float[NDArray, "seeds cases organs"]:
-    """One column of the runs' scores; of a table without it (an older one) nan. Errors: other cases or organs."""
+    """One column of the runs' scores; of a table without it (an older one) nan. Raises: other cases or organs."""
     tables = []
     for run in runs:
         if (run.cases, run.organs) != (runs[0].cases, runs[0].organs):

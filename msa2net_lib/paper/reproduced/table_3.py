@@ -69,7 +69,7 @@ def measured_by(plan: AblationPlan, runs: pd.DataFrame | None, why_not: str = ""
 def measured_once(path: str | Path, reading: Reading) -> Measured:
     """The measurement that ``benchmarks/ablation.py`` wrote, for one reading; without the file, "not measured".
 
-    Errors: `InputError` for a file that holds no runs.
+    Raises: `InputError` for a file that holds no runs.
     """
     data = DATA_NAMES["virtual"]
     if not Path(path).is_file():
