@@ -6,12 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-from msa2net_lib.data.download.locks import exclusive
 from msa2net_lib.data.download.manifest import checksum
 from msa2net_lib.data.download.members import Member, checked
 from msa2net_lib.data.download.readers import Reader, opened
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import is_disk_full
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
 
 MARK = ".unpacked-from.json"

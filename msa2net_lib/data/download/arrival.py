@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.data.download.archives import verify
-from msa2net_lib.data.download.locks import exclusive
 from msa2net_lib.data.download.manifest import Entry, difference, read_manifest, record
 from msa2net_lib.data.download.terms import show_terms
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, is_disk_full
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
 
 AGAIN = "run the same command again"

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msa2net_lib.data.download.locks import exclusive
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
 
 _CHUNK_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def read_manifest(manifest: str | Path) -> dict[str, Entry]:
 def record(manifest: str | Path, name: str, entry: Entry) -> None:
     """Write down a file that had no entry yet. Raises: `InputError` if another run wrote another file's by now."""
     manifest = Path(manifest)
-    with exclusive(manifest, wait=True):
+    with exclusive(manifest, wait=-1):
         entries = read_manifest(manifest)
         known = entries.setdefault(name, entry)
         if why := _difference(entry, known, manifest):

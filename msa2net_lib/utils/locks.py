@@ -1,0 +1,54 @@
+"""One run at a time on one file or folder; the claim ends with the process, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import tell_disk_full, writable_folder
+
+
+class BusyError(InputError):
+    """Another run holds what was asked for."""
+
+
+@contextmanager
+def exclusive(
+    path: str | Path,
+    *,
+    lock: str | Path | None = None,
+    wait: float = 0.0,
+    busy: str = "another run is at work on it; wait for its end",
+) -> Iterator[None]:
+    """Claim ``path`` (which need not exist) for the block; the lock file stays, empty.
+
+    Args:
+        path: what messages name.
+        lock: the lock file; by default hidden beside ``path``.
+        wait: seconds to wait for another run, -1 for as long as it takes.
+        busy: what to say of ``path`` then.
+
+    Raises:
+        BusyError: (an `InputError`) another run has it for longer than ``wait``.
+        InputError: the lock file cannot be written, or the disk has no locks.
+    """
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock") if lock is None else Path(lock)
+    writable_folder(lock.parent)
+    held = FileLock(lock)
+    try:
+        with tell_disk_full(lock):
+            held.acquire(timeout=wait)
+    except Timeout as error:
+        raise BusyError(f"{path}: {busy}") from error
+    except (OSError, NotImplementedError) as error:  # some network drives have no locks
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be locked ({reason}); name another folder") from error
+    try:
+        yield
+    finally:
+        held.release()
