@@ -10,15 +10,14 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.fingerprint import describe
 from msa2net_lib.evaluation.volumes import evaluate
+from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.utils.files import sha256, write_text
 from msa2net_lib.utils.system_info import hardware, versions
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def ship(destination: Path = SHIPPED_TINY, data_dir: Path = ROOT / "data") -> Path:
+def ship(data_dir: str | Path, destination: Path = SHIPPED_TINY) -> Path:
     """Train from the configs' defaults, write the weights and beside them ``.json`` with how and how well.
 
     Scores are those of the stored float16 file on the held-out virtual patients: last step, no selection.
@@ -50,4 +49,4 @@ def ship(destination: Path = SHIPPED_TINY, data_dir: Path = ROOT / "data") -> Pa
 
 
 if __name__ == "__main__":
-    print(ship().read_text())
+    print(ship(find_checkout() / "data").read_text())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.batch.plan import ABLATION_LESSON, TRAINING, Job, Plan
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.registry import RECORD, lesson_by_name
+from msa2net_lib.lessons.registry import RECORD
 from msa2net_lib.utils.files import sha256, write_text
 
 if TYPE_CHECKING:
@@ -159,18 +159,17 @@ def _tables(plan: Plan, job: Job) -> Outcome:
 
 
 def _lesson(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.lessons.execute import run_lesson
+    from msa2net_lib.lessons.execute import ROOT, notebook_path, run_lesson
     from msa2net_lib.lessons.records import read_record
 
-    lesson = lesson_by_name(job.name.removeprefix("lesson-"))
-    here = Path.cwd()
-    error = run_lesson(lesson, plan.profile, here.parent, {**job.parameters})
+    name, here = job.name.removeprefix("lesson-"), Path.cwd()
+    error = run_lesson(notebook_path(ROOT, name), plan.profile, here.parent, {**job.parameters})
     if error is not None:
         raise LessonFailedError(error)
-    record = read_record(here.parent, plan.profile, lesson.name)
+    record = read_record(here.parent, plan.profile, name)
     if record is None:
         raise LessonFailedError("the notebook ran to its end without a record: its last cell has to call finish()")
-    return {key: record[key] for key in ("numbers", "data_sha256", "seed")} | {"folder": lesson.name}
+    return {key: record[key] for key in ("numbers", "data_sha256", "seed")} | {"folder": name}
 
 
 def _report(plan: Plan, job: Job) -> Outcome:

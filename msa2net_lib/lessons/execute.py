@@ -14,8 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.records import RECORD
-from msa2net_lib.lessons.registry import LESSONS, Lesson, lesson_by_name
+from msa2net_lib.lessons.registry import LESSONS, RECORD, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,25 +22,55 @@ NOTEBOOKS = ROOT / "notebooks"
 README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
 
 
-def run_lesson(lesson: Lesson, profile: str, output_dir: str | Path, parameters: dict[str, Any]) -> str | None:
-    """Execute one lesson with papermill; returns None, or the first line of what went wrong."""
+def find_checkout(start: str | Path | None = None) -> Path:
+    """Find the checkout of the workbook that a folder lies in: the nearest one above it with the notebooks.
+
+    Args:
+        start: where to begin, the current folder by default.
+
+    Raises:
+        InputError: Neither the folder nor one above it holds ``notebooks/00_start_here.ipynb``.
+    """
+    begin = Path(start or ".").resolve()
+    for folder in (begin, *begin.parents):
+        if notebook_path(folder, next(iter(LESSONS))).is_file():
+            return folder
+    raise InputError(f"{begin}: lies in no checkout of the workbook; change to the folder that holds notebooks/")
+
+
+def notebook_path(checkout: Path, lesson: str) -> Path:
+    """Where a checkout keeps a lesson's notebook. Raises: `InputError` for an unknown lesson."""
+    return checkout / "notebooks" / f"{lesson_by_name(lesson).name}.ipynb"
+
+
+def run_lesson(notebook: Path, profile: str, output_dir: str | Path, parameters: dict[str, Any]) -> str | None:
+    """Execute a lesson's notebook with papermill, in its own folder; the committed file stays as it is.
+
+    Args:
+        notebook: the lesson's file, see `notebook_path`.
+        profile: smoke, gpu or paper.
+        output_dir: where results go, to ``<output_dir>/<profile>/<lesson>/``.
+        parameters: values for its ``parameters`` cell, by name.
+
+    Returns:
+        None, or the first line of what went wrong.
+    """
     import papermill
 
-    source = NOTEBOOKS / f"{lesson.name}.ipynb"
-    if not source.is_file():
-        raise InputError(f"{source}: no such notebook; run from a checkout of the workbook")
-    folder = Path(output_dir).resolve() / profile / lesson.name
+    if not notebook.is_file():
+        raise InputError(f"{notebook}: no such notebook; run from a checkout of the workbook")
+    folder = Path(output_dir).resolve() / profile / notebook.stem
     folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run left must not pass for this one's result.
     (folder / RECORD).unlink(missing_ok=True)
     # Relative to the notebook, so that no path of this machine gets into the results.
-    given = {"OUTPUT_DIR": os.path.relpath(Path(output_dir).resolve(), NOTEBOOKS), "PROFILE": profile}
-    given |= parameters
-    executed, error = folder / f"{lesson.name}.ipynb", None
+    home = notebook.resolve().parent
+    given = {"OUTPUT_DIR": os.path.relpath(Path(output_dir).resolve(), home), "PROFILE": profile} | parameters
+    executed, error = folder / notebook.name, None
     with atomic_path(executed) as temporary:
         try:
             papermill.execute_notebook(
-                source, temporary, parameters=given, cwd=NOTEBOOKS, progress_bar=sys.stderr.isatty()
+                notebook, temporary, parameters=given, cwd=home, progress_bar=sys.stderr.isatty()
             )
         except papermill.PapermillExecutionError as failure:
             error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
@@ -59,28 +88,28 @@ def _write_page(notebook: Path) -> None:
 
 
 def refresh(names: Sequence[str] | None = None) -> None:
-    """Execute the committed notebooks in place, in `smoke`, and keep outputs that do not change by chance.
+    """Execute the checkout's notebooks in place, in `smoke`, and keep outputs that do not change by chance.
 
-    Progress bars, warnings on stderr and widget state are left out of the committed files; the README's picture
-    is taken from the results.
+    Progress bars, warnings on stderr and widget state are left out of the committed files; the README's figure
+    is taken from the results. Raises: `InputError` outside of a checkout, and for an unknown lesson.
     """
     os.environ["TQDM_DISABLE"] = "1"
-    for name in names or LESSONS:
-        path = NOTEBOOKS / f"{lesson_by_name(name).name}.ipynb"
+    checkout = find_checkout()
+    for path in [notebook_path(checkout, name) for name in names or LESSONS]:
         notebook = nbformat.read(path, as_version=4)
-        print(f"{name}: running", flush=True)
+        print(f"{path.stem}: running", flush=True)
         client = NotebookClient(
             notebook,
             timeout=3600,
             kernel_name="python3",
-            resources={"metadata": {"path": str(NOTEBOOKS)}},
+            resources={"metadata": {"path": str(path.parent)}},
             coalesce_streams=True,
             store_widget_state=True,  # nbclient needs it to draw widgets; tidy() drops it
         )
         client.execute()
         with atomic_path(path) as temporary:
             nbformat.write(tidy(notebook), temporary)
-    made, shown = (ROOT / place for place in README_FIGURE)
+    made, shown = (checkout / place for place in README_FIGURE)
     if made.is_file():
         with atomic_path(shown) as temporary:
             shutil.copyfile(made, temporary)
@@ -105,4 +134,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    refresh(sys.argv[1:])
+    try:
+        refresh(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"msa2net: {error}")

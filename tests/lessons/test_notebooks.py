@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
 from IPython.display import Code
 
-from msa2net_lib.lessons.execute import NOTEBOOKS
 from msa2net_lib.lessons.registry import LESSONS
 
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 

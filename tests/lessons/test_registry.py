@@ -7,7 +7,6 @@ import pytest
 
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.execute import NOTEBOOKS
 from msa2net_lib.lessons.registry import LESSONS, check_parameters, lesson_by_name, parameters_by_lesson
 
 
@@ -40,14 +39,14 @@ def test_a_parameter_goes_to_the_lessons_that_declare_it():
     assert chosen["11_evaluation"] == {"SEED": 3}
 
 
-def test_plain_papermill_fails_on_a_misspelt_parameter(tmp_path):
+def test_plain_papermill_fails_on_a_misspelt_parameter(root, tmp_path):
     """Without our runner, papermill goes on; the setup cell stops it."""
     with pytest.raises(papermill.PapermillExecutionError, match="SEEED is no parameter of 00_start_here"):
         papermill.execute_notebook(
-            NOTEBOOKS / "00_start_here.ipynb",
+            root / "notebooks" / "00_start_here.ipynb",
             tmp_path / "out.ipynb",
             parameters={"SEEED": 3},
-            cwd=NOTEBOOKS,
+            cwd=root / "notebooks",
             progress_bar=False,
         )
 
