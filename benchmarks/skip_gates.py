@@ -17,7 +17,7 @@ from pathlib import Path
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image
-from msa2net_lib.evaluation.experiments import summarize
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.lessons.l06_skip_gates.gate_comparison import (
     BASELINE,
     GATES,

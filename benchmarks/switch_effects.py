@@ -15,7 +15,8 @@ from pathlib import Path
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.evaluation.experiments import compare, summarize
+from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text

@@ -188,7 +188,7 @@ def _volume_intervals(results: Mapping[str, Evaluation]) -> str:
 
 
 def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
-    from msa2net_lib.evaluation.seeds import summarize_seeds
+    from msa2net_lib.evaluation.table import summarize_seeds
 
     table = summarize_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
     lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % bootstrap interval over cases and seeds"]

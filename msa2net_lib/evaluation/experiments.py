@@ -1,23 +1,20 @@
 """Experiments: the same training run for several networks and seeds, scored and compared.
 
 One seed decides everything random in a run, so at one seed all networks see the same slices in the same
-order with the same augmentation. Differences are therefore taken seed by seed.
+order with the same augmentation. Differences are therefore taken seed by seed (`evaluation.intervals`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
@@ -29,8 +26,57 @@ from msa2net_lib.training import train
 from msa2net_lib.training.state import STATE_FILE
 from msa2net_lib.utils.files import write_text
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+NetworkT = TypeVar("NetworkT")
+
+
+def run_digest(*settings: Any) -> str:
+    """Sixteen letters that differ as soon as any setting does; settings: what JSON can hold.
+
+    Example:
+        >>> run_digest({"steps": 3}, "data") == run_digest({"steps": 4}, "data")
+        False
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def cached_run(
+    make: Callable[[Path | None], tuple[dict[str, Any], NetworkT]],
+    settings: Sequence[Any],
+    folder: str | Path | None,
+    *,
+    resume: bool = False,
+    look: Callable[[NetworkT], Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Make a run, or read back the row that the same settings left: every comparison's way to go on after a stop.
+
+    Args:
+        make: trains and scores; called with the folder for its training state (None: keep none), and returns the
+            run's row, as JSON can hold it, and the trained network.
+        settings: all that the run rests on, as JSON can hold it; see `run_digest`.
+        folder: where the row is kept under the digest of its settings; None keeps nothing. Delete it after changing
+            the library.
+        resume: keep the training's state while it lasts, so that it goes on after a stop, and its weights.
+        look: sees the network and adds columns to the row. The run is not read back then but goes on from its
+            finished training, which stays in the folder.
+
+    Returns:
+        The row.
+    """
+    if folder is None:
+        row, network = make(None)
+        return {**row, **(look(network) if look else {})}
+    key = run_digest(*settings)
+    path = Path(folder) / f"{key}.json"
+    if look is None and path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    state = Path(folder) / key if look or resume else None
+    row, network = make(state)
+    if look is not None:
+        return {**row, **look(network)}
+    write_text(path, json.dumps(row))
+    if state is not None:  # three times the size of the weights, and of no more use
+        (state / STATE_FILE).unlink(missing_ok=True)
+    return row
 
 
 def compare(
@@ -47,33 +93,22 @@ def compare(
 ) -> pd.DataFrame:
     """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
 
-    Returns one row per run: variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs,
-    the DSC of each organ, final loss, parameters, minutes. With ``output_dir`` each finished run leaves a JSON
-    file there, and a run whose configs and data are unchanged is read back instead of repeated: delete the
-    folder after changing the library. ``look(variant, network)`` sees every trained network and adds columns to
-    its row; runs then keep their training state in the folder instead, from which the network comes back. With
-    ``resume`` a run keeps its training state while it lasts and goes on from it after a stop, and its weights stay.
-    Raises: `InputError` without variants or seeds.
+    Returns one row per run: variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs, the DSC of each
+    organ, final loss, parameters, minutes. output_dir, resume, and ``look(variant, network)``, which sees every trained
+    network and adds columns to its row: see `cached_run`. Raises: `InputError` without variants or seeds.
     """
     if not variants or not seeds:
         raise InputError("nothing to compare: give at least one variant and one seed")
     rows = []
     for seed in seeds:
+        run_config = replace(config, seed=seed)
         for name, network in variants.items():
-            run_config = replace(config, seed=seed)
-            key = _digest(network, run_config, dataset)
-            path = None if output_dir is None or look else Path(output_dir) / f"{key}.json"
-            if path is not None and path.is_file():
-                row = json.loads(path.read_text(encoding="utf-8"))
-            else:
-                state = Path(output_dir) / key if output_dir is not None and (look or resume) else None
-                seen = None if look is None else partial(look, name)
-                row = run_once(network, run_config, dataset, state, device=device, progress=progress, look=seen)
-                if path is not None:
-                    write_text(path, json.dumps(row))
-                    if state is not None:  # three times the size of the weights, and of no more use
-                        (state / STATE_FILE).unlink(missing_ok=True)
-            rows.append({"variant": name, "seed": seed} | row)
+            make = partial(run_once, network, run_config, dataset, device=device, progress=progress)
+            settings = (network.to_dict(), run_config.to_dict(), dataset.digest())
+            seen = None if look is None else partial(look, name)
+            rows.append(
+                {"variant": name, "seed": seed} | cached_run(make, settings, output_dir, resume=resume, look=seen)
+            )
     return pd.DataFrame(rows)
 
 
@@ -81,71 +116,24 @@ def run_once(
     network: NetworkConfig,
     config: TrainConfig,
     dataset: PreparedDataset,
-    output_dir: str | Path | None = None,
+    state: Path | None = None,
     *,
     device: str = "auto",
     progress: bool = True,
-    look: Callable[[MSA2Net], dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """Train one network (its state in ``output_dir``) and score it: the values of one row of `compare`."""
-    result = train(network, config, dataset, output_dir, device=device, progress=progress)
+) -> tuple[dict[str, Any], MSA2Net]:
+    """Train one network (its state in the folder ``state``) and score it: the values of a row of `compare`."""
+    result = train(network, config, dataset, state, device=device, progress=progress)
     evaluation = evaluate(result.network, dataset, protocols=("paper",), progress=progress)
     dsc, hd95 = evaluation.mean("paper")
-    return {
+    row = {
         "dsc": dsc,
         "hd95": hd95,
         **evaluation.by_organ("paper")["dsc"].add_prefix("dsc ").to_dict(),
         "loss": result.history[-1]["loss"],
         "parameters": count_parameters(result.network),
         "minutes": round(result.minutes, 2),
-        **({} if look is None else look(result.network)),
     }
-
-
-def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.DataFrame:
-    """Mean and spread of a score over seeds, and the difference from a baseline taken seed by seed.
-
-    runs: as `compare` returns it. Returns one row per variant, in the order of the runs: seeds, mean, standard
-    deviation (n - 1), difference (mean over seeds), its standard deviation, the 95 % interval of the mean difference
-    from ``low`` to ``high`` (paired t), and in how many seeds it is above 0. With one seed spreads are nan.
-    Raises: `InputError` if the baseline is not among the variants.
-    """
-    order = list(dict.fromkeys(runs.variant))
-    if baseline not in order:
-        raise InputError(f"baseline={baseline!r} is not among the variants: {', '.join(order)}")
-    scores = runs.pivot(index="seed", columns="variant", values=column)[order]
-    differences = scores.sub(scores[baseline], axis=0)
-    count: Any = scores.count()
-    # Student's t: with three seeds the interval is 2.5 standard deviations wide to each side.
-    freedom = np.maximum(count.to_numpy() - 1, 1)
-    half = differences.std(ddof=1) / count**0.5 * stats.t.ppf(0.975, freedom)
-    return pd.DataFrame(
-        {
-            "seeds": count,
-            "mean": scores.mean(),
-            "sd": scores.std(ddof=1),
-            "difference": differences.mean(),
-            "difference_sd": differences.std(ddof=1),
-            "low": differences.mean() - half,
-            "high": differences.mean() + half,
-            "seeds_above": (differences > 0).sum(),
-        }
-    ).loc[order]
-
-
-def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
-    """Mean difference of two variants' scores over the same seeds, (n,) each, and its 95 % interval by paired t.
-
-    Returns (difference, low, high), first minus second; with one seed the interval is nan. Raises: `InputError` unless
-    both have the same length, at least 1.
-    """
-    one, other = (np.asarray(scores, dtype=float) for scores in (first, second))
-    if one.ndim != 1 or one.shape != other.shape or not len(one):
-        raise InputError(f"scores of shapes {one.shape} and {other.shape}: give one score per seed for both")
-    difference, count, half = one - other, len(one), math.nan
-    if count > 1:
-        half = difference.std(ddof=1) / count**0.5 * stats.t.ppf(0.975, count - 1)
-    return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
+    return row, result.network
 
 
 def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -159,9 +147,3 @@ def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         return pd.DataFrame(record.pop("runs")), record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: holds no measured runs ({type(error).__name__}); measure anew") from error
-
-
-def _digest(network: NetworkConfig, config: TrainConfig, dataset: PreparedDataset) -> str:
-    """Sixteen letters that differ as soon as anything differs that a run rests on."""
-    parts = json.dumps([network.to_dict(), config.to_dict(), dataset.digest()], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]

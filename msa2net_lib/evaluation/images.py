@@ -16,7 +16,7 @@ from msa2net_lib.data.images.read import read_mask
 from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.bootstrap import bootstrap
+from msa2net_lib.evaluation.intervals import bootstrap
 from msa2net_lib.evaluation.mask_rules import MaskRule
 from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.seeds import MEAN
-from msa2net_lib.evaluation.table import HD95_UNIT, Evaluation, Protocol
+from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, Evaluation, Protocol
 from msa2net_lib.metrics import UNITS
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.training.run import WEIGHTS_FILE

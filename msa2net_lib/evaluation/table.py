@@ -1,7 +1,9 @@
-"""The scores of a set of cases as a table, and what is read off it: means and their intervals."""
+"""The scores of a set of cases as a table, and what is read off it: means, intervals, and those of several seeds."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.bootstrap import bootstrap_interval
+from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +22,12 @@ HD95_UNIT = {"paper": "voxels", "strict": "mm"}
 """What a protocol's own HD95 (column ``hd95``) is measured in."""
 SCORES = ("dsc", "hd95", "hd95_voxels", "hd95_mm")
 COLUMNS = ("protocol", "case", "organ", "in_label", *SCORES)
+MEAN = "mean"
+"""Stands in the column ``organ`` for the mean over organs."""
+SUMMARIZED = ("dsc", "hd95_voxels", "hd95_mm")
+SUMMARY_COLUMNS = ("protocol", "organ", "score", "unit", "cases", "seeds", "mean", "sd", "low", "high")
+_UNITS = {"dsc": "0 to 1", "hd95_voxels": "voxels", "hd95_mm": "mm", "hd95": "the protocol's own"}
+_RESAMPLES = 2000  # for every row; `Evaluation.interval` takes more
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Evaluation:
         return self._mean_by("case", protocol)
 
     def mean(self, protocol: Protocol = "paper") -> tuple[float, float]:
-        """Mean DSC and HD95: over cases for each organ, then over organs (released code)."""
+        """Mean DSC and HD95: over cases for each organ, then over organs (as the reference implementation)."""
         organs = self.by_organ(protocol)
         return float(np.nanmean(organs["dsc"])), float(np.nanmean(organs["hd95"]))
 
@@ -55,7 +63,7 @@ class Evaluation:
         """Bootstrap interval over cases, (low, high), of the mean that `mean` reports, or of one organ's mean.
 
         column: one of `SCORES`. It says what other cases of the same kind might have given, not what another training
-        run would; with fewer than 2 cases it is nan, and with few it is too narrow. See `bootstrap_interval`. Errors:
+        run would; with fewer than 2 cases it is nan, and with few it is too narrow. See `bootstrap_interval`. Raises:
         `InputError` for an unknown protocol, column or organ, and a confidence outside of 0 to 1.
         """
         table = self.case_table(protocol, column)
@@ -66,8 +74,6 @@ class Evaluation:
 
     def summary(self, confidence: float = 0.95) -> pd.DataFrame:
         """Means with their intervals, tidy, as `summarize_seeds` gives them for one network: ``sd`` is nan."""
-        from msa2net_lib.evaluation.seeds import summarize_seeds
-
         return summarize_seeds({0: self}, confidence=confidence)
 
     def case_table(self, protocol: Protocol = "paper", column: str = "dsc") -> pd.DataFrame:
@@ -84,3 +90,57 @@ class Evaluation:
     def _mean_by(self, column: str, protocol: Protocol) -> pd.DataFrame:
         rows = self.scores.loc[self.scores["protocol"] == protocol, [column, "dsc", "hd95"]]
         return rows.groupby(column, sort=False).mean()
+
+
+def summarize_seeds(
+    evaluations: Mapping[int, Evaluation],
+    *,
+    protocols: Sequence[str] | None = None,
+    columns: Sequence[str] = SUMMARIZED,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Summarize evaluations of one network trained with several seeds (seed -> `Evaluation`) on the same cases.
+
+    Returns one row per protocol, score and organ, the mean over organs last (`MEAN`): ``cases`` that have a score,
+    ``seeds``, ``mean`` over seeds of what `Evaluation.mean` reports, ``sd`` of those over seeds (n - 1; nan for one
+    seed), and the bootstrap interval ``low`` to ``high``, over cases and, where there are several, over seeds
+    (`bootstrap_interval`). Scores that were not measured have no row. Raises: `InputError` without evaluations, or if
+    their cases, organs or protocols differ.
+    """
+    if not evaluations:
+        raise InputError("evaluations: none was given; give at least one seed's")
+    first = next(iter(evaluations.values()))
+    chosen = list(dict.fromkeys(first.scores["protocol"])) if protocols is None else protocols
+    rows = []
+    for protocol in chosen:
+        for column in columns:
+            tables = _same_tables(evaluations, protocol, column)
+            if tables is None:
+                continue
+            stack = np.stack([table.to_numpy(float) for table in tables])
+            organs = list(tables[0].columns)
+            parts = {organ: stack[:, :, [index]] for index, organ in enumerate(organs)} | {MEAN: stack}
+            for organ, part in parts.items():
+                rows.append((protocol, organ, column, _UNITS[column], *_summary(part, confidence)))
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+
+
+def _same_tables(evaluations: Mapping[int, Evaluation], protocol: str, column: str) -> list[pd.DataFrame] | None:
+    """Return the table (cases, organs) of every seed, None if nothing in them was measured."""
+    if any(column not in evaluation.scores for evaluation in evaluations.values()):
+        return None
+    tables = [evaluation.case_table(protocol, column) for evaluation in evaluations.values()]  # type: ignore[arg-type]
+    for seed, table in zip(evaluations, tables, strict=True):
+        if not (table.index.equals(tables[0].index) and table.columns.equals(tables[0].columns)):
+            raise InputError(f"seed {seed}: was scored on other cases or organs than the first; evaluate on the same")
+    return None if all(table.isna().all(axis=None) for table in tables) else tables
+
+
+def _summary(table: np.ndarray, confidence: float) -> tuple[int, int, float, float, float, float]:
+    """Cases, seeds, mean, sd, low, high of (seeds, cases, organs)."""
+    cases = int((~np.isnan(table)).any(axis=(0, 2)).sum())
+    scores = mean_score(table)
+    there = scores[~np.isnan(scores)]
+    mean = float(there.mean()) if there.size else math.nan
+    spread = float(there.std(ddof=1)) if there.size > 1 else math.nan
+    return cases, len(table), mean, spread, *bootstrap_interval(table, confidence, _RESAMPLES)

@@ -1,6 +1,6 @@
 """Evaluation: predict every test case, score every organ, keep the table.
 
-`evaluate` is here; the table and its means in ``table``, their intervals in ``bootstrap``, several seeds in ``seeds``,
+`evaluate` is here; the table, its means and those of several seeds in ``table``, intervals in ``intervals``,
 the weights that a training run leaves in ``selections``.
 """
 
@@ -17,8 +17,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.rescale import rescaled_case
-from msa2net_lib.evaluation.seeds import summarize_seeds
-from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, SCORES, Evaluation, Protocol
+from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, SCORES, Evaluation, Protocol, summarize_seeds
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
 from msa2net_lib.metrics import measure_volume
 from msa2net_lib.metrics.volumes import check_protocol

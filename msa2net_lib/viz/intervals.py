@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from msa2net_lib.evaluation.experiments import summarize
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.viz.plots import figure_grid, stamp
 
 BLUE, ORANGE = "#0072B2", "#D55E00"

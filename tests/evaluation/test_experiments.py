@@ -12,6 +12,7 @@ from scipy import stats
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
+from msa2net_lib.evaluation.intervals import against_noise, excludes_zero, summarize
 from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, switch_variants
 from msa2net_lib.train_config import TrainConfig
 
@@ -25,7 +26,7 @@ RUNS = pd.DataFrame(
 
 
 def test_differences_are_taken_seed_by_seed():
-    table = experiments.summarize(RUNS, "a")
+    table = summarize(RUNS, "a")
     differences = np.array([0.02, 0.03, -0.01])
     assert table.loc["b", "difference"] == pytest.approx(differences.mean())
     assert table.loc["b", "difference_sd"] == pytest.approx(np.std(differences, ddof=1))
@@ -36,9 +37,32 @@ def test_differences_are_taken_seed_by_seed():
     assert list(table.index) == ["a", "b"]
 
 
+def test_whether_an_interval_leaves_out_zero():
+    assert [bool(excludes_zero(*ends)) for ends in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (0.0, 0.3))] == [1, 1, 0, 0]
+    assert not excludes_zero(np.nan, np.nan)
+    assert [against_noise(*ends) for ends in ((1, 2), (-1, 2), (np.nan, np.nan))] == [
+        "beyond noise", "within noise", "not known",
+    ]  # fmt: skip
+
+
+def test_a_look_sees_every_network_and_keeps_its_training(tmp_path):
+    made = []
+
+    def make(state):
+        made.append(state)
+        return {"dsc": 0.5}, "network"
+
+    for folder, state in ((None, None), (tmp_path, tmp_path / experiments.run_digest(3))):
+        for _ in range(2):
+            row = experiments.cached_run(make, (3,), folder, look=lambda network: {"seen": network})
+            assert row == {"dsc": 0.5, "seen": "network"}
+            assert made.pop() == state
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_unknown_baseline_and_nothing_to_compare():
     with pytest.raises(InputError, match="baseline='c' is not among the variants: a, b"):
-        experiments.summarize(RUNS, "c")
+        summarize(RUNS, "c")
     with pytest.raises(InputError, match="at least one variant and one seed"):
         experiments.compare({}, TrainConfig(), [1], dataset=None)  # pyright: ignore[reportArgumentType]
 
@@ -53,7 +77,7 @@ def test_finished_runs_are_read_back_unless_something_changed(monkeypatch, tmp_p
 
     def run_once(network, config, dataset, *_, **__):
         done.append((network.dilated, config.seed, config.steps))
-        return {"dsc": 0.5, "minutes": 1.0}
+        return {"dsc": 0.5, "minutes": 1.0}, network
 
     monkeypatch.setattr(experiments, "run_once", run_once)
     variants = {d: NetworkConfig.from_preset("tiny", dilated=d) for d in ("depthwise", "dense")}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.bootstrap import bootstrap_interval, mean_score
+from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
 from msa2net_lib.evaluation.volumes import Evaluation, summarize_seeds
 
 

@@ -14,6 +14,7 @@ from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
+from msa2net_lib.evaluation.intervals import paired_interval
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import MASAG
@@ -185,11 +186,11 @@ def test_spread_is_pooled_within_rows():
 def test_paired_interval_is_the_summary_of_two():
     first, second = np.array([0.82, 0.73, 0.74]), np.array([0.80, 0.70, 0.75])
     interval = stats.ttest_rel(first, second).confidence_interval(0.95)
-    assert experiments.paired_interval(first, second) == pytest.approx((0.04 / 3, *interval))
-    assert np.isnan(experiments.paired_interval([0.8], [0.7])[1:]).all()
+    assert paired_interval(first, second) == pytest.approx((0.04 / 3, *interval))
+    assert np.isnan(paired_interval([0.8], [0.7])[1:]).all()
     for wrong in ([0.8, 0.7], [], 0.8):
         with pytest.raises(InputError, match="give one score per seed for both"):
-            experiments.paired_interval(wrong, [0.7])
+            paired_interval(wrong, [0.7])
 
 
 def test_largest_spread_by_simulation():
@@ -220,7 +221,7 @@ def trained(monkeypatch):
             state.mkdir(parents=True)
             (state / "state.pt").write_text("as training leaves it")
             (state / "weights.safetensors").write_text("as training leaves it")
-        return {"dsc": 0.5, "hd95": 1.0}
+        return {"dsc": 0.5, "hd95": 1.0}, network
 
     monkeypatch.setattr(experiments, "run_once", run_once)
     monkeypatch.setattr(ablation_runs, "replace", lambda data, test_cases: Data(test_cases))

@@ -18,6 +18,7 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.evaluation.intervals import excludes_zero
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
@@ -153,11 +154,11 @@ def agreement_table(runs: pd.DataFrame, level: int) -> pd.DataFrame:
 def verdicts(summary: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """Which variants differ from the baseline: those whose 95 % interval of the mean difference leaves out zero.
 
-    summary: from `evaluation.experiments.summarize` with the same baseline. With one seed nothing is known and
+    summary: from `evaluation.intervals.summarize` with the same baseline. With one seed nothing is known and
     nothing differs. Each row is one comparison; among many, one in twenty leaves out zero by chance.
     """
     rows = summary.drop(index=baseline)
-    return rows[["difference", "low", "high"]].assign(differs=(rows.low > 0) | (rows.high < 0))
+    return rows[["difference", "low", "high"]].assign(differs=excludes_zero(rows.low, rows.high))
 
 
 def reinitialized(network: MSA2Net, part: Part, seed: int) -> MSA2Net:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from msa2net_lib.evaluation.experiments import paired_interval as _library_interval
+from msa2net_lib.evaluation.intervals import paired_interval as _library_interval
 from msa2net_lib.lessons.exercise import Check
 
 Interval = tuple[float, float, float]

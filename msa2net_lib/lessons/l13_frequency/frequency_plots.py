@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 
 from msa2net_lib.analysis.frequency import Spectrum, frequencies
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.intervals import excludes_zero
 from msa2net_lib.lessons.l13_frequency.frequency_study import ALONG, MEASURES, UNDEFINED, layer_values
 from msa2net_lib.viz.plots import figure_grid, stamp
 
@@ -211,7 +212,7 @@ def _draw_interval(ax: Axes, y: int, row: pd.Series) -> None:
     if row.verdict == UNDEFINED or pd.isna(row.difference):
         ax.text(0, y, " not defined", fontsize=6, va="center", color="0.4")
         return
-    sure = row.low > 0 or row.high < 0
+    sure = excludes_zero(row.low, row.high)
     color = "#0072B2" if row.difference > 0 else "#D55E00"
     ax.plot([row.low, row.high], [y, y], color=color, linewidth=1.4 if sure else 0.8)
     ax.plot(row.difference, y, "o", color=color, markersize=4.5, markerfacecolor=color if sure else "white")

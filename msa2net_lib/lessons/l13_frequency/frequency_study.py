@@ -19,7 +19,7 @@ from msa2net_lib.config import PRESETS, Gate, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import paired_interval
+from msa2net_lib.evaluation.intervals import excludes_zero, paired_interval
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices
 
@@ -146,7 +146,9 @@ def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: 
 def _verdict(difference: float, low: float, high: float) -> str:
     if np.isnan(difference):
         return UNDEFINED
-    return HIGHER if low > 0 else LOWER if high < 0 else NOISE
+    if not excludes_zero(low, high):
+        return NOISE
+    return HIGHER if difference > 0 else LOWER
 
 
 def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from msa2net_lib.evaluation.experiments import paired_interval
+from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, against_noise, paired_interval
 from msa2net_lib.lessons.l15_integration.study import CLASSES, OWN, WITHOUT, Host
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.network import count_parameters
@@ -83,8 +83,7 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
 
     runs: as `compare_hosts` returns them. Compared: every variant with `WITHOUT`; "masag" with "constant", which is
     what the map is worth; and "masag" with `OWN`, the gate that a host comes with. Columns: host, variant, against,
-    seeds, difference, low, high, ``verdict``: "beyond noise" where the interval leaves out zero, "within noise" where
-    not, "one seed" where there is none.
+    seeds, difference, low, high, ``verdict`` (`evaluation.intervals.against_noise`).
     """
     rows = []
     for host, of_host in runs.groupby("host", sort=False):
@@ -94,8 +93,7 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
             if variant not in scores or against not in scores:
                 continue
             difference, low, high = (100 * value for value in paired_interval(scores[variant], scores[against]))
-            verdict = "one seed" if len(scores) == 1 else "within noise" if low <= 0 <= high else "beyond noise"
-            values = {"difference": difference, "low": low, "high": high, "verdict": verdict}
+            values = {"difference": difference, "low": low, "high": high, "verdict": against_noise(low, high)}
             rows.append({"host": host, "variant": variant, "against": against, "seeds": len(scores)} | values)
     return pd.DataFrame(rows)
 
@@ -105,12 +103,12 @@ def sentences(table: pd.DataFrame) -> list[str]:
     lines = []
     of_masag: pd.DataFrame = table.loc[table.variant == "masag"]
     for row in of_masag.to_dict("records"):
-        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}" if row["verdict"] != "one seed" else ""
+        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}" if row["verdict"] != NOT_KNOWN else ""
         gain = f"{row['difference']:+.2f} points of DSC{interval}: {row['verdict']}"
         lines.append(f"{row['host']}: MASAG minus {row['against']}: {gain}")
     for against in of_masag.against.unique():
         rows: pd.DataFrame = of_masag.loc[of_masag.against == against]
-        signs = rows.difference[rows.verdict == "beyond noise"]
+        signs = rows.difference[rows.verdict == BEYOND]
         above, below, count = sum(signs > 0), sum(signs < 0), len(rows)
         told = f"beyond noise above in {above}, below in {below}, neither in {count - above - below} of {count} host(s)"
         lines.append(f"MASAG against {against}: {told}")

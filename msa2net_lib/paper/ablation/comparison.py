@@ -17,7 +17,7 @@ import pandas as pd
 from msa2net_lib.analysis.complexity import build_empty
 from msa2net_lib.config import Block, Gate, LevelConfig, NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import summarize
+from msa2net_lib.evaluation.intervals import NOT_KNOWN, against_noise, summarize
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow
 from msa2net_lib.paper.tables import table_3
@@ -118,9 +118,8 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
     """Measured differences, taken seed by seed.
 
     runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
-    the columns of `summarize` from ``difference`` on, and ``verdict``: "within noise" if the 95 % interval of the mean
-    difference includes zero, "beyond noise" if not, "not known" with one seed. DSC comes in percentage points, HD95
-    in voxels. Raises: `InputError` if a row is missing.
+    the columns of `summarize` from ``difference`` on, and ``verdict`` on the 95 % interval of the mean difference, see
+    `against_noise`. DSC comes in percentage points, HD95 in voxels. Raises: `InputError` if a row is missing.
     """
     scale = 100 if column.startswith("dsc") else 1
     rows = {}
@@ -131,10 +130,8 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
         found = summarize(pair, other, column).loc[one]
         sizes = {key: scale * found[key] for key in ("difference", "difference_sd", "low", "high")}
         rows[name] = {"seeds": int(found.seeds), **sizes, "seeds_above": int(found.seeds_above)}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
-    zero_inside = (table.low <= 0) & (table.high >= 0)
-    known = table.low.notna()
-    return table.assign(verdict=np.where(~known, "not known", np.where(zero_inside, "within noise", "beyond noise")))
+        rows[name]["verdict"] = against_noise(found.low, found.high)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
 
 
 def sentences(table: pd.DataFrame, unit: str = "points of DSC") -> list[str]:
@@ -142,7 +139,7 @@ def sentences(table: pd.DataFrame, unit: str = "points of DSC") -> list[str]:
     told = []
     for name, row in table.iterrows():
         start = f"{name}: {row.difference:+.2f} {unit}"
-        if row.verdict == "not known":
+        if row.verdict == NOT_KNOWN:
             told.append(f"{start}; one seed, so nothing is known of the noise")
         else:
             told.append(f"{start}, 95 % interval {row.low:+.2f} to {row.high:+.2f}, {row.seeds} seeds: {row.verdict}")

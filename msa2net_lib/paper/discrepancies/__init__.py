@@ -32,7 +32,7 @@ def entry(key: str) -> Entry:
 def discrepancy_table(effects: pd.DataFrame | None = None, entries: Sequence[Entry] = DISCREPANCIES) -> pd.DataFrame:
     """The ledger without its evidence: one row per entry, index key.
 
-    effects: measured effects by variant, as `evaluation.experiments.summarize` returns them; the entries that
+    effects: measured effects by variant, as `evaluation.intervals.summarize` returns them; the entries that
     a training run can measure then show theirs.
     """
     rows = {

@@ -19,7 +19,7 @@ import pandas as pd
 from msa2net_lib.analysis.complexity import TRAINING, build_empty, count_work
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.bootstrap import bootstrap_interval, mean_score
+from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.comparability import NOT_TOLD, judge_volumes
 from msa2net_lib.paper.reproduced.runs import CHOSEN, ReproducedRun

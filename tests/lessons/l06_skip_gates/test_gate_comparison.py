@@ -16,7 +16,8 @@ from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import compare, summarize
+from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.lessons.l06_skip_gates import gate_comparison as gates
 from msa2net_lib.lessons.l06_skip_gates import gate_maps as gate_pictures
 from msa2net_lib.lessons.slice_study import study_slice

@@ -183,7 +183,7 @@ def test_sentences_follow_the_numbers(gain, said):
 
 def test_one_seed_has_no_interval_and_no_verdict():
     table = effects(planted(0.1, seeds=1))
-    assert set(table.verdict) == {"one seed"}
+    assert set(table.verdict) == {"not known"}
     assert table.low.isna().all()
     assert "interval" not in sentences(table)[0]
 
