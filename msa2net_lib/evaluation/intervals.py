@@ -1,4 +1,4 @@
-"""How far a mean might have come out otherwise: bootstrap over cases and seeds, paired t over seeds, and what they say."""
+"""How far a mean might have come out otherwise: bootstrap over cases and seeds, paired t over seeds."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, 
 def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.DataFrame:
     """Mean and spread of a score over seeds, and the difference from a baseline taken seed by seed.
 
-    runs: as `evaluation.experiments.compare` returns them. Returns one row per variant, in the order of the runs: seeds,
-    mean, standard deviation (n - 1), difference (mean over seeds), its standard deviation, the 95 % interval of the mean
-    difference from ``low`` to ``high`` (`paired_interval`), and in how many seeds it is above 0. With one seed spreads
-    are nan. Raises: `InputError` if the baseline is not among the variants.
+    runs: as `evaluation.experiments.compare` returns them. Returns one row per variant, in the order of the runs:
+    seeds, mean, standard deviation (n - 1), difference (mean over seeds), its standard deviation, the 95 % interval of
+    the mean difference from ``low`` to ``high`` (`paired_interval`), and in how many seeds it is above 0. With one seed
+    spreads are nan. Raises: `InputError` if the baseline is not among the variants.
     """
     order = list(dict.fromkeys(runs.variant))
     if baseline not in order:
