@@ -111,23 +111,13 @@ def _checkpoint() -> Finding:
 
 def dataset_findings(data_dir: str | Path) -> Iterator[Finding]:
     """Whether the data sets of `data.catalog` are ready to train or test on, and for those that are not, what to do."""
-    from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.data.catalog import DATASETS, open_prepared
 
-    data_dir = Path(data_dir)
-    for name, folder, remedy in (
-        ("virtual", data_dir / "virtual" / "prepared", "lessons make it, or run msa2net prepare virtual"),
-        ("patient2", data_dir / "patient2", "lessons make it from the shipped CT"),
-        (
-            "synapse",
-            data_dir / "synapse",
-            "run msa2net prepare synapse with --source, --fetch-raw, --prepared or --download",
-        ),
-        ("skin", data_dir / "skin" / "prepared", "run msa2net prepare skin"),
-        ("isic", data_dir / "isic2018", "run msa2net prepare isic --download, or --source DIR"),
-    ):
+    for name, entry in DATASETS.items():
+        folder = Path(data_dir) / entry.folder
         what = f"data set {name} in {folder}"
         if not folder.is_dir():
-            yield Finding(what, False, remedy, needed=False)
+            yield Finding(what, False, entry.remedy, needed=False)
             continue
         try:
             dataset = open_prepared(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.cli import prepare_commands as commands
+from msa2net_lib.data.catalog import DATASETS
 
 Parsers = Any  # argparse's own class for subparsers is private
 Run = Callable[[argparse.Namespace], int]
@@ -17,10 +18,9 @@ def add_prepare(subparsers: Parsers) -> None:
     """Add the command with a subcommand for each kind of data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    _add_synapse(_kind(kinds, "synapse", "the Synapse multi-organ data (BTCV)", commands.synapse))
-    _add_isic(_kind(kinds, "isic", "ISIC 2018, skin lesions", commands.isic))
-    _add_virtual(_kind(kinds, "virtual", "virtual patients, made from a shipped CT", commands.virtual))
-    _add_skin(_kind(kinds, "skin", "synthetic skin pictures", commands.skin))
+    for name, entry in DATASETS.items():
+        add_options, run = _OWN_OPTIONS.get(name, (_add_data, commands.by_name))
+        add_options(_kind(kinds, name, entry.description, run))
     _add_nnunet(_kind(kinds, "nnunet", "your scans in nnU-Net's format", commands.nnunet))
     _add_scans(_kind(kinds, "scans", "your scans: NIfTI, NRRD, MetaImage or DICOM folders", commands.scans))
     _add_pictures(_kind(kinds, "pictures", "your photographs: PNG or JPEG, with masks", commands.pictures))
@@ -28,7 +28,7 @@ def add_prepare(subparsers: Parsers) -> None:
 
 def _kind(kinds: Parsers, name: str, help_text: str, run: Run) -> argparse.ArgumentParser:
     parser = kinds.add_parser(name, help=help_text)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, name=name)
     parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
     return parser
 
@@ -135,6 +135,19 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--recipe", default="dermosegdiff", help="filters and gray values by lineage: dermosegdiff (default) or dlka"
     )
     parser.add_argument("--size", type=int, default=224, metavar="N", help="pixels a side; default: 224")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    _folder(parser, "--data", "data")
+
+
+_OWN_OPTIONS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Run]] = {
+    "synapse": (_add_synapse, commands.synapse),
+    "isic": (_add_isic, commands.isic),
+    "virtual": (_add_virtual, commands.virtual),
+    "skin": (_add_skin, commands.skin),
+}
+"""Data sets with options of their own; the others take the folder of all data."""
 
 
 def _list(text: str) -> list[str]:

@@ -35,7 +35,7 @@ def synapse(arguments: argparse.Namespace) -> int:
     elif arguments.download:
         root = download_synapse(destination, downloads=downloads, **running)
     elif arguments.prepared is None and not destination.exists():
-        from msa2net_lib.data.download.terms import show_terms
+        from msa2net_lib.data.catalog import show_terms
 
         print(show_terms("synapse"))
         raise InputError(
@@ -75,7 +75,7 @@ def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
 
 def isic(arguments: argparse.Namespace) -> int:
     """Prepare ISIC 2018, downloaded or brought."""
-    from msa2net_lib.data.download.terms import show_terms
+    from msa2net_lib.data.catalog import show_terms
     from msa2net_lib.data.images.recipes import image_recipe
     from msa2net_lib.data.isic import download_isic, prepare_isic
     from msa2net_lib.data.resize import height_width
@@ -91,7 +91,7 @@ def isic(arguments: argparse.Namespace) -> int:
 
 def virtual(arguments: argparse.Namespace) -> int:
     """Make and prepare virtual patients."""
-    from msa2net_lib.data.catalog import cohort_folder
+    from msa2net_lib.data.example_ct import cohort_folder
     from msa2net_lib.data.synapse import prepare_synapse
     from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
 
@@ -105,11 +105,20 @@ def virtual(arguments: argparse.Namespace) -> int:
 
 def skin(arguments: argparse.Namespace) -> int:
     """Draw and prepare synthetic skin pictures."""
-    from msa2net_lib.data.catalog import prepare_skin, skin_folder
+    from msa2net_lib.data.skin.prepare import prepare_skin, skin_folder
 
     wanted = {name: getattr(arguments, name) for name in ("count", "size", "seed", "recipe")}
     home = arguments.destination or skin_folder(Path("data"), **wanted)
     return _report_pictures(prepare_skin(home, **wanted, workers=arguments.workers, **_running()))
+
+
+def by_name(arguments: argparse.Namespace) -> int:
+    """Prepare a data set that needs no more than its name."""
+    from msa2net_lib.data.catalog import open_dataset
+
+    dataset = open_dataset(arguments.name, arguments.data, **_running())
+    print(f"{dataset.root}: {dataset.counts()}")
+    return 0
 
 
 def nnunet(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.parallel import usable_cores
+from msa2net_lib.data.parallel import check_workers, usable_cores
 from msa2net_lib.data.prepare import remove_partials
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, tell_disk_full, writable_folder, write_text
@@ -80,8 +80,7 @@ def decode_chunks(
     Threads, not processes: inflating and resizing release the interpreter lock (two threads on two cores
     were 1.9 times as fast as one), and nothing has to be pickled.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
+    check_workers(workers)
 
     ids = data.train_ids
 

@@ -1,123 +1,245 @@
-"""Data sets by name: what the notebooks and the command line mean by "virtual", "synapse", "skin" and so on."""
+"""The data sets by name: one table, from which options, help, terms, figures' lines and the doctor's lines derive.
+
+A new data set takes an entry here, its own file with the function that opens it, and a test. The table is light to
+import, so that ``msa2net --help`` answers at once: functions stand in it by name.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.images.dataset import ImageDataset, is_image_dataset
-from msa2net_lib.data.images.prepare import prepare_images
-from msa2net_lib.data.images.recipes import image_recipe
-from msa2net_lib.data.isic import find_isic
-from msa2net_lib.data.resize import height_width
-from msa2net_lib.data.skin.pictures import write_skin_images
-from msa2net_lib.data.synapse import prepare_synapse
-from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
+from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
 
-DATASETS: dict[str, str] = {
-    "virtual": "6 + 4 virtual patients made from real patient 1, which ships",
-    "patient2": "real patient 2, which ships: another scanner, contrast phase and field of view; test only",
-    "synapse": "the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases",
+if TYPE_CHECKING:
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of one data set. The provider's page decides; what could not be confirmed there says so.
+
+    license, access: under which one, and how one gets it. forbidden: what may not be done with it. citation: what to
+    name in a publication. page: where the provider states all this.
+    """
+
+    name: str
+    title: str
+    license: str
+    access: str
+    forbidden: str
+    citation: str
+    page: str
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One data set.
+
+    short: in two or three words, as "not comparable: virtual patients" says it. description: in a line. source: what
+    figures say below. folder: where it is prepared, within the data folder. remedy: what to do where it is not there.
+    terms: of the files it is made from. opener: "module:function" below `msa2net_lib.data`, called with the data
+    folder, ``progress`` and its own options; it prepares what can be prepared here. labels: scheme of `data.labels`.
+    """
+
+    kind: Literal["scans", "images"]
+    short: str
+    description: str
+    source: str
+    folder: str
+    remedy: str
+    terms: tuple[Terms, ...]
+    opener: str
+    labels: str = "A"
+
+
+_BTCV_CITATION = (
+    "Landman, Xu, Iglesias, Styner, Langerak and Klein, MICCAI Multi-Atlas Labeling Beyond the Cranial Vault, "
+    "workshop and challenge, 2015, doi:10.7303/syn3193805"
+)
+_BTCV_PAGE = "https://www.synapse.org/Synapse:syn3193805"
+_EXAMPLE_CITATION = "Wasserthal et al., TotalSegmentator, Radiology: Artificial Intelligence 2023"
+_EXAMPLE_PAGE = "data/example_ct/README.md"
+
+DATASETS: dict[str, DatasetEntry] = {
+    "virtual": DatasetEntry(
+        kind="scans",
+        short="virtual patients",
+        description="6 + 4 virtual patients made from real patient 1, which ships",
+        source="virtual patients made from one real CT; not comparable with the paper's Table 1",
+        folder="virtual/prepared",
+        remedy="lessons make it, or run msa2net prepare virtual",
+        terms=(
+            Terms(
+                name="virtual",
+                title="synthetic patients: deformed from one real scan of example_ct",
+                license="Apache-2.0, that of the scan they are made from",
+                access="made here by the workbook",
+                forbidden="do not present them, or scores on them, as patients; keep the notice of the scan with them",
+                citation=_EXAMPLE_CITATION,
+                page=_EXAMPLE_PAGE,
+            ),
+        ),
+        opener="example_ct:open_virtual",
+    ),
+    "patient2": DatasetEntry(
+        kind="scans",
+        short="one real CT with model-made labels",
+        description="real patient 2, which ships: another scanner, contrast phase and field of view; test only",
+        source="one real CT, model-made reference labels; not comparable with the paper's Table 1",
+        folder="patient2",
+        remedy="lessons make it from the shipped CT, or run msa2net prepare patient2",
+        terms=(
+            Terms(
+                name="example_ct",
+                title="two real abdominal CT scans with organ labels from TotalSegmentator's test files",
+                license="Apache-2.0",
+                access="ships with the workbook",
+                forbidden="do not separate the files from their notice (the README beside them)",
+                citation=_EXAMPLE_CITATION,
+                page=_EXAMPLE_PAGE,
+            ),
+        ),
+        opener="example_ct:open_patient2",
+    ),
+    "synapse": DatasetEntry(
+        kind="scans",
+        short="the Synapse multi-organ data",
+        description="the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases",
+        source="Synapse (BTCV)",
+        folder="synapse",
+        remedy="run msa2net prepare synapse with --source, --fetch-raw, --prepared or --download",
+        terms=(
+            Terms(
+                name="synapse",
+                title="BTCV abdomen, the raw scans of the Synapse multi-organ data",
+                license="not confirmed here (lists of data sets elsewhere say CC BY 4.0): read it at the page",
+                access="by yourself: an account at synapse.org, joining the challenge, accepting its terms",
+                forbidden="do not pass the files on: everyone accepts the terms, not quoted here, for themselves",
+                citation=_BTCV_CITATION,
+                page=_BTCV_PAGE,
+            ),
+            Terms(
+                name="synapse-prepared",
+                title="the Synapse multi-organ data in TransUNet's form: the copy that MSA²Net's README links to",
+                license="derived from BTCV, so BTCV's terms hold: read them at the page",
+                access="a Google Drive link; accept BTCV's terms at synapse.org first",
+                forbidden="in the words of the README of TransUNet's archive: for research only, do not redistribute",
+                citation=f"{_BTCV_CITATION}; Chen et al., TransUNet, arXiv:2102.04306",
+                page=_BTCV_PAGE,
+            ),
+        ),
+        opener="synapse:open_synapse",
+    ),
+    "skin": DatasetEntry(
+        kind="images",
+        short="synthetic skin images",
+        description="synthetic skin images, drawn by a program",
+        source="synthetic skin, drawn by a program: no dermoscopic image",
+        folder="skin/prepared",
+        remedy="run msa2net prepare skin",
+        terms=(
+            Terms(
+                name="skin",
+                title="synthetic skin images with lesion masks, drawn by a program",
+                license="Apache-2.0, that of the workbook",
+                access="made here by the workbook",
+                forbidden="do not present them, or scores on them, as dermoscopic images",
+                citation="none beyond the workbook",
+                page="LICENSE",
+            ),
+        ),
+        opener="skin.prepare:open_skin",
+        labels="lesion",
+    ),
+    "isic": DatasetEntry(
+        kind="images",
+        short="ISIC 2018 task 1",
+        description="ISIC 2018 task 1, which you bring or download: 2594 dermoscopic images",
+        source="ISIC 2018 task 1; our own split, the published one is not told",
+        folder="isic2018",
+        remedy="run msa2net prepare isic --download, or --source DIR",
+        terms=(
+            Terms(
+                name="isic2018",
+                title="ISIC 2018 challenge, tasks 1 and 2: 2594 dermoscopic images with lesion masks",
+                license="CC0 1.0 for tasks 1 and 2 (task 3, which is not used here, is CC BY-NC 4.0)",
+                access="open download, no account",
+                forbidden="the license forbids nothing; the provider asks for the citations",
+                citation=(
+                    "Codella et al., Skin Lesion Analysis Toward Melanoma Detection 2018, arXiv:1902.03368; "
+                    "Tschandl et al., HAM10000, Scientific Data 5, 180161 (2018), doi:10.1038/sdata.2018.161; "
+                    "MSK Dataset, arXiv:1710.05006"
+                ),
+                page="https://challenge.isic-archive.com/data/#2018",
+            ),
+        ),
+        opener="isic:open_isic",
+        labels="lesion",
+    ),
 }
-"""Data sets of scans, for `open_dataset`."""
+"""Name -> data set."""
 
-PICTURES: dict[str, str] = {
-    "skin": "synthetic skin pictures, drawn by a program",
-    "isic": "ISIC 2018 task 1, which you bring or download: 2594 dermoscopic pictures",
-}
-"""Data sets of pictures, for `open_images`."""
+TERMS: dict[str, Terms] = {terms.name: terms for entry in DATASETS.values() for terms in entry.terms}
+"""Name -> terms; downloads show them before the first byte."""
 
 
-def cohort_folder(
-    data_dir: Path,
-    train: int | None = None,
-    test: int | None = None,
-    seed: int = 2024,
-    size: CohortSize | None = None,
-) -> Path:
-    """Where a virtual cohort lives: one folder per setting, so that none replaces another."""
-    base, usual = ("virtual", (6, 4)) if size is None else ("virtual_synapse", (18, 12))
-    train, test = (usual[0] if train is None else train), (usual[1] if test is None else test)
-    if size not in (None, SYNAPSE_SIZE):
-        raise InputError("size: only SYNAPSE_SIZE has a folder of its own; name one for other sizes")
-    return data_dir / (base if (train, test, seed) == (*usual, 2024) else f"{base}_{train}_{test}_{seed}")
+def list_datasets() -> dict[str, str]:
+    """Return name -> description of the data sets that `open_dataset` opens.
 
-
-def open_dataset(
-    name: str, data_dir: str | Path, *, train: int = 6, test: int = 4, progress: bool = True
-) -> PreparedDataset:
-    """Open a data set of scans under ``data_dir``; those made from the shipped CT are prepared on first use.
-
-    train, test: patients of the virtual cohort. Raises: `InputError` for an unknown name, or data that are
-    not there and cannot be made here.
+    Example:
+        >>> list_datasets()["synapse"]
+        'the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases'
     """
-    data_dir = Path(data_dir)
-    if name == "virtual":
-        home = cohort_folder(data_dir, train, test)
-        ids = write_virtual_cohort(data_dir / "example_ct", home / "raw", train=train, test=test, progress=progress)
-        return prepare_synapse(
-            home / "raw", home / "prepared", train_cases=ids[0], test_cases=ids[1], progress=progress
-        )
-    if name == "patient2":
-        return prepare_synapse(data_dir / "example_ct", data_dir / "patient2", test_cases=["0002"], progress=progress)
-    if name == "synapse":
-        return PreparedDataset.open(data_dir / "synapse")
-    raise InputError(f"data set {name!r} is unknown: use one of {', '.join(DATASETS)}")
+    return {name: entry.description for name, entry in DATASETS.items()}
 
 
-def open_images(
-    name: str, data_dir: str | Path, *, count: int = 300, size: int = 224, progress: bool = True
-) -> ImageDataset:
-    """Open a data set of pictures under ``data_dir``; the synthetic ones are drawn and prepared on first use.
+def open_dataset(name: str, data_dir: str | Path = "data", *, progress: bool = True, **options: Any) -> Any:
+    """Open a data set of scans or images by name; those made from what ships are prepared on first use.
 
-    count, size: number of skin pictures, and pixels a side they are prepared to. Raises: as `open_dataset`.
+    Args:
+        name: one of `list_datasets`.
+        data_dir: the folder that holds all data.
+        progress: whether to show bars while it is prepared.
+        options: its own: ``train`` and ``test`` patients of "virtual"; ``count`` images of "skin" at ``size`` pixels.
+
+    Returns:
+        A `data.datasets.PreparedDataset` (scans) or a `data.images.dataset.ImageDataset`.
+
+    Raises:
+        InputError: for an unknown name, or data that are not there and cannot be made here.
     """
-    data_dir = Path(data_dir)
-    if name == "skin":
-        return prepare_skin(skin_folder(data_dir, count, size), count=count, size=size, progress=progress)
-    if name == "isic":
-        return ImageDataset.open(data_dir / "isic2018")
-    raise InputError(f"pictures {name!r} are unknown: use one of {', '.join(PICTURES)}")
-
-
-def skin_folder(
-    data_dir: Path, count: int = 300, size: int = 224, seed: int = 2024, recipe: str = "dermosegdiff"
-) -> Path:
-    """Where skin pictures live: one folder per setting, so that none replaces another."""
-    name = "skin" if (count, size) == (300, 224) else f"skin_{count}_{size}"
-    name += "" if seed == 2024 else f"_seed{seed}"
-    return data_dir / (name if recipe == "dermosegdiff" else f"{name}_{recipe}")
-
-
-def prepare_skin(
-    home: Path,
-    *,
-    count: int = 300,
-    seed: int = 2024,
-    recipe: str = "dermosegdiff",
-    size: int = 224,
-    workers: int | None = None,
-    progress: bool = True,
-) -> ImageDataset:
-    """Draw skin pictures to ``home``/raw in ISIC's layout and prepare them in ``home``/prepared.
-
-    Raises: `InputError` for a wrong argument, before anything is drawn.
-    """
-    image_recipe(recipe)
-    height_width(size)
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
-    write_skin_images(home / "raw", count=count, seed=seed, progress=progress)
-    images, masks = find_isic(home / "raw", progress=progress)
-    return prepare_images(
-        images, masks, home / "prepared", recipe=recipe, size=size, workers=workers, progress=progress
-    )
+    require_choice("data set", name, tuple(DATASETS))
+    module, _, function = DATASETS[name].opener.partition(":")
+    opener = getattr(import_module(f"msa2net_lib.data.{module}"), function)
+    return opener(Path(data_dir), progress=progress, **options)
 
 
 def open_prepared(root: str | Path) -> PreparedDataset | ImageDataset:
-    """Open a prepared folder of either kind: scans or pictures. Raises: `InputError` as their ``open``."""
-    inside = Path(root) / "prepared"  # where cohorts and skin pictures keep theirs, beside what it was made from
+    """Open a prepared folder of either kind: scans or images. Raises: `InputError` as their ``open``."""
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.images.dataset import ImageDataset, is_image_dataset
+
+    inside = Path(root) / "prepared"  # where cohorts and skin images keep theirs, beside what it was made from
     if not (Path(root) / "dataset.json").is_file() and (inside / "dataset.json").is_file():
         raise InputError(f"{root}: holds no prepared data, but {inside} does; give that folder")
     return ImageDataset.open(root) if is_image_dataset(root) else PreparedDataset.open(root)
+
+
+def show_terms(name: str) -> str:
+    """Return the terms of a data set as lines to print. Raises: `InputError` for an unknown name."""
+    if name not in TERMS:
+        raise InputError(f"data set {name!r} has no terms here: use one of {', '.join(TERMS)}")
+    terms = TERMS[name]
+    lines = {
+        "license": terms.license,
+        "access": terms.access,
+        "mind": terms.forbidden,
+        "cite": terms.citation,
+        "stated at": terms.page,
+    }
+    return "\n".join([f"{name}: {terms.title}", *(f"  {key + ':':<10} {text}" for key, text in lines.items())])

@@ -122,3 +122,10 @@ def _find(source: Path, name: str, progress: bool) -> Path:
             break
         unpack(archive, source / name, progress=progress)
     raise InputError(f"{source}: holds no {name} with ISIC pictures, nor {name}.zip; download both archives")
+
+
+def open_isic(data_dir: Path, *, progress: bool = True) -> ImageDataset:
+    """Open ISIC 2018 where ``msa2net prepare isic`` puts it; ``progress`` has nothing to show."""
+    from msa2net_lib.data.images.dataset import ImageDataset
+
+    return ImageDataset.open(data_dir / "isic2018")

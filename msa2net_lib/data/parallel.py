@@ -24,8 +24,7 @@ def in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], workers
     ``jobs`` are sent to them by pickling. On the first failure the jobs not yet begun are dropped and it is
     raised here. Raises: `InputError` for fewer than one worker, and if a worker process dies.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
+    check_workers(workers)
     workers = min(workers or usable_cores(), max(1, len(jobs)))
     if workers == 1:
         yield from map(function, jobs)
@@ -42,6 +41,12 @@ def in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], workers
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise InputError for fewer than one worker; None, for one a core, is well."""
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
 
 
 def usable_cores() -> int:

@@ -116,3 +116,10 @@ def _split(source: Path, train_cases: Sequence[str] | None, test_cases: Sequence
     if not chosen:
         raise InputError("train_cases and test_cases are both empty: name at least one case")
     return split
+
+
+def open_synapse(data_dir: Path, *, progress: bool = True) -> PreparedDataset:
+    """Open the Synapse data where ``msa2net prepare synapse`` puts them; ``progress`` has nothing to show."""
+    from msa2net_lib.data.datasets import PreparedDataset
+
+    return PreparedDataset.open(data_dir / "synapse")

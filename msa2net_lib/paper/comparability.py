@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.isic import ISIC_COUNT, ISIC_SHARES
 from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES
 from msa2net_lib.train_config import TrainConfig
@@ -22,11 +23,6 @@ ROUNDING = 0.005
 NOT_TOLD = "not said; the released script scores the test cases every 20 epochs"
 """Selection of the paper's own row of Table 1."""
 
-_OTHER_DATA = {
-    "virtual": "virtual patients",
-    "patient2": "one real CT with model-made labels",
-    "skin": "synthetic skin pictures",
-}
 # What changes neither what is learnt nor what is scored.
 _UNIMPORTANT = (
     *("recipe", "notes", "seed", "selection", "validate_every"),
@@ -43,6 +39,10 @@ class Verdict:
     remarks: tuple[str, ...] = ()
 
 
+def _other_data(name: str) -> str:
+    return DATASETS[name].short if name in DATASETS else f"other data ({name})"
+
+
 def judge_volumes(
     data: str, cases: Collection[str], network: NetworkConfig, training: TrainConfig | None, selection: str
 ) -> Verdict:
@@ -52,7 +52,7 @@ def judge_volumes(
     """
     reasons = []
     if data != "synapse":
-        reasons.append(_OTHER_DATA.get(data, f"other data ({data})"))
+        reasons.append(_other_data(data))
     elif set(cases) != {f"case{number}" for number in SYNAPSE_TEST_CASES}:
         reasons.append("other test cases than the 12 published ones")
     reasons += _differences(network, training, "synapse")
@@ -66,7 +66,7 @@ def judge_images(
     """Hold a run on pictures against Table 2. count: test pictures; average: how their scores are put together."""
     reasons = []
     if data != "isic":
-        reasons.append(_OTHER_DATA.get(data, f"other data ({data})"))
+        reasons.append(_other_data(data))
     elif count != ISIC_TEST_COUNT:
         reasons.append(f"{count} test pictures where the lineage of the rows has {ISIC_TEST_COUNT}")
     reasons += _differences(network, training, "isic")

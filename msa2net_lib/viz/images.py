@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from msa2net_lib.data.images.dataset import Picture
-from msa2net_lib.viz.plots import figure_grid, stamp
+from msa2net_lib.viz.plots import SOURCES, figure_grid, stamp
 
-SYNTHETIC = "synthetic skin, drawn by a program: no dermoscopic image"
+SYNTHETIC = SOURCES["skin"]
 LESION = "#56B4E9"
 
 

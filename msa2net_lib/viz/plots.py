@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.labels import ORGANS
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ ORGAN_COLORS: dict[str, str] = {
     "spleen": "#0072B2",
     "stomach": "#C8B6FF",
 }
-VIRTUAL = "virtual patients made from one real CT; not comparable with the paper's Table 1"
-REAL = "one real CT, model-made reference labels; not comparable with the paper's Table 1"
-SOURCES = {"virtual": VIRTUAL, "patient2": REAL, "synapse": "Synapse (BTCV)"}
+SOURCES: dict[str, str] = {name: entry.source for name, entry in DATASETS.items()}
 """What to write on a figure, by data set name."""
+VIRTUAL, REAL = SOURCES["virtual"], SOURCES["patient2"]
 FILL = 0.25
 
 

@@ -14,8 +14,9 @@ import torch
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, save_network
 from msa2net_lib.cli.main import main
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.catalog import open_dataset, prepare_skin
+from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.selections import SELECTIONS, score_run, selection_table, weights_of_run

@@ -1,38 +1,94 @@
-"""Data sets by name: where each setting lives, and what is refused before it costs time."""
+"""The table of data sets: every entry is complete and opens, and what derives from the table names them all."""
 
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
+import argparse
+from dataclasses import fields
+from importlib import import_module
 
 import pytest
 
-from msa2net_lib.data import catalog
-from msa2net_lib.data.catalog import open_prepared, prepare_skin, skin_folder
+from msa2net_lib.cli.doctor import dataset_findings
+from msa2net_lib.cli.prepare import add_prepare
+from msa2net_lib.data.catalog import DATASETS, TERMS, list_datasets, open_dataset, show_terms
+from msa2net_lib.data.labels import SCHEMES
+from msa2net_lib.viz.plots import SOURCES
 
 
-def test_skin_folders_that_have_their_names():
-    assert skin_folder(Path("data")) == Path("data/skin")
-    assert skin_folder(Path("data"), 40, 224) == Path("data/skin_40_224")
-    assert skin_folder(Path("data"), 40, 224, seed=7, recipe="dlka") == Path("data/skin_40_224_seed7_dlka")
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_list_derives_from_the_table(name, tmp_path, capsys):
+    entry = DATASETS[name]
+    for text in (entry.short, entry.description, entry.source, entry.remedy):
+        assert text
+        assert "\n" not in text
+    module, _, function = entry.opener.partition(":")
+    assert callable(getattr(import_module(f"msa2net_lib.data.{module}"), function))
+    assert list_datasets()[name] == entry.description
+    assert SOURCES[name] == entry.source
+    missing = [str(found) for found in dataset_findings(tmp_path) if f"data set {name} in" in found.what]
+    assert len(missing) == 1
+    assert entry.remedy in missing[0]
+    parser = argparse.ArgumentParser()
+    add_prepare(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args(["prepare", "--help"])
+    assert entry.description.split()[0] in capsys.readouterr().out
+    assert parser.parse_args(["prepare", name]).name == name
 
 
-def test_no_two_settings_share_a_folder():
-    settings = list(itertools.product((300, 40), (224, 64), (2024, 7), ("dermosegdiff", "dlka")))
-    assert len({skin_folder(Path("data"), *setting) for setting in settings}) == len(settings)
+@pytest.mark.parametrize("name", ["virtual", "patient2"])
+def test_scans_that_are_made_here_have_the_classes_of_the_table(root, name):
+    dataset = open_dataset(name, root / "data", progress=False)
+    assert dataset.root == root / "data" / DATASETS[name].folder
+    assert dataset.class_names == tuple(SCHEMES[DATASETS[name].labels])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"), [({"recipe": "dlak"}, "'dlak'"), ({"size": 0}, "size"), ({"workers": 0}, "workers=0")]
-)
-def test_wrong_arguments_before_anything_is_drawn(tmp_path, refused, monkeypatch, wrong, words):
-    monkeypatch.setattr(catalog, "write_skin_images", lambda *_, **__: pytest.fail("pictures were drawn"))
-    refused(words, prepare_skin, tmp_path / "skin", count=2, progress=False, **wrong)
-    assert not (tmp_path / "skin").exists()
+def test_images_that_are_made_here_have_the_class_of_the_table(tmp_path):
+    dataset = open_dataset("skin", tmp_path, count=3, size=64, progress=False)
+    assert dataset.root == tmp_path / "skin_3_64" / "prepared"
+    assert dataset.class_names == (DATASETS["skin"].labels,)
 
 
-def test_the_folder_above_is_told_from_the_prepared_one(tmp_path, refused):
-    home = tmp_path / "skin"
-    dataset = prepare_skin(home, count=3, size=64, workers=1, progress=False)
-    refused([home / "prepared", "give that folder"], open_prepared, home)
-    assert open_prepared(home / "prepared").digest() == dataset.digest()
+@pytest.mark.parametrize("name", ["synapse", "isic"])
+def test_data_that_are_not_there(name, tmp_path, refused):
+    refused([tmp_path / DATASETS[name].folder, "msa2net prepare"], open_dataset, name, tmp_path, progress=False)
+
+
+def test_unknown_names(refused):
+    refused(["'btcv'", "'synapse'", "'isic'"], open_dataset, "btcv")
+    refused(["'btcv'", "synapse-prepared"], show_terms, "btcv")
+
+
+def test_every_data_set_has_all_of_its_terms():
+    assert set(TERMS) == {"synapse", "synapse-prepared", "isic2018", "example_ct", "virtual", "skin"}
+    for name, terms in TERMS.items():
+        assert terms.name == name
+        for field in fields(terms):
+            text = getattr(terms, field.name)
+            assert text
+            assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_shown_terms_hold_every_fact(name):
+    shown = show_terms(name)
+    terms = TERMS[name]
+    assert shown.startswith(f"{name}: {terms.title}\n")
+    for text in (terms.license, terms.access, terms.forbidden, terms.citation, terms.page):
+        assert text in shown
+    _, license, *_, page = shown.splitlines()
+    assert license.index(terms.license) == page.index(terms.page)  # in columns
+
+
+def test_terms_of_the_shipped_scans_are_those_of_their_readme(root):
+    readme = (root / TERMS["example_ct"].page).read_text(encoding="utf-8")
+    assert TERMS["example_ct"].license in readme
+    assert "Keep this notice with the files" in readme
+    assert "Radiology: Artificial Intelligence 2023" in readme
+    assert "Radiology: Artificial Intelligence 2023" in TERMS["example_ct"].citation
+
+
+def test_prepared_data_bear_the_terms_of_their_source():
+    assert TERMS["synapse-prepared"].page == TERMS["synapse"].page
+    assert TERMS["synapse"].citation in TERMS["synapse-prepared"].citation
+    assert "Apache-2.0" in TERMS["virtual"].license

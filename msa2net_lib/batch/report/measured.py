@@ -13,6 +13,7 @@ import pandas as pd
 from msa2net_lib.batch.report.found import Batch, Failure, LessonRun, figures, mapping
 from msa2net_lib.batch.report.items import COMPARABILITY, MEASURED, NOT_MEASURED, ORIGIN, PUBLISHED, Item
 from msa2net_lib.config import PROFILES
+from msa2net_lib.data.catalog import DATASETS, list_datasets
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
 """Kinds of jobs without which there are no tables."""
@@ -113,9 +114,7 @@ def dataset_of(record: dict[str, Any], profile: str) -> str:
 
 def data_in_words(name: str) -> str:
     """A data set as the catalog describes it."""
-    from msa2net_lib.data.catalog import DATASETS, PICTURES  # loads torch: not on import
-
-    return {**DATASETS, **PICTURES}.get(name, name or "not recorded")
+    return list_datasets().get(name, name or "not recorded")
 
 
 def picture(lesson: LessonRun, entry: dict[str, Any]) -> Picture:
@@ -136,7 +135,7 @@ def _figure(batch: Batch, item: Item) -> Found:
         data, verdict = data_in_words(name), "same data set; by eye, without a tolerance"
     elif item.dataset == "isic":  # a lesson's DATASET is one of scans: the caption says which pictures these are
         synthetic = any("synthetic" in one.caption.lower() for one in pictures)
-        data = "synthetic skin pictures" if synthetic else "the pictures that the caption names"
+        data = DATASETS["skin"].description if synthetic else "the pictures that the caption names"
         verdict = "not comparable: other data" if synthetic else "only if they are of ISIC 2018; by eye"
     else:
         data, verdict = data_in_words(name), "not comparable: other data"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msa2net_lib.data.catalog import show_terms
 from msa2net_lib.data.download.archives import verify
 from msa2net_lib.data.download.manifest import Entry, difference, read_manifest, record
-from msa2net_lib.data.download.terms import show_terms
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, is_disk_full
 from msa2net_lib.utils.locks import exclusive

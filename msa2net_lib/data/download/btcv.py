@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from msa2net_lib.data.catalog import TERMS, show_terms
 from msa2net_lib.data.download.archives import unpack
-from msa2net_lib.data.download.terms import TERMS, show_terms
 from msa2net_lib.errors import InputError
 
 PAGE = TERMS["synapse"].page

@@ -40,7 +40,7 @@ def fetch(
 ) -> Path:
     """Download an archive to the file ``destination`` and return it; a file that is there is verified and used.
 
-    dataset: whose terms (``data.terms.TERMS``) ``say`` gets before the first request. check: a further look at
+    dataset: whose terms (``data.catalog.TERMS``) ``say`` gets before the first request. check: a further look at
     the first download, which raises `InputError`. Raises: `InputError` for a server that refuses, sends a
     web page or breaks off, for a full disk (what has come is kept), and for a file that is not the
     manifest's or, without an entry there, no sound archive.

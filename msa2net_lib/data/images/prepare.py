@@ -22,6 +22,7 @@ from msa2net_lib.data.images.folders import Pair, check_same_size, pair_images
 from msa2net_lib.data.images.read import read_image, read_mask
 from msa2net_lib.data.images.recipes import ImageRecipe, image_recipe, resize_color, resize_mask
 from msa2net_lib.data.images.split import Split, split_ids
+from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, other_records, prepare_pending, remove_partials
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
@@ -101,8 +102,7 @@ def prepare_images(
     from msa2net_lib.data.images.dataset import ImageDataset
 
     images, destination, chosen = Path(images), Path(destination), image_recipe(recipe)
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
+    check_workers(workers)
     pairs = {pair.id: pair for pair in pair_images(images, masks, mask_suffix=mask_suffix)}
     if destination.resolve() in (images.resolve(), Path(masks).resolve()):
         raise InputError(f"{destination}: holds the pictures to prepare; choose another folder")

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.images.arrays import ARRAY_NAMES
+from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.prepare import (
     RECORDS,
     CaseJob,
@@ -100,8 +101,7 @@ def prepare_scans(
     from msa2net_lib.data.datasets import PreparedDataset  # the workers do without
 
     destination = Path(destination)
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
+    check_workers(workers)
     if not jobs:
         raise InputError(f"{destination}: no case to prepare; name at least one")
     check_inputs_exist(jobs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msa2net_lib.config import NetworkConfig, require_choice
-from msa2net_lib.data.catalog import open_images
+from msa2net_lib.data.catalog import DATASETS, open_dataset
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import ImageEvaluation, evaluate_images
@@ -17,9 +17,6 @@ from msa2net_lib.lessons.l11_evaluation.figure_grids import ImageRow, spread_of
 from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import TrainResult, choose_device, train
-from msa2net_lib.viz.images import SYNTHETIC
-
-ISIC_SOURCE = "ISIC 2018 task 1; our own split, the published one is not told"
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,12 @@ class SkinPlan:
     @property
     def source(self) -> str:
         """What to write on figures."""
-        return SYNTHETIC if self.data == "skin" else ISIC_SOURCE
+        return DATASETS[self.data].source
 
     def open(self, data_dir: str | Path, progress: bool = True) -> ImageDataset:
         """Open the pictures; synthetic ones are drawn on first use. Raises: `InputError` where ISIC is not there."""
-        return open_images(self.data, data_dir, count=self.count, size=self.size, progress=progress)
+        drawn = {"count": self.count, "size": self.size} if self.data == "skin" else {}
+        return open_dataset(self.data, data_dir, progress=progress, **drawn)
 
     def network(self) -> NetworkConfig:
         """The network: background and lesion."""

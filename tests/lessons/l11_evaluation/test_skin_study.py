@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msa2net_lib.config import PROFILES
-from msa2net_lib.data.catalog import prepare_skin, skin_folder
+from msa2net_lib.data.skin.prepare import prepare_skin, skin_folder
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l11_evaluation import skin_study
 from msa2net_lib.train_config import TrainConfig

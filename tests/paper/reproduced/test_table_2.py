@@ -54,7 +54,7 @@ def test_both_rows_agree_with_torchmetrics(run, masks, score):
 def test_rows_say_how_they_are_averaged_on_what_and_that_they_do_not_compare(run):
     table = reproduced_table_2([run])
     ours = table[table["origin"] == "measured"]
-    assert list(ours["verdict"].unique()) == ["not comparable: synthetic skin pictures"]
+    assert list(ours["verdict"].unique()) == ["not comparable: synthetic skin images"]
     assert list(ours["data"].unique()) == ["6 synthetic skin pictures, drawn by a program"]
     assert [note.split(";")[0] for note in ours["note"]] == ["all pixels pooled", "mean over pictures"]
     assert (ours["dsc_low"] < ours["dsc"]).all()
