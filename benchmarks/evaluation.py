@@ -30,7 +30,7 @@ from msa2net_lib.data.resize import resize_images
 from msa2net_lib.data.resize_matrix import resize_on_device
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.metrics import measure_volume
-from msa2net_lib.metrics.boxes import common_box, label_boxes
+from msa2net_lib.metrics.masks import common_box, label_boxes
 
 RESULT = RESULTS / "evaluation.json"
 LABEL = Path(__file__).resolve().parents[1] / "data" / "example_ct" / "label" / "label0001.nii.gz"

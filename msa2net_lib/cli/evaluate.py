@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.evaluation.images import ImageEvaluation
     from msa2net_lib.evaluation.volumes import Evaluation, Protocol
-    from msa2net_lib.evaluation.weights import Weights
+    from msa2net_lib.evaluation.selections import Weights
     from msa2net_lib.nn.network import MSA2Net
 
 Parsers = Any  # argparse's own class for subparsers is private
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "strict")
 MISSING = "not measured"
-OF_PICTURES = ("threshold", "threshold_on", "post_processing", "masks", "split")
+OF_IMAGES = ("threshold", "threshold_on", "post_processing", "masks", "split")
 OF_SCANS = ("protocol", "resampling")
 
 
@@ -42,7 +42,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="also write every case's label map")
     best = "with --run: also the weights that were chosen on the test cases; their scores flatter"
     parser.add_argument("--with-best-on-test", action="store_true", help=best)
-    parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or pictures")
+    parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or images")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--fast", action="store_true", help="optimize the network first: the same to 1e-4, faster")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
@@ -51,31 +51,31 @@ def add_evaluate(commands: Parsers) -> None:
     scans.add_argument("--protocol", choices=(*PROTOCOLS, "both"), help="default: paper")
     matrix = "scipy (default) as the released code; matrix: the same to 1e-4, on the network's device"
     scans.add_argument("--resampling", choices=("scipy", "matrix"), help=matrix)
-    pictures = parser.add_argument_group("pictures")
-    pictures.add_argument("--threshold", type=float, metavar="X", help="above it is lesion; default: 0.5")
+    images = parser.add_argument_group("images")
+    images.add_argument("--threshold", type=float, metavar="X", help="above it is lesion; default: 0.5")
     on = "what the threshold is on; default: probability. logit: the lesion's less the background's"
-    pictures.add_argument("--threshold-on", choices=("probability", "logit"), help=on)
+    images.add_argument("--threshold-on", choices=("probability", "logit"), help=on)
     after = "dlka: open and fill by 6 x 6 pixels, sizes that D-LKA chose on the test set; default: none"
-    pictures.add_argument("--post-processing", choices=("none", "dlka"), help=after)
-    own = "the masks that the pictures were prepared from: score at their own size"
-    pictures.add_argument("--masks", type=Path, metavar="DIR", help=own)
-    pictures.add_argument("--split", choices=("train", "validation", "test"), help="default: test")
+    images.add_argument("--post-processing", choices=("none", "dlka"), help=after)
+    own = "the masks that the images were prepared from: score at their own size"
+    images.add_argument("--masks", type=Path, metavar="DIR", help=own)
+    images.add_argument("--split", choices=("train", "validation", "test"), help="default: test")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the weights asked for, print their tables, write what was asked for, and return the exit code."""
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.data.images.dataset import ImageDataset
-    from msa2net_lib.evaluation.weights import find_weights
+    from msa2net_lib.evaluation.selections import find_weights
 
     _check_arguments(arguments)
     weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
     dataset = open_prepared(arguments.dataset)
     is_image_dataset = isinstance(dataset, ImageDataset)
     _refuse_options(
-        arguments, OF_SCANS if is_image_dataset else OF_PICTURES, "pictures" if is_image_dataset else "scans"
+        arguments, OF_SCANS if is_image_dataset else OF_IMAGES, "images" if is_image_dataset else "scans"
     )
-    score = _score_pictures if is_image_dataset else _score_volumes
+    score = _score_images if is_image_dataset else _score_volumes
     table = score(arguments, weights, dataset)  # type: ignore[arg-type]
     if arguments.output is not None:
         print(f"scores: {write_text(arguments.output, table.to_csv(index=False))}")
@@ -126,7 +126,7 @@ def _for_each(
     score: Callable[..., Any],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Score one file of weights after the other, with the options that scans and pictures share."""
+    """Score one file of weights after the other, with the options that scans and images share."""
     results = {}
     for one in weights:
         results[one.label] = score(
@@ -147,7 +147,7 @@ def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], da
     """Print the scores on the test cases and return every case's."""
     from msa2net_lib.evaluation.selections import selected_scores
     from msa2net_lib.evaluation.volumes import HD95_UNIT, evaluate
-    from msa2net_lib.evaluation.weights import by_selection
+    from msa2net_lib.evaluation.selections import by_selection
 
     if not dataset.test_cases:
         raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
@@ -195,19 +195,19 @@ def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
     return "\n".join([*lines, table.to_string(index=False, float_format="%.4f", na_rep=MISSING)])
 
 
-def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: ImageDataset) -> pd.DataFrame:
-    """Print the scores on the pictures and return every picture's."""
+def _score_images(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: ImageDataset) -> pd.DataFrame:
+    """Print the scores on the images and return every image's."""
     from msa2net_lib.evaluation.images import evaluate_images
     from msa2net_lib.evaluation.mask_rules import MaskRule
     from msa2net_lib.evaluation.selections import selected_scores
-    from msa2net_lib.evaluation.weights import by_selection
+    from msa2net_lib.evaluation.selections import by_selection
 
     named = {name: getattr(arguments, name) for name in ("threshold", "threshold_on", "post_processing")}
     rule = MaskRule(**{name: value for name, value in named.items() if value is not None})
     split = arguments.split or "test"
     options = {"rule": rule, "masks": arguments.masks, "split": split}
     results = _for_each(arguments, weights, dataset, evaluate_images, options)
-    what = "synthetic pictures" if dataset.is_synthetic else "pictures"
+    what = "synthetic images" if dataset.is_synthetic else "images"
     for label, result in results.items():
         count = len(result.by_image)
         print(f"{count} {split} {what}, {result.prevalence:.4f} of the pixels lesion" + (f": {label}" if label else ""))
@@ -216,14 +216,14 @@ def _score_pictures(arguments: argparse.Namespace, weights: Sequence[Weights], d
         if arguments.interval:
             for average in result.scores.index:
                 low, high = result.interval(average)
-                print(f"{average} DSC: 95 % bootstrap interval over pictures {low:.4f} to {high:.4f}")
+                print(f"{average} DSC: 95 % bootstrap interval over images {low:.4f} to {high:.4f}")
     for selection, seeds in by_selection(weights, results).items():
-        print(_pictures_over_seeds(selection, seeds))
+        print(_images_over_seeds(selection, seeds))
     tables = {label: result.by_image.reset_index() for label, result in results.items()}
     return tables[""] if "" in tables else selected_scores(tables)
 
 
-def _pictures_over_seeds(selection: str, seeds: Mapping[int, ImageEvaluation]) -> str:
+def _images_over_seeds(selection: str, seeds: Mapping[int, ImageEvaluation]) -> str:
     import pandas as pd
 
     keyed: dict[Any, Any] = {seed: result.scores for seed, result in seeds.items()}

@@ -190,7 +190,7 @@ def _report(dataset: PreparedDataset) -> int:
 
 
 def _report_pictures(dataset: ImageDataset, published: bool = False) -> int:
-    from msa2net_lib.evaluation.images import prevalence_report
+    from msa2net_lib.paper.consistency import prevalence_report
 
     print(f"{dataset.root}: {dataset.counts()}")
     for part, ids in dataset.ids.items():

@@ -1,4 +1,4 @@
-"""Evaluation on pictures: predict the masks of a split, score them, and hold its prevalence beside the paper's."""
+"""Evaluation on images: predict the masks of a split, and score them pooled and image by image."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from msa2net_lib.evaluation.mask_rules import MaskRule
 from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
 from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
-from msa2net_lib.paper.consistency import consistency_table, implied_specificity
-from msa2net_lib.paper.tables import table_2
 from msa2net_lib.utils.files import atomic_path, sha256, writable_folder
 from msa2net_lib.utils.progress import progress_bar
 
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
     from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.inference import Network
 
-OURS = "MSA²Net"
-ALSO_NAMED = 0.2106
-"""A share that is also named for ISIC 2018; no row of Table 2 implies it, and we know no source."""
 COUNTS = ("tp", "fp", "fn", "tn")
 
 
@@ -44,8 +39,8 @@ COUNTS = ("tp", "fp", "fn", "tn")
 class ImageEvaluation:
     """Scores and predictions of one network on one part of a data set.
 
-    scores: rows "pooled" (all pixels of all pictures together, as the lineage of the paper's ISIC rows does) and
-    "per_image" (mean over pictures), columns dsc, se, sp, acc (0 to 1). by_image: the same columns for each id,
+    scores: rows "pooled" (all pixels of all images together, as the lineage of the paper's ISIC rows does) and
+    "per_image" (mean over images), columns dsc, se, sp, acc (0 to 1). by_image: the same columns for each id,
     ``lesion_share``, the share of lesion pixels in its mask, and the pixel counts `COUNTS`. predictions: id -> mask
     (H, W), 0 and 1, as far as they were kept. rule: how masks were made of logits. size: what size they were scored at.
     """
@@ -64,7 +59,7 @@ class ImageEvaluation:
         return float(np.average(self.by_image["lesion_share"], weights=pixels))
 
     def interval(self, average: str = "pooled", column: str = "dsc", confidence: float = 0.95) -> tuple[float, float]:
-        """Bootstrap interval over pictures, (low, high), of one of `scores`; nan for fewer than 2 pictures.
+        """Bootstrap interval over images, (low, high), of one of `scores`; nan for fewer than 2 images.
 
         Raises: `InputError` for an unknown average or column, and a confidence outside of 0 to 1.
         """
@@ -97,11 +92,11 @@ def evaluate_images(
     precision: InferencePrecision = "fp32",
     fast: bool = False,
 ) -> ImageEvaluation:
-    """Predict and score the pictures of a part ("train", "validation" or "test") of prepared pictures.
+    """Predict and score the images of a part ("train", "validation" or "test") of prepared images.
 
     Each goes through the recipe to the network's size, where its mask is made (``rule``; by default the likelier class,
     nothing opened or filled afterwards), and by the nearest pixel back to the prepared size, where it is scored.
-    masks: the folder of the masks that the pictures were prepared from; then it is scored at their own size instead,
+    masks: the folder of the masks that the images were prepared from; then it is scored at their own size instead,
     against them. predictions_dir: write masks to ID.png there, 0 and 255. Other options as `evaluate`. Runs on the
     network's device, in evaluation mode. Raises InputError for an unknown or empty part, for masks that are missing or
     others than those, and unless the network has 2 classes.
@@ -110,7 +105,7 @@ def evaluate_images(
         raise InputError(f"split={split!r} is unknown: use one of {', '.join(PARTS)}")
     ids = dataset.ids[split]
     if not ids:
-        raise InputError(f"{dataset.root}: has no picture for {split}; choose another part or prepare it anew")
+        raise InputError(f"{dataset.root}: has no image for {split}; choose another part or prepare it anew")
     if network.config.num_classes != 2:
         raise InputError(f"network with {network.config.num_classes} classes: background and lesion need 2")
     rule = rule or MaskRule()
@@ -118,7 +113,7 @@ def evaluate_images(
     predicting = optimized(network) if fast else network
     predictions: dict[str, NDArray[np.uint8]] = {}
     rows: dict[str, dict[str, float]] = {}
-    bar = progress_bar(total=len(ids), desc="predicting", unit="picture", enabled=progress)
+    bar = progress_bar(total=len(ids), desc="predicting", unit="image", enabled=progress)
     with bar:
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
@@ -133,7 +128,7 @@ def evaluate_images(
                 if folder is not None:
                     _write_mask(predicted, folder / f"{name}.png")
             bar.update(len(chosen))
-    by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("picture")
+    by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("image")
     counts = by_image[list(COUNTS)].to_numpy()
     scores = {average: scores_of_counts(counts, average) for average in AVERAGES}
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("average")
@@ -142,49 +137,17 @@ def evaluate_images(
 
 
 def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[np.bool_]:
-    """Return the mask that a picture was prepared from, at its own size, (H, W).
+    """Return the mask that an image was prepared from, at its own size, (H, W).
 
     Raises: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
     source = dataset.manifest["pictures"][image_id]["sources"]["mask"]
     path = masks / source["file"]
     if not path.is_file():
-        raise InputError(f"{path}: no such mask; name the folder that the pictures were prepared from")
+        raise InputError(f"{path}: no such mask; name the folder that the images were prepared from")
     if sha256(path) != source["sha256"]:
-        raise InputError(f"{path}: is not the mask that {image_id} was prepared with; prepare the pictures again")
+        raise InputError(f"{path}: is not the mask that {image_id} was prepared with; prepare the images again")
     return read_mask(path, threshold=dataset.manifest["options"]["threshold"])
-
-
-def prevalence_report(dataset: ImageDataset | None, *, published: bool = True) -> str:
-    """Return the share of lesion pixels, measured by part and size, beside what Table 2 implies, as lines.
-
-    Without prepared ISIC pictures ``dataset`` is None, and the measured lines say "not measured". ``published``: leave
-    out what Table 2 implies where the pictures are others than ISIC's.
-    """
-    size = " x ".join(map(str, dataset.height_width)) if dataset is not None else "prepared"
-    of = "" if dataset is None else " (synthetic pictures)" if dataset.is_synthetic else f" ({dataset.root.name})"
-    lines = [f"share of lesion pixels, all pictures pooled{of}", f"  {'':<24}{'as they came':>14}{size:>14}"]
-    for part in PARTS:
-        measured = {} if dataset is None else dataset.manifest["prevalence"][part]
-        shown = [_share(measured.get(key)) for key in ("source", "prepared")]
-        lines.append(f"  {'measured, ' + part:<24}{shown[0]:>14}{shown[1]:>14}")
-    return "\n".join([*lines, *(_published_shares() if published else [])])
-
-
-def _published_shares() -> list[str]:
-    """Return a line for each row of Table 2 that implies a share."""
-    lines = []
-    rows = consistency_table(table_2()).to_dict("index")
-    for method, row in rows.items():
-        if row["closes"]:
-            lines.append(f"  {f'implied by {method}':<24}{'':>14}{_share(row['prevalence_from_acc']):>14}")
-    own = table_2().loc[OURS]
-    _, implied = implied_specificity(own.dsc, own.se, own.acc)
-    lines.append(
-        f"  {f'implied by {OURS}':<24}{'':>14}{_share(implied):>14}  (from DSC, SE and ACC; its SP does not fit)"
-    )
-    lines.append(f"  {'quoted without a source':<24}{'':>14}{_share(ALSO_NAMED):>14}")
-    return lines
 
 
 def _network_input(dataset: ImageDataset, ids: Sequence[str], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
@@ -201,7 +164,3 @@ def _row(predicted: NDArray[np.uint8], target: NDArray) -> dict[str, float]:
 def _write_mask(mask: NDArray[np.uint8], path: Path) -> None:
     with atomic_path(path) as temporary:
         Image.fromarray(255 * mask).save(temporary, format="PNG")
-
-
-def _share(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4f}"

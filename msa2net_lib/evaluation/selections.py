@@ -1,18 +1,20 @@
-"""The weights that a training run leaves, told apart by how they were chosen, and scored in labeled columns."""
+"""The weights that trainings leave, told apart by how they were chosen and by seed, and scored in labeled columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, Evaluation, Protocol
 from msa2net_lib.metrics import UNITS
-from msa2net_lib.official_checkpoints import open_checkpoint
-from msa2net_lib.training.run import WEIGHTS_FILE
+from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE
 from msa2net_lib.training.selection import BEST_FILES
 
 SELECTIONS = {
@@ -22,8 +24,6 @@ SELECTIONS = {
 }
 """What a column is called, by what chose its weights. The last kind flatters: nobody can choose so beforehand."""
 SELECTION_FILES = {"last": WEIGHTS_FILE, **BEST_FILES}
-
-Scored = TypeVar("Scored")
 
 
 def weights_of_run(run_dir: str | Path, *, with_best_on_test: bool = False) -> dict[str, Path]:
@@ -42,21 +42,82 @@ def weights_of_run(run_dir: str | Path, *, with_best_on_test: bool = False) -> d
     return {label: path for label, path in files.items() if path.is_file()}
 
 
-def score_run(
-    run_dir: str | Path, score: Callable[[Any], Scored], *, with_best_on_test: bool = False
-) -> dict[str, Scored]:
-    """Score every selection of a training run: label -> what ``score`` makes of its network, one at a time.
+@dataclass(frozen=True)
+class Weights:
+    """One file to score: how it was chosen (a label of `SELECTIONS`; "" for a checkpoint of its own), of which seed."""
 
-    score: such as ``lambda network: evaluate(network, dataset)``. Raises: as `weights_of_run`.
+    path: Path
+    selection: str = ""
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What its column is called."""
+        return self.selection + ("" if self.seed is None else f", seed {self.seed}")
+
+    def predictions(self, folder: Path | None) -> Path | None:
+        """Where its label maps go."""
+        if folder is None or not self.selection:
+            return folder
+        return (folder if self.seed is None else folder / f"seed_{self.seed}") / self.path.stem
+
+
+def find_weights(
+    checkpoint: Path | None, run_dirs: Sequence[Path] | None, with_best_on_test: bool = False
+) -> list[Weights]:
+    """Return the files to score: one checkpoint, or what the folders of trainings hold, seed by seed.
+
+    Raises: `InputError` for a folder without a finished training, or trainings that differ in more than their seeds.
     """
-    files = weights_of_run(run_dir, with_best_on_test=with_best_on_test)
-    return {label: score(open_checkpoint(path)) for label, path in files.items()}
+    if run_dirs is None:
+        assert checkpoint is not None
+        return [Weights(checkpoint)]
+    seeds = [None] if len(run_dirs) == 1 else _seeds_of(run_dirs)
+    weights = []
+    for folder, seed in zip(run_dirs, seeds, strict=True):
+        files = weights_of_run(folder, with_best_on_test=with_best_on_test)
+        weights += [Weights(path, label, seed) for label, path in files.items()]
+        left_out = folder / SELECTION_FILES["test"]
+        if left_out.is_file() and not with_best_on_test:
+            print(f"left out: {left_out}, chosen on the reported cases (--with-best-on-test)", file=sys.stderr)
+    return weights
+
+
+def _seeds_of(folders: Sequence[Path]) -> list[int]:
+    """Return the seeds of trainings that differ in nothing else, by the records in their folders."""
+    said: dict[int, Path] = {}
+    first = None
+    for folder in folders:
+        try:
+            record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+            seed = record["training"].pop("seed")
+            of = {name: record[name] for name in ("network", "training", "data")}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder / RECORD_FILE}: no record of a finished training; name its folder") from error
+        if seed in said:
+            raise InputError(f"--run {folder}: seed {seed} is that of {said[seed]} too; name each seed once")
+        first = of if first is None else first
+        if different := [name for name in of if of[name] != first[name]]:
+            raise InputError(
+                f"--run {folder}: another {' and '.join(different)} than {folders[0]}; only seeds may differ"
+            )
+        said[seed] = folder
+    return list(said)
+
+
+def by_selection(weights: Sequence[Weights], results: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
+    """Return the results of several seeds: selection -> seed -> result; empty for one training."""
+    seeds: dict[str, dict[int, Any]] = {}
+    for one in weights:
+        if one.seed is not None:
+            seeds.setdefault(one.selection, {})[one.seed] = results[one.label]
+    return seeds
 
 
 def selection_table(evaluations: Mapping[str, Evaluation], protocol: Protocol = "paper") -> pd.DataFrame:
     """Return DSC and HD95 by organ, and their means in the last row, with the same columns for each selection.
 
-    evaluations: label -> `Evaluation`, as `score_run` gives them. Columns: (label, "DSC (0 to 1)"), then
+    evaluations: label -> `Evaluation`. Columns: (label, "DSC (0 to 1)"), then
     (label, "HD95 (unit)") in the protocol's own unit and, where it was measured, in the other.
     """
     columns = {}

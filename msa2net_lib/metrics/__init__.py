@@ -1,7 +1,7 @@
 """Dice and 95 % Hausdorff distance of masks and label volumes, and the pixel scores of skin lesions.
 
 Everything is counted and measured on the smallest box that holds both objects: outside of it lies no voxel that could
-change a number. Dice comes from medpy; surface distances equal medpy's (`metrics.surfaces`). Arrays may be NumPy arrays
+change a number. Dice comes from medpy; surface distances equal medpy's (`metrics.pairs`). Arrays may be NumPy arrays
 or tensors on any device.
 """
 

@@ -1,4 +1,4 @@
-"""Checks that turn what a caller has (tensors, lists, bytes) into masks and labels fit for scoring."""
+"""What a caller has (tensors, lists, bytes) as masks and labels fit for scoring, and the boxes that objects lie in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from msa2net_lib.errors import InputError
+
+Box = tuple[slice, ...]
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -87,3 +90,25 @@ def _as_mask(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind == "f" and not ((array == 0) | (array == 1)).all():
         raise InputError(f"{name}: floats other than 0 and 1 are no binary mask; apply a threshold first")
     return array.astype(bool, copy=False)
+
+
+def label_boxes(labels: np.ndarray, num_classes: int) -> list[Box | None]:
+    """Return the bounding box of each class 1..K-1, None where it is absent."""
+    return ndimage.find_objects(labels, max_label=num_classes - 1)
+
+
+def object_box(mask: np.ndarray) -> Box | None:
+    """Return the bounding box of a boolean mask, None if it is empty."""
+    return ndimage.find_objects(mask.view(np.uint8), max_label=1)[0] if mask.size else None
+
+
+def common_box(first: Box, second: Box, shape: tuple[int, ...]) -> Box:
+    """Return the box around two boxes with one voxel of margin, cut at the array's border.
+
+    The margin keeps the background next to a surface in view, so that erosion finds the same surface
+    whatever it assumes beyond the array; at the border itself box and array end at the same place.
+    """
+    return tuple(
+        slice(max(min(a.start, b.start) - 1, 0), min(max(a.stop, b.stop) + 1, size))
+        for a, b, size in zip(first, second, shape, strict=True)
+    )

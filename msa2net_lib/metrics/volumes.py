@@ -11,13 +11,19 @@ import numpy as np
 from medpy.metric import binary
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.metrics.boxes import common_box, label_boxes
-from msa2net_lib.metrics.masks import check_shapes, checked_labels, checked_num_classes, checked_spacing
-from msa2net_lib.metrics.surfaces import hausdorff_95, surface_voxels
+from msa2net_lib.metrics.masks import (
+    check_shapes,
+    checked_labels,
+    checked_num_classes,
+    checked_spacing,
+    common_box,
+    label_boxes,
+)
+from msa2net_lib.metrics.pairs import hausdorff_95, surface_voxels
 
 PROTOCOLS = ("paper", "strict")
 UNITS = ("voxels", "mm")
-"""What HD95 is measured in: voxels as the released code does, or mm."""
+"""What HD95 is measured in: voxels as the reference implementation does, or mm."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,8 @@ def score_volume(
     neither            (0, 0)                   (nan, nan): leave it out of the mean
     =================  =======================  ==================================================
 
-    "paper" repeats the released code's answers, odd as they are, so that published tables can be
-    reproduced; it does not use ``spacing``, because the released code passes none. "strict" charges a
+    "paper" repeats the reference implementation's answers, odd as they are, so that published tables can be
+    reproduced; it does not use ``spacing``, because the reference implementation passes none. "strict" charges a
     missed or invented organ the largest distance the volume can hold, the diagonal of its outer box in mm.
 
     Args:
@@ -100,7 +106,7 @@ def score_volume(
         InputError: unknown protocol, unequal shapes, labels that are no integers or outside 0..K-1,
             ``spacing`` missing for "strict" or without one positive number per axis.
 
-    Source: the released code's test script ("paper"); this project ("strict").
+    Source: the reference implementation's test script ("paper"); this project ("strict").
     """
     check_protocol(protocol)
     unit = "voxels" if protocol == "paper" else "mm"

@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.errors import InputError
+from msa2net_lib.paper.tables import table_2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from msa2net_lib.data.images.dataset import ImageDataset
+
+OWN = "MSA²Net"
+"""The paper's own row."""
+ALSO_NAMED = 0.2106
+"""A share that is also named for ISIC 2018; no row of Table 2 implies it, and we know no source."""
 HALF_DIGIT = 0.00005
 """Half a unit of the fourth decimal, the last one that Table 2 prints."""
 SCORES = ("dsc", "se", "sp", "acc")
@@ -80,10 +88,10 @@ def implied_specificity(dsc: ArrayLike, se: ArrayLike, acc: ArrayLike) -> tuple[
     return _ratio(acc - p * se, 1 - p), p
 
 
-def consistency_table(table_2: pd.DataFrame) -> pd.DataFrame:
+def consistency_table(table: pd.DataFrame) -> pd.DataFrame:
     """Hold each row of Table 2 against the arithmetic of pooled counts.
 
-    table_2: columns dsc, se, sp, acc as printed, four decimals, shares of one. Returns those and, by row:
+    table: columns dsc, se, sp, acc as printed, four decimals, shares of one. Returns those and, by row:
 
     * prevalence_from_acc, prevalence_from_dsc, difference: the two implied prevalences, first minus second;
     * tolerance: the most by which +-0.00005 in every printed value moves that difference;
@@ -94,10 +102,10 @@ def consistency_table(table_2: pd.DataFrame) -> pd.DataFrame:
     Raises: InputError for a missing column or a value outside 0..1 (give shares, not percent).
     Source: this project's arithmetic on the paper's Table 2.
     """
-    missing = [name for name in SCORES if name not in table_2.columns]
+    missing = [name for name in SCORES if name not in table.columns]
     if missing:
-        raise InputError(f"table_2: no column {', '.join(missing)}; give {', '.join(SCORES)}")
-    dsc, se, sp, acc = printed = [table_2[name].to_numpy(dtype=float) for name in SCORES]
+        raise InputError(f"table: no column {', '.join(missing)}; give {', '.join(SCORES)}")
+    dsc, se, sp, acc = printed = [table[name].to_numpy(dtype=float) for name in SCORES]
     from_acc = implied_prevalence_from_accuracy(se, sp, acc)
     from_dsc = implied_prevalence_from_dsc(dsc, se, sp)
     difference = from_acc - from_dsc
@@ -106,7 +114,7 @@ def consistency_table(table_2: pd.DataFrame) -> pd.DataFrame:
     low, high = np.minimum(se, sp), np.maximum(se, sp)
     # Two printed values are compared, each half a digit off at most.
     between = (acc >= low - 2.001 * HALF_DIGIT) & (acc <= high + 2.001 * HALF_DIGIT)
-    return table_2[list(SCORES)].assign(
+    return table[list(SCORES)].assign(
         prevalence_from_acc=from_acc,
         prevalence_from_dsc=from_dsc,
         difference=difference,
@@ -151,3 +159,39 @@ def _shares(**values: ArrayLike) -> list[NDArray]:
         if wrong.size:
             raise InputError(f"{name}: {wrong.flat[0]:g} is outside 0..1; give a share of one, not percent")
     return arrays
+
+
+def prevalence_report(dataset: ImageDataset | None, *, published: bool = True) -> str:
+    """Return the share of lesion pixels, measured by part and size, beside what Table 2 implies, as lines.
+
+    Without prepared ISIC images ``dataset`` is None, and the measured lines say "not measured". ``published``: leave
+    out what Table 2 implies where the images are others than ISIC's.
+    """
+    size = " x ".join(map(str, dataset.height_width)) if dataset is not None else "prepared"
+    of = "" if dataset is None else " (synthetic images)" if dataset.is_synthetic else f" ({dataset.root.name})"
+    lines = [f"share of lesion pixels, all images pooled{of}", f"  {'':<24}{'as they came':>14}{size:>14}"]
+    for part in PARTS:
+        measured = {} if dataset is None else dataset.manifest["prevalence"][part]
+        shown = [_share(measured.get(key)) for key in ("source", "prepared")]
+        lines.append(f"  {'measured, ' + part:<24}{shown[0]:>14}{shown[1]:>14}")
+    return "\n".join([*lines, *(_published_shares() if published else [])])
+
+
+def _published_shares() -> list[str]:
+    """Return a line for each row of Table 2 that implies a share."""
+    lines = []
+    rows = consistency_table(table_2()).to_dict("index")
+    for method, row in rows.items():
+        if row["closes"]:
+            lines.append(f"  {f'implied by {method}':<24}{'':>14}{_share(row['prevalence_from_acc']):>14}")
+    own = table_2().loc[OWN]
+    _, implied = implied_specificity(own.dsc, own.se, own.acc)
+    lines.append(
+        f"  {f'implied by {OWN}':<24}{'':>14}{_share(implied):>14}  (from DSC, SE and ACC; its SP does not fit)"
+    )
+    lines.append(f"  {'quoted without a source':<24}{'':>14}{_share(ALSO_NAMED):>14}")
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""`msa2net evaluate`: what it prints and writes for a checkpoint, for a training folder, for scans and pictures."""
+"""`msa2net evaluate`: what it prints and writes for a checkpoint, for a training folder, for scans and images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.selections import SELECTIONS, score_run, selection_table, weights_of_run
+from msa2net_lib.evaluation.selections import SELECTIONS, selection_table, weights_of_run
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.nn.network import MSA2Net
 
@@ -28,13 +28,13 @@ ON_TEST = "best on test (chosen on the reported cases)"
 
 @pytest.fixture(scope="module")
 def patient2(root, tmp_path_factory):
-    """Four slices of the second shipped patient."""
+    """Two slices of the second shipped patient."""
     whole = open_dataset("patient2", root / "data", progress=False)
     folder = tmp_path_factory.mktemp("few") / "patient2"
     shutil.copytree(whole.root, folder)
     with h5py.File(folder / "test_vol_h5" / f"{whole.test_cases[0]}.npy.h5", "r+") as file:
         for name in ("image", "label"):
-            few = file[name][8:12]  # pyright: ignore[reportIndexIssue]
+            few = file[name][9:11]  # pyright: ignore[reportIndexIssue]
             del file[name]
             file[name] = few
     return PreparedDataset.open(folder)
@@ -57,7 +57,7 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def skin(tmp_path_factory):
-    """Twelve drawn pictures of 64 x 64 and a random network of two classes."""
+    """Twelve drawn images of 64 x 64 and a random network of two classes."""
     home = tmp_path_factory.mktemp("skin")
     torch.manual_seed(0)
     network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=64, num_classes=2))
@@ -113,7 +113,8 @@ def test_a_training_folder_has_a_column_for_each_selection(run_folder, patient2,
 
 def test_selections_of_a_run(run_folder, patient2, tmp_path):
     assert list(weights_of_run(run_folder)) == ["last step", "best on validation"]
-    results = score_run(run_folder, lambda network: evaluate(network, patient2, progress=False), with_best_on_test=True)
+    files = weights_of_run(run_folder, with_best_on_test=True)
+    results = {name: evaluate(load_network(file), patient2, progress=False) for name, file in files.items()}
     assert list(results) == ["last step", "best on validation", ON_TEST]
     table = selection_table(results, "strict")
     for label, result in results.items():
@@ -134,15 +135,15 @@ def test_pictures_by_probability_logit_and_lineage(skin, tmp_path, capsys):
     home, weights, dataset = skin
     data = ("--checkpoint", weights, "--dataset", dataset.root)
     out = run(capsys, *data).out
-    assert "3 test synthetic pictures" in out
+    assert "3 test synthetic images" in out
     assert "at the prepared size; lesion: probability above 0.5; nothing opened or filled" in out
     table = tmp_path / "scores.csv"
     options = ("--threshold", -100, "--threshold-on", "logit", "--interval", "--split", "train", "--output", table)
     out = run(capsys, *data, *options, "--predictions", tmp_path / "masks").out
-    assert "8 train synthetic pictures" in out
-    assert "pooled DSC: 95 % bootstrap interval over pictures" in out
+    assert "8 train synthetic images" in out
+    assert "pooled DSC: 95 % bootstrap interval over images" in out
     written = pd.read_csv(table)
-    assert list(written.columns)[:2] == ["picture", "dsc"]
+    assert list(written.columns)[:2] == ["image", "dsc"]
     assert (written.se == 1).all()  # everything is above -100
     assert len(list((tmp_path / "masks").glob("*.png"))) == 8
     out = run(capsys, *data, "--post-processing", "dlka").out
@@ -170,7 +171,7 @@ def test_options_of_scans_are_refused_for_pictures(skin, capsys):
     _, weights, dataset = skin
     data = ("--checkpoint", weights, "--dataset", dataset.root)
     err = run(capsys, *data, "--protocol", "strict", code=2).err
-    assert "--protocol: not for pictures" in err
+    assert "--protocol: not for images" in err
     assert "threshold=2.0 on a probability" in run(capsys, *data, "--threshold", 2, code=2).err
 
 

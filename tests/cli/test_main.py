@@ -245,8 +245,8 @@ def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
     weights = ("--checkpoint", tmp_path / "run" / "weights.safetensors", "--device", "cpu")
     table = ("--output", tmp_path / "scores.csv")
     assert run("evaluate", "--dataset", out / "prepared", *weights, *table) == 0
-    assert "3 test synthetic pictures" in capsys.readouterr().out
-    assert list(pd.read_csv(tmp_path / "scores.csv").columns)[:2] == ["picture", "dsc"]
+    assert "3 test synthetic images" in capsys.readouterr().out
+    assert list(pd.read_csv(tmp_path / "scores.csv").columns)[:2] == ["image", "dsc"]
 
 
 def test_prepare_pictures_and_isic(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Scores of pictures against counts made by hand, and the prevalence that is shown beside the paper's."""
+"""Scores of images against counts made by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.images import COUNTS, evaluate_images, prevalence_report
+from msa2net_lib.evaluation.images import COUNTS, evaluate_images
 from msa2net_lib.evaluation.mask_rules import MaskRule
 
 SIZE = (32, 64)
@@ -205,23 +205,5 @@ def test_empty_part(dataset, tmp_path):
     folders = dataset.root.parent / "images", dataset.root.parent / "masks"
     options = {"split": (1, 0, 0), "size": SIZE, "workers": 1, "progress": False}
     untested = prepare_images(*folders, tmp_path / "out", **options)
-    with pytest.raises(InputError, match="no picture for test"):
+    with pytest.raises(InputError, match="no image for test"):
         evaluate_images(Thresholder(), untested, progress=False)
-    assert "measured, test            not measured  not measured" in prevalence_report(untested)
-
-
-def test_prevalence_report(dataset):
-    without = prevalence_report(None).splitlines()
-    assert [line.split()[-1] for line in without if "measured, " in line] == ["measured"] * 3
-    assert sum(line.count("not measured") for line in without) == 6
-    implied = {line.split()[2]: line.split()[3] for line in without if "implied by" in line}
-    assert implied == {"UCTransNet": "0.2135", "DermoSegDiff": "0.2133", "MSA²Net": "0.2134"}
-    assert without[-1].split() == ["quoted", "without", "a", "source", "0.2106"]
-    assert not any("implied" in line for line in prevalence_report(dataset, published=False).splitlines())
-    lines = prevalence_report(dataset).splitlines()
-    assert "32 x 64" in lines[1]
-    measured = {line.split()[1]: line.split()[2:] for line in lines if "measured, " in line}
-    for part, ids in dataset.ids.items():
-        share = f"{np.mean([dataset.load(name).mask.mean() for name in ids]):.4f}"
-        assert measured[part] == [share, share]  # all pictures are of one size here, and not resized
-    assert max(map(len, lines)) <= 120

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +24,7 @@ from msa2net_lib.paper.consistency import (
     implied_specificity,
     pooled_accuracy,
     pooled_dsc,
+    prevalence_report,
 )
 from msa2net_lib.paper.tables import table_2
 
@@ -99,7 +104,7 @@ def test_the_ends():
 def test_percent_and_missing_columns_are_refused():
     with pytest.raises(InputError, match=r"se: 88 is outside 0\.\.1; give a share of one, not percent"):
         pooled_accuracy(0.2, 88.0, 0.95)
-    with pytest.raises(InputError, match="table_2: no column sp, acc"):
+    with pytest.raises(InputError, match="table: no column sp, acc"):
         consistency_table(table_2().drop(columns=["sp", "acc"]))
     with pytest.raises(InputError, match=r"dsc: 91\.29 is outside"):
         consistency_table(table_2().assign(dsc=91.29))
@@ -178,3 +183,23 @@ def test_means_over_images_need_not_close():
     assert averaged["acc"] > max(averaged["se"], averaged["sp"])
     assert not consistency_table(pd.DataFrame([averaged])).acc_between.any()
     assert consistency_table(pd.DataFrame([pixel_scores(found, lesion)]).round(4)).closes.all()
+
+
+def test_prevalence_report():
+    """Measured shares of a data set beside those that Table 2 implies; what was not measured says so."""
+    without = prevalence_report(None).splitlines()
+    assert [line.split()[-1] for line in without if "measured, " in line] == ["measured"] * 3
+    assert sum(line.count("not measured") for line in without) == 6
+    implied = {line.split()[2]: line.split()[3] for line in without if "implied by" in line}
+    assert implied == {"UCTransNet": "0.2135", "DermoSegDiff": "0.2133", "MSA²Net": "0.2134"}
+    assert without[-1].split() == ["quoted", "without", "a", "source", "0.2106"]
+    shares = {"train": {"source": 0.25, "prepared": 0.2468}, "validation": {"source": 0.5, "prepared": 0.125}}
+    manifest = {"prevalence": shares | {"test": {"source": None, "prepared": None}}}
+    dataset: Any = SimpleNamespace(height_width=(32, 64), is_synthetic=False, root=Path("isic"), manifest=manifest)
+    assert "implied" not in prevalence_report(dataset, published=False)
+    lines = prevalence_report(dataset).splitlines()
+    assert "(isic)" in lines[0]
+    assert "32 x 64" in lines[1]
+    assert [line.split()[-2:] for line in lines if "measured, " in line][:2] == [["0.2500", "0.2468"], ["0.5000", "0.1250"]]
+    assert "measured, test            not measured  not measured" in "\n".join(lines)
+    assert max(map(len, lines)) <= 120

@@ -68,7 +68,7 @@ class ReproducedImageRun:
         cls, scores: str | Path, run: str | Path, *, name: str, data: str, selection: Choice = "last"
     ) -> ReproducedImageRun:
         """Read scores (CSV of ``by_image``) and the record of the training, as `ReproducedRun.from_files` does."""
-        table = read_scores(scores, text=("picture",)).set_index("picture")
+        table = read_scores(scores, text=("image",)).set_index("image")
         network, training = read_training(run)
         assert network is not None
         return cls(name, network, data, table, selection, training)

@@ -71,7 +71,7 @@ def test_published_rows_come_first_and_the_comparable_one_is_not_measured(run):
 
 def test_a_run_is_read_from_files(run, tmp_path):
     training = TrainConfig.from_recipe("smoke")
-    run.by_image.rename_axis("picture").to_csv(tmp_path / "scores.csv")
+    run.by_image.rename_axis("image").to_csv(tmp_path / "scores.csv")
     (tmp_path / "run.json").write_text(json.dumps({"network": NETWORK.to_dict(), "training": training.to_dict()}))
     again = ReproducedImageRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="tiny", data="skin")
     assert again.training == training
