@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
     from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.evaluation.images import ImageEvaluation
-    from msa2net_lib.evaluation.volumes import Evaluation, Protocol
     from msa2net_lib.evaluation.selections import Weights
+    from msa2net_lib.evaluation.volumes import Evaluation, Protocol
     from msa2net_lib.nn.network import MSA2Net
 
 Parsers = Any  # argparse's own class for subparsers is private
@@ -72,9 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
     dataset = open_prepared(arguments.dataset)
     is_image_dataset = isinstance(dataset, ImageDataset)
-    _refuse_options(
-        arguments, OF_SCANS if is_image_dataset else OF_IMAGES, "images" if is_image_dataset else "scans"
-    )
+    _refuse_options(arguments, OF_SCANS if is_image_dataset else OF_IMAGES, "images" if is_image_dataset else "scans")
     score = _score_images if is_image_dataset else _score_volumes
     table = score(arguments, weights, dataset)  # type: ignore[arg-type]
     if arguments.output is not None:
@@ -145,9 +143,8 @@ def _for_each(
 
 def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PreparedDataset) -> pd.DataFrame:
     """Print the scores on the test cases and return every case's."""
-    from msa2net_lib.evaluation.selections import selected_scores
+    from msa2net_lib.evaluation.selections import by_selection, selected_scores
     from msa2net_lib.evaluation.volumes import HD95_UNIT, evaluate
-    from msa2net_lib.evaluation.selections import by_selection
 
     if not dataset.test_cases:
         raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
@@ -199,8 +196,7 @@ def _score_images(arguments: argparse.Namespace, weights: Sequence[Weights], dat
     """Print the scores on the images and return every image's."""
     from msa2net_lib.evaluation.images import evaluate_images
     from msa2net_lib.evaluation.mask_rules import MaskRule
-    from msa2net_lib.evaluation.selections import selected_scores
-    from msa2net_lib.evaluation.selections import by_selection
+    from msa2net_lib.evaluation.selections import by_selection, selected_scores
 
     named = {name: getattr(arguments, name) for name in ("threshold", "threshold_on", "post_processing")}
     rule = MaskRule(**{name: value for name, value in named.items() if value is not None})

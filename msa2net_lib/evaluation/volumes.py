@@ -18,7 +18,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import resize_images, resize_labels
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, SCORES, Evaluation, Protocol, summarize_seeds
+from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, Evaluation, Protocol
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
 from msa2net_lib.metrics import measure_volume
 from msa2net_lib.metrics.volumes import check_protocol

@@ -11,7 +11,7 @@ import pytest
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
-from msa2net_lib.evaluation.volumes import Evaluation, summarize_seeds
+from msa2net_lib.evaluation.table import Evaluation, summarize_seeds
 
 
 def evaluation(dsc, hd95=None, protocol="strict"):

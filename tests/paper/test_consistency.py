@@ -200,6 +200,9 @@ def test_prevalence_report():
     lines = prevalence_report(dataset).splitlines()
     assert "(isic)" in lines[0]
     assert "32 x 64" in lines[1]
-    assert [line.split()[-2:] for line in lines if "measured, " in line][:2] == [["0.2500", "0.2468"], ["0.5000", "0.1250"]]
+    assert [line.split()[-2:] for line in lines if "measured, " in line][:2] == [
+        ["0.2500", "0.2468"],
+        ["0.5000", "0.1250"],
+    ]
     assert "measured, test            not measured  not measured" in "\n".join(lines)
     assert max(map(len, lines)) <= 120
