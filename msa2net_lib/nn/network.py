@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.nn.decoder import Decoder
 from msa2net_lib.nn.encoder import Encoder
+from msa2net_lib.nn.gates import find_gate
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class MSA2Net(nn.Module):
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
+        for gate in {level.gate for level in config.levels} - {"none"}:
+            find_gate(gate)  # before an encoder is built, or its weights are downloaded
         self.config = config
         self.encoder = Encoder(
             config.encoder,

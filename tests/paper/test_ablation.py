@@ -357,5 +357,5 @@ def test_a_plan_with_another_gate_says_so_and_is_never_the_papers(tmp_path):
     table = reproduced_table_3([measured_by(other, fake_runs())])
     assert table.note[table.origin == "measured"].str.contains("aff IN PLACE OF MASAG").all()
     for gate in ("addition", "none", "sum"):
-        with pytest.raises(InputError, match=f"gate='{gate}' is unknown: use one of 'masag'"):
-            ablation_runs.ablation_plan("smoke", gate=gate)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InputError, match=f"gate='{gate}' is unknown: use one of 'concatenation'"):
+            ablation_runs.ablation_plan("smoke", gate=gate)

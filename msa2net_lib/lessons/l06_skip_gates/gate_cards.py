@@ -11,12 +11,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from msa2net_lib.config import PRESETS
-from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates.gate_flow import INPUTS, Box, boxes_of, trace_steps
 from msa2net_lib.lessons.l06_skip_gates.gate_maps import map_panel
 from msa2net_lib.lessons.l06_skip_gates.layered import Layout, place
 from msa2net_lib.lessons.slice_study import Study
-from msa2net_lib.nn.gates import GATES, GateInfo
+from msa2net_lib.nn.gates import GATES, GateInfo, find_gate
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz.gate_diagram import sheet
 from msa2net_lib.viz.maps import show_map
@@ -112,11 +111,7 @@ def draw_family(
 
 
 def _find(gate: str | GateInfo) -> GateInfo:
-    if isinstance(gate, GateInfo):
-        return gate
-    if gate not in GATES:
-        raise InputError(f"gate={gate!r} is unknown: use one of {', '.join(GATES)}")
-    return GATES[gate]
+    return gate if isinstance(gate, GateInfo) else find_gate(gate)
 
 
 def _width(box: Box) -> float:

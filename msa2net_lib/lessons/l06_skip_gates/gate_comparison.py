@@ -13,12 +13,13 @@ import torch
 from einops import rearrange, reduce
 from scipy.stats import mannwhitneyu
 
-from msa2net_lib.config import Gate, NetworkConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.evaluation.intervals import excludes_zero
+from msa2net_lib.nn.gates import GATES as FAMILY
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
@@ -31,16 +32,16 @@ Maps = dict[str, dict[int, "NDArray[np.float32]"]]
 """Kind of map -> decoder level (0 is finest) -> maps (slices, h, w)."""
 
 BASELINE = "addition"
-RIVALS: tuple[Gate, ...] = ("addition", "concatenation", "attention", "aff", "sk", "masag")
+RIVALS = tuple(gate.name for gate in FAMILY.values() if gate.kind != "control" and gate.dims == 2)
 """Without masag_3d, which computes on a slice what masag does: its other kernel planes meet padding only."""
-CONTROLS: tuple[Gate, ...] = ("constant", "shuffled", "random")
+CONTROLS = tuple(gate.name for gate in FAMILY.values() if gate.kind == "control")
 """Gates whose map is spoilt by design."""
 GATES = RIVALS + CONTROLS
 SELECTION = "masag, weight of X"
 """Name of MASAG's selection weight among the maps, beside its attention map."""
 
 
-def gate_variants(base: NetworkConfig, gates: Sequence[Gate] = GATES) -> dict[str, NetworkConfig]:
+def gate_variants(base: NetworkConfig, gates: Sequence[str] = GATES) -> dict[str, NetworkConfig]:
     """One network per gate, by the gate's name."""
     return {gate: base.with_gate(gate) for gate in gates}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MARKERS = "..osPXD^v<>ph*d8"
+"""Of the gates, in the order of the table; from the first again where they run out."""
 
 
 def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, source: str | None = None) -> Figure:
@@ -79,7 +83,7 @@ def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) 
         plain = runs.dsc[runs.variant == BASELINE]
         ax.axhspan(plain.min(), plain.max(), color="0.9", zorder=0, label=f"{BASELINE} (no map)")
         ax.axvline(0.5, color="0.5", linewidth=0.8, zorder=1)
-        for gate, marker in zip(GATES, "..osPXD^v", strict=True):
+        for gate, marker in zip(GATES, cycle(MARKERS), strict=False):
             column = f"agreement {gate}, {level}"
             if column in runs:
                 rows = runs[runs.variant == gate]

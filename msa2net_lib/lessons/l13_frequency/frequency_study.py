@@ -15,11 +15,12 @@ from torch import nn
 
 from msa2net_lib.analysis.frequency import Along, Spectrum, layer_spectra
 from msa2net_lib.analysis.layers import LAST, LOGITS, feature_maps, is_encoder
-from msa2net_lib.config import PRESETS, Gate, NetworkConfig
+from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import excludes_zero, paired_interval
+from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices
 
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 WITH, WITHOUT, CONSTANT = "masag", "addition", "constant"
 """Figure A's two networks: MASAG, and what Table 3's rows leave when it is out; and a gate whose map is constant."""
-FREQUENCY_GATES: tuple[Gate, ...] = (
-    "masag", "addition", "concatenation", "attention", "aff", "sk", "constant", "shuffled", "random", "none",
-)  # fmt: skip
-"""MASAG, its rivals, the negative controls, and "none": the skips left out, a network that no row of a table has."""
+FREQUENCY_GATES = (WITH, *(gate.name for gate in GATES.values() if gate.dims == 2 and gate.name != WITH), "none")
+"""MASAG, the other gates on maps, and "none": the skips left out, a network that no row of a table has."""
 ALONG: Along = "diagonal"
 """The curve that is stored of a run: that of the literature."""
 PRESET, UNTRAINED, FULL_SIZE = "preset {}", "{}, not trained", "{}, full size, not trained"
@@ -44,7 +43,7 @@ BATCH = 8
 
 def frequency_variants(
     base: NetworkConfig,
-    gates: Sequence[Gate] = FREQUENCY_GATES,
+    gates: Sequence[str] = FREQUENCY_GATES,
     presets: Sequence[str] = ("published", "released"),
 ) -> dict[str, NetworkConfig]:
     """One network per gate by the gate's name, then the base's encoder with the decoder of each full-size preset.

@@ -4,10 +4,13 @@
 (b, c, h, w) of one size; adapters for other sizes and channels are in `msa2net_lib.nn.adapters`.
 """
 
+from msa2net_lib.nn.gates.aff import AttentionalFusion
+from msa2net_lib.nn.gates.attention import AttentionGate
 from msa2net_lib.nn.gates.controls import ConstantGate, RandomGate, ShuffledGate
-from msa2net_lib.nn.gates.plain import Addition, AttentionalFusion, AttentionGate, Concatenation, SelectiveKernel
-from msa2net_lib.nn.gates.registry import GATES, GateInfo, build_gate
-from msa2net_lib.nn.gates.volume import SliceByVolume, inflated
+from msa2net_lib.nn.gates.masag_3d import SliceByVolume, inflated
+from msa2net_lib.nn.gates.plain import Addition, Concatenation
+from msa2net_lib.nn.gates.registry import GATES, GateInfo, build_gate, find_gate, list_gates
+from msa2net_lib.nn.gates.sk import SelectiveKernel
 
 __all__ = [
     "GATES",
@@ -22,5 +25,7 @@ __all__ = [
     "ShuffledGate",
     "SliceByVolume",
     "build_gate",
+    "find_gate",
     "inflated",
+    "list_gates",
 ]

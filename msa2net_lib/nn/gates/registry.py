@@ -1,4 +1,7 @@
-"""The registry of skip gates: each with its source, its equation and how to build it."""
+"""The one table of skip gates: each with its source, its equation and how to build it.
+
+Every list of gates, legend, option, report row and test parameter is derived from it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from typing import Literal
 from torch import nn
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.nn.gates.aff import AttentionalFusion
+from msa2net_lib.nn.gates.attention import AttentionGate
 from msa2net_lib.nn.gates.controls import ConstantGate, RandomGate, ShuffledGate
-from msa2net_lib.nn.gates.plain import Addition, AttentionalFusion, AttentionGate, Concatenation, SelectiveKernel
-from msa2net_lib.nn.gates.volume import SliceByVolume
+from msa2net_lib.nn.gates.masag_3d import SliceByVolume
+from msa2net_lib.nn.gates.plain import Addition, Concatenation
+from msa2net_lib.nn.gates.sk import SelectiveKernel
 from msa2net_lib.nn.masag import MASAG, Dilated
 
 GateKind = Literal["rival", "masag", "control"]
@@ -149,11 +155,21 @@ GATES: dict[str, GateInfo] = {
 """Every gate by name, in the order in which lessons and tables show them."""
 
 
+def list_gates() -> list[str]:
+    """List the names of all skip gates, in the order of lessons and tables."""
+    return list(GATES)
+
+
+def find_gate(name: str) -> GateInfo:
+    """Look a gate up by its name. Raises: `InputError` for an unknown one."""
+    if name not in GATES:
+        raise InputError(f"gate={name!r} is unknown: use one of {', '.join(GATES)}")
+    return GATES[name]
+
+
 def build_gate(name: str, channels: int, dilated: Dilated = "depthwise") -> nn.Module:
     """Build a gate by name for ``channels`` channels; ``dilated`` matters where MASAG is inside.
 
     Raises: `InputError` for an unknown name.
     """
-    if name not in GATES:
-        raise InputError(f"gate={name!r} is unknown: use one of {', '.join(GATES)}")
-    return GATES[name].build(channels, dilated)
+    return find_gate(name).build(channels, dilated)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.analysis.complexity import build_empty
-from msa2net_lib.config import Block, Gate, LevelConfig, NetworkConfig, require_choice
+from msa2net_lib.config import Block, LevelConfig, NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import NOT_KNOWN, against_noise, summarize
 from msa2net_lib.nn.network import count_parameters
@@ -63,7 +63,7 @@ def _level(level: LevelConfig, index: int, row: AblationRow, reading: Reading) -
     return replace(level, gate=gate, block=block, unused=unused)
 
 
-def other_gate(base: NetworkConfig) -> Gate | None:
+def other_gate(base: NetworkConfig) -> str | None:
     """The gate that stands in a base network's rows where the paper has MASAG; None if it is MASAG."""
     gate = base.levels[0].gate
     return None if gate == "masag" else gate

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pandas as pd
 
-from msa2net_lib.config import PROFILES, Gate, NetworkConfig, require_choice
+from msa2net_lib.config import PROFILES, NetworkConfig, require_choice
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.nn.gates import GATES
 from msa2net_lib.paper.ablation.comparison import ROWS, Reading, ablation_config, other_gate
 from msa2net_lib.paper.ablation.rows import find_row
 from msa2net_lib.train_config import TrainConfig
@@ -66,7 +67,7 @@ def ablation_plan(
     image_size: int | Auto = "auto",
     dataset: str = "auto",
     reading: Reading = "replaced",
-    gate: Gate = "masag",
+    gate: str = "masag",
 ) -> AblationPlan:
     """What a profile's ablation trains; "auto" is the profile's own.
 
@@ -75,7 +76,7 @@ def ablation_plan(
     unknown profile or gate, a gate that the rows without MASAG have, or fewer than one seed.
     """
     require_choice("profile", profile, tuple(PROFILES))
-    require_choice("gate", gate, tuple(name for name in get_args(Gate) if name not in ("addition", "none")))
+    require_choice("gate", gate, tuple(name for name in GATES if name != "addition"))
     if seeds < 1:
         raise InputError(f"seeds={seeds}: give at least 1")
     chosen, own = PROFILES[profile], _OWN[profile]

@@ -1,6 +1,6 @@
 """Skip gates: each against an independent computation, the controls against what they must not see.
 
-What all of them share is in test_gate_family.py.
+What all of them share is in test_registry.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from monai.networks.nets.attentionunet import AttentionBlock
 
 from msa2net_lib import MASAG, MSA2Net
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.config import LevelConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.gates import Addition, AttentionGate, build_gate
 from msa2net_lib.nn.network import count_parameters
@@ -233,8 +232,8 @@ def test_the_shipped_networks_gates_are_masags_still(level):
 
 
 def test_an_unknown_gate_is_named():
-    with pytest.raises(InputError, match="gate='masagg' is unknown: use one of 'masag', 'masag_3d', 'addition'"):
-        LevelConfig("lka", "masagg")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="gate='masagg' is unknown: use one of addition, concatenation, attention"):
+        MSA2Net.from_preset("tiny", gate="masagg")
 
 
 def test_inner_channels_are_half_and_never_none():
