@@ -24,7 +24,7 @@ from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.evaluation.experiments import compare
-from msa2net_lib.lessons.l13_frequency.frequency_study import (
+from msa2net_lib.lessons.l13_frequency.study import (
     ALONG,
     FULL_SIZE,
     MEASURES,
@@ -34,7 +34,7 @@ from msa2net_lib.lessons.l13_frequency.frequency_study import (
     contrast,
     frequency_variants,
     network_spectra,
-    reading,
+    sentences,
     study_slices,
     untrained_runs,
 )
@@ -80,7 +80,7 @@ def main() -> int:
     print(runs.groupby("variant", sort=False).dsc.agg(["count", "mean", "std"]).round(4).to_string())
     if {WITH, WITHOUT} <= set(variants):
         for measure, title in MEASURES.items():
-            print("\n".join(reading(contrast(runs, WITH, WITHOUT, measure), f"{WITH} minus {WITHOUT}, {title}")))
+            print("\n".join(sentences(contrast(runs, WITH, WITHOUT, measure), f"{WITH} minus {WITHOUT}, {title}")))
     record = {
         "question": "Spectra of every layer with MASAG and with other gates, as in Figure A of the supplement",
         "date": datetime.now(UTC).date().isoformat(),

@@ -19,8 +19,7 @@ from typing import Any
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image, resize_label
-from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import LAYERS
-from msa2net_lib.lessons.l14_grad_cam.shuffled_labels import (
+from msa2net_lib.lessons.l14_grad_cam.shuffled_study import (
     ADDITION,
     VARIANTS,
     pair_table,
@@ -28,6 +27,7 @@ from msa2net_lib.lessons.l14_grad_cam.shuffled_labels import (
     train_variant,
     variant_row,
 )
+from msa2net_lib.lessons.l14_grad_cam.study import LAYERS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text

@@ -5,7 +5,7 @@ Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -62,10 +62,18 @@ def reinitialize_parts(network: MSA2Net, parts: Sequence[str], seed: int) -> MSA
     if unknown := [name for name in parts if name not in known]:
         raise InputError(f"part {unknown[0]!r} is unknown: use {', '.join(known)}")
     prefixes = tuple(prefix for name in parts for prefix in known[name])
+    return _reinitialized(network, seed, lambda key: key.startswith(prefixes))
+
+
+def reinitialized(network: MSA2Net, part: Literal["gates", "all"], seed: int) -> MSA2Net:
+    """A copy, in evaluation mode, of a network with the weights of its gates, or all of its weights, drawn anew."""
+    return _reinitialized(network, seed, lambda key: part == "all" or ".gate." in key)
+
+
+def _reinitialized(network: MSA2Net, seed: int, is_drawn: Callable[[str], bool]) -> MSA2Net:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         copy = MSA2Net(replace(network.config, pretrained=False))
     trained = network.state_dict()
-    state = {key: value if key.startswith(prefixes) else trained[key] for key, value in copy.state_dict().items()}
-    copy.load_state_dict(state)
+    copy.load_state_dict({key: value if is_drawn(key) else trained[key] for key, value in copy.state_dict().items()})
     return copy.to(next(network.parameters()).device).eval()

@@ -70,12 +70,15 @@ def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
     size = network.config.height_width
     image = resize_image(case.image[z], size)
     network = network.eval()
-    device = next(network.parameters()).device
-    pixels = torch.from_numpy(normalize(image))[None, None].to(device)
     with torch.inference_mode():
-        traces = network.trace_gates(pixels)
+        traces = network.trace_gates(network_input(network, image[None]))
     label = resize_label(case.label[z], size)
     return Study(network, f"{case.name}, slice {z}", image, label, source, traces)
+
+
+def network_input(network: MSA2Net, images: NDArray) -> torch.Tensor:
+    """Slices (n, h, w) in [0, 1] at the network's input size, as it takes them, (n, 1, h, w) on its device."""
+    return torch.from_numpy(normalize(images))[:, None].to(next(network.parameters()).device)
 
 
 def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from msa2net_lib import MSA2Net
-from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps, weight_parts
+from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized, reinitialized_steps, weight_parts
 from msa2net_lib.errors import InputError
 
 
@@ -53,6 +53,18 @@ def test_independent_steps_are_single_parts_and_seeds_decide(network):
     one, same, other = (reinitialize_parts(network, ["head"], seed).decoder.head.weight for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_gates_alone_or_everything_is_drawn_anew(network):
+    trained = network.state_dict()
+    for part in ("gates", "all"):
+        copy = reinitialized(network, part, 0).state_dict()
+        for key in ("encoder.backbone.stem.conv1.weight", "decoder.levels.0.linear.weight"):
+            assert torch.equal(copy[key], trained[key]) == (part == "gates")
+        for key in (k for k in trained if ".gate." in k and k.endswith("attend.weight")):
+            assert not torch.equal(copy[key], trained[key])
+    first, again = (reinitialized(network, "all", 3).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
 
 
 def test_unknown_names_are_refused(network):

@@ -54,7 +54,7 @@ def write_report(output_dir: str | Path, profile: str, *, title: str | None = No
 
 def render(batch: Batch, title: str) -> str:
     """The page as text."""
-    from msa2net_lib.lessons.l16_paper_audit.discrepancy_cards import (
+    from msa2net_lib.lessons.l16_paper_audit.widget import (
         source_line,  # as the ledger, loads torch: not on import
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import torch
 from einops import rearrange, reduce
 from scipy.stats import mannwhitneyu
 
+from msa2net_lib.analysis.randomization import reinitialized
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
@@ -27,7 +28,6 @@ from msa2net_lib.train_config import TrainConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Part = Literal["gates", "all"]
 Maps = dict[str, dict[int, "NDArray[np.float32]"]]
 """Kind of map -> decoder level (0 is finest) -> maps (slices, h, w)."""
 
@@ -162,21 +162,6 @@ def verdicts(summary: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     return rows[["difference", "low", "high"]].assign(differs=excludes_zero(rows.low, rows.high))
 
 
-def reinitialized(network: MSA2Net, part: Part, seed: int) -> MSA2Net:
-    """A copy of a network with the weights of its gates, or all of its weights, drawn anew.
-
-    If a map looks the same from the copy, it does not show what training taught. Source: the model parameter
-    randomization test of Adebayo et al. 2018, Sanity Checks for Saliency Maps.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        copy = MSA2Net(replace(network.config, pretrained=False))
-    if part == "gates":
-        trained = network.state_dict()
-        copy.load_state_dict({k: v if ".gate." in k else trained[k] for k, v in copy.state_dict().items()})
-    return copy.eval()
-
-
 def sanity_table(network: MSA2Net, case: Case, level: int, seeds: Sequence[int]) -> pd.DataFrame:
     """Agreement of MASAG's maps with the organs: trained, with the gates reinitialized, with all reinitialized.
 
@@ -186,7 +171,7 @@ def sanity_table(network: MSA2Net, case: Case, level: int, seeds: Sequence[int])
     """
     images, label = slices_at(case, network.config.height_width)
     networks = {"trained": [network]}
-    titles: dict[str, Part] = {"gates untrained": "gates", "nothing trained": "all"}
+    titles: dict[str, Any] = {"gates untrained": "gates", "nothing trained": "all"}
     for title, part in titles.items():
         networks[title] = [reinitialized(network, part, seed) for seed in seeds]
     rows = {"image itself": [agreement(images, label)]}

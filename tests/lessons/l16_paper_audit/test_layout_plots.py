@@ -11,7 +11,7 @@ from numpy_layout import places, with_numpy
 
 from msa2net_lib.analysis.token_layout import neighborhood
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l16_paper_audit import layout_plots as pictures
+from msa2net_lib.lessons.l16_paper_audit import layout_plots
 
 
 def noise(height=60, width=70):
@@ -41,7 +41,7 @@ def assert_readable(figure):
 @pytest.mark.parametrize("shape", [(4, 4, 4), (3, 4, 5)])
 def test_the_pattern_shows_every_label_once_per_row(shape):
     channels, height, width = shape
-    figure = pictures.labeled_pattern(*shape)
+    figure = layout_plots.labeled_pattern(*shape)
     expected = [f"{'ABCD'[c]}{p:02d}" for c in range(channels) for p in range(height * width)]
     panels = [[t.get_text() for t in ax.texts] for ax in figure.axes]
     rows = [list(chain(*panels[i * channels : (i + 1) * channels])) for i in range(3)]
@@ -52,7 +52,7 @@ def test_the_pattern_shows_every_label_once_per_row(shape):
 
 
 def test_the_pattern_places_and_shades_values_as_numpy_does():
-    figure = pictures.labeled_pattern(3, 4, 5)
+    figure = layout_plots.labeled_pattern(3, 4, 5)
     scrambled = with_numpy(places(3, 4, 5), "skip")
     for channel, ax in enumerate(figure.axes[3:6]):
         np.testing.assert_array_equal(ax.images[0].get_array(), scrambled[channel] % 20)
@@ -63,11 +63,11 @@ def test_the_pattern_places_and_shades_values_as_numpy_does():
     # The frame follows one pixel: as many frames as channels in each row of panels.
     assert sum(len(ax.patches) for ax in figure.axes) == 3 * 3
     with pytest.raises(InputError, match="26 at most"):
-        pictures.labeled_pattern(27, 2, 2)
+        layout_plots.labeled_pattern(27, 2, 2)
 
 
 def test_the_neighborhood_figure_names_its_channels_and_counts():
-    figure = pictures.plot_neighborhood(noise(), 12, 14, 14, 7, 7, 5, source="noise")
+    figure = layout_plots.plot_neighborhood(noise(), 12, 14, 14, 7, 7, 5, source="noise")
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[0].endswith("9 values · pixels: 9 · channels: 1")
     assert titles[2].endswith("12 values · pixels: 1 · channels: 12")
@@ -85,7 +85,7 @@ def test_the_neighborhood_figure_names_its_channels_and_counts():
 
 @pytest.mark.parametrize("place", [(96, 56, 56, 28, 28, 40), (96, 56, 56, 0, 0, 0), (384, 14, 14, 13, 13, 383)])
 def test_the_close_up_stays_inside_the_image_and_shows_all_marks(place):
-    figure = pictures.plot_neighborhood(noise(), *place)
+    figure = layout_plots.plot_neighborhood(noise(), *place)
     assert_readable(figure)
     for ax in (figure.axes[0], figure.axes[3]):
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
@@ -98,7 +98,7 @@ def test_the_close_up_stays_inside_the_image_and_shows_all_marks(place):
 
 def test_the_scrambled_slice_comes_back_and_is_no_longer_itself_in_between():
     image = noise(14, 14)
-    figure = pictures.plot_scrambled_slice(image, 12, 14, 14, source="noise")
+    figure = layout_plots.plot_scrambled_slice(image, 12, 14, 14, source="noise")
     (true, scrambled, back, released, meant), means = (
         [np.asarray(ax.images[0].get_array()) for ax in figure.axes[start : start + 5]] for start in (0, 5)
     )
@@ -114,18 +114,18 @@ def test_the_scrambled_slice_comes_back_and_is_no_longer_itself_in_between():
 
 def test_the_mean_in_between_is_the_mean_of_the_window():
     image = noise(30, 30)
-    figure = pictures.plot_scrambled_slice(image, 2, 30, 30, 0)
+    figure = layout_plots.plot_scrambled_slice(image, 2, 30, 30, 0)
     meant = np.asarray(figure.axes[4].images[0].get_array())
     assert meant[15, 14] == pytest.approx(image[4:27, 3:26].mean(), rel=1e-4)
     assert meant[0, 29] == pytest.approx(image[:12, 18:].mean(), rel=1e-4)
 
 
 def test_encoder_features_are_drawn_as_they_come():
-    features = pictures.shipped_features(noise(128, 128))
+    features = layout_plots.shipped_features(noise(128, 128))
     assert features.shape == (24, 32, 32)
     assert np.isfinite(features).all()
-    assert pictures.shipped_features(noise(), level=2).shape == (96, 8, 8)
-    figure = pictures.plot_scrambled_slice(noise(), channel=3, features=features)
+    assert layout_plots.shipped_features(noise(), level=2).shape == (96, 8, 8)
+    figure = layout_plots.plot_scrambled_slice(noise(), channel=3, features=features)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), features[3])
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), with_numpy(features, "skip")[3])
     assert_readable(figure)

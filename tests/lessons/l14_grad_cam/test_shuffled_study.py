@@ -10,8 +10,8 @@ import pytest
 from msa2net_lib import MSA2Net, TrainConfig
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.lessons.l14_grad_cam import shuffled_labels
-from msa2net_lib.lessons.l14_grad_cam.shuffled_labels import ADDITION, PERMUTED, TRUE, PermutedLabels
+from msa2net_lib.lessons.l14_grad_cam import shuffled_study
+from msa2net_lib.lessons.l14_grad_cam.shuffled_study import ADDITION, PERMUTED, TRUE, PermutedLabels
 
 IDS = [f"case0001_slice{index:03d}" for index in range(9)]
 
@@ -54,10 +54,10 @@ def test_variants_train_what_they_say(monkeypatch):
         given.append((network, data))
         return SimpleNamespace(network=MSA2Net.from_preset("tiny", image_size=64))
 
-    monkeypatch.setattr(shuffled_labels, "train", train)
+    monkeypatch.setattr(shuffled_study, "train", train)
     base, data = NetworkConfig.from_preset("tiny", image_size=64), Numbered()
     for variant in (TRUE, PERMUTED, ADDITION):
-        shuffled_labels.train_variant(variant, base, TrainConfig(seed=7), data)  # pyright: ignore[reportArgumentType]
+        shuffled_study.train_variant(variant, base, TrainConfig(seed=7), data)  # pyright: ignore[reportArgumentType]
     assert [type(one).__name__ for _, one in given] == ["Numbered", "PermutedLabels", "Numbered"]
     assert given[1][1].seed == 7
     assert [network.levels[0].gate for network, _ in given] == ["masag", "masag", "addition"]
@@ -68,17 +68,17 @@ def test_pairs_of_networks(study, noise_case):
     """A network beside itself is 1; there is one pair of true seeds and one of true and permuted per seed."""
     other = MSA2Net.from_preset("tiny").eval()
     networks = {(TRUE, 1): study.network, (TRUE, 2): study.network, (PERMUTED, 1): other, (PERMUTED, 2): study.network}
-    pairs = shuffled_labels.pair_table(networks, noise_case, 3).set_index(["pair", "seeds", "layer"])["rank"]
+    pairs = shuffled_study.pair_table(networks, noise_case, 3).set_index(["pair", "seeds", "layer"])["rank"]
     assert pairs["true, two seeds", "1, 2", LAST] == pytest.approx(1)
     assert pairs["true and permuted", "2", LAST] == pytest.approx(1)
     assert pairs["true and permuted", "1", LAST] < 0.9
-    assert len(pairs) == 3 * len(shuffled_labels.LAYERS)
+    assert len(pairs) == 3 * len(shuffled_study.LAYERS)
 
 
 def test_field_and_stored_maps(study, noise_case):
-    radii = shuffled_labels.field_radii(study.network, noise_case, 1)
+    radii = shuffled_study.field_radii(study.network, noise_case, 1)
     assert 0 < radii["radius 50%"] < radii["radius 95%"] < 128
-    maps = shuffled_labels.shown_maps(study.network, study.image, study.label, ["liver"], [LAST])
+    maps = shuffled_study.shown_maps(study.network, study.image, study.label, ["liver"], [LAST])
     values = np.array(maps[LAST]["liver"])
     assert values.shape == (128, 128)
     assert values.max() == 100

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l16_paper_audit import audit_plots
-from msa2net_lib.lessons.l16_paper_audit.audit_plots import CROSS, DISC, isic_audit_widget, plot_claims, plot_isic_audit
+from msa2net_lib.lessons.l16_paper_audit import plots
+from msa2net_lib.lessons.l16_paper_audit.plots import CROSS, DISC, plot_claims, plot_isic_audit
 from msa2net_lib.paper.claims import claims
 from msa2net_lib.paper.tables import table_2
 
@@ -61,7 +61,7 @@ def test_rows_stand_where_the_table_says():
 def test_the_papers_row_is_a_star_and_its_correction_hollow():
     for ax in plot_isic_audit(*OWN).axes:
         faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "*"]
-        assert sorted(faces) == sorted([audit_plots.ORANGE, "none"])
+        assert sorted(faces) == sorted([plots.ORANGE, "none"])
     names = [label.get_text() for label in plot_isic_audit(*OWN).axes[0].get_yticklabels()]
     assert "MSA²Net, SP .9857" in names
 
@@ -95,45 +95,18 @@ def test_percent_is_refused():
 def test_a_corrected_table_draws_no_cross_for_the_row(monkeypatch):
     table = table_2()
     table.loc["MSA²Net", "sp"] = 0.9857
-    monkeypatch.setattr(audit_plots, "table_2", lambda: table)
+    monkeypatch.setattr(plots, "table_2", lambda: table)
     faces = [line.get_markerfacecolor() for line in plot_isic_audit(*OWN).axes[0].lines if line.get_marker() == "*"]
     assert faces == ["none", "none"]
 
 
 def test_figures_are_legible_and_say_what_they_show():
-    figures = {audit_plots.AUDIT_SOURCE: plot_isic_audit(*OWN), audit_plots.CLAIMS_SOURCE: plot_claims(claims())}
+    figures = {plots.AUDIT_SOURCE: plot_isic_audit(*OWN), plots.CLAIMS_SOURCE: plot_claims(claims())}
     for source, figure in figures.items():
         pixels(figure)
         assert source in [text.get_text() for text in texts(figure)]
         assert min(float(text.get_fontsize()) for text in texts(figure)) >= 7
         assert "no data of ours" in source
-
-
-def test_the_widget_starts_at_the_papers_row_and_redraws():
-    box = isic_audit_widget()
-    *sliders, picture = box.children
-    assert [slider.value for slider in sliders] == pytest.approx(OWN)
-    before = picture.value
-    assert bytes(before).startswith(b"\x89PNG")
-    for slider in sliders:
-        start = slider.value
-        slider.value = start - 0.02
-        assert picture.value != before
-        slider.value = start
-        assert picture.value == before
-
-
-def test_an_error_while_drawing_surfaces(monkeypatch):
-    slider = isic_audit_widget().children[0]
-
-    def broken(**_):
-        raise RuntimeError("drawing failed")
-
-    monkeypatch.setattr(audit_plots, "plot_isic_audit", broken)
-    with pytest.raises(RuntimeError, match="drawing failed"):
-        slider.value = 0.3
-    with pytest.raises(RuntimeError, match="drawing failed"):
-        isic_audit_widget()
 
 
 def test_claims_have_a_row_each_and_a_shape_of_their_own():

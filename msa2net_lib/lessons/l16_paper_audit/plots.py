@@ -15,7 +15,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.paper.claims import OURS, Claim
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity, pooled_accuracy, pooled_dsc
 from msa2net_lib.paper.tables import table_2
-from msa2net_lib.viz.explorer import explorer
 from msa2net_lib.viz.plots import figure_grid, stamp
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -123,26 +122,6 @@ def _draw_plane(ax: Axes, rows: pd.DataFrame, choice: _Choice) -> None:
     ax.plot(*curve, **CURVE)
     ax.set(xlim=xlim, ylim=ylim, xlabel="DSC", ylabel="ACC")
     _style(ax)
-
-
-def isic_audit_widget() -> Any:
-    """Three sliders over `plot_isic_audit`, starting at the paper's own row; returns an ipywidgets box.
-
-    The start prevalence is the one that the row's DSC, SE and ACC imply.
-    """
-    import ipywidgets
-
-    own = table_2().loc[OURS]
-    _, prevalence = implied_specificity(own.dsc, own.se, own.acc)
-    start = {"prevalence": (prevalence, 0.01, 0.99), "se": (own.se, 0.5, 1.0), "sp": (own.sp, 0.5, 1.0)}
-    sliders = {
-        name: ipywidgets.FloatSlider(
-            round(value, 4), min=low, max=high, step=0.0001, description=name.upper() if name in own else name,
-            readout_format=".4f",
-        )
-        for name, (value, low, high) in start.items()
-    }  # fmt: skip
-    return explorer(lambda **values: plot_isic_audit(**values), **sliders)
 
 
 def plot_claims(claims: Sequence[Claim]) -> Figure:

@@ -11,9 +11,10 @@ from gray import LEGIBLE, contrast_along, in_gray, luminance, outline_points
 
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l14_grad_cam import grad_cam_plots, sanity_plots
-from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import LAYERS, organ_views
-from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import FLAT, PROBABILITY, localization_sentence
+from msa2net_lib.lessons.l14_grad_cam import plots
+from msa2net_lib.lessons.l14_grad_cam import study as scores
+from msa2net_lib.lessons.l14_grad_cam.shuffled_study import pair_sentences
+from msa2net_lib.lessons.l14_grad_cam.study import FLAT, LAYERS, PROBABILITY, localization_sentence, organ_views
 from msa2net_lib.viz.maps import draw_signs
 from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid
 
@@ -23,12 +24,12 @@ def texts(figure):
 
 
 def test_figure_b_has_a_row_per_organ_and_says_whose_data(study):
-    figure = grad_cam_plots.plot_figure_b(study, organ_views(study))
+    figure = plots.plot_figure_b(study, organ_views(study))
     assert len(figure.axes) == 10
     assert {"aorta", "liver", "R", "L", f"Grad-CAM,\n{LAST}"} <= set(texts(figure))
     assert any("noise of this test" in text.get_text() for text in figure.texts)
     with pytest.raises(InputError, match="no organ to draw"):
-        grad_cam_plots.plot_figure_b(study, [])
+        plots.plot_figure_b(study, [])
 
 
 @pytest.mark.parametrize("organ", ["aorta", "liver"])
@@ -38,7 +39,7 @@ def test_outlines_of_figure_b_are_seen_in_gray(study, organ):
     view = next(view for view in organ_views(study) if view.organ == organ)
     heat = np.ones_like(view.heat)
     heat[0, 0] = 0  # at the bright end of the scale all but throughout
-    figure = grad_cam_plots.plot_figure_b(same, [replace(view, heat=heat, predicted=view.truth)])
+    figure = plots.plot_figure_b(same, [replace(view, heat=heat, predicted=view.truth)])
     gray = in_gray(figure)
     for ax in figure.axes[:4]:
         points = outline_points(ax)
@@ -57,44 +58,44 @@ def test_signs_have_lines_of_their_own_and_a_side_that_is_low_has_none():
 
 
 def test_a_pixel_draws_a_disc_and_both_signs(study):
-    around = grad_cam_plots.draw_heat(study, "level 1 block 2", "liver", grad_cam_plots.REGIONS[1], 40, 50, "both")
+    around = plots.draw_heat(study, "level 1 block 2", "liver", plots.REGIONS[1], 40, 50, "both")
     low, high = around.axes[1].images[0].get_clim()
     assert low == -high
-    whole = grad_cam_plots.draw_heat(study, LAST, "aorta", grad_cam_plots.REGIONS[0], 0, 0)
+    whole = plots.draw_heat(study, LAST, "aorta", plots.REGIONS[0], 0, 0)
     assert whole.axes[2].images[0].get_array().min() == 0
     assert whole.axes[1].get_title() == f"{LAST}, 128 x 128"
     with pytest.raises(InputError, match="give a pixel of the 128 x 128 image"):
-        grad_cam_plots.draw_heat(study, LAST, "aorta", grad_cam_plots.REGIONS[1], 128, 0)
+        plots.draw_heat(study, LAST, "aorta", plots.REGIONS[1], 128, 0)
 
 
 def test_layers_are_drawn_on_their_own_grid(study):
-    figure = grad_cam_plots.plot_layers(study, ["liver"], [LAST, "level 2 block 2"])
+    figure = plots.plot_layers(study, ["liver"], [LAST, "level 2 block 2"])
     shapes = [ax.images[0].get_array().shape for ax in figure.axes]
     assert shapes == [(128, 128), (8, 8)]
 
 
 def test_the_cascade_starts_with_the_trained_map(study):
-    figure = grad_cam_plots.plot_cascade(study, "liver", [LAST], ["head"], seed=1)
+    figure = plots.plot_cascade(study, "liver", [LAST], ["head"], seed=1)
     trained, reinitialized = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
     view = next(view for view in organ_views(study) if view.organ == "liver")
     np.testing.assert_allclose(trained, view.heat, rtol=1e-3, atol=1e-4 * view.heat.max())
     assert not np.allclose(reinitialized, view.heat, rtol=1e-3)
     with pytest.raises(InputError, match="step 'tail' is unknown: use head"):
-        grad_cam_plots.plot_cascade(study, "liver", [LAST], ["tail"], seed=1)
+        plots.plot_cascade(study, "liver", [LAST], ["tail"], seed=1)
 
 
 def test_other_panels(study):
     views = organ_views(study)[:1]
-    assert len(grad_cam_plots.plot_explained(study, views).axes) == 4
+    assert len(plots.plot_explained(study, views).axes) == 4
     fields = {"a": views[0].field, "b": views[0].field}
-    assert len(grad_cam_plots.plot_fields(fields, views[0].center, study).axes) == 3
+    assert len(plots.plot_fields(fields, views[0].center, study).axes) == 3
     maps = {name: {LAST: {"liver": [[0, 100], [50, 0]]}} for name in ("true", "permuted")}
-    shown = grad_cam_plots.plot_shown(maps, study)
+    shown = plots.plot_shown(maps, study)
     assert np.asarray(shown.axes[1].images[0].get_array()).tolist() == [[0, 100], [50, 0]]
-    assert grad_cam_plots.NO_HEAT not in texts(shown)
+    assert plots.NO_HEAT not in texts(shown)
     maps["true"][LAST]["liver"] = [[0, 0], [0, 0]]
-    assert texts(grad_cam_plots.plot_shown(maps, study)).count(grad_cam_plots.NO_HEAT) == 1
-    assert study.label[grad_cam_plots.default_pixel(study, "aorta")] == 1
+    assert texts(plots.plot_shown(maps, study)).count(plots.NO_HEAT) == 1
+    assert study.label[plots.default_pixel(study, "aorta")] == 1
 
 
 CASCADE = pd.DataFrame(
@@ -111,26 +112,26 @@ REGIONS = pd.DataFrame({"corner": [1.0, 0.4]}, index=list(LAYERS[:2]))
 
 
 def test_the_chart_of_redrawn_weights_shows_means_and_extremes():
-    figure = sanity_plots.plot_randomization({"cascading": CASCADE}, "numbers of this test")
+    figure = plots.plot_randomization({"cascading": CASCADE}, "numbers of this test")
     lines = {line.get_label(): line for line in figure.axes[0].containers}
     assert set(lines) == set(LAYERS[:2])
     assert [float(y) for y in lines[LAYERS[1]].lines[0].get_ydata()] == pytest.approx([0.65, 0.75])
-    assert len({style[2] for style in sanity_plots.STYLES}) == len(LAYERS), "markers must tell layers apart in gray"
+    assert len({style[2] for style in plots.STYLES}) == len(LAYERS), "markers must tell layers apart in gray"
 
 
 def test_bars_and_baselines():
-    figure = sanity_plots.plot_localization(SUMMARY, "")
+    figure = plots.plot_localization(SUMMARY, "")
     np.testing.assert_allclose([bar.get_width() for bar in figure.axes[0].patches], SUMMARY.inside)
     assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True, True]
 
 
 def test_verdicts_follow_from_the_numbers():
-    assert list(sanity_plots.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
-    verdicts = sanity_plots.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
+    assert list(scores.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
+    verdicts = scores.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
     assert verdicts.reinitialized.tolist() == pytest.approx([0.15, 0.75])
     assert verdicts.lowest.tolist() == pytest.approx([0.1, 0.7])
     assert verdicts.highest.tolist() == pytest.approx([0.2, 0.8])
-    assert sanity_plots.sentences(verdicts) == [
+    assert scores.sentences(verdicts) == [
         f"{LAYERS[0]}: finds its organ, needs the trained weights, is the same whatever region is asked about",
         f"{LAYERS[1]}: does not find its organ, looks alike with random weights, depends on the region asked about",
     ]
@@ -141,8 +142,8 @@ def test_seeds_on_both_sides_of_the_threshold_give_no_verdict():
     apart = [("stem", seed, LAYERS[0], rank) for seed, rank in enumerate((0.40, 0.68))]
     apart += [("stem", seed, LAYERS[1], rank) for seed, rank in enumerate((0.60, 0.32))]
     cascade = pd.DataFrame(apart, columns=["part", "seed", "layer", "rank"])
-    verdicts = sanity_plots.verdict_table(SUMMARY, cascade, REGIONS, LAYERS[:2])
-    for told in sanity_plots.sentences(verdicts):
+    verdicts = scores.verdict_table(SUMMARY, cascade, REGIONS, LAYERS[:2])
+    for told in scores.sentences(verdicts):
         assert "not clear whether it needs the trained weights" in told
 
 
@@ -161,9 +162,9 @@ def test_wrong_labels_are_told_only_where_all_pairs_agree():
             ("true and permuted", "1", "y", 0.3, 0.2), ("true and permuted", "2", "y", 0.6, 0.2),
             ("true and permuted", "1", "z", 0.6, 0.2)]  # fmt: skip
     pairs = pd.DataFrame(rows, columns=["pair", "seeds", "layer", "rank", "ssim"])
-    told = sanity_plots.pair_sentences(pairs)
+    told = pair_sentences(pairs)
     assert told[0] == "x: rank correlation 0.80 and 0.35, told apart; SSIM 0.50 and 0.20, told apart"
     assert told[1] == "y: rank correlation 0.50 and 0.45, not told apart; SSIM 0.50 and 0.20, told apart"
     assert "not measured" in told[2]
-    markers = [line for line in sanity_plots.plot_pairs(pairs, "").axes[0].lines if line.get_marker() in "sD"]
+    markers = [line for line in plots.plot_pairs(pairs, "").axes[0].lines if line.get_marker() in "sD"]
     assert sorted(x for line in markers for x in line.get_xdata()) == sorted(row[3] for row in rows)

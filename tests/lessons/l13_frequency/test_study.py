@@ -1,4 +1,4 @@
-"""Comparing spectra: differences are paired, verdicts follow the interval, sentences follow the verdicts."""
+"""Comparing spectra: differences are paired, readings follow the interval, sentences follow the readings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from msa2net_lib.config import PRESETS
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
-from msa2net_lib.lessons.l13_frequency import frequency_study as fs
+from msa2net_lib.lessons.l13_frequency import study as fs
 
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 
@@ -40,7 +40,6 @@ def test_variants_are_gates_and_decoders_of_presets():
         config = variants[f"preset {preset}"]
         assert config.levels == PRESETS[preset].levels
         assert (config.encoder, config.encoder_options, config.image_size) == (TINY.encoder, TINY.encoder_options, 64)
-    assert list(fs.frequency_variants(TINY, ("addition",), presets=())) == ["addition"]
 
 
 def test_spectra_are_those_of_the_layers_whatever_the_batch(monkeypatch):
@@ -79,38 +78,31 @@ def test_differences_are_taken_seed_by_seed():
     row = table.loc["encoder stage 1"]
     assert (row.low, row.high) == (pytest.approx(low), pytest.approx(high))
     assert row.difference == pytest.approx(np.mean(one) - np.mean(other))
-    assert set(table.verdict) == {fs.HIGHER}
+    assert set(table.reading) == {fs.HIGHER}
     back = fs.contrast(made_up({"masag": one, "addition": other}), "addition", "masag", "high_band")
-    assert set(back.verdict) == {fs.LOWER}
+    assert set(back.reading) == {fs.LOWER}
     noise = fs.contrast(made_up({"masag": [1, 2, 3], "addition": [3, 1, 2]}), "masag", "addition", "high_band")
-    assert set(noise.verdict) == {fs.NOISE}
+    assert set(noise.reading) == {fs.NOISE}
     single = fs.contrast(made_up({"masag": [9.0], "addition": [1.0]}), "masag", "addition", "high_band")
-    assert set(single.verdict) == {fs.NOISE}
+    assert set(single.reading) == {fs.NOISE}
     undefined = fs.contrast(made_up({"masag": one, "addition": other}), "masag", "addition", "high_over_low")
-    assert set(undefined.verdict) == {fs.UNDEFINED}
+    assert set(undefined.reading) == {fs.UNDEFINED}
 
 
-def table_of(**verdicts):
-    frame = pd.DataFrame({"verdict": pd.Series(verdicts)})
-    return frame.assign(seeds=3)
+def table_of(**readings):
+    return pd.DataFrame({"reading": pd.Series(readings)}).assign(seeds=3)
 
 
-def test_what_is_said_follows_the_verdicts():
-    assert fs.seen(table_of(a=fs.HIGHER, b=fs.HIGHER, c=fs.UNDEFINED)) == "seen"
-    assert fs.seen(table_of(a=fs.HIGHER, b=fs.NOISE)) == "not seen in all, in 1 of 2"
-    assert fs.seen(table_of(a=fs.HIGHER, b=fs.LOWER)) == "not seen in all, in 1 of 2, the opposite in 1"
-    assert fs.seen(table_of(a=fs.NOISE, b=fs.UNDEFINED)) == "not seen in any"
-    assert fs.seen(table_of(a=fs.NOISE, b=fs.LOWER)) == "not seen in any, the opposite in 1 of 2"
-    assert fs.seen(table_of(a=fs.UNDEFINED)) == "nothing to be seen: no layer has this number"
+def test_what_is_said_follows_the_readings():
     table = table_of(
         **{"encoder stage 1": fs.HIGHER, "level 2 gate": fs.LOWER, "level 0 gate": fs.NOISE, "logits": fs.NOISE}
     )
-    assert fs.reading(table, "A minus B") == [
+    assert fs.sentences(table, "A minus B") == [
         "A minus B, 3 seeds:",
         "  encoder: higher in 1 of 1 layers",
         "  coarse decoder (levels 3 and 2): lower in 1 of 1 layers",
         "  fine decoder (levels 1 and 0, logits): within noise in 2 of 2 layers",
-        "  more high frequencies in all layers: not seen in all, in 1 of 4, the opposite in 1",
+        "  more high frequencies in all layers: no: higher in 1 of 4 layers, lower in 1, within noise in 2",
     ]
 
 
@@ -157,15 +149,15 @@ def test_what_is_not_there_is_refused(study):
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "told"),
+    ("readings", "told"),
     [
         ([fs.HIGHER, fs.HIGHER, fs.UNDEFINED], "yes: higher in 2 of 2 layers, lower in 0, within noise in 0"),
         ([fs.HIGHER, fs.NOISE, fs.LOWER], "no: higher in 1 of 3 layers, lower in 1, within noise in 1"),
         ([fs.UNDEFINED], "no: higher in 0 of 0 layers, lower in 0, within noise in 0"),
     ],
 )
-def test_the_papers_reading_is_of_all_layers(verdicts, told):
-    assert fs.paper_verdict(pd.DataFrame({"verdict": verdicts})) == told
+def test_the_papers_reading_is_of_all_layers(readings, told):
+    assert fs.in_all_layers(pd.DataFrame({"reading": readings})) == told
 
 
 def test_the_lessons_answer_is_that_of_the_committed_measurement(root):
@@ -173,8 +165,8 @@ def test_the_lessons_answer_is_that_of_the_committed_measurement(root):
     runs, _ = read_measurement(root / "benchmarks" / "results" / "frequency.json")
     cells = nbformat.read(root / "notebooks" / "13_frequency.ipynb", as_version=4).cells
     (answer,) = [cell.source for cell in cells if "What to take away" in cell.source]
-    counts = [fs.contrast(runs, fs.WITH, fs.WITHOUT, key).verdict.value_counts() for key in fs.MEASURES]
-    higher, lower = ([int(count.get(verdict, 0)) for count in counts] for verdict in (fs.HIGHER, fs.LOWER))
+    counts = [fs.contrast(runs, fs.WITH, fs.WITHOUT, key).reading.value_counts() for key in fs.MEASURES]
+    higher, lower = ([int(count.get(reading, 0)) for count in counts] for reading in (fs.HIGHER, fs.LOWER))
     layers = len(fs.shared_layers(runs, fs.WITH, fs.WITHOUT))
     assert f"higher in {higher[0]} of {layers} layers, the gates' own outputs, and lower in {lower[0]};" in answer
     assert f"with the mean left out higher in {higher[1]} and lower in {lower[1]}," in answer

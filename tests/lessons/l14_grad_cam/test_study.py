@@ -12,8 +12,7 @@ from msa2net_lib.analysis.layers import LAST, Place
 from msa2net_lib.analysis.saliency import pointing, share_inside
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l14_grad_cam import grad_cam_study as heat_maps
-from msa2net_lib.lessons.l14_grad_cam import heat_map_scores
+from msa2net_lib.lessons.l14_grad_cam import study as heat_maps
 
 LAYERS = (LAST, "level 1 block 2")
 
@@ -59,7 +58,7 @@ def test_views_are_smallest_first_and_agree_with_grad_cam(study):
 
 def test_localization_scores_each_slice_that_has_the_organ(study, noise_case):
     """Only the middle slice has organs, so each map has one row per organ, as computed by hand."""
-    table = heat_map_scores.localization(study.network, noise_case, count=5, layers=LAYERS)
+    table = heat_maps.localization(study.network, noise_case, count=5, layers=LAYERS)
     assert set(table.z) == {1}
     assert len(table) == 2 * (len(LAYERS) + 3)
     size = study.network.config.height_width
@@ -69,7 +68,7 @@ def test_localization_scores_each_slice_that_has_the_organ(study, noise_case):
     row = table[(table.organ == "aorta") & (table["map"] == "level 1 block 2")].iloc[0]
     np.testing.assert_allclose(row.inside, share_inside(heat, label == 1), rtol=1e-4)
     np.testing.assert_allclose(row.pointing, pointing(heat, label == 1))
-    flat = table[table["map"] == heat_map_scores.FLAT].set_index("organ").inside
+    flat = table[table["map"] == heat_maps.FLAT].set_index("organ").inside
     assert flat["liver"] == pytest.approx((label == 5).mean())
 
 
@@ -77,21 +76,21 @@ def test_summary_counts_organs_alike_and_maps_without_heat_as_nothing():
     rows = [("a", "m", z, value, 1.0) for z, value in enumerate((0.2, np.nan, 0.4, 0.2))] + [("b", "m", 0, 1.0, 0.0)]
     table = pd.DataFrame(rows, columns=["organ", "map", "z", "inside", "pointing"])
     table.loc[1, "pointing"] = np.nan
-    summary = heat_map_scores.localization_summary(table)
+    summary = heat_maps.localization_summary(table)
     assert summary.inside["m"] == pytest.approx((0.2 + 1.0) / 2)
     assert summary.pointing["m"] == pytest.approx((0.75 + 0.0) / 2)
     assert summary["empty"]["m"] == pytest.approx(0.125)
 
 
 def test_the_last_layer_does_not_care_about_the_region_and_coarser_ones_do(study):
-    regions = heat_map_scores.region_dependence(study, LAYERS)
+    regions = heat_maps.region_dependence(study, LAYERS)
     np.testing.assert_allclose(regions.loc[LAST], 1.0, atol=1e-3)
     assert regions.corner["level 1 block 2"] < 0.99
 
 
 def test_each_part_alone_is_redrawn_and_the_finest_stage_matters_more_than_the_deepest(study):
     """The gate of level 2 stands before most of the decoder and after the encoder: both reach its map."""
-    table = heat_map_scores.randomization_table(study, "independent", [0], ["level 2 gate"], ["liver"])
+    table = heat_maps.randomization_table(study, "independent", [0], ["level 2 gate"], ["liver"])
     assert list(table.columns) == ["mode", "part", "seed", "organ", "layer", "rank", "ssim", "inside", "empty"]
     assert table.set_index("part")["rank"]["encoder stage 4"] > table.set_index("part")["rank"]["encoder stage 1"]
     assert table["rank"].between(0, 1).all()
@@ -100,9 +99,9 @@ def test_each_part_alone_is_redrawn_and_the_finest_stage_matters_more_than_the_d
 def test_two_sets_of_maps_compared():
     rng = np.random.default_rng(0)
     maps = {"a": rng.random((16, 16)), "b": rng.random((16, 16))}
-    assert heat_map_scores.similarity(maps, maps) == pytest.approx((1, 1))
-    assert heat_map_scores.similarity(maps, {name: -values for name, values in maps.items()})[0] == pytest.approx(1)
-    assert heat_map_scores.similarity(maps, {name: np.zeros((16, 16)) for name in maps}) == (0, 0)
+    assert heat_maps.similarity(maps, maps) == pytest.approx((1, 1))
+    assert heat_maps.similarity(maps, {name: -values for name, values in maps.items()})[0] == pytest.approx(1)
+    assert heat_maps.similarity(maps, {name: np.zeros((16, 16)) for name in maps}) == (0, 0)
 
 
 def test_a_mixture_of_classes_moves_the_map(study):

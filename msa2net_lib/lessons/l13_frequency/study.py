@@ -1,25 +1,26 @@
-"""Spectra of trained networks, compared layer by layer and seed by seed, and what may be said of them."""
+"""Spectra of trained networks by layer and by band, compared seed by seed, and what may be said of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
 from torch import nn
 
-from msa2net_lib.analysis.frequency import Along, Spectrum, layer_spectra
+from msa2net_lib.analysis.frequency import Along, Spectrum, frequencies, layer_spectra, split_bands
 from msa2net_lib.analysis.layers import LAST, LOGITS, feature_maps, is_encoder
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.resize import normalize, resize_image
+from msa2net_lib.data.resize import resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import excludes_zero, paired_interval
+from msa2net_lib.lessons.slice_study import network_input
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices
@@ -38,21 +39,31 @@ PRESET, UNTRAINED, FULL_SIZE = "preset {}", "{}, not trained", "{}, full size, n
 MEASURES = {"high_band": "relative to the mean", "high_over_low": "high over low, the mean left out"}
 """Numbers of a curve, see `msa2net_lib.analysis.frequency`, and what to call them."""
 HIGHER, LOWER, NOISE, UNDEFINED = "higher", "lower", "within noise", "not defined"
+"""What a difference may be, see `contrast`."""
 BATCH = 8
+BAND_EDGES = (0.5, 1.5, 3, 6, 12, 24)
+"""Edges of the bands in cycles per image, the same for layers of every grid; the first band is the mean alone."""
+BANDS = ("mean", *(f"{low:g} to {high:g}" for low, high in pairwise(BAND_EDGES)), f"above {BAND_EDGES[-1]:g}")
+"""Names of the bands."""
 
 
-def frequency_variants(
-    base: NetworkConfig,
-    gates: Sequence[str] = FREQUENCY_GATES,
-    presets: Sequence[str] = ("published", "released"),
-) -> dict[str, NetworkConfig]:
-    """One network per gate by the gate's name, then the base's encoder with the decoder of each full-size preset.
+class Curve(NamedTuple):
+    """One line: frequency (k,) in cycles per pixel, mean (k,), and up to two standard deviations (k,) around it."""
 
-    The decoder of preset "paper" is that of the gate "masag", so it need not be there twice.
+    frequency: NDArray
+    mean: NDArray
+    seeds: NDArray | None = None
+    slices: NDArray | None = None
+
+
+def frequency_variants(base: NetworkConfig) -> dict[str, NetworkConfig]:
+    """One network per gate by the gate's name, then the base's encoder with the decoders of the full-size presets.
+
+    The decoder of preset "paper" is that of the gate "masag", so it is not there twice.
     """
     encoder = {name: getattr(base, name) for name in ("encoder", "encoder_options", "image_size", "num_classes")}
-    variants: dict[str, NetworkConfig] = {gate: base.with_gate(gate) for gate in gates}
-    return variants | {PRESET.format(name): replace(PRESETS[name], **encoder) for name in presets}
+    variants: dict[str, NetworkConfig] = {gate: base.with_gate(gate) for gate in FREQUENCY_GATES}
+    return variants | {PRESET.format(name): replace(PRESETS[name], **encoder) for name in ("published", "released")}
 
 
 def study_slices(dataset: PreparedDataset, per_case: int, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -69,15 +80,13 @@ def network_maps(network: MSA2Net, images: NDArray[np.float32]) -> dict[str, tor
 
     The maps are on the CPU: spectra are taken in float64, which not every device has.
     """
-    pixels = rearrange(torch.from_numpy(normalize(images)), "n h w -> n 1 h w")
-    maps = feature_maps(network, pixels.to(next(network.parameters()).device))
-    return {layer: values.cpu() for layer, values in maps.items()}
+    return {layer: maps.cpu() for layer, maps in feature_maps(network, network_input(network, images)).items()}
 
 
-def network_spectra(network: MSA2Net, images: NDArray[np.float32], along: Along = ALONG) -> dict[str, Spectrum]:
-    """The spectrum of every layer on slices (n, h, w) in [0, 1]: layer -> `Spectrum` with a curve per slice."""
+def network_spectra(network: MSA2Net, images: NDArray[np.float32]) -> dict[str, Spectrum]:
+    """The spectrum of every layer along `ALONG` on slices (n, h, w) in [0, 1]: layer -> a curve per slice."""
     parts = [
-        layer_spectra(network_maps(network, images[start : start + BATCH]), along)
+        layer_spectra(network_maps(network, images[start : start + BATCH]), ALONG)
         for start in range(0, len(images), BATCH)
     ]
     return {
@@ -105,21 +114,37 @@ def compact(spectra: Mapping[str, Spectrum]) -> dict[str, dict[str, Any]]:
 
 def shared_layers(runs: pd.DataFrame, *variants: str) -> list[str]:
     """Layers that every named variant has, in the order of the first. Raises: `InputError`, a variant without runs."""
-    layers: list[list[str]] = [list(rows.layers.iloc[0]) for rows in (_runs_of(runs, name) for name in variants)]
+    layers = [list(_by_seed(runs, name).iloc[0]) for name in variants]
     return [layer for layer in layers[0] if all(layer in others for others in layers[1:])]
 
 
 def layer_values(runs: pd.DataFrame, variant: str, layer: str, measure: str) -> pd.Series:
     """A measure of one layer, one value per seed; runs: rows with variant, seed and ``layers`` as from `compact`."""
-    rows = _runs_of(runs, variant)
-    return pd.Series([row[layer][measure] for row in rows.layers], index=rows.seed, dtype=float)
+    return _by_seed(runs, variant, layer).map(lambda row: row[measure]).astype(float)
+
+
+def spectrum_curve(spectrum: Spectrum) -> Curve:
+    """The curve of one layer of one network: mean over slices, and its standard deviation over slices."""
+    slices = _spread(spectrum.curves) if len(spectrum.curves) > 1 else None
+    return Curve(spectrum.frequency, spectrum.curves.mean(axis=0), None, slices)
+
+
+def run_curve(runs: pd.DataFrame, variant: str, layer: str) -> Curve:
+    """A layer's curve over runs of a variant: mean over seeds, its sd over seeds, and the mean sd over slices.
+
+    runs: as for `layer_values`. Raises: `InputError` for a variant without runs, and a layer that it does not have.
+    """
+    rows = _by_seed(runs, variant, layer)
+    means, slices = (np.array([row[key] for row in rows], dtype=float) for key in ("mean", "slices_sd"))
+    seeds = _spread(means) if len(rows) > 1 else None
+    return Curve(frequencies(*rows.iloc[0]["grid"], ALONG), means.mean(axis=0), seeds, slices.mean(axis=0))
 
 
 def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: Sequence[str] = ()) -> pd.DataFrame:
     """First minus second variant, layer by layer, differences taken seed by seed.
 
     measure: a key of `MEASURES`. layers: if none is named all that both have. Columns: the two variants' means over
-    seeds, ``difference``, its 95 % interval ``low`` to ``high`` (paired t), ``seeds`` and ``verdict``: `HIGHER` or
+    seeds, ``difference``, its 95 % interval ``low`` to ``high`` (paired t), ``seeds`` and ``reading``: `HIGHER` or
     `LOWER` if the interval leaves out zero, `NOISE` if not or with one seed, `UNDEFINED` on a grid that has no such
     number. Raises: `InputError` without seeds in common.
     """
@@ -130,73 +155,64 @@ def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: 
             raise InputError(f"{first} and {second} have no seed in common: train both with the same seeds")
         one, other = pair.iloc[:, 0], pair.iloc[:, 1]
         difference, low, high = paired_interval(one, other)
-        rows[layer] = {
-            first: one.mean(),
-            second: other.mean(),
-            "difference": difference,
-            "low": low,
-            "high": high,
-            "seeds": len(pair),
-            "verdict": _verdict(difference, low, high),
-        }
+        reading = UNDEFINED if np.isnan(difference) else NOISE
+        if excludes_zero(low, high):
+            reading = HIGHER if difference > 0 else LOWER
+        rows[layer] = {first: one.mean(), second: other.mean(), "difference": difference, "low": low, "high": high,
+                       "seeds": len(pair), "reading": reading}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _verdict(difference: float, low: float, high: float) -> str:
-    if np.isnan(difference):
-        return UNDEFINED
-    if not excludes_zero(low, high):
-        return NOISE
-    return HIGHER if difference > 0 else LOWER
 
 
 def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
     """Layers by the words that the paper uses of them, as read here: encoder, and the decoder from coarse to fine."""
-    return {
-        "encoder": [name for name in layers if is_encoder(name)],
-        "coarse decoder (levels 3 and 2)": [name for name in layers if name.startswith(("level 3", "level 2"))],
-        "fine decoder (levels 1 and 0, logits)": [
-            name for name in layers if name.startswith(("level 1", "level 0", LAST, LOGITS))
-        ],
+    decoder = {
+        "coarse decoder (levels 3 and 2)": ("level 3", "level 2"),
+        "fine decoder (levels 1 and 0, logits)": ("level 1", "level 0", LAST, LOGITS),
+    }
+    return {"encoder": [name for name in layers if is_encoder(name)]} | {
+        group: [name for name in layers if name.startswith(starts)] for group, starts in decoder.items()
     }
 
 
-def reading(table: pd.DataFrame, title: str) -> list[str]:
-    """What a table of `contrast` says of "MASAG preserves high frequencies", in sentences: one per group, then one.
+def sentences(table: pd.DataFrame, title: str) -> list[str]:
+    """What a table of `contrast` says of "MASAG preserves high frequencies": a sentence per group, then one of all.
 
     title: what was compared, and by which measure.
     """
     lines = [f"{title}, {table.seeds.min()} seeds:"]
     for group, layers in layer_groups(list(table.index)).items():
-        counts = table.verdict[layers].value_counts()
+        counts = table.reading[layers].value_counts()
         told = [f"{word} in {counts[word]}" for word in (HIGHER, LOWER, NOISE, UNDEFINED) if word in counts]
         lines.append(f"  {group}: {', '.join(told)} of {len(layers)} layers")
-    return [*lines, f"  more high frequencies in all layers: {seen(table)}"]
+    return [*lines, f"  more high frequencies in all layers: {in_all_layers(table)}"]
 
 
-def seen(table: pd.DataFrame) -> str:
-    """Whether a table of `contrast` shows the first variant higher: in all layers, in some, in none, or both ways."""
-    defined = table.verdict[table.verdict != UNDEFINED]
-    higher, lower = int((defined == HIGHER).sum()), int((defined == LOWER).sum())
-    if not len(defined):
-        return "nothing to be seen: no layer has this number"
-    if higher == len(defined):
-        return "seen"
-    if not higher:
-        return "not seen in any" + (f", the opposite in {lower} of {len(defined)}" if lower else "")
-    both_ways = f", the opposite in {lower}" if lower else ""
-    return f"not seen in all, in {higher} of {len(defined)}{both_ways}"
-
-
-def paper_verdict(table: pd.DataFrame) -> str:
+def in_all_layers(table: pd.DataFrame) -> str:
     """Whether a table of `contrast`, with MASAG first, shows what the paper reads from its Figure A; in one sentence.
 
     Its reading is of *all* layers, so that it is seen only where every layer with a number is `HIGHER`.
     """
-    defined: pd.Series = table.verdict[table.verdict != UNDEFINED]
-    higher, lower, noise = (int((defined == verdict).sum()) for verdict in (HIGHER, LOWER, NOISE))
-    answer = "yes" if len(defined) and higher == len(defined) else "no"
-    return f"{answer}: higher in {higher} of {len(defined)} layers, lower in {lower}, within noise in {noise}"
+    counts = table.reading.value_counts()
+    higher, lower, noise = (int(counts.get(reading, 0)) for reading in (HIGHER, LOWER, NOISE))
+    count = higher + lower + noise
+    answer = "yes" if higher == count > 0 else "no"
+    return f"{answer}: higher in {higher} of {count} layers, lower in {lower}, within noise in {noise}"
+
+
+def show_bands(maps: torch.Tensor) -> torch.Tensor:
+    """The parts of maps (b, c, h, w) in the bands of `BANDS`, (bands, b, c, h, w); they add up to the maps.
+
+    A band that the grid cannot hold is zero.
+    """
+    side = max(maps.shape[-2:])
+    return split_bands(maps, [edge / side for edge in BAND_EDGES])
+
+
+def band_shares(maps: torch.Tensor) -> dict[str, float]:
+    """Share of each band but the mean's in the energy that is not the mean's; all 0 for a constant map."""
+    energy = show_bands(maps).square().sum(dim=(1, 2, 3, 4))[1:]
+    shares = energy / energy.sum().clamp(min=torch.finfo(energy.dtype).tiny)
+    return dict(zip(BANDS[1:], shares.tolist(), strict=True))
 
 
 def untrained_runs(
@@ -247,11 +263,15 @@ def disturbed(network: MSA2Net, kind: str, strength: float, seed: int = 0) -> It
             handle.remove()
 
 
-def _runs_of(runs: pd.DataFrame, variant: str) -> pd.DataFrame:
+def _by_seed(runs: pd.DataFrame, variant: str, layer: str | None = None) -> pd.Series:
+    """What is stored of a variant by seed: of all layers, or of one."""
     rows: Any = runs[runs.variant == variant]
     if not len(rows):
         raise InputError(f"variant {variant!r} has no runs: there are {', '.join(dict.fromkeys(runs.variant))}")
-    return rows
+    layers = rows.set_index("seed").layers
+    if layer is not None and any(layer not in row for row in layers):
+        raise InputError(f"no run of {variant!r} has a layer {layer!r}: use one of {', '.join(layers.iloc[0])}")
+    return layers if layer is None else layers.map(lambda row: row[layer])
 
 
 def _spread(values: NDArray) -> NDArray:

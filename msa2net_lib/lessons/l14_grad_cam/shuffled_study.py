@@ -24,14 +24,16 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.evaluation.volumes import evaluate
-from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
+from msa2net_lib.lessons.l14_grad_cam.study import (
     LAYERS,
-    network_input,
+    localization,
+    localization_summary,
     organ_class,
     organ_targets,
+    similarity,
     slices_of,
 )
-from msa2net_lib.lessons.l14_grad_cam.heat_map_scores import localization, localization_summary, similarity
+from msa2net_lib.lessons.slice_study import network_input
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
@@ -145,7 +147,7 @@ def heat_by_slice(network: MSA2Net, case: Case, count: int, layers: Sequence[str
 def pair_table(networks: Mapping[tuple[str, int], MSA2Net], case: Case, count: int) -> pd.DataFrame:
     """How like the maps of two networks are: true labels with two seeds, and true beside permuted at each seed.
 
-    networks: (variant, seed) -> network. Columns: pair, seeds, layer, rank, ssim (see `heat_map_scores.similarity`).
+    networks: (variant, seed) -> network. Columns: pair, seeds, layer, rank, ssim (see `study.similarity`).
     If the first kind of pair is no more alike than the second, the maps do not show what the labels taught.
     """
     maps = {key: heat_by_slice(one, case, count) for key, one in networks.items() if key[0] != ADDITION}
@@ -170,6 +172,24 @@ def shown_maps(network: MSA2Net, image: NDArray, label: NDArray, organs: Sequenc
             organ: np.rint(100 * values / (values.max() or 1.0)).astype(int).tolist() for organ, values in maps.items()
         }
     return found
+
+
+def pair_sentences(pairs: pd.DataFrame) -> list[str]:
+    """Per layer and measure: are maps of true labels liker to each other than to those of wrong ones, in every pair?"""
+    told = []
+    for layer in dict.fromkeys(pairs.layer):
+        own = pairs[pairs.layer == layer]
+        same, other = (own[own.pair == kind] for kind in ("true, two seeds", "true and permuted"))
+        if not len(same) or not len(other):
+            told.append(f"{layer}: not measured, it takes two seeds of each kind")
+            continue
+        parts = []
+        for key, name in {"rank": "rank correlation", "ssim": "SSIM"}.items():
+            true, wrong = (np.asarray(one[key], dtype=float) for one in (same, other))
+            words = "told apart" if true.min() > wrong.max() else "not told apart"
+            parts.append(f"{name} {true.mean():.2f} and {wrong.mean():.2f}, {words}")
+        told.append(f"{layer}: {'; '.join(parts)}")
+    return told
 
 
 def _with_addition(base: NetworkConfig) -> NetworkConfig:

@@ -1,11 +1,12 @@
-"""Pictures of heat maps: Figure B, one map for a chosen layer and region, and maps beside what explains them."""
+"""Figures of heat maps: Figure B, one map for a chosen layer and region, and charts of the sanity checks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,18 +18,19 @@ from msa2net_lib.analysis.network_field import holding_radius
 from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, share_inside
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l02_fusion.fusion_plots import CURSOR
-from msa2net_lib.lessons.l14_grad_cam.grad_cam_study import (
+from msa2net_lib.lessons.l14_grad_cam.study import (
+    EDGES,
+    FLAT,
     LAYERS,
+    PROBABILITY,
     OrganView,
     gate_map,
     innermost,
-    network_input,
     organ_class,
     organ_targets,
     study_heat,
 )
-from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.lessons.slice_study import Study, network_input
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
 from msa2net_lib.viz.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
 
@@ -37,10 +39,19 @@ if TYPE_CHECKING:
 
 FAINTEST = -3.0
 """Fields are drawn on a logarithmic scale from a thousandth of their largest value."""
+CURSOR = "#FF2D95"
 NO_HEAT = "no heat at all"
 """What stands on a map that is zero everywhere."""
 _HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]
 _BY_REGION = "in a disc around the pixel"
+
+
+STYLES = (
+    ("#000000", "-", "o"), ("#0072B2", "--", "s"), ("#D55E00", ":", "D"),
+    ("#009E73", "-.", "^"), ("#CC79A7", (0, (6, 2)), "v"), ("#56B4E9", (0, (1, 1)), "X"),
+)  # fmt: skip
+"""Color, line and marker of each layer, in the order of `LAYERS`; lines and markers alone tell them apart."""
+MEASURES = {"rank": "rank correlation, sign ignored", "ssim": "SSIM"}
 
 
 def plot_figure_b(study: Study, views: Sequence[OrganView], layer: str = LAST) -> Figure:
@@ -193,7 +204,7 @@ def plot_fields(fields: Mapping[str, NDArray], center: tuple[int, int], study: S
 def plot_shown(maps: Mapping[str, Mapping[str, Mapping[str, list]]], study: Study) -> Figure:
     """A measurement's maps of one slice: organs and layers in rows, variants in columns.
 
-    maps: variant -> layer -> organ -> rows of whole numbers, as `shuffled_labels.shown_maps` makes them. study: the
+    maps: variant -> layer -> organ -> rows of whole numbers, as `shuffled_study.shown_maps` makes them. study: the
     same slice, for its outlines.
     """
     first = next(iter(maps.values()))
@@ -210,6 +221,89 @@ def plot_shown(maps: Mapping[str, Mapping[str, Mapping[str, list]]], study: Stud
             ax.title.set_fontsize(7.5)
         line[0].text(-0.06, 0.5, variant, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     return stamp(figure, f"{study.name}: {study.source}")
+
+
+def plot_randomization(tables: dict[str, pd.DataFrame], source: str) -> Figure:
+    """Similarity to the trained network's map against the part drawn anew, a line per layer; one row per table.
+
+    tables: title -> `study.randomization_table`. Points are means over organs and seeds, bars reach from the
+    lowest to the highest seed.
+    """
+    figure, axes = figure_grid(len(tables), 2, width=4.6, height=2.9)
+    for row, (title, table) in zip(axes, tables.items(), strict=True):
+        for ax, (column, name) in zip(row, MEASURES.items(), strict=True):
+            _lines(ax, table, column)
+            ax.set_title(f"{title}: {name}", fontsize=8.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
+    return stamp(figure, source)
+
+
+def _lines(ax: Axes, table: pd.DataFrame, column: str) -> None:
+    parts = list(dict.fromkeys(table.part))
+    layers = list(dict.fromkeys(table.layer))
+    for index, layer in enumerate(layers):
+        color, line, marker = STYLES[_order(layer, index)]
+        groups: Any = table[table.layer == layer].groupby(["part", "seed"], sort=False)[column]
+        by_seed = groups.mean().unstack()
+        by_seed = by_seed.loc[parts]
+        x = [position + 0.06 * (index - len(layers) / 2) for position in range(len(parts))]
+        mean, low, high = by_seed.mean(axis=1), by_seed.min(axis=1), by_seed.max(axis=1)
+        ax.errorbar(
+            x, mean, yerr=[mean - low, high - mean], color=color, linestyle=line, marker=marker, markersize=4,
+            linewidth=1.2, elinewidth=0.8, label=layer,
+        )  # fmt: skip
+    ax.set_xticks(range(len(parts)), parts, rotation=55, ha="right", fontsize=7)
+    ax.set_ylim(-0.1, 1.05)
+    ax.axhline(0, color="0.7", linewidth=0.8)
+    ax.tick_params(axis="y", labelsize=7.5)
+    ax.grid(axis="y", color="0.93")
+    ax.set_axisbelow(True)
+
+
+def plot_localization(summary: pd.DataFrame, source: str) -> Figure:
+    """Share of the heat inside the organ and pointing game, a bar per map; baselines hatched and named as such."""
+    figure, axes = figure_grid(1, 2, width=4.3, height=3.0)
+    names = list(summary.index)
+    titles = {"inside": "share of the heat inside the organ", "pointing": "largest value inside the organ"}
+    for ax, (column, title) in zip(axes[0], titles.items(), strict=True):
+        for y, name in enumerate(names):
+            baseline = name in (PROBABILITY, EDGES, FLAT)
+            style: dict[str, Any] = {"color": "0.85", "hatch": "////"} if baseline else {"color": "#0072B2"}
+            ax.barh(y, summary[column][name], edgecolor="0.3", linewidth=0.6, **style)
+            ax.text(summary[column][name] + 0.015, y, f"{summary[column][name]:.2f}", va="center", fontsize=7)
+        ax.set_yticks(range(len(names)), names if column == "inside" else [], fontsize=7.5)
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1.13)
+        ax.set_title(title, fontsize=9)
+        ax.tick_params(axis="x", labelsize=7.5)
+    return stamp(figure, source)
+
+
+def plot_pairs(pairs: pd.DataFrame, source: str) -> Figure:
+    """Similarity of the maps of two networks by layer: true labels with two seeds beside true and permuted labels.
+
+    pairs: `shuffled_study.pair_table`. A marker is one pair, a bar the mean of its kind.
+    """
+    figure, axes = figure_grid(1, 2, width=4.3, height=3.0)
+    layers = list(dict.fromkeys(pairs.layer))
+    kinds = list(dict.fromkeys(pairs.pair))
+    for ax, (column, name) in zip(axes[0], MEASURES.items(), strict=True):
+        for offset, (kind, (color, _, marker)) in enumerate(zip(kinds, (STYLES[1], STYLES[2]), strict=False)):
+            for y, layer in enumerate(layers):
+                values = pairs[(pairs.pair == kind) & (pairs.layer == layer)][column]
+                at, label = y + 0.3 * offset - 0.15, kind if y == 0 else None
+                ax.plot(values, [at] * len(values), marker, color=color, alpha=0.7, markersize=5, label=label)
+                ax.plot([values.mean()] * 2, [at - 0.13, at + 0.13], color=color, linewidth=2)
+        ax.set_yticks(range(len(layers)), layers if column == "rank" else [], fontsize=7.5)
+        ax.invert_yaxis()
+        ax.set_xlim(-0.05, 1.05)
+        ax.set_title(name, fontsize=9)
+        ax.tick_params(axis="x", labelsize=7.5)
+        ax.grid(axis="x", color="0.93")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return stamp(figure, source)
 
 
 def default_pixel(study: Study, organ: str) -> tuple[int, int]:
@@ -250,3 +344,7 @@ def _field(
 def _note(ax: Axes, text: str) -> None:
     style = {"fontsize": 6.5, "color": "white", "ha": "left", "va": "bottom", "path_effects": _HALO}
     ax.text(0.02, 0.02, text, transform=ax.transAxes, **style)
+
+
+def _order(layer: str, index: int) -> int:
+    return LAYERS.index(layer) if layer in LAYERS else index % len(STYLES)

@@ -1,4 +1,4 @@
-"""Figures of the frequency lesson: curves by layer, and differences with intervals.
+"""Figures of the frequency lesson: curves by layer, differences with intervals, one band put back into the image.
 
 Lines differ in style and marker, not in color alone, so that all can be read in gray.
 """
@@ -6,22 +6,31 @@ Lines differ in style and marker, not in color alone, so that all can be read in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from torch import Tensor
 
-from msa2net_lib.analysis.frequency import Spectrum, frequencies
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import excludes_zero
-from msa2net_lib.lessons.l13_frequency.frequency_study import ALONG, MEASURES, UNDEFINED, layer_values
-from msa2net_lib.viz.plots import figure_grid, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from msa2net_lib.lessons.l13_frequency.study import (
+    BAND_EDGES,
+    BANDS,
+    MEASURES,
+    Curve,
+    band_shares,
+    layer_values,
+    run_curve,
+    show_bands,
+)
+from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.viz.maps import BRIGHTNESS, Panel, channel_map, show_map
+from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
 STYLES: tuple[tuple[str, Any, str], ...] = (
     ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), ("#000000", "-.", "D"), ("#CC79A7", "-", "x"),
@@ -32,19 +41,7 @@ FIGURE_A = (
     ("encoder stage 1", "encoder stage 2", "encoder stage 3", "encoder stage 4"),
     ("level 3 block 2", "level 2 block 2", "level 1 block 2", "level 0 block 2"),
 )
-"""The layers of our Figure A: encoder stages, and decoder levels after their blocks, each row as data flows."""
-
-
-class Curve(NamedTuple):
-    """One line: frequency (k,) in cycles per pixel, mean (k,), and up to two standard deviations (k,) around it.
-
-    seeds: drawn as a filled band; slices: as thin dotted lines.
-    """
-
-    frequency: NDArray
-    mean: NDArray
-    seeds: NDArray | None = None
-    slices: NDArray | None = None
+"""Layers of the reproduced Figure A: encoder stages, and decoder levels after their blocks, rows as data flow."""
 
 
 def plot_spectra(
@@ -52,7 +49,8 @@ def plot_spectra(
 ) -> Figure:
     """Rows of panels, each with curves by name over the frequency in cycles per pixel of that layer.
 
-    panels: row -> title -> name -> curve; a name has one style throughout. note: goes below, what the bands are.
+    panels: row -> title -> name -> curve; a name has one style throughout. A curve's spread over seeds is a filled
+    band, that over slices two thin dotted lines. note: goes below, what these are.
     """
     across = max(len(row) for row in panels)
     figure, axes = figure_grid(len(panels), across, width=2.75 if across > 2 else 3.6, height=2.35)
@@ -82,39 +80,23 @@ def plot_spectra(
     return stamp(figure, source)
 
 
-def spectrum_curve(spectrum: Spectrum) -> Curve:
-    """The curve of one layer of one network: mean over slices, and its standard deviation over slices."""
-    slices = spectrum.curves.std(axis=0, ddof=1) if len(spectrum.curves) > 1 else None
-    return Curve(spectrum.frequency, spectrum.curves.mean(axis=0), None, slices)
-
-
-def run_curve(runs: pd.DataFrame, variant: str, layer: str) -> Curve:
-    """A layer's curve over runs of a variant: mean over seeds, its sd over seeds, and the mean sd over slices.
-
-    runs: rows with variant, seed and ``layers``, see `msa2net_lib.lessons.l13_frequency.frequency_study.compact`.
-    """
-    rows = [row[layer] for row in runs[runs.variant == variant].layers if layer in row]
-    if not rows:
-        raise InputError(f"no run of {variant!r} has a layer {layer!r}: see frequency_study.shared_layers")
-    means, slices = (np.array([row[key] for row in rows], dtype=float) for key in ("mean", "slices_sd"))
-    seeds = means.std(axis=0, ddof=1) if len(rows) > 1 else None
-    height, width = rows[0]["grid"]
-    return Curve(frequencies(height, width, ALONG), means.mean(axis=0), seeds, slices.mean(axis=0))
-
-
 def plot_figure_a(
     runs: pd.DataFrame, variants: Mapping[str, str], source: str, layers: Sequence[Sequence[str]] = FIGURE_A
 ) -> Figure:
-    """The supplement's Figure A from runs of ours: encoder above, decoder below, a line per variant.
+    """The supplement's Figure A as reproduced: encoder above, decoder below, a line per variant.
 
     variants: what to call each in the legend -> its name in ``runs``.
     """
-    rows = []
-    for line in layers:
-        titles = {layer: _layer_title(runs, next(iter(variants.values())), layer) for layer in line}
-        rows.append(
-            {titles[layer]: {label: run_curve(runs, name, layer) for label, name in variants.items()} for layer in line}
-        )
+    grids = runs[runs.variant == next(iter(variants.values()))].layers.iloc[0]
+    rows = [
+        {
+            "{}\n{} x {} cells".format(layer, *grids[layer]["grid"]): {
+                label: run_curve(runs, name, layer) for label, name in variants.items()
+            }
+            for layer in line
+        }
+        for line in layers
+    ]
     drawn = [curve for row in rows for curves in row.values() for curve in curves.values()]
     seeds = runs[runs.variant.isin(list(variants.values()))].seed.nunique()
     told = [f"filled: standard deviation over {seeds} seeds"] if seeds > 1 else []
@@ -127,7 +109,7 @@ def plot_figure_a(
 def plot_contrasts(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str, sharex: bool = False) -> Figure:
     """Differences with their 95 % intervals, one panel per table, one line per row; hollow where the sign is unclear.
 
-    tables: title -> as from `msa2net_lib.lessons.l13_frequency.frequency_study.contrast`, all of the same rows.
+    tables: title -> as from `msa2net_lib.lessons.l13_frequency.study.contrast`, all of the same rows.
     """
     count = max(len(table) for table in tables.values())
     figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + 0.19 * count)
@@ -176,6 +158,45 @@ def plot_measure(runs: pd.DataFrame, variants: Mapping[str, str], layers: Sequen
     return stamp(figure, source)
 
 
+def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -> Figure:
+    """What one band of frequencies holds of the slice and of a layer's features, beside the whole of both.
+
+    maps: layer -> (1, c, h, w) of this slice. band: one of `BANDS`, in cycles per image, so that the slice and every
+    layer are cut at the same place. The slice's part has both signs, mid-gray is zero; features are shown as the root
+    mean square over channels; the titles give `band_shares`. Raises: `InputError` for a name that is not there.
+    """
+    if layer not in maps:
+        raise InputError(f"layer={layer!r} is unknown: use one of {', '.join(maps)}")
+    if band not in BANDS:
+        raise InputError(f"band={band!r} is unknown: use one of {', '.join(BANDS)}")
+    features, image = maps[layer].cpu(), torch.from_numpy(study.image)[None, None]
+    of_slice, of_layer = (show_bands(values)[BANDS.index(band)] for values in (image, features))
+    side = max(features.shape[-2:])
+    figure, axes = figure_grid(1, 4, width=2.5, height=2.4)
+    show_slice(axes[0, 0], study.image, study.label, title=study.name)
+    most = float(of_slice.abs().max()) or 1.0
+    panels = (
+        Panel(of_slice[0, 0].numpy(), f"slice, {band}\n{_told(image, band)}", BRIGHTNESS, (-most, most)),
+        Panel(channel_map(features), f"{layer}, {side} cells wide\nall bands"),
+        Panel(channel_map(of_layer), f"{layer}, {band}\n{_told(features, band)}"),
+    )
+    for ax, panel in zip(axes[0, 1:], panels, strict=True):
+        bar = figure.colorbar(show_map(ax, study, panel), ax=ax, shrink=0.7, pad=0.02)
+        bar.ax.tick_params(labelsize=6.5)
+    organ_legend(figure, study.label)
+    return stamp(figure, f"{study.source}\nbands in cycles per image; shares of the energy that is not the mean's")
+
+
+def _told(maps: Tensor, band: str) -> str:
+    number, side = BANDS.index(band), max(maps.shape[-2:])
+    if number == 0:
+        return "no detail at all"
+    # The highest frequency of a square grid, in its corner.
+    if BAND_EDGES[number - 1] > side * 0.5**0.5:
+        return "beyond this grid"
+    return f"{100 * band_shares(maps)[band]:.1f} % of its energy"
+
+
 def _draw_curve(ax: Axes, curve: Curve, style: tuple[str, Any, str]) -> None:
     color, line, marker = style
     every = max(1, len(curve.mean) // 8)
@@ -202,14 +223,8 @@ def _frequency_axis(ax: Axes) -> None:
     ax.grid(axis="y", color="0.93")
 
 
-def _layer_title(runs: pd.DataFrame, variant: str, layer: str) -> str:
-    row = runs[runs.variant == variant].layers.iloc[0]
-    height, width = row[layer]["grid"]
-    return f"{layer}\n{height} x {width} pixels"
-
-
 def _draw_interval(ax: Axes, y: int, row: pd.Series) -> None:
-    if row.verdict == UNDEFINED or pd.isna(row.difference):
+    if pd.isna(row.difference):
         ax.text(0, y, " not defined", fontsize=6, va="center", color="0.4")
         return
     sure = excludes_zero(row.low, row.high)

@@ -1,13 +1,19 @@
-"""An entry of the ledger as a card on the page: what each side says, what was found just now, what to do."""
+"""On the page: an entry of the discrepancies as a card, and sliders over the audit of Table 2."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 
+from msa2net_lib.lessons.l16_paper_audit.plots import plot_isic_audit
+from msa2net_lib.paper.claims import OURS
+from msa2net_lib.paper.consistency import implied_specificity
 from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Entry, Evidence, effect_of
+from msa2net_lib.paper.tables import table_2
+from msa2net_lib.viz.explorer import explorer
 
 
 def card(one: Entry, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
@@ -37,6 +43,26 @@ def card(one: Entry, evidence: Evidence, effects: pd.DataFrame | None = None) ->
 def source_line() -> str:
     """Where the code's file names of all cards are to be looked up."""
     return f"code: {REPOSITORY}, commit {COMMIT}"
+
+
+def isic_audit_widget() -> Any:
+    """Three sliders over `plot_isic_audit`, starting at the paper's own row; returns an ipywidgets box.
+
+    The start prevalence is the one that the row's DSC, SE and ACC imply.
+    """
+    import ipywidgets
+
+    own = table_2().loc[OURS]
+    _, prevalence = implied_specificity(own.dsc, own.se, own.acc)
+    start = {"prevalence": (prevalence, 0.01, 0.99), "se": (own.se, 0.5, 1.0), "sp": (own.sp, 0.5, 1.0)}
+    sliders = {
+        name: ipywidgets.FloatSlider(
+            round(value, 4), min=low, max=high, step=0.0001, description=name.upper() if name in own else name,
+            readout_format=".4f",
+        )
+        for name, (value, low, high) in start.items()
+    }  # fmt: skip
+    return explorer(lambda **values: plot_isic_audit(**values), **sliders)
 
 
 def _short(value: float) -> str:

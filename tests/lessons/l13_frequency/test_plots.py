@@ -13,9 +13,16 @@ from gray import LEGIBLE, at, in_gray
 
 from msa2net_lib.analysis.frequency import frequencies, layer_spectra
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l13_frequency import band_plots as bands
-from msa2net_lib.lessons.l13_frequency import frequency_plots as plots
-from msa2net_lib.lessons.l13_frequency.frequency_study import compact, contrast, network_maps
+from msa2net_lib.lessons.l13_frequency import plots
+from msa2net_lib.lessons.l13_frequency.study import (
+    BANDS,
+    band_shares,
+    compact,
+    contrast,
+    network_maps,
+    run_curve,
+    show_bands,
+)
 
 LAYERS = [name for row in plots.FIGURE_A for name in row]
 
@@ -33,7 +40,7 @@ def runs():
 def test_figure_a_draws_means_over_seeds_in_two_rows(runs):
     figure = plots.plot_figure_a(runs, {"with": "masag", "without": "addition"}, "made up")
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles == [f"{layer}\n16 x 16 pixels" for layer in LAYERS]
+    assert titles == [f"{layer}\n16 x 16 cells" for layer in LAYERS]
     ax = figure.axes[5]
     means = [row[LAYERS[5]]["mean"] for row in runs[runs.variant == "addition"].layers]
     drawn = [line for line in ax.lines if line.get_marker() == "s"]
@@ -51,12 +58,12 @@ def test_one_run_has_no_spread_over_seeds(runs):
     assert not any(ax.collections for ax in figure.axes)
     assert "seeds" not in figure.legends[0].get_title().get_text()
     with pytest.raises(InputError, match="no run of 'masag' has a layer 'level 9'"):
-        plots.run_curve(runs, "masag", "level 9")
+        run_curve(runs, "masag", "level 9")
 
 
 def test_intervals_are_drawn_where_they_are(runs):
     table = contrast(runs, "masag", "addition", "high_band")
-    table.loc["level 3 block 2", ["difference", "low", "high", "verdict"]] = [0.5, 0.2, 0.8, "higher"]
+    table.loc["level 3 block 2", ["difference", "low", "high", "reading"]] = [0.5, 0.2, 0.8, "higher"]
     figure = plots.plot_contrasts({"one": table, "two": table}, "made up", "difference", sharex=True)
     left, right = figure.axes
     ends = [np.asarray(line.get_data()) for line in left.lines]
@@ -67,7 +74,7 @@ def test_intervals_are_drawn_where_they_are(runs):
     assert hollow == [not (row.low > 0 or row.high < 0) for _, row in table.iterrows()]
     assert not hollow[4]
     assert left.get_xlim() == right.get_xlim()
-    missing = table.assign(verdict="not defined")
+    missing = table.assign(difference=np.nan)
     texts = plots.plot_contrasts({"none": missing}, "made up", "difference").axes[0].texts
     assert len(texts) == len(table)
 
@@ -84,31 +91,31 @@ def test_both_measures_over_layers(runs):
 def test_bands_of_a_picture_add_up_and_mean_the_same_on_every_grid(study):
     maps = network_maps(study.network, study.image[None])
     for layer in ("encoder stage 4", "level 1 gate", "logits"):
-        parts = bands.show_bands(maps[layer])
-        assert len(parts) == len(bands.BANDS)
+        parts = show_bands(maps[layer])
+        assert len(parts) == len(BANDS)
         torch.testing.assert_close(parts.sum(dim=0), maps[layer].double(), rtol=1e-5, atol=1e-5)
-        assert sum(bands.band_shares(maps[layer]).values()) == pytest.approx(1)
+        assert sum(band_shares(maps[layer]).values()) == pytest.approx(1)
     # Five waves across the picture are in the band of 3 to 6, on a grid of 32 as on one of 64.
     for side in (32, 64):
         wave = torch.cos(2 * torch.pi * 5 * torch.arange(side) / side).expand(1, 1, side, side)
-        assert bands.band_shares(wave)["3 to 6"] == pytest.approx(1)
-    assert set(bands.band_shares(torch.ones(1, 1, 8, 8)).values()) == {0.0}
+        assert band_shares(wave)["3 to 6"] == pytest.approx(1)
+    assert set(band_shares(torch.ones(1, 1, 8, 8)).values()) == {0.0}
 
 
 def test_a_band_is_drawn_beside_the_whole(study):
     maps = network_maps(study.network, study.image[None])
-    figure = bands.draw_band(study, maps, "level 0 gate", "6 to 12")
+    figure = plots.draw_band(study, maps, "level 0 gate", "6 to 12")
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    share = bands.band_shares(torch.from_numpy(study.image)[None, None])["6 to 12"]
+    share = band_shares(torch.from_numpy(study.image)[None, None])["6 to 12"]
     assert titles[1] == f"slice, 6 to 12\n{100 * share:.1f} % of its energy"
-    assert titles[2] == "level 0 gate, 32 pixels\nall bands"
-    part = bands.show_bands(torch.from_numpy(study.image)[None, None])[bands.BANDS.index("6 to 12")][0, 0]
+    assert titles[2] == "level 0 gate, 32 cells wide\nall bands"
+    part = show_bands(torch.from_numpy(study.image)[None, None])[BANDS.index("6 to 12")][0, 0]
     np.testing.assert_allclose(np.asarray(figure.axes[1].images[0].get_array()), part)
-    assert "beyond this grid" in bands.draw_band(study, maps, "encoder stage 4", "above 24").axes[3].get_title()
-    assert "no detail" in bands.draw_band(study, maps, "logits", "mean").axes[3].get_title()
+    assert "beyond this grid" in plots.draw_band(study, maps, "encoder stage 4", "above 24").axes[3].get_title()
+    assert "no detail" in plots.draw_band(study, maps, "logits", "mean").axes[3].get_title()
     for layer, band in (("level 9", "mean"), ("logits", "7 to 8")):
         with pytest.raises(InputError, match="is unknown: use one of"):
-            bands.draw_band(study, maps, layer, band)
+            plots.draw_band(study, maps, layer, band)
 
 
 def test_signs_of_a_band_are_seen_in_gray(study):
@@ -116,7 +123,7 @@ def test_signs_of_a_band_are_seen_in_gray(study):
     across = torch.arange(study.image.shape[1])
     wave = torch.cos(2 * torch.pi * 4 * across / len(across)).expand(study.image.shape).numpy()
     image = (0.5 + 0.4 * wave).astype(np.float32)
-    figure = bands.draw_band(replace(study, image=image), {"a": torch.ones(1, 1, 8, 8)}, "a", "3 to 6")
+    figure = plots.draw_band(replace(study, image=image), {"a": torch.ones(1, 1, 8, 8)}, "a", "3 to 6")
     ax, gray, row = figure.axes[1], in_gray(figure), 4  # above the organs
     period = len(across) / 4
     crest, between, trough = (int(gray[at(gray, ax, [(x, row)])][0]) for x in (period, 1.25 * period, 1.5 * period))
