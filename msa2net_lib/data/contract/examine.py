@@ -13,11 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from msa2net_lib.data.contract.flips import parse_flip
-from msa2net_lib.data.contract.organs import judge_flip, judge_scheme, label_row, organ_rows
-from msa2net_lib.data.contract.orientation import detect_orientation
+from msa2net_lib.data.contract.detection import detect_orientation, detect_scheme, scheme_organs
 from msa2net_lib.data.contract.reading import FILE_NAME, RAW, Reading, StoredFiles, check_scheme, contract_text
-from msa2net_lib.data.contract.rows import Row, array_rows, file_rows
-from msa2net_lib.data.contract.scheme_detection import detect_scheme, scheme_organs
+from msa2net_lib.data.contract.rows import (
+    Row,
+    array_rows,
+    file_rows,
+    judge_flip,
+    judge_scheme,
+    label_row,
+    organ_rows,
+)
 from msa2net_lib.data.contract.survey import Survey, survey
 from msa2net_lib.data.dataset_json import organ_ids, prepared_here
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
@@ -92,24 +98,18 @@ class Contract:
         return path
 
     def _text(self, reading: Reading) -> str:
-        details = {
-            "label_scheme_from": self.established[0],
-            "flip_from": self.established[1],
-            "rows": [asdict(row) for row in self.rows],
-        }
-        return contract_text(reading, details)
+        details = dict(zip(("label_scheme_from", "flip_from"), self.established, strict=True))
+        return contract_text(reading, {**details, "rows": [asdict(row) for row in self.rows]})
 
     def _verdict(self) -> str:
-        wrong = [row.what for row in self.rows if row.verdict == "wrong"]
-        if self.passed and self.own:
-            return "passed"
         if self.passed:
-            return f"passed: labels are read as scheme {self.label_scheme}, arrays with flip {self.flip}"
-        unknown = (
-            [] if self.own else ["label scheme"] * (self.label_scheme is None) + ["orientation"] * (self.flip is None)
-        )
+            read = f": labels are read as scheme {self.label_scheme}, arrays with flip {self.flip}"
+            return "passed" + read * (not self.own)
+        problems = [row.what for row in self.rows if row.verdict == "wrong"]
+        if not self.own:
+            problems += ["label scheme"] * (self.label_scheme is None) + ["orientation"] * (self.flip is None)
         withdrawn = f"; the {FILE_NAME} from before no longer holds" if self.earlier else ""
-        return f"not passed: {', '.join(dict.fromkeys([*wrong, *unknown]))}{withdrawn}"
+        return f"not passed: {', '.join(dict.fromkeys(problems))}{withdrawn}"
 
 
 def examine(
@@ -142,33 +142,34 @@ def _judge_own(contract: Contract, found: Survey, published: bool) -> Contract:
     manifest = found.prepared.manifest
     ids = organ_ids(manifest, contract.root)
     organs = {number: organ for organ, number in ids.items()}
-    rows = [label_row(found, len(organs), "the organs of dataset.json")]
     shapes = {case.name: case.shapes for case in found.cases if case.slices}
-    scheme_a = tuple(ids) == ORGANS
-    expected = "as dataset.json says"
-    if scheme_a:
-        finding = detect_scheme(shapes)
-        said = "A, and the organs agree" if finding.scheme == "A" else "A; the organs do not tell it clearly"
-        row = Row("label scheme", expected, said, details=finding.evidence)
-        if against := finding.against("A"):
-            row = Row("label scheme", expected, against, "wrong", "look at the source's label ids and prepare it again")
-        rows.append(row)
+    what, expected = "label scheme", "as dataset.json says"
+    is_scheme_a = tuple(ids) == ORGANS
+    finding = detect_scheme(shapes)
+    if not is_scheme_a:
+        scheme_row = Row(what, expected, ", ".join(ids), "not checked")
+    elif against := finding.against("A"):
+        scheme_row = Row(what, expected, against, "wrong", "look at the source's label ids and prepare it again")
     else:
-        rows.append(Row("label scheme", expected, ", ".join(ids), "not checked"))
+        said = "A, and the organs agree" if finding.best == "A" else "A; the organs do not tell it clearly"
+        scheme_row = Row(what, expected, said, details=finding.evidence)
     where = detect_orientation(shapes, organs)
-    expected = "z up, y to the back, x to the left"
+    what, expected = "orientation", "z up, y to the back, x to the left"
     if against := where.against("none"):
-        rows.append(
-            Row("orientation", expected, against, "wrong", "look at a picture: the source's headers may be wrong")
-        )
-    elif where.flip == "none":
-        rows.append(Row("orientation", expected, "from the files' headers; the organs agree", details=where.evidence))
+        flip_row = Row(what, expected, against, "wrong", "look at an image: the source's headers may be wrong")
+    elif where.best == "none":
+        flip_row = Row(what, expected, "from the files' headers; the organs agree", details=where.evidence)
     else:
-        rows.append(Row("orientation", expected, f"from the files' headers; {where.reason}", "not checked"))
+        flip_row = Row(what, expected, f"from the files' headers; {where.reason}", "not checked")
+    rows = [label_row(found, len(organs), "the organs of dataset.json"), scheme_row, flip_row]
     rows += organ_rows(found, organs, published, manifest.get("label_scheme") == "A")
-    stated = ("dataset.json", "dataset.json")
-    scheme = "A" if scheme_a else None
-    return replace(contract, rows=(*contract.rows, *rows), label_scheme=scheme, flip="none", established=stated)
+    return replace(
+        contract,
+        rows=(*contract.rows, *rows),
+        label_scheme="A" if is_scheme_a else None,
+        flip="none",
+        established=("dataset.json", "dataset.json"),
+    )
 
 
 def _judge(contract: Contract, found: Survey, published: bool, label_scheme: str | None, flip: str | None) -> Contract:
@@ -177,24 +178,19 @@ def _judge(contract: Contract, found: Survey, published: bool, label_scheme: str
     shapes = {case.name: case.shapes for case in found.cases if case.slices}
     finding = detect_scheme(shapes)
     scheme_row, scheme, scheme_from = judge_scheme(finding, label_scheme, again)
-    highest = max(BTCV_IDS.values()) if RAW in (scheme, *finding.behind) else len(ORGANS)
-    rows = [label_row(found, highest, "raw BTCV ids" if highest > len(ORGANS) else "the eight organs"), scheme_row]
-    flip_from, chosen = "", None
+    raw = RAW in (scheme, *finding.behind)
+    highest, meaning = (max(BTCV_IDS.values()), "raw BTCV ids") if raw else (len(ORGANS), "the eight organs")
+    rows = [label_row(found, highest, meaning), scheme_row]
+    chosen, flip_from = None, ""
     if scheme is None:
         rows.append(Row("orientation", "known", "needs the label scheme first", "not checked"))
     else:
         organs = scheme_organs(scheme)
-        options = "" if label_scheme is None else f" --label-scheme {label_scheme}"
-        again = f"{again.removesuffix('`')}{options} --flip "
+        again = again.removesuffix("`") + (f" --label-scheme {label_scheme}" if label_scheme else "") + " --flip "
         flip_row, chosen, flip_from = judge_flip(detect_orientation(shapes, organs), flip, again)
         rows += [flip_row, *organ_rows(found, organs, published, hounsfield=True)]
-    return replace(
-        contract,
-        rows=(*contract.rows, *rows),
-        label_scheme=scheme,
-        flip=chosen,
-        established=(scheme_from, flip_from),
-    )
+    rows = (*contract.rows, *rows)
+    return replace(contract, rows=rows, label_scheme=scheme, flip=chosen, established=(scheme_from, flip_from))
 
 
 def _row_lines(row: Row) -> Iterator[str]:

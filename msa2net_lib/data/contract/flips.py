@@ -35,11 +35,6 @@ def parse_flip(text: str) -> str:
     return flip
 
 
-def letters_of(flip: str) -> str:
-    """Return a flip's letters, "" for "none"."""
-    return flip.replace("none", "")
-
-
 def apply_flip(array: NDArray, flip: str) -> NDArray:
     """Turn a stored slice (H, W) or volume (Z, H, W); z does nothing to a slice. The result is contiguous."""
     if "t" in flip:
@@ -60,6 +55,5 @@ def flip_spacing(spacing: Sequence[float], flip: str) -> tuple[float, float, flo
 
 
 def _reversed(array: NDArray, flip: str) -> NDArray:
-    letters = letters_of(flip)
-    axes = tuple(axis for letter, axis in _AXES.items() if letter in letters and -axis <= array.ndim)
+    axes = tuple(axis for letter, axis in _AXES.items() if letter in flip and -axis <= array.ndim)
     return np.ascontiguousarray(np.flip(array, axes))

@@ -1,14 +1,15 @@
-"""What a data contract asks of the files and the arrays: one row a question."""
+"""What a data contract asks of files, arrays and labels: one row a question."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from msa2net_lib.data.contract.scheme_detection import listed
+from msa2net_lib.data.contract.anatomy import BTCV_VOXEL_MM3, ORGAN_FACTS
+from msa2net_lib.data.contract.detection import Finding, listed
 from msa2net_lib.data.contract.survey import CaseSurvey, Survey
 from msa2net_lib.data.splits import SYNAPSE_SLICES, SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.volumes import WINDOW_HU
@@ -17,6 +18,9 @@ Verdict = Literal["ok", "warning", "wrong", "not checked"]
 
 _USED = (0.1, 0.7)
 """Air is 0 and bone 1 in any abdominal scan; noise and a resized image leave some room."""
+
+_LIVER_HU = (0.0, 200.0)
+"""Between a fatty liver and a strongly enhanced one."""
 
 
 @dataclass(frozen=True)
@@ -30,47 +34,101 @@ class Row:
     remedy: str = ""
     details: tuple[str, ...] = ()
 
+    @classmethod
+    def judged(cls, what: str, expected: str, found: str, *faults: tuple[object, Verdict, str]) -> Row:
+        """Answer by the first fault (condition, verdict, remedy) whose condition holds; all is well if none does."""
+        fault = next((fault[1:] for fault in faults if fault[0]), ())
+        return cls(what, expected, found, *fault)
+
 
 def file_rows(survey: Survey, published: bool) -> list[Row]:
     """Judge number and names of the files, and whether they can be read."""
-    rows = [_training_slices(survey, published), _test_volumes(survey, published)]
+    train, test = survey.of("train"), survey.of("test")
+    rows = []
+    for what, found, number in (
+        (
+            "training slices",
+            f"{count(len(survey.prepared.train_slices), 'slice')} in {count(len(train), 'case')}",
+            f"{sum(SYNAPSE_SLICES.values())} slices in {len(SYNAPSE_SLICES)} cases",
+        ),
+        ("test volumes", count(len(test), "volume"), count(len(SYNAPSE_TEST_CASES), "volume")),
+    ):
+        noun = "cases" if what == "training slices" else "volumes"
+        remedy = f"get the missing {noun}, or say that scores are of a part"
+        expected = number if published else "any number"
+        rows.append(Row.judged(what, expected, found, (published and found != number, "warning", remedy)))
     if published:
-        rows.append(_split(survey))
-    return [*rows, _slices_per_case(survey.of("train"), published), _lists(survey), _readable(survey)]
+        wrong = [case.name for case in train if case.name[4:] not in SYNAPSE_TRAIN_CASES]
+        wrong += [case.name for case in test if case.name[4:] not in SYNAPSE_TEST_CASES]
+        found = f"{listed(wrong) if wrong else 'no case'} on the other side"
+        fault = (wrong, "warning", "scores are not comparable with published ones")
+        rows.append(Row.judged("split", "the published 18 + 12", found, fault))
+    return [*rows, _slices_per_case(train, published), _lists(survey), _readable(survey)]
 
 
 def array_rows(survey: Survey, published: bool) -> list[Row]:
     """Judge shapes, dtypes and gray values."""
     cases = [case for case in survey.cases if case.slices]
-    if not cases:
-        return []
-    return [_sizes(cases, published), _dtypes(cases), _range(cases), _contrast(cases)]
+    return [_sizes(cases, published), _dtypes(cases), _range(cases), _contrast(cases)] if cases else []
 
 
-def _training_slices(survey: Survey, published: bool) -> Row:
-    train = survey.of("train")
-    found = f"{count(len(survey.prepared.train_slices), 'slice')} in {count(len(train), 'case')}"
-    if not published:
-        return Row("training slices", "any number", found)
-    expected = f"{sum(SYNAPSE_SLICES.values())} slices in {len(SYNAPSE_SLICES)} cases"
-    return _same("training slices", expected, found, "get the missing cases, or say that scores are of a part")
+def organ_rows(survey: Survey, organs: Mapping[int, str], published: bool, hounsfield: bool) -> list[Row]:
+    """Judge the organs, once it is known which label is which; ``hounsfield``: whether the window is the field's."""
+    cases = [case for case in survey.cases if case.slices]
+    rows = [_presence(cases, organs), _volumes(cases, organs, published)]
+    liver = next((label for label, organ in organs.items() if organ == "liver"), None)
+    return [*rows, _liver_gray(cases, liver)] if hounsfield and liver is not None else rows
 
 
-def _test_volumes(survey: Survey, published: bool) -> Row:
-    found = count(len(survey.of("test")), "volume")
-    if not published:
-        return Row("test volumes", "any number", found)
-    expected = count(len(SYNAPSE_TEST_CASES), "volume")
-    return _same("test volumes", expected, found, "get the missing volumes, or say that scores are of a part")
+def label_row(survey: Survey, highest: int, meaning: str) -> Row:
+    """Judge the label values: 0 to ``highest`` and nothing else."""
+    values = sorted({label for case in survey.cases for label in case.labels})
+    above = [case.name for case in survey.cases if case.labels and case.labels[-1] > highest]
+    return Row.judged(
+        "label values",
+        f"0 to {highest}: {meaning}",
+        _runs([0, *values]) if values else "0 only: no organ anywhere",
+        (above, "wrong", f"renumber the labels of {listed(above)}"),
+        (not values, "wrong", "look for labels that were lost in preparation"),
+    )
 
 
-def _split(survey: Survey) -> Row:
-    wrong = [case.name for case in survey.of("train") if case.name[4:] not in SYNAPSE_TRAIN_CASES]
-    wrong += [case.name for case in survey.of("test") if case.name[4:] not in SYNAPSE_TEST_CASES]
-    if not wrong:
-        return Row("split", "the published 18 + 12", "no case on the other side")
-    found = f"{listed(wrong)} on the other side"
-    return Row("split", "the published 18 + 12", found, "warning", "scores are not comparable with published ones")
+def judge_scheme(finding: Finding, given: str | None, again: str) -> tuple[Row, str | None, str]:
+    """Return the row, the scheme to read by (None: stop) and where it is known from."""
+    what, expected = "label scheme", f"{given}, as given" if given else "A, B, C or raw, seen from the organs"
+    if finding.best is not None and given in (None, finding.best):
+        return Row(what, expected, finding.reason, details=finding.evidence), finding.best, _source(given)
+    if given is None:
+        found = finding.reason
+        remedy = f"find out where the data come from, and {again.removesuffix('`')} --label-scheme A` (or B, C, raw)"
+    elif finding.best is not None:
+        found, remedy = f"the organs say {finding.best}: {finding.reason}", f"give {finding.best}, or nothing"
+    elif against := finding.against(given):
+        found, remedy = against, "these labels are not of that scheme: look at them"
+    else:
+        found, remedy = f"not contradicted, but {finding.reason}", "make sure: nothing else was to be learnt from them"
+        return Row(what, expected, found, "warning", remedy), given, "given"
+    return Row(what, expected, found, "wrong", remedy, finding.evidence), None, ""
+
+
+def judge_flip(finding: Finding, given: str | None, again: str) -> tuple[Row, str | None, str]:
+    """Return the row, the flip to read with (None: stop) and where it is known from."""
+    what, expected = "orientation", f"flip {given}, as given" if given else "z up, y to the back, x to the left"
+    look = "look at the orientation panel (viz.orientation.plot_orientation), and "
+    if finding.best is not None and finding.best == (given or "none"):
+        return Row(what, expected, finding.reason, details=finding.evidence), finding.best, _source(given)
+    if finding.best is not None:
+        remedy = f"{again}{finding.best}`"
+    elif given and not finding.against(given) and finding.in_plane in (None, given.replace("z", "") or "none"):
+        found = f"not contradicted, but {finding.reason}"
+        return Row(what, expected, found, "warning", f"{look}be sure"), given, "given"
+    else:
+        remedy = f"{look}{again}{finding.in_plane}` (or with z)" if finding.in_plane else f"{look}{again}VALUE`"
+    return Row(what, expected, finding.reason, "wrong", remedy, finding.evidence), None, ""
+
+
+def _source(given: str | None) -> str:
+    return "given, and seen from the organs" if given else "seen from the organs"
 
 
 def _slices_per_case(train: Sequence[CaseSurvey], published: bool) -> Row:
@@ -91,95 +149,143 @@ def _slices_per_case(train: Sequence[CaseSurvey], published: bool) -> Row:
 
 
 def _lists(survey: Survey) -> Row:
-    expected = "every file in one list, once"
     prepared = survey.prepared
     ids = [*prepared.train_slices, *prepared.test_cases]
-    both = {case.name for case in survey.of("train")} & {case.name for case in survey.of("test")}
+    both = sorted({case.name for case in survey.of("train")} & {case.name for case in survey.of("test")})
+    repeated = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    found, fault = f"{count(len(ids), 'id')}, {count(len(ids), 'file')}", ()
     if both:
-        found = f"{listed(sorted(both))} both to train and to test on"
-        return Row(
-            "lists", expected, found, "wrong", "take the case out of one list: its score would be of training data"
-        )
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []:
-        return Row("lists", expected, f"{listed(repeated)} listed twice", "wrong", "list each id once")
-    if prepared.lists is None:
-        return Row("lists", expected, "no lists: all files are taken, in the order of their names")
-    if survey.unlisted:
-        names = listed([path.name for path in survey.unlisted])
-        return Row(
-            "lists", expected, f"not listed: {names}", "warning", "they are not used; list them, or move them away"
-        )
-    return Row("lists", expected, f"{count(len(ids), 'id')}, {count(len(ids), 'file')}")
+        found = f"{listed(both)} both to train and to test on"
+        fault = ("wrong", "take the case out of one list: its score would be of training data")
+    elif repeated:
+        found, fault = f"{listed(repeated)} listed twice", ("wrong", "list each id once")
+    elif prepared.lists is None:
+        found = "no lists: all files are taken, in the order of their names"
+    elif survey.unlisted:
+        found = f"not listed: {listed([path.name for path in survey.unlisted])}"
+        fault = ("warning", "they are not used; list them, or move them away")
+    return Row("lists", "every file in one list, once", found, *fault)
 
 
 def _readable(survey: Survey) -> Row:
-    expected = "whole, with arrays image and label"
+    what, expected = "files", "whole, with arrays image and label"
     if not survey.problems:
-        return Row("files", expected, f"all {survey.files.count} are")
+        return Row(what, expected, f"all {survey.files.count} are")
     found = f"{len(survey.problems)} of {survey.files.count} not; the first: {survey.problems[0]}"
-    return Row("files", expected, found, "wrong", "get or prepare these files again", tuple(survey.problems[1:4]))
+    return Row(what, expected, found, "wrong", "get or prepare these files again", tuple(survey.problems[1:4]))
 
 
 def _sizes(cases: Sequence[CaseSurvey], published: bool) -> Row:
     expected = "512 x 512" if published else "one size in a case"
-    found = _listed_sizes({size for case in cases for size in case.sizes})
-    if mixed := [case.name for case in cases if len(case.sizes) > 1]:
-        return Row(
-            "slice size", expected, found, "wrong", f"{listed(mixed)} have slices of several sizes: prepare them again"
-        )
-    if published and found != expected:
-        return Row(
-            "slice size", expected, found, "warning", "resized or cut: scores are not comparable with published ones"
-        )
-    return Row("slice size", expected, found)
+    sizes = sorted({size for case in cases for size in case.sizes})
+    found = listed([f"{height} x {width}" for height, width in sizes])
+    mixed = [case.name for case in cases if len(case.sizes) > 1]
+    other = published and found != expected
+    return Row.judged(
+        "slice size",
+        expected,
+        found,
+        (mixed, "wrong", f"{listed(mixed)} have slices of several sizes: prepare them again"),
+        (other, "warning", "resized or cut: scores are not comparable with published ones"),
+    )
 
 
 def _dtypes(cases: Sequence[CaseSurvey]) -> Row:
     pairs = sorted({pair for case in cases for pair in case.dtypes})
     found = ", ".join(f"image {image} and label {label}" for image, label in pairs)
-    if any(not image.startswith("float") for image, _ in pairs):
-        return Row(
-            "dtypes", "image float, label any", found, "warning", "an image of integers has no grays between 0 and 1"
-        )
-    return Row("dtypes", "image float, label any", found)
+    integers = any(not image.startswith("float") for image, _ in pairs)
+    fault = (integers, "warning", "an image of integers has no grays between 0 and 1")
+    return Row.judged("dtypes", "image float, label any", found, fault)
 
 
 def _range(cases: Sequence[CaseSurvey]) -> Row:
     low, high = np.min([case.low for case in cases]), np.max([case.high for case in cases])
-    found = f"{low:.4g} to {high:.4g}"
-    if low >= 0 and high <= 1:
-        return Row("gray values", "0 to 1 before resizing", found)
-    looks = (
-        "not finite"
-        if not np.isfinite(high - low)
-        else "HU"
-        if low < -50
-        else "0 to 255"
-        if high > 1.5 and low >= 0
-        else ""
+    found, bad = f"{low:.4g} to {high:.4g}", [case.name for case in cases if not (case.low >= 0 and case.high <= 1)]
+    looks_like = (
+        (not bad, ""),
+        (not np.isfinite(high - low), "not finite"),
+        (low < -50, "HU"),
+        (high > 1.5 and low >= 0, "0 to 255"),
+        (high <= 1.01 and low >= -1.01, "normalized to -1 to 1"),
+        (True, "resized with overshoot"),
     )
-    looks = looks or ("normalized to -1 to 1" if high <= 1.01 and low >= -1.01 else "resized with overshoot")
-    bad = [case.name for case in cases if not (case.low >= 0 and case.high <= 1)]
+    looks = next(words for holds, words in looks_like if holds)
     remedy = f"window [{WINDOW_HU[0]:g}, {WINDOW_HU[1]:g}] HU to 0 to 1 first; outside are {listed(bad)}"
-    return Row("gray values", "0 to 1 before resizing", f"{found}: looks like {looks}", "wrong", remedy)
+    found += f": looks like {looks}" if looks else ""
+    return Row.judged("gray values", "0 to 1 before resizing", found, (bad, "wrong", remedy))
 
 
 def _contrast(cases: Sequence[CaseSurvey]) -> Row:
-    expected = "most of 0 to 1 used in every case"
+    what, expected = "contrast", "most of 0 to 1 used in every case"
     if flat := [case.name for case in cases if case.flat]:
         found = f"labeled slices of a single gray in {listed(flat)}"
-        return Row("contrast", expected, found, "wrong", "these slices have lost their image: prepare them again")
-    narrow = [case for case in cases if not (case.low <= _USED[0] and case.high >= _USED[1])]
-    if narrow:
+        return Row(what, expected, found, "wrong", "these slices have lost their image: prepare them again")
+    if narrow := [case for case in cases if not (case.low <= _USED[0] and case.high >= _USED[1])]:
         found = "; ".join(f"{case.name} {case.low:.3g} to {case.high:.3g}" for case in narrow[:3])
-        return Row(
-            "contrast", expected, found, "warning", "another window, or values scaled twice? look at the pictures"
-        )
-    return Row("contrast", expected, f"{count(len(cases), 'case')}, all do")
+        return Row(what, expected, found, "warning", "another window, or values scaled twice? look at the images")
+    return Row(what, expected, f"{count(len(cases), 'case')}, all do")
 
 
-def _same(what: str, expected: str, found: str, remedy: str) -> Row:
-    return Row(what, expected, found) if found == expected else Row(what, expected, found, "warning", remedy)
+def _presence(cases: Sequence[CaseSurvey], organs: Mapping[int, str]) -> Row:
+    what, expected = "organs", f"all {len(organs)} in every case"
+    lacking = []
+    for case in cases:
+        if missing := [organ for label, organ in organs.items() if label not in case.shapes.organs]:
+            lacking.append(f"{case.name} lacks {', '.join(missing)}")
+    if not lacking:
+        return Row(what, expected, f"{count(len(cases), 'case')}, all have them")
+    remedy = "right after an operation or where the scan ends, else labels were lost: look at these cases"
+    return Row(what, expected, first_of(lacking), "warning", remedy, tuple(lacking[2:8]))
+
+
+def _volumes(cases: Sequence[CaseSurvey], organs: Mapping[int, str], published: bool) -> Row:
+    """Judge the volumes of organs that lie wholly in the scan; without spacing, whatever BTCV's voxels allow."""
+    what, expected = "organ volumes", "those of adults, by wide limits of ours"
+    known = {label: organ for label, organ in organs.items() if organ in ORGAN_FACTS}
+    judged, cut, odd = 0, 0, []
+    # The smallest and the largest voxel that a case may have, in mm³.
+    voxels = [
+        (case, (float(np.prod(case.spacing)),) * 2 if case.spacing else BTCV_VOXEL_MM3)
+        for case in cases
+        if case.spacing or published
+    ]
+    for case, voxel in voxels:
+        for label, organ in known.items():
+            shape = case.shapes.organs.get(label)
+            if shape is None or shape.cut:
+                cut += shape is not None
+                continue
+            judged += 1
+            low, high = (shape.voxels * mm3 / 1000 for mm3 in voxel)
+            lowest, highest = ORGAN_FACTS[organ].plausible_ml
+            if high < lowest or low > highest:
+                size = f"{low:.3g} ml" if low == high else f"{low:.3g} to {high:.3g} ml"
+                odd.append(f"{case.name} {organ} {size}")
+    if not judged:
+        why = "all are cut off" if voxels else "no spacing is stored"
+        return Row(what, expected, why, "not checked", "" if known else "no organ with known limits")
+    aside = f" ({cut} cut off by the scan's ends, not judged)" if cut else ""
+    if odd:
+        return Row(what, expected, first_of(odd) + aside, "warning", "look at these cases", tuple(odd[2:8]))
+    return Row(what, expected, f"{judged} plausible{aside}")
+
+
+def _liver_gray(cases: Sequence[CaseSurvey], liver: int) -> Row:
+    """Judge the window by the one organ whose gray hardly varies: the liver's mean in HU, had it been the field's."""
+    low, high = WINDOW_HU
+    what, expected = "liver's gray", f"{_LIVER_HU[0]:g} to {_LIVER_HU[1]:g} HU if the window is [{low:g}, {high:g}]"
+    means = {
+        case.name: low + (high - low) * case.gray[liver] / case.shapes.organs[liver].voxels
+        for case in cases
+        if liver in case.shapes.organs
+    }
+    if not means:
+        return Row(what, expected, "no liver", "not checked")
+    odd = [name for name, mean in means.items() if not _LIVER_HU[0] <= mean <= _LIVER_HU[1]]
+    remedy = f"another window in {listed(odd)}? networks expect the field's"
+    return Row.judged(
+        what, expected, f"{min(means.values()):.0f} to {max(means.values()):.0f} HU", (odd, "warning", remedy)
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -192,5 +298,7 @@ def first_of(lines: Sequence[str]) -> str:
     return "; ".join(lines[:2]) + (f"; {len(lines) - 2} more" if len(lines) > 2 else "")
 
 
-def _listed_sizes(sizes: Iterable[tuple[int, int]]) -> str:
-    return listed([f"{height} x {width}" for height, width in sorted(sizes)])
+def _runs(values: Sequence[int]) -> str:
+    """Write 1, 2, 3, 5 as "1 to 3, 5"."""
+    groups = np.split(np.asarray(values), np.flatnonzero(np.diff(values) != 1) + 1)
+    return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]} to {group[-1]}" for group in groups)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from msa2net_lib.data.contract.detection import detect_orientation, scheme_organs
 from msa2net_lib.data.contract.flips import FLIPS, undo_flip
-from msa2net_lib.data.contract.organ_shapes import CaseShapes, measure
-from msa2net_lib.data.contract.orientation import detect_orientation
-from msa2net_lib.data.contract.scheme_detection import scheme_organs
+from msa2net_lib.data.contract.shapes import CaseShapes, measure
 from msa2net_lib.data.labels import ORGANS, raw_to_scheme
 from msa2net_lib.data.volumes import read_pair
 
@@ -42,7 +41,7 @@ def without(cases, *organs):
 @pytest.mark.parametrize("flip", FLIPS)
 def test_every_flip_is_found(labels, flip):
     finding = detect_orientation(turned(labels, flip), A)
-    assert (finding.flip, finding.in_plane) == (flip, flip.replace("z", "") or "none")
+    assert (finding.best, finding.in_plane) == (flip, flip.replace("z", "") or "none")
     assert finding.against(flip) is None
     assert ("no flip" if flip == "none" else f"flip {flip}") in finding.reason
     wrong = [other for other in FLIPS if other.replace("z", "") != flip.replace("z", "")]
@@ -64,12 +63,12 @@ def test_evidence_counts_what_lies_where(labels):
 @pytest.mark.parametrize("factors", [(0.6, 2.0, 2.0), (2.0, 0.9, 0.9)])
 def test_other_spacings_change_nothing(labels, flip, factors):
     finer = {name: ndimage.zoom(labels[name], factors, order=0) for name in list(labels)[:4]}
-    assert detect_orientation(turned(finer, flip), A).flip == flip
+    assert detect_orientation(turned(finer, flip), A).best == flip
 
 
 @pytest.mark.parametrize("organ", ORGANS)
 def test_one_organ_missing(cohort, organ):
-    assert detect_orientation(without(cohort, organ), A).flip == "none"
+    assert detect_orientation(without(cohort, organ), A).best == "none"
 
 
 @pytest.mark.parametrize("scheme", ["B", "C", "raw"])
@@ -82,7 +81,7 @@ def test_what_one_patient_and_few_organs_tell(cohort):
     one = {"virtual0": cohort["virtual0"]}
     finding = detect_orientation(one, A)
     assert finding.in_plane == "none"
-    assert finding.flip is None
+    assert finding.best is None
     assert "slices go up or down" in finding.reason
     assert finding.against("none") is finding.against("z") is None
     assert finding.against("y")
@@ -98,13 +97,13 @@ def test_the_other_real_patient(example_ct):
     _, label = read_pair(example_ct / "img" / "img0002.nii.gz", example_ct / "label" / "label0002.nii.gz")
     for flip in ("none", "x", "ty", "txy"):
         finding = detect_orientation(turned({"patient 2": raw_to_scheme(label.array)}, flip), A)
-        assert (finding.flip, finding.in_plane) == (None, flip)
+        assert (finding.best, finding.in_plane) == (None, flip)
 
 
 def test_volumes_that_are_not_turned_alike(labels):
     cases = turned(labels, "none") | turned({"virtual3": labels["virtual3"]}, "y")
     finding = detect_orientation(cases, A)
-    assert finding.flip is None
+    assert finding.best is None
     assert "not all turned alike: virtual3 differ" in finding.reason
     assert all(finding.against(flip) for flip in FLIPS)
 
@@ -113,5 +112,5 @@ def test_noise_tells_nothing():
     rng = np.random.default_rng(2)
     noise = {"noise": measure(rng.integers(0, 9, (20, 40, 40)).astype(np.uint8))}
     assert detect_orientation(noise, A).in_plane is None
-    assert detect_orientation({}, A).flip is None
+    assert detect_orientation({}, A).best is None
     assert "no organ" in detect_orientation(noise, {1: "tumour"}).reason

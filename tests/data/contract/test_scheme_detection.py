@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from msa2net_lib.data.contract.detection import detect_scheme, scheme_organs
 from msa2net_lib.data.contract.flips import FLIPS, undo_flip
-from msa2net_lib.data.contract.organ_shapes import CaseShapes, measure
-from msa2net_lib.data.contract.scheme_detection import detect_scheme, scheme_organs
+from msa2net_lib.data.contract.shapes import CaseShapes, measure
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES, raw_to_scheme
 from msa2net_lib.data.volumes import read_pair
 
@@ -47,7 +47,7 @@ def as_scheme(cases, scheme, organs=ORGANS):
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_each_scheme_is_found_with_evidence(virtual_labels, scheme):
     finding = detect_scheme({name: measure(raw_to_scheme(label, scheme)) for name, label in virtual_labels.items()})
-    assert finding.scheme == scheme
+    assert finding.best == scheme
     assert [finding.against(other) is None for other in "ABC"] == [scheme == other for other in "ABC"]
     assert finding.against("raw") is not None
     words = {line.split(": ")[1]: line for line in finding.evidence}
@@ -65,7 +65,7 @@ def test_evidence_in_numbers(two):
 
 def test_raw_labels(virtual_labels):
     finding = detect_scheme({name: measure(label) for name, label in virtual_labels.items()})
-    assert finding.scheme == "raw"
+    assert finding.best == "raw"
     assert finding.against("raw") is None
     assert finding.against("A") is not None
 
@@ -73,12 +73,12 @@ def test_raw_labels(virtual_labels):
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_one_patient_is_enough_if_all_organs_are_there(cohort, scheme):
     for name, case in cohort.items():
-        assert detect_scheme(as_scheme({name: case}, scheme)).scheme == scheme
+        assert detect_scheme(as_scheme({name: case}, scheme)).best == scheme
 
 
 @pytest.mark.parametrize("flip", FLIPS)
 def test_turning_and_mirroring_change_nothing(two, flip):
-    assert detect_scheme({name: measure(undo_flip(label, flip)) for name, label in two.items()}).scheme == "A"
+    assert detect_scheme({name: measure(undo_flip(label, flip)) for name, label in two.items()}).best == "A"
 
 
 @pytest.mark.parametrize("factors", [(0.6, 2.0, 2.0), (1.2, 0.7, 0.7), (2.0, 0.9, 0.9)])
@@ -86,7 +86,7 @@ def test_other_spacings_change_nothing(two, factors):
     """3 mm voxels resampled, in the plane and between slices by different factors."""
     cases = {name: measure(ndimage.zoom(label, factors, order=0)) for name, label in two.items()}
     for scheme in SCHEMES:
-        assert detect_scheme(as_scheme(cases, scheme)).scheme == scheme
+        assert detect_scheme(as_scheme(cases, scheme)).best == scheme
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))
@@ -95,7 +95,7 @@ def test_one_organ_missing_everywhere(cohort, scheme):
     for organ in ORGANS[1 :: 2 if scheme == "A" else 4]:
         kept = [other for other in ORGANS if other != organ]
         finding = detect_scheme(as_scheme(cohort, scheme, kept))
-        assert finding.scheme == scheme or (finding.scheme is None and organ == "pancreas"), organ
+        assert finding.best == scheme or (finding.best is None and organ == "pancreas"), organ
         assert finding.against(scheme) is None
 
 
@@ -104,9 +104,9 @@ def test_several_organs_missing_is_right_or_undecided(cohort):
     for number in (3, 4, 5, 6):
         for organs, scheme in zip(list(itertools.combinations(ORGANS, number))[::5], itertools.cycle(SCHEMES)):
             finding = detect_scheme(as_scheme(cohort, scheme, organs))
-            assert finding.scheme in (scheme, None), (organs, scheme, finding)
+            assert finding.best in (scheme, None), (organs, scheme, finding)
             assert finding.against(scheme) is None, (organs, scheme, finding)
-            found.append(finding.scheme)
+            found.append(finding.best)
     assert found.count(None) < len(found) / 2
 
 
@@ -117,7 +117,7 @@ def test_organs_missing_here_and_there(cohort):
         for name, case in cohort.items():
             kept = list(rng.permutation(ORGANS))[:5]
             cases |= as_scheme({name: case}, scheme, kept)
-        assert detect_scheme(cases).scheme == scheme
+        assert detect_scheme(cases).best == scheme
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_cut_scans_are_right_or_undecided(virtual_labels, first, last, decided):
         part = label[round(first * len(label)) : round(last * len(label))]
         cut[name] = measure(raw_to_scheme(part, "B"))
     finding = detect_scheme(cut)
-    assert finding.scheme == "B" or (finding.scheme is None and not decided), finding
+    assert finding.best == "B" or (finding.best is None and not decided), finding
     assert finding.against("B") is None
     assert finding.against("A")
 
@@ -138,7 +138,7 @@ def test_the_other_real_patient(example_ct):
     _, label = read_pair(example_ct / "img" / "img0002.nii.gz", example_ct / "label" / "label0002.nii.gz")
     for scheme in SCHEMES:
         finding = detect_scheme({"patient 2": measure(raw_to_scheme(label.array, scheme))})
-        assert finding.scheme in (scheme, None)
+        assert finding.best in (scheme, None)
         assert [finding.against(other) is None for other in "ABC"] == [scheme == other for other in "ABC"]
 
 
@@ -149,7 +149,7 @@ def test_no_made_up_numbering_is_taken_for_a_scheme(two, scheme):
     for one, other in list(itertools.combinations(range(1, 9), 2))[:: 1 if scheme == "A" else 3]:
         table = {label: label for label in range(1, 9)} | {one: other, other: one}
         finding = detect_scheme(renumbered(cases, table))
-        assert finding.scheme is None
+        assert finding.best is None
         assert finding.against(scheme) is not None or "clearly" in finding.reason
 
 
@@ -167,7 +167,7 @@ def test_random_numberings_are_made_up(two):
     for _ in range(12):
         numbers = tuple(int(n) for n in rng.permutation(8) + 1)
         finding = detect_scheme(renumbered(cases, dict(enumerate(numbers, start=1))))
-        assert (finding.scheme is None) == (numbers not in named)
+        assert (finding.best is None) == (numbers not in named)
 
 
 def test_made_up_raw_numberings(virtual_labels):
@@ -179,12 +179,12 @@ def test_made_up_raw_numberings(virtual_labels):
     ]:
         table = {label: label for label in range(1, 14)}
         table |= {BTCV_IDS[one]: BTCV_IDS[other], BTCV_IDS[other]: BTCV_IDS[one]}
-        assert detect_scheme(renumbered(cases, table)).scheme is None, (one, other)
+        assert detect_scheme(renumbered(cases, table)).best is None, (one, other)
 
 
 def test_what_cannot_be_told_is_said(cohort):
     finding = detect_scheme(as_scheme(cohort, "A", ["left kidney", "liver"]))
-    assert finding.scheme is None
+    assert finding.best is None
     assert "labels 3, 5 mean the same in A and B" in finding.reason
     assert [finding.against(scheme) is None for scheme in "ABC"] == [True, True, False]
 
@@ -193,7 +193,7 @@ def test_contradicting_volumes(cohort):
     names = list(cohort)
     mixed = cohort | as_scheme({name: cohort[name] for name in names[:2]}, "B")
     finding = detect_scheme(mixed)
-    assert finding.scheme is None
+    assert finding.best is None
     assert "contradict" in finding.reason
     assert all(name in finding.reason for name in names[:2])
     assert all(finding.against(scheme) for scheme in "ABC")
@@ -202,21 +202,21 @@ def test_contradicting_volumes(cohort):
 def test_random_voxels_and_blobs():
     rng = np.random.default_rng(1)
     noise = {f"noise{n}": measure(rng.integers(0, 9, (20, 40, 40)).astype(np.uint8)) for n in range(3)}
-    assert detect_scheme(noise).scheme is None
+    assert detect_scheme(noise).best is None
     blobs = {}
     for n in range(5):
         smooth = ndimage.gaussian_filter(rng.random((9, 24, 40, 40)), (0, 3, 4, 4))
         blobs[f"blobs{n}"] = measure(smooth.argmax(axis=0).astype(np.uint8))
-        assert detect_scheme({"blobs": blobs[f"blobs{n}"]}).scheme is None
-    assert detect_scheme(blobs).scheme is None
+        assert detect_scheme({"blobs": blobs[f"blobs{n}"]}).best is None
+    assert detect_scheme(blobs).best is None
 
 
 def test_no_label_or_too_many():
     assert "no volume has any label" in detect_scheme({"a": measure(np.zeros((3, 4, 4), np.uint8))}).reason
     finding = detect_scheme({"a": measure(np.full((3, 4, 4), 15, np.uint8))})
-    assert finding.scheme is None
+    assert finding.best is None
     assert "15" in finding.reason
-    assert detect_scheme({"a": measure(np.full((3, 4, 4), 9, np.uint8))}).scheme is None
+    assert detect_scheme({"a": measure(np.full((3, 4, 4), 9, np.uint8))}).best is None
 
 
 def test_tables_of_the_schemes():

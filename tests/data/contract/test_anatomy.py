@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from msa2net_lib.data.contract.anatomical_fit import fitted_places, misfits, scores
-from msa2net_lib.data.contract.anatomy import ORGAN_FACTS
+from msa2net_lib.data.contract.anatomy import ORGAN_FACTS, fitted_places, misfits, scores
 from msa2net_lib.data.contract.flips import FLIPS
-from msa2net_lib.data.contract.organ_shapes import CaseShapes, OrganShape
+from msa2net_lib.data.contract.shapes import CaseShapes, OrganShape
 from msa2net_lib.data.labels import ORGANS
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from msa2net_lib.data.contract.organ_shapes import ShapeCounter, measure
+from msa2net_lib.data.contract.shapes import ShapeCounter, measure
 
 
 def test_a_box():
