@@ -23,7 +23,7 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.isic import prepare_isic
 from msa2net_lib.data.skin.parts import LUMINANCE
-from msa2net_lib.data.skin.pictures import write_skin_images
+from msa2net_lib.data.skin.images import write_skin_images
 from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.metrics import pixel_scores
 from msa2net_lib.train_config import TrainConfig
@@ -61,7 +61,7 @@ def main() -> int:
     record = {
         "question": "Are the synthetic skin pictures learnt in minutes, and not by a threshold?",
         "date": datetime.now(UTC).date().isoformat(),
-        "data": "synthetic skin pictures drawn by msa2net_lib.data.skin.pictures; not dermoscopy",
+        "data": "synthetic skin pictures drawn by msa2net_lib.data.skin.images; not dermoscopy",
         "pictures": {part: len(ids) for part, ids in dataset.ids.items()},
         "recipe": dataset.recipe.name,
         "share_of_lesion_pixels": dataset.manifest["prevalence"],

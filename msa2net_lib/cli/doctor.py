@@ -13,18 +13,7 @@ from pathlib import Path
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256
 
-PACKAGES = (
-    *("torch", "torchvision", "timm", "einops", "jaxtyping", "safetensors", "accelerate", "psutil", "kornia"),
-    *("tensorboard", "numpy", "scipy", "pandas", "medpy", "simpleitk", "h5py", "pydicom", "pillow", "requests"),
-    *("gdown", "filelock", "matplotlib", "tqdm"),
-)
-"""What the library needs: the dependencies in pyproject.toml."""
-
-NOTEBOOK_PACKAGES = (
-    *("jupyterlab", "ipykernel", "ipywidgets", "ipyniivue", "papermill", "nbconvert", "jinja2"),
-    *("captum", "onnx", "onnxscript", "onnxruntime", "segmentation-models-pytorch", "monai"),
-)
-"""What the lessons need besides: its extra ``notebooks``."""
+DISTRIBUTION = "msa2net-workbook"
 
 
 @dataclass(frozen=True)
@@ -48,26 +37,37 @@ class Finding:
 def examine(data_dir: str | Path = "data") -> list[Finding]:
     """Look at Python, packages, hardware, the shipped files and the prepared data, in this order."""
     data_dir = Path(data_dir)
-    packages = [*_packages()]
-    findings = [_python(), *packages, _example_ct(data_dir / "example_ct")]
-    if all(found.ok for found in packages[: len(PACKAGES)]):  # else the imports below would fail
+    findings = [
+        Finding(
+            f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
+        ),
+        *(packages := [*_packages()]),
+        *_packages("notebooks"),
+        _example_ct(data_dir / "example_ct"),
+    ]
+    if all(found.ok for found in packages):  # else the imports below would fail
         findings += [*_hardware(), _checkpoint(), *dataset_findings(data_dir)]
     return findings
 
 
-def _python() -> Finding:
-    return Finding(
-        f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
-    )
+def required(extra: str = "") -> list[str]:
+    """Return the packages that the library needs, or those of one of its extras, as its own metadata list them."""
+    lines = [line.partition(";") for line in importlib.metadata.requires(DISTRIBUTION) or ()]
+    wanted = [name for name, _, marker in lines if (f'extra == "{extra}"' in marker if extra else not marker)]
+    return [re.split(r"[^\w.-]", name.strip())[0] for name in wanted]
 
 
-def _packages() -> Iterator[Finding]:
-    for package in (*PACKAGES, *NOTEBOOK_PACKAGES):
-        extra = "[notebooks]" if package in NOTEBOOK_PACKAGES else ""
+def _packages(extra: str = "") -> Iterator[Finding]:
+    install = f"run pip install -e '.{f'[{extra}]' if extra else ''}' in the checkout"
+    try:
+        names = required(extra)
+    except importlib.metadata.PackageNotFoundError:
+        names = [DISTRIBUTION]
+    for name in names:
         try:
-            yield Finding(f"{package} {importlib.metadata.version(package)}", True)
+            yield Finding(f"{name} {importlib.metadata.version(name)}", True)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(package, False, f"run pip install -e '.{extra}' in the checkout")
+            yield Finding(name, False, install)
 
 
 def _hardware() -> Iterator[Finding]:
@@ -87,14 +87,10 @@ def _example_ct(folder: Path) -> Finding:
     if not readme.is_file():
         return Finding(what, False, "run msa2net in the checkout, or name its data folder with --data")
     listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    bad = [name for digest, name in listed if not _has_digest(folder / name, digest)]
+    bad = [name for digest, name in listed if not (folder / name).is_file() or sha256(folder / name) != digest]
     if bad or not listed:
         return Finding(what, False, f"absent or altered: {', '.join(bad) or readme.name}; check it out again")
     return Finding(f"{what} ({len(listed)} files, sha256 as listed)", True)
-
-
-def _has_digest(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256(path) == digest
 
 
 def _checkpoint() -> Finding:
@@ -116,11 +112,8 @@ def dataset_findings(data_dir: str | Path) -> Iterator[Finding]:
     for name, entry in DATASETS.items():
         folder = Path(data_dir) / entry.folder
         what = f"data set {name} in {folder}"
-        if not folder.is_dir():
-            yield Finding(what, False, entry.remedy, needed=False)
-            continue
         try:
-            dataset = open_prepared(folder)
-            yield Finding(f"{what} ({dataset.counts()})", True)
+            counts = open_prepared(folder).counts() if folder.is_dir() else ""
+            yield Finding(f"{what} ({counts})" if counts else what, bool(counts), entry.remedy, needed=False)
         except InputError as error:  # it is there, but not ready: why, and what to do, is its own message
             yield Finding(what, False, str(error), needed=False)

@@ -1,107 +1,106 @@
-"""The options of ``msa2net prepare DATA``; what the commands do is in ``prepare_commands``."""
+"""``msa2net prepare DATA``: from the name of a data set, or a folder of your own, to data that training reads."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.cli import prepare_commands as commands
 from msa2net_lib.data.catalog import DATASETS
+from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.data.images.dataset import ImageDataset
 
 Parsers = Any  # argparse's own class for subparsers is private
-Run = Callable[[argparse.Namespace], int]
+FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+NUMBER: dict[str, Any] = {"type": int, "metavar": "N"}
+IN_DATA = "default: data/{}, with the settings in its name if they are not the defaults"
 
 
 def add_prepare(subparsers: Parsers) -> None:
-    """Add the command with a subcommand for each kind of data."""
+    """Add the command with a subcommand for each data set, and for each kind of your own data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    for name, entry in DATASETS.items():
-        add_options, run = _OWN_OPTIONS.get(name, (_add_data, commands.by_name))
-        add_options(_kind(kinds, name, entry.description, run))
-    _add_nnunet(_kind(kinds, "nnunet", "your scans in nnU-Net's format", commands.nnunet))
-    _add_scans(_kind(kinds, "scans", "your scans: NIfTI, NRRD, MetaImage or DICOM folders", commands.scans))
-    _add_pictures(_kind(kinds, "pictures", "your photographs: PNG or JPEG, with masks", commands.pictures))
+    named = {name: (entry.description, *_NAMED.get(name, (_add_by_name, _by_name))) for name, entry in DATASETS.items()}
+    for name, (help_text, add_options, run) in (named | _OWN).items():
+        parser = kinds.add_parser(name, help=help_text)
+        parser.set_defaults(run=run, name=name)
+        parser.add_argument("--workers", **NUMBER, help="processes; default: one per core")
+        add_options(parser)
 
 
-def _kind(kinds: Parsers, name: str, help_text: str, run: Run) -> argparse.ArgumentParser:
-    parser = kinds.add_parser(name, help=help_text)
-    parser.set_defaults(run=run, name=name)
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
-    return parser
+# ---- options ----------------------------------------------------------------------------------------------
 
 
-def _folder(parser: argparse.ArgumentParser, option: str, default: str | None = None, **options: Any) -> None:
-    told: dict[str, Any] = {"help": f"default: {default}"} if default else {"required": True}
-    parser.add_argument(option, type=Path, metavar="DIR", default=default and Path(default), **(told | options))
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _add_synapse(parser: argparse.ArgumentParser) -> None:
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--source", type=Path, metavar="PATH", help="raw scans: img/ and label/, or RawData.zip")
     ways.add_argument("--fetch-raw", action="store_true", help="the raw scans, through synapseclient and your account")
-    ways.add_argument("--prepared", type=Path, metavar="DIR", help="data that others prepared: examine them there")
+    ways.add_argument("--prepared", **FOLDER, help="data that others prepared: examine them there")
     ways.add_argument("--download", action="store_true", help="such data, from Google Drive")
-    _folder(parser, "--destination", "data/synapse")
+    parser.add_argument("--destination", **FOLDER, default=Path("data/synapse"), help="default: data/synapse")
     for option in ("--train-cases", "--test-cases"):
         parser.add_argument(option, type=_list, metavar="0005,...", help="of raw scans; default: the published split")
-    parser.add_argument(
-        "--label-scheme", metavar="A|B|C|raw", help="numbering of prepared labels, if you know it: lesson 01, section 4"
-    )
-    parser.add_argument(
-        "--flip",
-        metavar="none|x|y|z|t...",
-        help="axes to reverse in prepared arrays, t first for rows and columns swapped",
-    )
+    scheme = "numbering of prepared labels, if you know it: lesson 01, section 4"
+    parser.add_argument("--label-scheme", metavar="A|B|C|raw", help=scheme)
+    flip = "axes to reverse in prepared arrays, t first for rows and columns swapped"
+    parser.add_argument("--flip", metavar="none|x|y|z|t...", help=flip)
 
 
 def _add_isic(parser: argparse.ArgumentParser) -> None:
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--source", type=Path, metavar="DIR", help="holds the two folders, or the two archives")
+    ways.add_argument("--source", **FOLDER, help="holds the two folders, or the two archives")
     ways.add_argument("--download", action="store_true", help="the two official archives, 11.2 GB")
-    _folder(parser, "--destination", "data/isic2018")
-    _add_picture_options(parser)
+    parser.add_argument("--destination", **FOLDER, default=Path("data/isic2018"), help="default: data/isic2018")
+    _add_image_options(parser)
 
 
 def _add_virtual(parser: argparse.ArgumentParser) -> None:
-    _folder(parser, "--source", "data/example_ct")
-    where = "default: data/virtual, with the settings in its name if they are not the defaults"
-    parser.add_argument("--destination", type=Path, metavar="DIR", help=where)
-    parser.add_argument("--train", type=int, metavar="N", help="training patients; default: 6")
-    parser.add_argument("--test", type=int, metavar="N", help="held-out patients; default: 4")
-    parser.add_argument("--seed", type=int, default=2024, metavar="N", help="default: 2024")
+    parser.add_argument("--source", **FOLDER, default=Path("data/example_ct"), help="default: data/example_ct")
+    parser.add_argument("--destination", **FOLDER, help=IN_DATA.format("virtual"))
+    parser.add_argument("--train", **NUMBER, help="training patients; default: 6")
+    parser.add_argument("--test", **NUMBER, help="held-out patients; default: 4")
+    parser.add_argument("--seed", **NUMBER, default=2024, help="default: 2024")
     parser.add_argument("--like-synapse", action="store_true", help="18 + 12 patients, 512 x 512, 2211 training slices")
 
 
 def _add_skin(parser: argparse.ArgumentParser) -> None:
-    where = "default: data/skin, with the settings in its name if they are not the defaults"
-    parser.add_argument("--destination", type=Path, metavar="DIR", help=where)
-    parser.add_argument("--count", type=int, default=300, metavar="N", help="pictures; default: 300")
-    parser.add_argument("--seed", type=int, default=2024, metavar="N", help="default: 2024")
-    _add_picture_options(parser)
+    parser.add_argument("--destination", **FOLDER, help=IN_DATA.format("skin"))
+    parser.add_argument("--count", **NUMBER, default=300, help="images; default: 300")
+    parser.add_argument("--seed", **NUMBER, default=2024, help="default: 2024")
+    _add_image_options(parser)
+
+
+def _add_by_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", **FOLDER, default=Path("data"), help="default: data")
 
 
 def _add_nnunet(parser: argparse.ArgumentParser) -> None:
-    _folder(parser, "--source", help="holds dataset.json, imagesTr/ and labelsTr/")
-    _folder(parser, "--destination")
+    parser.add_argument("--source", **FOLDER, required=True, help="holds dataset.json, imagesTr/ and labelsTr/")
+    parser.add_argument("--destination", **FOLDER, required=True)
     parser.add_argument("--test-cases", type=_list, metavar="ID,...", help="default: those of imagesTs with labels")
-    parser.add_argument("--channel", type=int, metavar="N", help="of images with several")
+    parser.add_argument("--channel", **NUMBER, help="of images with several")
     _add_scan_options(parser)
 
 
 def _add_scans(parser: argparse.ArgumentParser) -> None:
-    _folder(parser, "--images", help="a file or DICOM folder for each case")
-    _folder(parser, "--labels", help="label maps of the same names")
-    _folder(parser, "--destination")
+    parser.add_argument("--images", **FOLDER, required=True, help="a file or DICOM folder for each case")
+    parser.add_argument("--labels", **FOLDER, required=True, help="label maps of the same names")
+    parser.add_argument("--destination", **FOLDER, required=True)
     parser.add_argument("--classes", nargs="+", required=True, metavar="NAME=ID", help="such as liver=1 kidney=2,3")
     parser.add_argument("--test-cases", type=_list, default=(), metavar="ID,...", help="cases to score on")
     modality = "decides the window; default: CT"
     parser.add_argument("--modality", default="CT", choices=("CT", "MR", "other"), help=modality)
-    parser.add_argument(
-        "--others-are-background", action="store_true", help="count ids that --classes leaves out as background"
-    )
+    others = "count ids that --classes leaves out as background"
+    parser.add_argument("--others-are-background", action="store_true", help=others)
     _add_scan_options(parser)
 
 
@@ -111,44 +110,219 @@ def _add_scan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-empty", action="store_true", help="accept cases without any labeled voxel")
 
 
-def _add_pictures(parser: argparse.ArgumentParser) -> None:
-    _folder(parser, "--images", help="PNG or JPEG")
-    _folder(parser, "--masks", help="one for each picture, of its size")
-    _folder(parser, "--destination", help="70, 10 and 20 %% for training, validation and test, by sorted names")
-    parser.add_argument(
-        "--mask-suffix",
-        metavar="TEXT",
-        help="after a picture's name in its mask's; default: none, _mask or _segmentation",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=int,
-        metavar="N",
-        help="mask values above it are lesion; default: masks hold 0 and 255, or 0 and 1",
-    )
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", **FOLDER, required=True, help="PNG or JPEG")
+    parser.add_argument("--masks", **FOLDER, required=True, help="one for each image, of its size")
+    parts = "70, 10 and 20 %% for training, validation and test, by sorted names"
+    parser.add_argument("--destination", **FOLDER, required=True, help=parts)
+    suffix = "after an image's name in its mask's; default: none, _mask or _segmentation"
+    parser.add_argument("--mask-suffix", metavar="TEXT", help=suffix)
+    threshold = "mask values above it are lesion; default: masks hold 0 and 255, or 0 and 1"
+    parser.add_argument("--threshold", **NUMBER, help=threshold)
     parser.add_argument("--allow-empty", action="store_true", help="accept masks without any lesion pixel")
-    _add_picture_options(parser)
+    _add_image_options(parser)
 
 
-def _add_picture_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--recipe", default="dermosegdiff", help="filters and gray values by lineage: dermosegdiff (default) or dlka"
-    )
-    parser.add_argument("--size", type=int, default=224, metavar="N", help="pixels a side; default: 224")
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
+    recipe = "filters and gray values by lineage: dermosegdiff (default) or dlka"
+    parser.add_argument("--recipe", default="dermosegdiff", help=recipe)
+    parser.add_argument("--size", **NUMBER, default=224, help="pixels a side; default: 224")
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    _folder(parser, "--data", "data")
+# ---- commands ---------------------------------------------------------------------------------------------
 
 
-_OWN_OPTIONS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Run]] = {
-    "synapse": (_add_synapse, commands.synapse),
-    "isic": (_add_isic, commands.isic),
-    "virtual": (_add_virtual, commands.virtual),
-    "skin": (_add_skin, commands.skin),
+def _synapse(arguments: argparse.Namespace) -> int:
+    """Prepare raw scans, or take prepared data, and end with the data contract."""
+    from msa2net_lib.data.catalog import show_terms
+    from msa2net_lib.data.download.btcv import fetch_raw, find_raw
+    from msa2net_lib.data.download.synapse import download_synapse
+    from msa2net_lib.data.synapse import prepare_synapse
+
+    destination, downloads = arguments.destination, arguments.destination.parent / "downloads"
+    cases = {name: getattr(arguments, name) for name in ("train_cases", "test_cases")}
+    running = _running()
+    if arguments.source or arguments.fetch_raw:
+        if arguments.label_scheme or arguments.flip:
+            raise InputError("--label-scheme and --flip: raw scans carry both; leave them out")
+        raw = find_raw(arguments.source, **running) if arguments.source else fetch_raw(downloads, **running)
+        root = prepare_synapse(raw, destination, **cases, workers=arguments.workers, **running).root
+    elif any(cases.values()):
+        raise InputError("--train-cases and --test-cases: prepared data bring their own lists; leave them out")
+    elif arguments.download:
+        root = download_synapse(destination, downloads=downloads, **running)
+    elif arguments.prepared or destination.exists():
+        root = arguments.prepared or destination
+    else:
+        print(show_terms("synapse"))
+        raise InputError(
+            f"{destination}: not there yet; say where the data come from: --source PATH, --fetch-raw, "
+            "--prepared DIR or --download (`msa2net prepare synapse --help`)"
+        )
+    return _examine(root, arguments.label_scheme, arguments.flip)
+
+
+def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
+    """Print the data contract, record it if it passes, and leave the orientation panel beside the data."""
+    from msa2net_lib.data.contract.examine import examine
+    from msa2net_lib.data.datasets import PreparedDataset
+    from msa2net_lib.utils.files import atomic_path
+    from msa2net_lib.viz.orientation import plot_orientation
+
+    earlier = PreparedDataset.open(root).reading if root.is_dir() else None
+    if earlier is not None:  # a contract that holds: what was said then need not be said again
+        label_scheme, flip = label_scheme or earlier.label_scheme, flip or earlier.flip
+    contract = examine(root, label_scheme=label_scheme, flip=flip, **_running())
+    print(contract)
+    contract.record()
+    dataset = PreparedDataset.open(contract.root)
+    if not (contract.own or contract.passed):
+        dataset = dataset.read_as(contract.label_scheme or "A", contract.flip or "none")
+    panel = contract.root / "orientation.png"
+    try:
+        with atomic_path(panel) as temporary:
+            plot_orientation(dataset, alternatives=not contract.passed).savefig(temporary, bbox_inches="tight")
+        print(f"look at it: {panel}")
+    except (InputError, OSError) as error:  # the table has said already what is wrong with the files
+        print(f"no figure: {error}")
+    return _report(dataset) if contract.passed else 1
+
+
+def _isic(arguments: argparse.Namespace) -> int:
+    """Prepare ISIC 2018, downloaded or brought."""
+    from msa2net_lib.data.catalog import show_terms
+    from msa2net_lib.data.images.recipes import image_recipe
+    from msa2net_lib.data.isic import download_isic, prepare_isic
+    from msa2net_lib.data.resize import height_width
+
+    image_recipe(arguments.recipe)  # a typo should not cost a download
+    height_width(arguments.size)
+    if not (arguments.source or arguments.download):
+        print(show_terms("isic2018"))
+        raise InputError("say where the images come from: --source DIR, or --download (11.2 GB)")
+    source = arguments.source or download_isic(arguments.destination.parent / "downloads", **_running())
+    options = _given(arguments, "recipe", "size", "workers")
+    return _report_images(prepare_isic(source, arguments.destination, **options), published=True)
+
+
+def _virtual(arguments: argparse.Namespace) -> int:
+    """Make and prepare virtual patients."""
+    from msa2net_lib.data.example_ct import cohort_folder
+    from msa2net_lib.data.synapse import prepare_synapse
+    from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
+
+    size = SYNAPSE_SIZE if arguments.like_synapse else None
+    wanted: dict[str, Any] = {name: getattr(arguments, name) for name in ("train", "test", "seed")} | {"size": size}
+    home = arguments.destination or cohort_folder(Path("data"), **wanted)
+    running = _given(arguments, "workers")
+    train, test = write_virtual_cohort(arguments.source, home / "raw", **wanted, **running)
+    return _report(prepare_synapse(home / "raw", home / "prepared", train_cases=train, test_cases=test, **running))
+
+
+def _skin(arguments: argparse.Namespace) -> int:
+    """Draw and prepare synthetic skin images."""
+    from msa2net_lib.data.skin.prepare import prepare_skin, skin_folder
+
+    wanted = {name: getattr(arguments, name) for name in ("count", "size", "seed", "recipe")}
+    home = arguments.destination or skin_folder(Path("data"), **wanted)
+    return _report_images(prepare_skin(home, **wanted, **_given(arguments, "workers")))
+
+
+def _by_name(arguments: argparse.Namespace) -> int:
+    """Prepare a data set that needs no more than its name."""
+    from msa2net_lib.data.catalog import open_dataset
+
+    dataset = open_dataset(arguments.name, arguments.data, **_running())
+    print(f"{dataset.root}: {dataset.counts()}")
+    return 0
+
+
+def _nnunet(arguments: argparse.Namespace) -> int:
+    """Prepare an nnU-Net folder."""
+    from msa2net_lib.data.scans.nnunet import prepare_nnunet
+
+    options = _given(arguments, "test_cases", "channel", "window", "allow_empty", "workers")
+    return _report(prepare_nnunet(arguments.source, arguments.destination, **options))
+
+
+def _scans(arguments: argparse.Namespace) -> int:
+    """Prepare pairs of scans and label maps."""
+    from msa2net_lib.data.scans.own import prepare_pairs
+
+    named = [_class(text) for text in arguments.classes]
+    classes = dict(named)
+    if len(classes) < len(named):
+        raise InputError("--classes: names a class twice; write NAME=ID,ID for one class of several ids")
+    options = _given(arguments, "modality", "others_are_background", "window", "allow_empty", "workers")
+    folders = arguments.images, arguments.labels, arguments.destination
+    return _report(prepare_pairs(*folders, classes=classes, test=arguments.test_cases, **options))
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    """Prepare pairs of photographs and masks."""
+    from msa2net_lib.data.images.prepare import prepare_images
+
+    options = _given(arguments, "mask_suffix", "threshold", "allow_empty", "recipe", "size", "workers")
+    return _report_images(prepare_images(arguments.images, arguments.masks, arguments.destination, **options))
+
+
+_NAMED: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
+    "synapse": (_add_synapse, _synapse),
+    "isic": (_add_isic, _isic),
+    "virtual": (_add_virtual, _virtual),
+    "skin": (_add_skin, _skin),
 }
 """Data sets with options of their own; the others take the folder of all data."""
 
+_OWN = {
+    "nnunet": ("your scans in nnU-Net's format", _add_nnunet, _nnunet),
+    "scans": ("your scans: NIfTI, NRRD, MetaImage or DICOM folders", _add_scans, _scans),
+    "images": ("your photographs: PNG or JPEG, with masks", _add_images, _images),
+}
+"""Data of your own: what to say of it, its options and its command."""
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+
+def _running() -> dict[str, Any]:
+    return {"progress": sys.stderr.isatty()}
+
+
+def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return some of the options, and whether to show progress."""
+    given = {name: getattr(arguments, name) for name in names}
+    return {name: tuple(value) if name == "window" and value else value for name, value in given.items()} | _running()
+
+
+def _class(text: str) -> tuple[str, int | list[int]]:
+    """Split NAME=ID or NAME=ID,ID."""
+    name, _, ids = text.rpartition("=")
+    try:
+        numbers = [int(part) for part in ids.split(",")]
+    except ValueError:
+        numbers = []
+    if not (name and numbers):
+        raise InputError(f"--classes {text}: write NAME=ID, such as liver=1, or NAME=ID,ID for several ids")
+    return name, numbers[0] if len(numbers) == 1 else numbers
+
+
+def _report(dataset: PreparedDataset) -> int:
+    print(f"{dataset.root}: {dataset.counts()}")
+    cases = dataset.manifest.get("cases", {}).values()
+    for name in dataset.class_names if cases else ():
+        if not any(case.get("voxels", {}).get(name) for case in cases):
+            print(f"warning: no case has a voxel of {name}")
+    if not dataset.train_slices:
+        print("warning: nothing to train on; every case is a test case")
+    if not dataset.test_cases:
+        print("warning: nothing to test on; name cases with --test-cases")
+    return 0
+
+
+def _report_images(dataset: ImageDataset, published: bool = False) -> int:
+    from msa2net_lib.paper.consistency import prevalence_report
+
+    print(f"{dataset.root}: {dataset.counts()}")
+    for part, ids in dataset.ids.items():
+        if not ids:
+            print(f"warning: no image for {part}")
+    print(prevalence_report(dataset, published=published))
+    return 0

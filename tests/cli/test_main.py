@@ -25,7 +25,7 @@ from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.download import synapse as obtain
 from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.skin.pictures import write_skin_images
+from msa2net_lib.data.skin.images import write_skin_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
 from msa2net_lib.nn.network import MSA2Net
@@ -96,19 +96,42 @@ def test_as_a_module():
 # ---- doctor -----------------------------------------------------------------------------------------------
 
 
-def test_doctor_knows_the_dependencies(root):
+@pytest.fixture
+def without_notebooks(monkeypatch):
+    """Let the doctor know of other packages for notebooks: none, or those given."""
+    original = doctor.required
+
+    def know(*names):
+        monkeypatch.setattr(doctor, "required", lambda extra="": list(names) if extra else original())
+
+    return know
+
+
+def test_doctor_knows_the_dependencies(root, monkeypatch):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        extra: [f'{line}; extra == "{extra}"' for line in lines]
+        for extra, lines in project["optional-dependencies"].items()
+    }
+    metadata = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: metadata)
 
     def names(requirements):
-        return sorted(requirement.partition(">")[0] for requirement in requirements)
+        return [requirement.partition(">")[0] for requirement in requirements]
 
-    assert sorted(doctor.PACKAGES) == names(project["dependencies"])
-    assert sorted(doctor.NOTEBOOK_PACKAGES) == names(project["optional-dependencies"]["notebooks"])
+    assert doctor.required() == names(project["dependencies"])
+    assert doctor.required("notebooks") == names(project["optional-dependencies"]["notebooks"])
 
 
-def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, monkeypatch, capsys):
+def test_doctor_says_where_the_library_is_not_installed(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
+    assert run("doctor") == 1
+    assert "missing  no-such-distribution: run pip install -e '.' in the checkout" in capsys.readouterr().out
+
+
+def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebooks, monkeypatch, capsys):
     monkeypatch.setattr(checkpoints, "SHIPPED_TINY", checkpoint)
-    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ())
+    without_notebooks()
     shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
     assert run("doctor", "--data", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -121,9 +144,9 @@ def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, monkeypatch, cap
         assert f"missing  data set {name}" in text
 
 
-def test_doctor_finds_what_is_wrong(root, tmp_path, prepared, monkeypatch, capsys):
+def test_doctor_finds_what_is_wrong(root, tmp_path, prepared, without_notebooks, monkeypatch, capsys):
     monkeypatch.setattr(checkpoints, "SHIPPED_TINY", tmp_path / "tiny.safetensors")
-    monkeypatch.setattr(doctor, "NOTEBOOK_PACKAGES", ("no-such-package",))
+    without_notebooks("no-such-package")
     shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
     (tmp_path / "example_ct" / "img" / "img0002.nii.gz").write_bytes(b"altered")
     (tmp_path / "example_ct" / "label" / "label0001.nii.gz").unlink()
@@ -254,7 +277,7 @@ def test_prepare_pictures_and_isic(tmp_path, capsys):
     images, masks = find_isic(tmp_path / "raw", progress=False)
     small = ("--size", 32, "--workers", 1)
     out = tmp_path / "pictures"
-    assert run("prepare", "pictures", "--images", images, "--masks", masks, "--destination", out, *small) == 0
+    assert run("prepare", "images", "--images", images, "--masks", masks, "--destination", out, *small) == 0
     assert "3 training, 0 validation and 2 test pictures" in capsys.readouterr().out
     line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)
     assert "2594" in line
@@ -298,7 +321,7 @@ def test_prepare_refuses_options_of_other_sources(raw, tmp_path, capsys):
     assert run("prepare", "isic") == 2
     out, err = capsys.readouterr()
     assert "CC0" in out
-    assert err == "msa2net: say where the pictures come from: --source DIR, or --download (11.2 GB)\n"
+    assert err == "msa2net: say where the images come from: --source DIR, or --download (11.2 GB)\n"
     assert "dlkaa" in refused(capsys, "prepare", "isic", "--download", "--recipe", "dlkaa")
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from msa2net_lib.data.contract.flips import parse_flip
 from msa2net_lib.data.contract.detection import detect_orientation, detect_scheme, scheme_organs
+from msa2net_lib.data.contract.flips import parse_flip
 from msa2net_lib.data.contract.reading import FILE_NAME, RAW, Reading, StoredFiles, check_scheme, contract_text
 from msa2net_lib.data.contract.rows import (
     Row,

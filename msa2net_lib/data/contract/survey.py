@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.contract.organ_shapes import CaseShapes, ShapeCounter
 from msa2net_lib.data.contract.reading import StoredFiles
+from msa2net_lib.data.contract.shapes import CaseShapes, ShapeCounter
 from msa2net_lib.data.dataset_json import manifest_spacing
 from msa2net_lib.data.prepared_files import (
     PreparedFiles,

@@ -9,7 +9,7 @@ from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.data.images.recipes import image_recipe
 from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.resize import height_width
-from msa2net_lib.data.skin.pictures import IMAGES, MASKS, write_skin_images
+from msa2net_lib.data.skin.images import IMAGES, MASKS, write_skin_images
 
 if TYPE_CHECKING:
     from msa2net_lib.data.images.dataset import ImageDataset

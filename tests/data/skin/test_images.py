@@ -14,9 +14,9 @@ from skimage import color
 from skimage.filters import threshold_otsu
 
 from msa2net_lib.data.isic import IMAGES, MASKS, prepare_isic
-from msa2net_lib.data.skin import pictures as skin
+from msa2net_lib.data.skin import images as skin
+from msa2net_lib.data.skin.images import draw_skin_image, write_skin_images
 from msa2net_lib.data.skin.parts import Canvas, SkinRecipe, draw_spots, skin_color
-from msa2net_lib.data.skin.pictures import draw_skin_image, write_skin_images
 from msa2net_lib.metrics import pixel_scores
 
 SIZE = (96, 128)

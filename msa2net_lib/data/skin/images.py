@@ -86,7 +86,7 @@ def write_skin_images(
     if seed < 0:
         raise InputError(f"seed={seed}: choose a seed of 0 or more")
     recipe, ids = recipe or SkinRecipe(), [f"ISIC_{FIRST_ID + number}" for number in range(count)]
-    plan = {"generator": "msa2net_lib.data.skin.pictures", "format": 1, "seed": seed, "height_width": size}
+    plan = {"generator": "msa2net_lib.data.skin.images", "format": 1, "seed": seed, "height_width": size}
     plan = json.loads(json.dumps(plan | {"recipe": asdict(recipe)}))  # tuples become lists, as they will read back
     done = _resume(destination, plan, ids)
     todo = [(number, name) for number, name in enumerate(ids) if name not in done]
