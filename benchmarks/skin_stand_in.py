@@ -22,8 +22,8 @@ from skimage.filters import threshold_otsu
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.isic import prepare_isic
-from msa2net_lib.data.skin.parts import LUMINANCE
 from msa2net_lib.data.skin.images import write_skin_images
+from msa2net_lib.data.skin.parts import LUMINANCE
 from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.metrics import pixel_scores
 from msa2net_lib.train_config import TrainConfig
