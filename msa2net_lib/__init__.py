@@ -1,7 +1,8 @@
+# ruff: noqa: F401
 """MSA²Net as a workbook: the library behind the notebooks.
 
-Public names are imported on first use (PEP 562), so that ``import msa2net_lib.nn.masag`` needs torch and
-einops and nothing more.
+Public names are imported on first use (PEP 562), so that ``import msa2net_lib`` loads nothing else. No module of the
+library imports a name from here.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from msa2net_lib.config import NetworkConfig
+    from msa2net_lib.baselines.registry import build_network, list_networks
+    from msa2net_lib.checkpoints import load_network, save_network
+    from msa2net_lib.config import PROFILES, NetworkConfig, list_presets
+    from msa2net_lib.data.catalog import list_datasets, open_dataset
     from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
+    from msa2net_lib.errors import InputError
     from msa2net_lib.evaluation.volumes import evaluate
     from msa2net_lib.export import export_network
     from msa2net_lib.inference import predict_image, predict_volume
     from msa2net_lib.losses import BoundaryDoULoss
     from msa2net_lib.metrics import dice, hd95, pixel_scores, score_volume
+    from msa2net_lib.nn.gates import build_gate, list_gates
     from msa2net_lib.nn.masag import MASAG
     from msa2net_lib.nn.network import MSA2Net
     from msa2net_lib.official_checkpoints import load_official_checkpoint, save_official_checkpoint
@@ -26,60 +32,42 @@ if TYPE_CHECKING:
     from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
 
-__version__ = "0.1.0"
+    __version__: str
 
-_HOME = {
-    "MSA2Net": "nn.network",
-    "NetworkConfig": "config",
-    "TrainConfig": "train_config",
-    "MASAG": "nn.masag",
-    "BoundaryDoULoss": "losses",
-    "load_official_checkpoint": "official_checkpoints",
-    "save_official_checkpoint": "official_checkpoints",
-    "dice": "metrics",
-    "hd95": "metrics",
-    "score_volume": "metrics",
-    "pixel_scores": "metrics",
-    "predict_volume": "inference",
-    "predict_image": "inference",
-    "optimize_for_inference": "optimize",
-    "predict_file": "prediction.run",
-    "export_network": "export",
-    "train": "training",
-    "evaluate": "evaluation.volumes",
-    "prepare_synapse": "data.synapse",
-    "prepare_isic": "data.isic",
+_NAMES = {
+    "baselines.registry": "build_network list_networks",
+    "checkpoints": "load_network save_network",
+    "config": "PROFILES NetworkConfig list_presets",
+    "data.catalog": "list_datasets open_dataset",
+    "data.isic": "prepare_isic",
+    "data.synapse": "prepare_synapse",
+    "errors": "InputError",
+    "evaluation.volumes": "evaluate",
+    "export": "export_network",
+    "inference": "predict_image predict_volume",
+    "losses": "BoundaryDoULoss",
+    "metrics": "dice hd95 pixel_scores score_volume",
+    "nn.gates": "build_gate list_gates",
+    "nn.masag": "MASAG",
+    "nn.network": "MSA2Net",
+    "official_checkpoints": "load_official_checkpoint save_official_checkpoint",
+    "optimize": "optimize_for_inference",
+    "prediction.run": "predict_file",
+    "train_config": "TrainConfig",
+    "training": "train",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [
-    "MASAG",
-    "BoundaryDoULoss",
-    "MSA2Net",
-    "NetworkConfig",
-    "TrainConfig",
-    "dice",
-    "evaluate",
-    "export_network",
-    "hd95",
-    "load_official_checkpoint",
-    "optimize_for_inference",
-    "pixel_scores",
-    "predict_file",
-    "predict_image",
-    "predict_volume",
-    "prepare_isic",
-    "prepare_synapse",
-    "save_official_checkpoint",
-    "score_volume",
-    "train",
-]
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module(f"{__name__}.utils.system_info").library_version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return __all__

@@ -197,6 +197,11 @@ PRESETS: dict[str, NetworkConfig] = {
 }
 
 
+def list_presets() -> list[str]:
+    """List the names of the presets of `NetworkConfig`."""
+    return list(PRESETS)
+
+
 @dataclass(frozen=True)
 class Profile:
     """What a profile of the notebooks trains: network preset, recipe and data set by name.

@@ -50,7 +50,9 @@ def _data(plan: Plan, job: Job) -> Outcome:
 
 
 def _train(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib import NetworkConfig, TrainConfig, train
+    from msa2net_lib.config import NetworkConfig
+    from msa2net_lib.train_config import TrainConfig
+    from msa2net_lib.training import train
 
     given, settings = job.parameters, plan.settings
     changes = {"seed": given["seed"], "selection": given.get("SELECTION", "last")}
@@ -92,9 +94,9 @@ def make_room(folder: Path, job: Job, digest: str) -> None:
 
 def _evaluate(plan: Plan, job: Job) -> Outcome:
     """Score all weights that the training left: the last step's, and the best by what it was asked to choose on."""
-    from msa2net_lib import evaluate
     from msa2net_lib.checkpoints import load_network
     from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS
+    from msa2net_lib.evaluation.volumes import evaluate
     from msa2net_lib.training import choose_device
 
     given = job.parameters

@@ -11,7 +11,6 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from msa2net_lib import __version__
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.config import require_choice
 from msa2net_lib.data.fingerprint import DatasetFingerprint
@@ -25,6 +24,7 @@ from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.prediction.result import NOT_CLINICAL
 from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.system_info import library_version
 
 InputRange = Literal["normalized", "unit"]
 """normalized: the file takes (x - 0.5) / 0.5, as the network itself does. unit: it takes x in [0, 1]."""
@@ -139,7 +139,7 @@ def describe_file(
     return {
         "about": "MSA2Net, exported by msa2net-workbook",
         "mind": NOT_CLINICAL,
-        "version": __version__,
+        "version": library_version(),
         "torch": torch.__version__,
         "checkpoint": {"name": checkpoint.name, "sha256": digest},
         "input": {

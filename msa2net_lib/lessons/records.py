@@ -13,10 +13,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-import msa2net_lib
 from msa2net_lib.lessons.registry import RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, sha256, write_text
-from msa2net_lib.utils.system_info import commit, hardware, peak_memory_gib, versions
+from msa2net_lib.utils.system_info import commit, hardware, library_version, peak_memory_gib, versions
 
 DPI = 80
 
@@ -92,7 +91,7 @@ class Recorder:
             "figures": self.figures,
             "tables": self.tables,
             "data_sha256": self.data,
-            "versions": {"msa2net_lib": msa2net_lib.__version__} | versions(),
+            "versions": {"msa2net_lib": library_version()} | versions(),
             "hardware": hardware(),
             "commit": commit(),
             "minutes": round((time.perf_counter() - self._started) / 60, 2),

@@ -13,6 +13,14 @@ from pathlib import Path
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "medpy", "SimpleITK", "h5py", "pandas")
 
 
+def library_version() -> str:
+    """The version of this library as it was installed."""
+    try:
+        return importlib.metadata.version("msa2net-workbook")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that nobody installed
+        return "not installed"
+
+
 def hardware() -> dict[str, str | int | float]:
     """Processor, usable cores, memory in GiB, accelerator."""
     return {

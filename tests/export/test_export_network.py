@@ -10,7 +10,6 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from safetensors.torch import save_file
 
-from msa2net_lib import __version__
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network, read_fingerprint, save_network
 from msa2net_lib.cli.main import main
 from msa2net_lib.config import PRESETS, NetworkConfig
@@ -22,6 +21,7 @@ from msa2net_lib.export import module as export_module_module
 from msa2net_lib.export.network import example_slice, without_unused_parts
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.system_info import library_version
 
 PICTURES = DatasetFingerprint("pictures", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
 
@@ -46,7 +46,7 @@ def test_what_the_file_says(thin, tmp_path):
     checkpoint = thin(told_of_tiny)
     told = read_metadata(export_network(checkpoint, tmp_path / "thin.pt2").path)
     assert told["checkpoint"] == {"name": "thin.safetensors", "sha256": sha256(checkpoint)}
-    assert told["version"] == __version__
+    assert told["version"] == library_version()
     assert told["classes"] == ["background", *ORGANS]
     assert told["input"]["shape"] == ["batch", 1, 64, 64]
     assert (told["input"]["mean"], told["input"]["std"]) == (0.5, 0.5)
