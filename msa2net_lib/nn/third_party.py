@@ -1,7 +1,7 @@
 """Skip gates for networks of other libraries: segmentation_models_pytorch's Unet, MONAI's AttentionUnet and BasicUNet.
 
-Each function puts a gate on every skip connection of a host that is built already, changes the host in place and
-returns it. Weights keep their names; those of the gates come on top, so make the optimizer afterwards. Neither
+Each function puts a gate on every skip connection of a network that is built already, changes it in place and returns
+it. Weights keep their names; those of the gates come on top, so make the optimizer afterwards. Neither
 library is imported here.
 """
 
@@ -65,8 +65,8 @@ def upcat_skip_through_gate(block: Any, inputs: tuple, named: dict[str, Any]) ->
 def gate_attention_unet(unet: Any, gate: str = "masag") -> Any:
     """Put another gate in place of every attention gate of MONAI's AttentionUnet, 2-D or 3-D.
 
-    gate: a name of the family; in 3-D MASAG only. x and g have one shape there, and MONAI calls its gate as ours are
-    called. With "addition" the network has no gate at all. Raises: `InputError` for another network.
+    gate: a name of the family; in 3-D MASAG only. x and g have one shape there, and MONAI calls its gate as this
+    library's are called. With "addition" the network has no gate at all. Raises: `InputError` for another network.
     """
     layers: list[Any] = [m for m in unet.modules() if hasattr(m, "attention") and hasattr(m, "upconv")]
     if not layers:
@@ -76,17 +76,17 @@ def gate_attention_unet(unet: Any, gate: str = "masag") -> Any:
     return unet
 
 
-def _add_gates(host: Any, gated: dict[Any, nn.Module], hook: Any) -> Any:
+def _add_gates(network: Any, gated: dict[Any, nn.Module], hook: Any) -> Any:
     """Give each block its gate, through which ``hook`` sends the skip before the block's own forward; all or none."""
     for block in gated:
         if hasattr(block, "gate"):
-            raise InputError(f"{type(block).__name__} has a gate already: start from a host without")
+            raise InputError(f"{type(block).__name__} has a gate already: start from a network without")
         if hook is smp_skip_through_gate and "skip_connection" not in inspect.signature(block.forward).parameters:
             raise InputError("this segmentation_models_pytorch passes skips in another way: install 0.5 or later")
     for block, gate in gated.items():
         block.add_module("gate", gate)
         block.register_forward_pre_hook(hook, with_kwargs=True)
-    return host
+    return network
 
 
 def _gate(name: str, channels: int, dims: Literal[2, 3]) -> nn.Module:
@@ -106,10 +106,10 @@ def _dims(module: nn.Module) -> Literal[2, 3]:
     return 3 if _convolutions(module)[0].weight.ndim == 5 else 2
 
 
-def _parts(host: Any, path: str) -> Any:
-    found = host
+def _parts(network: Any, path: str) -> Any:
+    found = network
     for name in path.split("."):
         found = getattr(found, name, None)
     if found is None:
-        raise InputError(f"{type(host).__name__} has no {path}: give a host that the function names")
+        raise InputError(f"{type(network).__name__} has no {path}: give a network that the function names")
     return found

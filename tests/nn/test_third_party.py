@@ -1,4 +1,4 @@
-"""Gates in networks of other libraries: outputs, weights and gradients, against the hosts as they come."""
+"""Gates in networks of other libraries: outputs, weights and gradients, against the networks as they come."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gate_smp_unet
 
-smp = pytest.importorskip("segmentation_models_pytorch", reason="the hosts come with the extra 'notebooks'")
-monai = pytest.importorskip("monai.networks.nets", reason="the hosts come with the extra 'notebooks'")
+smp = pytest.importorskip("segmentation_models_pytorch", reason="these networks come with the extra 'notebooks'")
+monai = pytest.importorskip("monai.networks.nets", reason="these networks come with the extra 'notebooks'")
 
 
 FEATURES = (8, 12, 16, 20, 24, 5)
@@ -38,7 +38,7 @@ def attention_unet(dims=2):
 BUILD = {"smp": smp_unet, "basic": basic_unet, "attention": attention_unet}
 PUT = {"smp": gate_smp_unet, "basic": gate_basic_unet, "attention": gate_attention_unet}
 SKIPS = {"smp": [256, 128, 64, 64], "basic": [8, 12, 16, 20], "attention": [8, 12]}
-"""Channels of the skip connections, read off the hosts' documentation."""
+"""Channels of the skip connections, read off the networks' documentation."""
 
 
 class FromX(nn.Module):
@@ -48,13 +48,13 @@ class FromX(nn.Module):
         return x
 
 
-def without_gates(kind, host):
-    """What a host computes without gate: the host itself, or AttentionUnet with its own gates let through."""
+def without_gates(kind, network):
+    """What a network computes without gate: itself, or AttentionUnet with its own gates let through."""
     if kind == "attention":
-        for layer in host.modules():
+        for layer in network.modules():
             if hasattr(layer, "upconv"):
                 layer.attention = FromX()
-    return host
+    return network
 
 
 def images(size=(32, 64), seed=0):
@@ -63,24 +63,24 @@ def images(size=(32, 64), seed=0):
 
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("kind", BUILD)
-def test_every_gate_of_the_family_in_every_host(kind, gate):
+def test_every_gate_of_the_family_in_every_network(kind, gate):
     torch.manual_seed(0)
-    host = BUILD[kind]()
-    before = {name: value.clone() for name, value in host.state_dict().items() if ".attention." not in name}
-    own = sum(value.numel() for name, value in host.named_parameters() if ".attention." in name)
-    count = count_parameters(host)
-    assert PUT[kind](host, gate) is host
-    after = host.state_dict()
+    network = BUILD[kind]()
+    before = {name: value.clone() for name, value in network.state_dict().items() if ".attention." not in name}
+    own = sum(value.numel() for name, value in network.named_parameters() if ".attention." in name)
+    count = count_parameters(network)
+    assert PUT[kind](network, gate) is network
+    after = network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     new = [name for name in after if name not in before]
     assert all(".gate." in name or ".attention." in name for name in new)
     gates = [count_parameters(build_gate(gate, channels)) for channels in SKIPS[kind]]
-    adapters = sum(value.numel() for name, value in host.named_parameters() if ".to_channels." in name)
-    assert count_parameters(host) == count - own + sum(gates) + adapters
-    logits = host(images())
+    adapters = sum(value.numel() for name, value in network.named_parameters() if ".to_channels." in name)
+    assert count_parameters(network) == count - own + sum(gates) + adapters
+    logits = network(images())
     assert logits.shape == (2, 3, 32, 64)
     logits.square().mean().backward()
-    learned = {n: p for n, p in host.named_parameters() if ".gate.gate." in n or ".attention." in n}
+    learned = {n: p for n, p in network.named_parameters() if ".gate.gate." in n or ".attention." in n}
     assert bool(learned) == bool(sum(gates))
     assert all(p.grad is not None for p in learned.values())
     reached = {name.split("gate.gate.")[0].split("attention.")[0] for name, p in learned.items() if p.grad.any()}
@@ -88,53 +88,53 @@ def test_every_gate_of_the_family_in_every_host(kind, gate):
 
 
 @pytest.mark.parametrize("kind", BUILD)
-def test_an_identity_gate_leaves_the_host_as_it_was(kind):
-    host = BUILD[kind]()
-    plain = without_gates(kind, copy.deepcopy(host))
-    gated = PUT[kind](host, "addition")
+def test_an_identity_gate_leaves_the_network_as_it_was(kind):
+    network = BUILD[kind]()
+    plain = without_gates(kind, copy.deepcopy(network))
+    gated = PUT[kind](network, "addition")
     for mode in (True, False):  # in training first, which moves the batch norms alike
         torch.testing.assert_close(gated.train(mode)(images()), plain.train(mode)(images()), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_the_gate_is_really_passed_through(kind):
-    """With a gate that returns zeros the skips say nothing: the host computes as with zeros in their place."""
+    """With a gate that returns zeros the skips say nothing: the network computes as with zeros in their place."""
 
     class Nothing(nn.Module):
         def forward(self, x, g):
             return torch.zeros_like(x)
 
-    host = PUT[kind](BUILD[kind](), "addition").eval()
-    passed = host(images())
-    for module in list(host.modules()):
+    network = PUT[kind](BUILD[kind](), "addition").eval()
+    passed = network(images())
+    for module in list(network.modules()):
         if hasattr(module, "gate") and hasattr(module.gate, "to_grid"):
             module.gate.gate = Nothing()
         if hasattr(module, "attention") and hasattr(module, "upconv"):
             module.attention = Nothing()
-    nothing = host(images())
-    torch.testing.assert_close(nothing, on_zero_skips(kind, host, images()))
+    nothing = network(images())
+    torch.testing.assert_close(nothing, on_zero_skips(kind, network, images()))
     assert not torch.allclose(nothing, passed)
 
 
-def on_zero_skips(kind, host, image):
-    """The host's own parts put together by hand, with zeros wherever a skip comes in; gates are not called."""
+def on_zero_skips(kind, network, image):
+    """The network's own parts put together by hand, with zeros wherever a skip comes in; gates are not called."""
     if kind == "smp":
-        features = host.encoder(image)
-        bare = copy.deepcopy(host.decoder)
+        features = network.encoder(image)
+        bare = copy.deepcopy(network.decoder)
         for block in bare.blocks:
             block._forward_pre_hooks.clear()
             block._forward_pre_hooks_with_kwargs.clear()
-        return host.segmentation_head(bare([*(torch.zeros_like(skip) for skip in features[:-1]), features[-1]]))
+        return network.segmentation_head(bare([*(torch.zeros_like(skip) for skip in features[:-1]), features[-1]]))
     if kind == "basic":
-        skips = [host.conv_0(image)]
+        skips = [network.conv_0(image)]
         for level in (1, 2, 3, 4):
-            skips.append(getattr(host, f"down_{level}")(skips[-1]))
+            skips.append(getattr(network, f"down_{level}")(skips[-1]))
         features = skips.pop()
         for level in (4, 3, 2, 1):
-            block = getattr(host, f"upcat_{level}")
+            block = getattr(network, f"upcat_{level}")
             features = block.convs(torch.cat([torch.zeros_like(skips[level - 1]), block.upsample(features)], dim=1))
-        return host.final_conv(features)
-    head, layers, last = host.model
+        return network.final_conv(features)
+    head, layers, last = network.model
 
     def merged(layer, x):
         deeper = isinstance(layer.submodule, nn.Sequential)  # else the bottom, one block
@@ -153,24 +153,24 @@ def test_gates_get_the_skip_as_x_and_the_decoder_as_g():
             seen.append((tuple(x.shape[1:]), tuple(g.shape[1:])))
             return x
 
-    host = gate_smp_unet(smp_unet(), "addition")
-    for block in host.decoder.blocks[:4]:
+    network = gate_smp_unet(smp_unet(), "addition")
+    for block in network.decoder.blocks[:4]:
         block.gate.gate = Spy()
-    features = host.encoder(images((64, 64)))
-    host.decoder(features)
+    features = network.encoder(images((64, 64)))
+    network.decoder(features)
     assert seen == [(tuple(f.shape[1:]),) * 2 for f in features[-2:0:-1]]
 
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_state_goes_out_and_in_again_and_copies_are_independent(kind):
-    host = PUT[kind](BUILD[kind](), "masag")
-    host.train()(images(seed=1))
-    twin = copy.deepcopy(host)
+    network = PUT[kind](BUILD[kind](), "masag")
+    network.train()(images(seed=1))
+    twin = copy.deepcopy(network)
     other = PUT[kind](BUILD[kind](), "masag")
-    other.load_state_dict(host.state_dict())
-    expected = host.eval()(images())
+    other.load_state_dict(network.state_dict())
+    expected = network.eval()(images())
     torch.testing.assert_close(other.eval()(images()), expected, rtol=0, atol=0)
-    for value in host.parameters():
+    for value in network.parameters():
         value.data.zero_()
     torch.testing.assert_close(twin.eval()(images()), expected, rtol=0, atol=0)
     torch.testing.assert_close(twin.train()(images()).shape, expected.shape)
@@ -178,17 +178,17 @@ def test_state_goes_out_and_in_again_and_copies_are_independent(kind):
 
 @pytest.mark.parametrize("kind", ["basic", "attention"])
 def test_volumes_get_masag_in_3d(kind):
-    host = PUT[kind](BUILD[kind](3), "masag")
+    network = PUT[kind](BUILD[kind](3), "masag")
     volume = torch.randn(2, 1, 16, 16, 32)
-    host(volume).square().mean().backward()
-    kernels = [p for n, p in host.named_parameters() if n.endswith("depthwise.weight")]
+    network(volume).square().mean().backward()
+    kernels = [p for n, p in network.named_parameters() if n.endswith("depthwise.weight")]
     assert len(kernels) == len(SKIPS[kind])
     assert all(kernel.ndim == 5 and bool(kernel.grad.any()) for kernel in kernels)
     with pytest.raises(InputError, match="works on maps"):
         PUT[kind](BUILD[kind](3), "sk")
 
 
-def test_odd_sizes_are_the_hosts_own_affair():
+def test_odd_sizes_are_the_networks_own_affair():
     """BasicUNet pads what its pooling cut off; the gate follows."""
     assert gate_basic_unet(basic_unet())(images((33, 50))).shape == (2, 3, 33, 50)
 
@@ -212,7 +212,7 @@ def test_mistakes_are_told_in_one_line():
         gate_smp_unet(old)
 
 
-def test_hosts_of_other_forms():
+def test_networks_of_other_forms():
     """A Mix Transformer has no features at half the size, and an upsampling without weights has no convolution."""
     transformer = gate_smp_unet(smp.Unet("mit_b0", encoder_weights=None, in_channels=3, classes=2))
     assert [hasattr(block, "gate") for block in transformer.decoder.blocks] == [True, True, True, False, False]
@@ -223,11 +223,11 @@ def test_hosts_of_other_forms():
 
 @pytest.mark.parametrize("name", ["UnetPlusPlus", "Linknet", "MAnet"])
 def test_other_decoders_are_refused_and_left_as_they_were(name):
-    host = getattr(smp, name)("resnet18", encoder_weights=None, in_channels=1)
-    before = count_parameters(host)
+    network = getattr(smp, name)("resnet18", encoder_weights=None, in_channels=1)
+    before = count_parameters(network)
     with pytest.raises(InputError, match=r"give a Unet|passes skips in another way"):
-        gate_smp_unet(host)
-    assert count_parameters(host) == before
+        gate_smp_unet(network)
+    assert count_parameters(network) == before
 
 
 def test_the_lines_to_copy_from_lesson_15_run(root):
@@ -255,14 +255,14 @@ COPIED = {"smp": "from msa2net_lib.nn.adapters import GatedSkip\n\nfor block, ch
 @pytest.mark.parametrize("kind", COPIED)
 def test_the_lines_to_copy_compute_what_the_librarys_functions_do(kind, root):
     torch.manual_seed(0)
-    ours = PUT[kind](BUILD[kind](), "masag")
+    made = PUT[kind](BUILD[kind](), "masag")
     copied = BUILD[kind]()
     exec(
         lines_to_copy(root, COPIED[kind]), {"unet": copied, "GatedSkip": GatedSkip, "features": FEATURES}
     )  # our own page
-    copied.load_state_dict(ours.state_dict())  # strict: gates stand at the same places
+    copied.load_state_dict(made.state_dict())  # strict: gates stand at the same places
     for mode in (True, False):  # in training first, which moves the batch norms alike
-        torch.testing.assert_close(copied.train(mode)(images()), ours.train(mode)(images()), rtol=0, atol=0)
+        torch.testing.assert_close(copied.train(mode)(images()), made.train(mode)(images()), rtol=0, atol=0)
     gates = [module for module in copied.modules() if isinstance(module, MASAG)]
     assert len(gates) == len(SKIPS[kind])
     copied(images()).sum().backward()

@@ -1,159 +1,155 @@
-"""Four U-Nets of others with MASAG, with the constant control and without gate: trained alike and scored."""
+"""Four U-Nets of others with MASAG, with the constant control and without gate; and MASAG on a block of a scan.
+
+The networks are trained alike, scored and timed. On a block, features of neighboring slices are one volume.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import inspect
-import json
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
+import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.resize import resize_images
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.experiments import cached_run
+from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, against_noise, paired_interval
 from msa2net_lib.evaluation.volumes import evaluate
-from msa2net_lib.lessons.execute import NOTEBOOKS
-from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.lessons.slice_study import network_input
+from msa2net_lib.losses import build_loss
+from msa2net_lib.nn.gates import inflated
+from msa2net_lib.nn.masag import MASAG
+from msa2net_lib.nn.network import MSA2Net, count_parameters
+from msa2net_lib.nn.plain_unet import PlainUNet, gate_plain_unet
 from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gate_smp_unet
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training.engine import kept_random_state
+from msa2net_lib.training.engine import choose_device, kept_random_state
 from msa2net_lib.training.failures import not_finite
+from msa2net_lib.training.optimizer import build_optimizer
 from msa2net_lib.training.samples import load_samples
 from msa2net_lib.training.trainer import Trainer
-from msa2net_lib.utils.files import write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WITHOUT, OWN = "without gate", "own gate"
 VARIANTS = (WITHOUT, "constant", "masag")
-"""What is compared in every host: no gate, the control with MASAG's last step but no map, MASAG."""
+"""What is compared in every network: no gate, the control with MASAG's last step but no map, MASAG."""
 CLASSES = 9
-PLAIN_CELL = "plain-unet"
 
 
 @dataclass(frozen=True, eq=False)
-class Host:
-    """A network that is not ours: how it is built for one channel and nine classes, and how it gets a gate.
+class ThirdPartyNetwork:
+    """A network that is not the library's: how it is built for one channel and some classes, and how it gets a gate.
 
-    gate: changes a host in place, by a gate's name, and returns it. own_gate: whether it comes with gates of its own,
-    which "addition" then takes out. source: the code that builds and gates it, as text.
+    gate: changes a network in place, by a gate's name, and returns it. variants: what is compared in it; with `OWN` it
+    comes with gates of its own, which "addition" then takes out.
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[[int], nn.Module]
     gate: Callable[[Any, str], nn.Module]
-    source: str
-    own_gate: bool = False
+    variants: tuple[str, ...] = VARIANTS
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """What is compared in this host."""
-        return (*VARIANTS, OWN) if self.own_gate else VARIANTS
-
-    def make(self, variant: str, seed: int) -> nn.Module:
-        """The host with a variant: `WITHOUT`, `OWN` or a gate's name; at one seed its own weights are the same."""
-        if variant == OWN and not self.own_gate:
+    def make(self, variant: str, seed: int, classes: int = CLASSES) -> nn.Module:
+        """The network with a variant: `WITHOUT`, `OWN` or a gate's name; at one seed its own weights are the same."""
+        has_own_gate = OWN in self.variants
+        if variant == OWN and not has_own_gate:
             raise InputError(f"{self.name} has no gate of its own: use one of {', '.join(self.variants)}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            host = self.build()
-            if variant == OWN or (variant == WITHOUT and not self.own_gate):
-                return host
-            return self.gate(host, "addition" if variant == WITHOUT else variant)
+            network = self.build(classes)
+            if variant == (WITHOUT, OWN)[has_own_gate]:
+                return network
+            return self.gate(network, "addition" if variant == WITHOUT else variant)
+
+    @property
+    def source(self) -> str:
+        """The modules that build and gate it, as text: what a run rests on beside its settings."""
+        return "".join(inspect.getsource(inspect.getmodule(part) or part) for part in (self.build, self.gate))
 
 
-def _smp_unet() -> nn.Module:
+def _smp_unet(classes: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     return smp.Unet(
-        "resnet18", encoder_weights=None, decoder_channels=(64, 48, 32, 24, 16), in_channels=1, classes=CLASSES
+        "resnet18", encoder_weights=None, decoder_channels=(64, 48, 32, 24, 16), in_channels=1, classes=classes
     )
 
 
-def _attention_unet() -> nn.Module:
+def _attention_unet(classes: int) -> nn.Module:
     from monai.networks.nets.attentionunet import AttentionUnet
 
-    return AttentionUnet(2, 1, CLASSES, channels=(16, 32, 64, 128), strides=(2, 2, 2))
+    return AttentionUnet(2, 1, classes, channels=(16, 32, 64, 128), strides=(2, 2, 2))
 
 
-def _basic_unet() -> nn.Module:
+def _basic_unet(classes: int) -> nn.Module:
     from monai.networks.nets.basic_unet import BasicUNet
 
-    return BasicUNet(2, 1, CLASSES, features=(16, 16, 32, 64, 128, 16))
+    return BasicUNet(2, 1, classes, features=(16, 16, 32, 64, 128, 16))
 
 
-def hosts(plain: Mapping[str, Any] | None = None) -> dict[str, Host]:
-    """The four hosts by name.
+def _plain_unet(classes: int) -> nn.Module:
+    return PlainUNet(classes=classes)
 
-    plain: the namespace in which lesson 15's cell `plain-unet` was run, ``globals()`` in the lesson itself; None: that
-    cell is run here, for there is no other copy. Raises: `InputError` if the notebook is not there.
-    """
-    source = plain_unet_source()
-    namespace: dict[str, Any] = dict(plain or {})
-    if plain is None:
-        exec(compile(source, PLAIN_CELL, "exec"), namespace)
-    library = (
-        ("smp Unet", _smp_unet, gate_smp_unet, False),
-        ("MONAI AttentionUnet", _attention_unet, gate_attention_unet, True),
-        ("MONAI BasicUNet", _basic_unet, gate_basic_unet, False),
+
+THIRD_PARTY: dict[str, ThirdPartyNetwork] = {
+    network.name: network
+    for network in (
+        ThirdPartyNetwork("smp Unet", _smp_unet, gate_smp_unet),
+        ThirdPartyNetwork("MONAI AttentionUnet", _attention_unet, gate_attention_unet, (*VARIANTS, OWN)),
+        ThirdPartyNetwork("MONAI BasicUNet", _basic_unet, gate_basic_unet),
+        ThirdPartyNetwork("plain U-Net", _plain_unet, gate_plain_unet),
     )
-    found = [
-        Host(name, build, gate, inspect.getsource(build) + inspect.getsource(gate), own)
-        for name, build, gate, own in library
-    ]
-    found.append(Host("plain U-Net", namespace["PlainUNet"], namespace["gate_plain_unet"], source))
-    return {host.name: host for host in found}
+}
+"""The four networks by name."""
 
 
-def plain_unet_source() -> str:
-    """The source of the lesson's cell that writes a plain U-Net. Raises: `InputError` if it is not there."""
-    path = NOTEBOOKS / "15_integration.ipynb"
-    if not path.is_file():
-        raise InputError(f"{path}: no such notebook; run from a checkout of the workbook")
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if PLAIN_CELL in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise InputError(f"{path}: {len(cells)} cells are tagged {PLAIN_CELL!r}; one is needed")
-    return cells[0].source
+class WithConfig(nn.Module):
+    """A third-party network with the config (input size, classes) that evaluation asks of a network."""
 
-
-class HostNetwork(nn.Module):
-    """A host with the config (input size, classes) that evaluation asks of a network."""
-
-    def __init__(self, host: nn.Module, config: NetworkConfig):
+    def __init__(self, network: nn.Module, config: NetworkConfig):
         super().__init__()
-        self.host, self.config = host, config
+        self.network, self.config = network, config
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.host(images)
+        return self.network(images)
 
 
-class _HostTrainer(Trainer):
-    """The library's training, order, augmentation, loss and schedule, on a network that is not ours."""
+class _ThirdPartyTrainer(Trainer):
+    """The library's training, order, augmentation, loss and schedule, on a third-party network."""
 
     def __init__(self, network: nn.Module, size: NetworkConfig, config: TrainConfig, data: Any, device: str) -> None:
         self._given = network
         super().__init__(size, config, data, device)
 
     def _build_network(self) -> Any:
-        network = HostNetwork(self._given, self.network_config)
+        network = WithConfig(self._given, self.network_config)
         return network.to(self.device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
 
 
-def train_host(
+def train_third_party(
     network: nn.Module, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str = "auto"
-) -> tuple[HostNetwork, float]:
-    """Train a network of any kind as `train` does ours; returns it, last step's weights, and the final loss.
+) -> tuple[WithConfig, float]:
+    """Train a network of any kind as `train` does the library's; returns it, last step's weights, and the final loss.
 
     Raises: those of `msa2net_lib.training.train`.
     """
-    size = NetworkConfig.from_preset("tiny", image_size=image_size)
-    trainer = _HostTrainer(network, size, config, dataset, device)
+    size = NetworkConfig.from_preset("tiny", image_size=image_size, num_classes=len(dataset.class_names) + 1)
+    trainer = _ThirdPartyTrainer(network, size, config, dataset, device)
     samples = load_samples(dataset, size.height_width, size.num_classes, trainer.device, False)
     with kept_random_state(trainer.device):
         losses = [loss for _, loss in trainer.learn(samples)]
@@ -163,67 +159,226 @@ def train_host(
     return trainer.network.eval(), losses[-1].item()
 
 
-def run_once(
-    host: Host, variant: str, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str = "auto"
-) -> tuple[dict[str, Any], HostNetwork]:
-    """Train and score one variant of a host with ``config.seed``: the values of one row of `compare_hosts`."""
-    started = time.perf_counter()
-    network, loss = train_host(host.make(variant, config.seed), config, dataset, image_size, device)
-    trained: Any = network
-    dsc, hd95 = evaluate(trained, dataset, protocols=("paper",), progress=False, keep_predictions=False).mean("paper")
-    minutes = round((time.perf_counter() - started) / 60, 2)
-    row = {"dsc": dsc, "hd95": hd95, "loss": loss, "parameters": count_parameters(network), "minutes": minutes}
-    return row, network
-
-
-def compare_hosts(
-    chosen: Sequence[Host],
+def compare_third_party(
+    chosen: Sequence[ThirdPartyNetwork],
     config: TrainConfig,
     seeds: Sequence[int],
     dataset: PreparedDataset,
     image_size: int,
     output_dir: str | Path | None = None,
     *,
-    variants: Sequence[str] | None = None,
     device: str = "auto",
-    told: Callable[[dict[str, Any]], None] | None = None,
-    look: Callable[[dict[str, Any], HostNetwork], None] | None = None,
+    look: Callable[[str, WithConfig], dict[str, Any]] | None = None,
 ) -> pd.DataFrame:
-    """Train and score every variant of every host with every seed: the last step's weights, no selection.
+    """Train and score every variant of every network with every seed: the last step's weights, no selection.
 
-    Returns one row per run: host, variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs, final
-    loss, parameters, minutes. With ``output_dir`` each finished run leaves a JSON file there, and a run whose
-    settings, data and host are unchanged is read back instead of repeated: delete the folder after changing the
-    library. variants: of every host, in place of its own list. ``told(row)`` hears of each run;
-    ``look(row, network)`` sees the network of each run that is not read back.
-    Raises: `InputError` without hosts or seeds.
+    Returns one row per run: network, variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs, final
+    loss, parameters, minutes. output_dir, and ``look(variant, network)``, which sees every trained network: see
+    `msa2net_lib.evaluation.experiments.cached_run`. Raises: `InputError` without networks or seeds.
     """
     if not chosen or not seeds:
-        raise InputError("nothing to compare: give at least one host and one seed")
+        raise InputError("nothing to compare: give at least one network and one seed")
     rows = []
     for seed in seeds:
-        for host in chosen:
-            for variant in variants or host.variants:
-                key = {"host": host.name, "variant": variant, "seed": seed}
-                run = replace(config, seed=seed)
-                digest = _digest(key, host, run, dataset, image_size)
-                path = None if output_dir is None else Path(output_dir) / f"{digest}.json"
-                if path is not None and path.is_file():
-                    row = key | json.loads(path.read_text(encoding="utf-8"))
-                else:
-                    values, network = run_once(host, variant, run, dataset, image_size, device)
-                    row = key | values
-                    if path is not None:
-                        write_text(path, json.dumps(row))
-                    if look is not None:
-                        look(row, network)
-                if told is not None:
-                    told(row)
-                rows.append(row)
+        for network in chosen:
+            for variant in network.variants:
+                key, run = {"network": network.name, "variant": variant, "seed": seed}, replace(config, seed=seed)
+                settings = (key, network.source, run.to_dict(), dataset.digest(), image_size)
+                make = partial(_run_once, network, variant, run, dataset, image_size, device)
+                seen = None if look is None else partial(look, variant)
+                rows.append(key | cached_run(make, settings, output_dir, look=seen))
     return pd.DataFrame(rows)
 
 
-def _digest(key: dict[str, Any], host: Host, config: TrainConfig, dataset: PreparedDataset, image_size: int) -> str:
-    """Sixteen letters that differ as soon as anything differs that a run rests on."""
-    parts = json.dumps([key, host.source, config.to_dict(), dataset.digest(), image_size], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+def _run_once(
+    one: ThirdPartyNetwork, variant: str, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str,
+    state: Path | None
+) -> tuple[dict[str, Any], WithConfig]:  # fmt: skip
+    started = time.perf_counter()
+    made = one.make(variant, config.seed, len(dataset.class_names) + 1)
+    network, loss = train_third_party(made, config, dataset, image_size, device)
+    trained: Any = network
+    dsc, hd95 = evaluate(trained, dataset, protocols=("paper",), progress=False, keep_predictions=False).mean("paper")
+    minutes = round((time.perf_counter() - started) / 60, 2)
+    return {
+        "dsc": dsc,
+        "hd95": hd95,
+        "loss": loss,
+        "parameters": count_parameters(network),
+        "minutes": minutes,
+    }, network
+
+
+def cost_table(
+    chosen: Sequence[ThirdPartyNetwork], image_size: int, batch: int, repeats: int, device: str = "auto"
+) -> pd.DataFrame:
+    """What a gate costs: one row per network and variant, against the network without gate.
+
+    A training step is timed once per variant and round, so that a drifting clock touches all alike. Columns: network,
+    variant, parameters, ``added`` (parameters), ``step_ms`` (median of a training step), ``ratio`` (median over rounds
+    of its time to that without gate).
+    """
+    rows = []
+    for network in chosen:
+        made = {variant: network.make(variant, seed=0) for variant in network.variants}
+        counts = {variant: count_parameters(one) for variant, one in made.items()}
+        steps = {variant: _training_step(one, image_size, batch, device) for variant, one in made.items()}
+        seconds = {variant: [] for variant in steps}
+        for round_number in range(2 + repeats):  # two to warm up
+            for variant, step in steps.items():
+                started = time.perf_counter()
+                step()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                if round_number >= 2:
+                    seconds[variant].append(time.perf_counter() - started)
+        for variant, times in seconds.items():
+            ratios = [one / other for one, other in zip(times, seconds[WITHOUT], strict=True)]
+            rows.append(
+                {
+                    "network": network.name,
+                    "variant": variant,
+                    "parameters": counts[variant],
+                    "added": counts[variant] - counts[WITHOUT],
+                    "step_ms": round(1000 * statistics.median(times), 2),
+                    "ratio": round(statistics.median(ratios), 3),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _training_step(network: Any, image_size: int, batch: int, device: str) -> Callable[[], None]:
+    """Forward, loss, backward, optimizer, on noise and random labels."""
+    where = choose_device(device)
+    network = network.to(where, memory_format=torch.channels_last)
+    loss, optimizer = build_loss("boundary_dou", CLASSES), build_optimizer(network, TrainConfig())
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 1, image_size, image_size, generator=generator).to(where)
+    target = torch.randint(0, CLASSES, (batch, image_size, image_size), generator=generator).to(where)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(network(images), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def effects(runs: pd.DataFrame) -> pd.DataFrame:
+    """Differences of DSC in points, paired by seed, with their 95 % intervals: one row per network and comparison.
+
+    runs: as `compare_third_party` returns them. Compared: every variant with `WITHOUT`; "masag" with "constant", which
+    is what the map is worth; and "masag" with `OWN`, the gate that a network comes with. Columns: network, variant,
+    against, seeds, difference, low, high, ``reading`` (`evaluation.intervals.against_noise`).
+    """
+    rows = []
+    for network, own_runs in runs.groupby("network", sort=False):
+        scores = own_runs.pivot(index="seed", columns="variant", values="dsc")
+        pairs = [(variant, WITHOUT) for variant in own_runs.variant.unique() if variant != WITHOUT]
+        for variant, against in [*pairs, ("masag", "constant"), ("masag", OWN)]:
+            if variant not in scores or against not in scores:
+                continue
+            difference, low, high = (100 * value for value in paired_interval(scores[variant], scores[against]))
+            values = {"difference": difference, "low": low, "high": high, "reading": against_noise(low, high)}
+            rows.append({"network": network, "variant": variant, "against": against, "seeds": len(scores)} | values)
+    return pd.DataFrame(rows)
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """What `effects` say of MASAG, in words: a line per network and comparison, then how many networks it helps."""
+    lines = []
+    of_masag: pd.DataFrame = table.loc[table.variant == "masag"]
+    for row in of_masag.to_dict("records"):
+        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}" if row["reading"] != NOT_KNOWN else ""
+        gain = f"{row['difference']:+.2f} points of DSC{interval}: {row['reading']}"
+        lines.append(f"{row['network']}: MASAG minus {row['against']}: {gain}")
+    for against, rows in of_masag.groupby("against", sort=False):
+        signs = rows.difference[rows.reading == BEYOND]
+        above, below, count = sum(signs > 0), sum(signs < 0), len(rows)
+        neither = f"neither in {count - above - below} of {count} network(s)"
+        lines.append(f"MASAG against {against}: beyond noise above in {above}, below in {below}, {neither}")
+    return lines
+
+
+@dataclass(frozen=True, eq=False)
+class GateBlock:
+    """Consecutive slices of a case as one gate of a network met them; make one with `gate_block`.
+
+    image: (d, h, w) in about [0, 1] at the network's input size. x, g: (1, c, d, h', w') at the gate. gate: the 2-D
+    gate. slices: z indices.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    x: Tensor
+    g: Tensor
+    gate: MASAG
+    slices: range
+
+    def slice_by_slice(self) -> Tensor:
+        """The 2-D gate's attention maps of all slices, one after the other: (1, c, d, h', w')."""
+        x, g = (rearrange(features, "1 c d h w -> d c h w") for features in (self.x, self.g))
+        with torch.inference_mode():
+            return rearrange(self.gate.attention(x, g), "d c h w -> 1 c d h w")
+
+    def in_3d(self, gate: MASAG) -> Tensor:
+        """A 3-D gate's attention maps of the whole block: (1, c, d, h', w')."""
+        with torch.inference_mode():
+            return gate.attention(self.x, self.g)
+
+
+def gate_block(network: MSA2Net, case: Case, slices: range, level: int = 0) -> GateBlock:
+    """Run consecutive slices of a case through a network and keep what one of its gates got.
+
+    Raises: `InputError` for slices that the case does not have, and a level without MASAG.
+    """
+    if not slices or slices.step != 1 or slices[0] < 0 or slices[-1] >= len(case.image):
+        raise InputError(f"{slices}: {case.name} has slices 0 to {len(case.image) - 1}; give a range of them")
+    height, width = network.config.height_width
+    image = resize_images(case.image[slices[0] : slices[-1] + 1], (height, width))
+    with torch.inference_mode():
+        traces = network.eval().trace_gates(network_input(network, image))
+    if level not in traces:
+        raise InputError(f"level {level} has no MASAG: use one of {', '.join(map(str, sorted(traces)))}")
+    gate = network.decoder.levels[level].gate
+    assert isinstance(gate, MASAG)
+    trace = traces[level]
+    # Copies outside of inference mode: influence is measured by gradient.
+    x, g = (rearrange(features, "d c h w -> 1 c d h w").clone().cpu() for features in (trace.x, trace.g))
+    return GateBlock(case.name, image, x, g, copy.deepcopy(gate).cpu().eval(), slices)
+
+
+def with_depth(gate: MASAG, share: float = 0.25) -> MASAG:
+    """A 3-D gate from a 2-D one whose two 3x3x3 kernels take ``share`` of their weight from the slice on either side.
+
+    Made by hand and not trained: share 0 is `inflated`, 1/3 weighs three slices alike. Raises: `InputError` for a share
+    outside 0 to 0.5.
+    """
+    if not 0 <= share <= 0.5:
+        raise InputError(f"share={share}: give 0 to 0.5, the weight of the slice on either side")
+    volume = inflated(gate)
+    local = volume.fusion.local_context
+    with torch.no_grad():
+        for layer in (local.depthwise, local.dilated):
+            middle = layer.weight[:, :, 1].clone()
+            for plane, part in enumerate((share, 1 - 2 * share, share)):
+                layer.weight[:, :, plane] = part * middle
+    return volume
+
+
+def slice_influence(gate: MASAG, block: GateBlock, z: int) -> pd.Series:
+    """How much a slice's attention map hangs on x of every slice: mean absolute gradient, by distance in slices.
+
+    z: position in the block. The largest value is set to 1.
+    """
+    with torch.inference_mode(False):
+        x = block.x.clone().requires_grad_()
+        gate.attention(x, block.g.clone())[:, :, z].sum().backward()
+    assert x.grad is not None
+    size = x.grad.abs().mean(dim=(0, 1, 3, 4)).numpy()
+    return pd.Series(size / size.max(), index=np.arange(len(size)) - z)
+
+
+def flicker(attention: Tensor) -> float:
+    """Mean absolute difference of an attention map (1, c, d, h, w) from one slice to the next."""
+    return float(attention.diff(dim=2).abs().mean())

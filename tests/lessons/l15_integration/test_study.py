@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,29 +15,26 @@ from scipy import stats
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
-from msa2net_lib.lessons.execute import NOTEBOOKS
-from msa2net_lib.lessons.l15_integration.plots import plot_host_effects
+from msa2net_lib.lessons.l15_integration.plots import plot_effects_of_gates
 from msa2net_lib.lessons.l15_integration.study import (
     OWN,
+    THIRD_PARTY,
     VARIANTS,
     WITHOUT,
-    compare_hosts,
-    hosts,
-    plain_unet_source,
-    train_host,
+    compare_third_party,
+    cost_table,
+    effects,
+    sentences,
+    train_third_party,
 )
-from msa2net_lib.lessons.l15_integration.tables import cost_table, effects, sentences
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.failures import NotFiniteError
 
-MEASURED = NOTEBOOKS.parent / "benchmarks" / "results" / "host_networks.json"
 SHORT = TrainConfig.from_recipe("smoke", steps=2, batch_size=2)
 
 
-@pytest.fixture(scope="module")
-def known():
-    return hosts()
+PLAIN = replace(THIRD_PARTY["plain U-Net"], variants=VARIANTS[:2])
 
 
 @pytest.fixture(scope="module")
@@ -46,88 +43,85 @@ def dataset(root):
     return replace(found, test_cases=found.test_cases[:1])
 
 
-def test_there_are_four_hosts_and_each_has_the_control(known):
-    assert list(known) == ["smp Unet", "MONAI AttentionUnet", "MONAI BasicUNet", "plain U-Net"]
-    for host in known.values():
-        assert set(VARIANTS) <= set(host.variants)
-        assert (OWN in host.variants) == (host.name == "MONAI AttentionUnet")
+def test_each_network_has_the_control():
+    for network in THIRD_PARTY.values():
+        assert set(VARIANTS) <= set(network.variants)
+        assert (OWN in network.variants) == (network.name == "MONAI AttentionUnet")
 
 
-def test_the_plain_unet_is_about_sixty_lines_and_comes_from_the_notebook():
-    source = plain_unet_source()
-    assert 40 <= len([line for line in source.splitlines() if line.strip()]) <= 70
-    namespace = {}
-    exec(source, namespace)
-    found = hosts(namespace)["plain U-Net"]
-    assert found.build is namespace["PlainUNet"]
-
-
-@pytest.mark.parametrize("name", ["smp Unet", "MONAI AttentionUnet", "MONAI BasicUNet", "plain U-Net"])
-def test_at_one_seed_variants_share_all_weights_but_the_gates(known, name):
-    host = known[name]
-    states = {variant: host.make(variant, seed=3).state_dict() for variant in host.variants}
+@pytest.mark.parametrize("network", THIRD_PARTY.values(), ids=lambda network: network.name)
+def test_at_one_seed_variants_share_all_weights_but_the_gates(network):
+    states = {variant: network.make(variant, seed=3).state_dict() for variant in network.variants}
     for variant, state in states.items():
         for key in set(state) & set(states[WITHOUT]):
             if ".attention." not in key:
                 assert torch.equal(state[key], states[WITHOUT][key]), (variant, key)
-    assert not torch.equal(*(next(iter(host.make("masag", seed).parameters())) for seed in (3, 4)))
+    assert not torch.equal(*(next(iter(network.make("masag", seed).parameters())) for seed in (3, 4)))
     images = torch.randn(2, 1, 64, 64)
-    assert all(host.make(variant, seed=0)(images).shape == (2, 9, 64, 64) for variant in host.variants)
+    assert all(network.make(variant, seed=0)(images).shape == (2, 9, 64, 64) for variant in network.variants)
 
 
-def test_a_gate_that_lets_everything_pass_is_the_plain_unet_itself(known):
-    host, images = known["plain U-Net"], torch.randn(2, 1, 32, 32)
-    plain, gated = host.make(WITHOUT, 0), host.make("addition", 0)
+def test_a_gate_that_lets_everything_pass_is_the_plain_unet_itself():
+    images = torch.randn(2, 1, 32, 32)
+    plain, gated, masag = (PLAIN.make(variant, 0) for variant in (WITHOUT, "addition", "masag"))
     torch.testing.assert_close(gated(images), plain(images), rtol=0, atol=0)
-    gates = count_parameters(host.make("masag", 0)) - count_parameters(plain)
-    assert gates == sum(count_parameters(up.gate) for up in host.make("masag", 0).decoder) > 0
+    gates = count_parameters(masag) - count_parameters(plain)
+    assert gates == sum(count_parameters(up.gate) for up in masag.decoder) > 0
 
 
-def test_a_host_without_gate_of_its_own_says_so(known):
+def test_a_network_without_gate_of_its_own_says_so():
     with pytest.raises(InputError, match="plain U-Net has no gate of its own"):
-        known["plain U-Net"].make(OWN, 0)
+        PLAIN.make(OWN, 0)
 
 
-def test_runs_are_trained_kept_and_read_back(known, dataset, tmp_path):
-    seen, told = [], []
-    arguments = ([known["plain U-Net"]], SHORT, [1, 2], dataset, 32, tmp_path)
-    runs = compare_hosts(*arguments, device="cpu", variants=VARIANTS[:2], look=lambda row, network: seen.append(row))
-    assert len(runs) == len(seen) == 4
-    assert list(runs.columns) == ["host", "variant", "seed", "dsc", "hd95", "loss", "parameters", "minutes"]
+def another_gate(network, gate):
+    raise RuntimeError("gated anew")
+
+
+def test_runs_are_trained_kept_and_read_back(dataset, tmp_path):
+    runs = compare_third_party([PLAIN], SHORT, [1, 2], dataset, 32, tmp_path, device="cpu")
+    assert len(runs) == 4
+    assert list(runs.columns) == ["network", "variant", "seed", "dsc", "hd95", "loss", "parameters", "minutes"]
     assert runs.dsc.between(0, 1).all()
     assert np.isfinite(runs.loss).all()
-    again = compare_hosts(*arguments, device="cpu", variants=VARIANTS[:2], told=told.append, look=pytest.fail)
+    with pytest.raises(RuntimeError, match="gated anew"):  # other code: not read back
+        compare_third_party([replace(PLAIN, gate=another_gate)], SHORT, [1], dataset, 32, tmp_path, device="cpu")
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = compare_third_party([PLAIN], SHORT, [1, 2], dataset, 32, tmp_path, device="cpu")
     pd.testing.assert_frame_equal(again, runs)
-    assert len(told) == 4
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match="nothing to compare"):
-        compare_hosts([], SHORT, [1], dataset, 32)
+        compare_third_party([], SHORT, [1], dataset, 32)
 
 
-def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(known, dataset):
+def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(dataset):
     networks = []
+
+    def look(variant, network):
+        networks.append((variant, network.state_dict()))
+        return {}
+
+    masag = replace(PLAIN, variants=("masag",))
     for _ in range(2):
-        compare_hosts(
-            [known["plain U-Net"]], SHORT, [1], dataset, 32,
-            variants=["masag"], device="cpu", look=lambda row, network: networks.append(network),
-        )  # fmt: skip
-    one, two = (network.state_dict() for network in networks)
+        compare_third_party([masag], SHORT, [1], dataset, 32, device="cpu", look=look)
+    (variant, one), (_, two) = networks
+    assert variant == "masag"
     assert all(torch.equal(one[key], two[key]) for key in one)
-    fresh = known["plain U-Net"].make("masag", 1).state_dict()
     kernel = "decoder.0.gate.recalibration.project.weight"
-    assert not torch.equal(one[f"host.{kernel}"], fresh[kernel])
+    assert not torch.equal(one[f"network.{kernel}"], PLAIN.make("masag", 1).state_dict()[kernel])
 
 
-def test_a_host_whose_loss_is_no_number_stops_in_one_line(known, dataset):
-    broken = known["plain U-Net"].make("masag", 0)
+def test_a_network_whose_loss_is_no_number_stops_in_one_line(dataset):
+    broken: Any = PLAIN.make("masag", 0)
     with torch.no_grad():
         broken.head.bias.fill_(float("nan"))
     with pytest.raises(NotFiniteError, match=r"^loss is not finite from step 1 on: lower learning_rate") as error:
-        train_host(broken, SHORT, dataset, 32, "cpu")
+        train_third_party(broken, SHORT, dataset, 32, "cpu")
     assert "\n" not in str(error.value)
 
 
-def test_costs_count_the_gates_and_the_host_without_gate_is_one(known):
-    table = cost_table([known["plain U-Net"]], 32, 2, repeats=3, device="cpu").set_index("variant")
+def test_costs_count_the_gates_and_the_network_without_gate_is_one():
+    table = cost_table([replace(PLAIN, variants=VARIANTS)], 32, 2, repeats=1, device="cpu").set_index("variant")
     assert table.ratio[WITHOUT] == 1
     assert table.added[WITHOUT] == 0
     assert table.added["masag"] > table.added["constant"] > 0
@@ -141,7 +135,7 @@ def planted(gain, seeds=4, spread=0.01):
         base = rng.normal(0.7, 0.05)  # shared by the variants of a seed: differences are paired
         for variant in VARIANTS:
             dsc = base + rng.normal(0, spread) + gain * (variant == "masag")
-            rows.append({"host": "a host", "variant": variant, "seed": seed, "dsc": dsc})
+            rows.append({"network": "a network", "variant": variant, "seed": seed, "dsc": dsc})
     return pd.DataFrame(rows)
 
 
@@ -154,10 +148,10 @@ def test_effects_are_paired_t_intervals_in_points():
         interval = result.confidence_interval(0.95)
         assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
         assert row.difference == pytest.approx(100 * (scores[variant] - scores[against]).mean())
-        assert (row.verdict == "beyond noise") == (result.pvalue < 0.05)
+        assert (row.reading == "beyond noise") == (result.pvalue < 0.05)
 
 
-def test_masag_is_compared_with_the_gate_that_a_host_comes_with():
+def test_masag_is_compared_with_the_gate_that_a_network_comes_with():
     runs = planted(0.1, spread=0.003)
     own = runs[runs.variant == WITHOUT].assign(variant=OWN)
     own["dsc"] += 0.05 + np.linspace(-0.002, 0.002, len(own))
@@ -167,7 +161,9 @@ def test_masag_is_compared_with_the_gate_that_a_host_comes_with():
     result = stats.ttest_rel(scores, own.dsc.to_numpy())
     interval = result.confidence_interval(0.95)
     assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
-    assert "MASAG against own gate: beyond noise above in 1, below in 0, neither in 0 of 1 host(s)" in sentences(table)
+    assert "MASAG against own gate: beyond noise above in 1, below in 0, neither in 0 of 1 network(s)" in sentences(
+        table
+    )
     assert OWN not in set(effects(runs).against)
 
 
@@ -177,36 +173,36 @@ def test_masag_is_compared_with_the_gate_that_a_host_comes_with():
 def test_sentences_follow_the_numbers(gain, said):
     lines = sentences(effects(planted(gain, spread=0.003 if gain else 0.03)))
     assert said in lines[-2]
-    assert lines[0].startswith("a host: MASAG minus without gate: ")
+    assert lines[0].startswith("a network: MASAG minus without gate: ")
     assert ("beyond noise" in lines[0]) == bool(gain)
 
 
-def test_one_seed_has_no_interval_and_no_verdict():
+def test_one_seed_has_no_interval_and_no_reading():
     table = effects(planted(0.1, seeds=1))
-    assert set(table.verdict) == {"not known"}
+    assert set(table.reading) == {"not known"}
     assert table.low.isna().all()
     assert "interval" not in sentences(table)[0]
 
 
-def test_the_figure_shows_every_host():
-    runs = pd.concat([planted(0.03), planted(-0.03).assign(host="another")])
-    figure = plot_host_effects(runs, "noise of this test", "2 steps")
+def test_the_figure_shows_every_network():
+    runs = pd.concat([planted(0.03), planted(-0.03).assign(network="another")])
+    figure = plot_effects_of_gates(runs, "noise of this test", "2 steps")
     left, right = figure.axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["a host", "another"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a network", "another"]
     markers = {line.get_marker() for line in left.lines if line.get_marker() not in ("None", "", "|")}
     assert {"o", "s"} <= markers, "variants differ in more than color"
     means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
     table = effects(runs)
     assert means == pytest.approx(list(table.difference[table.against == "constant"]))
     with pytest.raises(InputError, match="nothing to compare with"):
-        plot_host_effects(runs[runs.variant != WITHOUT], "", "")
+        plot_effects_of_gates(runs[runs.variant != WITHOUT], "", "")
 
 
 def test_gates_are_told_apart_in_gray():
     """The marks of means, as a gray print has them: each as bright as no other and as the paper."""
     runs = planted(0.03)
     own = runs[runs.variant == "masag"].assign(variant=OWN)
-    figure = plot_host_effects(pd.concat([runs, own.assign(dsc=own.dsc + 0.02)]), "", "")
+    figure = plot_effects_of_gates(pd.concat([runs, own.assign(dsc=own.dsc + 0.02)]), "", "")
     left, gray = figure.axes[0], in_gray(figure)
     means = [line.get_xydata() for bar in left.containers for line in [bar.lines[0]]]
     assert len(means) == 3
@@ -214,13 +210,11 @@ def test_gates_are_told_apart_in_gray():
     assert min(np.diff(seen)) > LEGIBLE, seen
 
 
-@pytest.mark.skipif(not MEASURED.is_file(), reason="benchmarks/host_networks.py has not been run to its end here")
-def test_the_committed_measurement_is_whole():
-    runs, record = read_measurement(MEASURED)
-    known = json.loads(MEASURED.read_text())["costs"]
-    per_host = runs.groupby(["host", "variant"]).seed.nunique()
-    assert runs.host.nunique() == 4
-    assert (per_host >= 3).all()
-    assert {(row["host"], row["variant"]) for row in known} == set(per_host.index)
+def test_the_committed_measurement_is_whole(root):
+    runs, record = read_measurement(root / "benchmarks" / "results" / "third_party_networks.json")
+    per_network = runs.groupby(["network", "variant"]).seed.nunique()
+    assert set(runs.network) == set(THIRD_PARTY)
+    assert (per_network >= 3).all()
+    assert {(row["network"], row["variant"]) for row in record["costs"]} == set(per_network.index)
     assert record["selection"] == "none: last step"
     assert record["baseline"] == WITHOUT

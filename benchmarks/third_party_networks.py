@@ -16,35 +16,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.lessons.l15_integration.study import WITHOUT, compare_hosts, hosts
-from msa2net_lib.lessons.l15_integration.tables import cost_table, effects, sentences
+from msa2net_lib.lessons.l15_integration.study import (
+    THIRD_PARTY,
+    WITHOUT,
+    compare_third_party,
+    cost_table,
+    effects,
+    sentences,
+)
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text
 from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "host_networks.json"
+RESULT = ROOT / "benchmarks" / "results" / "third_party_networks.json"
 
 
 def main() -> int:
     """Run what is missing, print the tables and write them; return the exit status."""
     arguments = _parse_arguments()
-    known = hosts()
-    chosen = [known[name] for name in arguments.hosts]
+    chosen = [THIRD_PARTY[name] for name in arguments.networks]
     dataset = open_dataset("virtual", ROOT / "data")
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
     costs = cost_table(chosen, arguments.image_size, config.batch_size, arguments.repeats, arguments.device)
     print(costs.to_string(index=False), flush=True)
-    runs = compare_hosts(
-        chosen,
-        config,
-        range(1, arguments.seeds + 1),
-        dataset,
-        arguments.image_size,
-        arguments.runs,
-        device=arguments.device,
-        told=lambda row: print(f"{row['host']}, {row['variant']}, seed {row['seed']}: {row['dsc']:.4f}", flush=True),
-    )
+    seeds, size = range(1, arguments.seeds + 1), arguments.image_size
+    for seed in seeds:  # runs are kept, so that those of one seed can be shown when they are done
+        done = compare_third_party(chosen, config, [seed], dataset, size, arguments.runs, device=arguments.device)
+        print(done[["network", "variant", "seed", "dsc"]].to_string(index=False), flush=True)
+    runs = compare_third_party(chosen, config, seeds, dataset, size, arguments.runs, device=arguments.device)
     print(*sentences(effects(runs)), sep="\n")
     record = {
         "question": "What MASAG adds to other U-Nets in parameters, time and DSC, beside a control without map",
@@ -58,13 +58,13 @@ def main() -> int:
         "costs": costs.to_dict("records"),
         "runs": runs.round(5).to_dict("records"),
         "hardware": hardware(),
-        "versions": versions() | _versions_of_hosts(),
+        "versions": versions() | _third_party_versions(),
     }
     write_text(arguments.output, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return 0
 
 
-def _versions_of_hosts() -> dict[str, str]:
+def _third_party_versions() -> dict[str, str]:
     import monai
     import segmentation_models_pytorch as smp
 
@@ -72,15 +72,17 @@ def _versions_of_hosts() -> dict[str, str]:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    names = ["smp Unet", "MONAI AttentionUnet", "MONAI BasicUNet", "plain U-Net"]
+    names = list(THIRD_PARTY)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="runs per host and variant, with seeds 1, 2, ...")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per network and variant, with seeds 1, 2, ...")
     parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
     parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
     parser.add_argument("--repeats", type=int, default=20, help="rounds in which training steps are timed")
-    parser.add_argument("--hosts", nargs="+", choices=names, default=names, metavar="HOST", help=", ".join(names))
+    parser.add_argument("--networks", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "host_networks", help="folder of finished runs")
+    parser.add_argument(
+        "--runs", type=Path, default=ROOT / "results" / "third_party_networks", help="folder of finished runs"
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
