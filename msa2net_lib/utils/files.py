@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.progress import progress_bar
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -27,6 +28,7 @@ _WORDS = {
     errno.EFBIG: "File too large",
 }
 _PROBE_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
 
 
 class DiskFullError(InputError):
@@ -134,15 +136,22 @@ def writable_folder(folder: str | Path) -> Path:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); name another output folder") from error
 
 
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits; of a folder, that of its files' names and sums."""
-    path = Path(path)
+def sha256(path: str | Path, progress: bool = False) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits; of a folder, that of its files' names and sums.
+
+    progress: show a bar, for files of many gigabytes.
+    """
+    path, digest = Path(path), hashlib.sha256()
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            digest.update(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
+        return digest.hexdigest()
+    bar = progress_bar(total=path.stat().st_size, desc="checksum", unit="B", unit_scale=True, enabled=progress)
+    with open(path, "rb") as handle, bar:
+        while chunk := handle.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
 
 
 def _full_reason(error: BaseException | None) -> str | None:

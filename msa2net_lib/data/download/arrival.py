@@ -28,15 +28,13 @@ AGAIN = "run the same command again"
 class Order:
     """One file to get: where from, where to, and all that decides whether it is the right one.
 
-    source: its address, as messages and the manifest have it. dataset: the name of its terms in ``data.terms``.
-    check: a look at the first download beyond its checksums, which raises `InputError`.
+    source: its address, as messages and the manifest have it. dataset: the name of its terms in ``data.catalog``.
     """
 
     source: str
     destination: Path
     manifest: Path
     dataset: str | None
-    check: Callable[[Path], None] | None
     progress: bool
 
     @property
@@ -70,17 +68,12 @@ class Order:
         """Return the error for a download that can go on from where it is."""
         return InputError(f"{self.destination}: {why}; what has come is kept, {AGAIN} to go on")
 
-    def unwritable(self, error: OSError | DiskFullError) -> InputError:
-        """Return the error for a disk that took no more."""
-        full = is_disk_full(error)
-        return self.stopped("the disk is full, make room" if full else f"cannot be written ({error})")
-
 
 def obtain(order: Order, transfer: Callable[[Order], None], say: Callable[[str], None]) -> Path:
     """Return the destination, verified; without any request if it is there, else by ``transfer`` to ``arrived``.
 
     Raises: `InputError` for a file, found or fetched, that is not the manifest's; or, when it has no entry yet, is no
-    sound archive or does not pass ``check``. What was fetched and is wrong is removed.
+    sound archive. What was fetched and is wrong is removed.
     """
     if order.destination.exists():
         _accept(order)
@@ -98,9 +91,16 @@ def obtain(order: Order, transfer: Callable[[Order], None], say: Callable[[str],
             if not order.arrived.exists():
                 say(terms)
                 transfer(order)
-            _publish(order)
+            if why := _verify(order, order.arrived):
+                shutil.rmtree(order.folder, ignore_errors=True)
+                why = f"what came from {order.source} is not it and was removed: {why}"
+                raise InputError(f"{order.destination}: {why}; {AGAIN} to start over")
+            order.arrived.replace(order.destination)
+            shutil.rmtree(order.folder, ignore_errors=True)
         except (OSError, DiskFullError) as error:
-            raise order.unwritable(error) from error
+            full = is_disk_full(error)
+            why = "the disk is full, make room" if full else f"cannot be written ({error})"
+            raise order.stopped(why) from error
     return order.destination
 
 
@@ -108,15 +108,6 @@ def _accept(order: Order) -> None:
     """Verify a file that is at the destination already: ours from before, or one that the user put there."""
     if why := _verify(order, order.destination):
         raise InputError(f"{order.destination}: {why}; move it away and {AGAIN} to download it")
-
-
-def _publish(order: Order) -> None:
-    if why := _verify(order, order.arrived):
-        shutil.rmtree(order.folder, ignore_errors=True)
-        why = f"what came from {order.source} is not it and was removed: {why}"
-        raise InputError(f"{order.destination}: {why}; {AGAIN} to start over")
-    order.arrived.replace(order.destination)
-    shutil.rmtree(order.folder, ignore_errors=True)
 
 
 def _verify(order: Order, path: Path) -> str:
@@ -127,10 +118,6 @@ def _verify(order: Order, path: Path) -> str:
         return difference(path, known, order.manifest, progress=order.progress)
     try:
         verify(path, progress=order.progress)
-        if order.check:
-            order.check(path)
-    except DiskFullError:
-        raise  # of the check: it says nothing about the file
     except InputError as error:
         return str(error).removeprefix(f"{path}: ")
     record(order.manifest, order.destination.name, Entry.of(path, order.source, progress=order.progress))

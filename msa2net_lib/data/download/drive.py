@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import gdown
@@ -30,7 +30,6 @@ def fetch_drive(
     manifest: str | Path,
     progress: bool = True,
     dataset: str | None = None,
-    check: Callable[[Path], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Download an archive that Google Drive shares with everyone; the other arguments are ``fetch``'s.
@@ -41,7 +40,7 @@ def fetch_drive(
     if not re.fullmatch(r"[-\w]+", file_id):
         raise InputError(f"Google Drive id {file_id!r}: give the letters after id= in the file's address")
     url = f"https://drive.google.com/uc?id={file_id}"
-    order = Order(url, Path(destination), Path(manifest), dataset, check, progress)
+    order = Order(url, Path(destination), Path(manifest), dataset, progress)
     return obtain(order, lambda order: _transfer(order, file_id), say)
 
 
@@ -70,14 +69,18 @@ def _transfer(order: Order, file_id: str) -> None:
 
 def _download(order: Order, file_id: str, begun: int) -> None:
     """Let gdown write to ``arrived``; ``begun`` bytes of it have come before."""
+    cancel = threading.Event()
+    timer = threading.Timer(START_S, cancel.set)
+    timer.daemon = True
     bar = None
     with ExitStack() as stack:
-        cancel, called_off = stack.enter_context(_deadline())
+        stack.callback(timer.cancel)
+        timer.start()
 
         def advance(done: int, total: int | None) -> None:
             nonlocal bar
             if bar is None:
-                called_off()
+                timer.cancel()
                 order.check_size(total)
                 bar = stack.enter_context(order.bar(total, begun))
             bar.update(done - bar.n)
@@ -93,19 +96,6 @@ def _download(order: Order, file_id: str, begun: int) -> None:
             progress=advance,
             cancel=cancel,
         )
-
-
-@contextmanager
-def _deadline() -> Iterator[tuple[threading.Event, Callable[[], None]]]:
-    """Yield an event that is set after ``START_S``, and a function that calls that off."""
-    cancel = threading.Event()
-    timer = threading.Timer(START_S, cancel.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield cancel, timer.cancel
-    finally:
-        timer.cancel()
 
 
 def _is_whole(archive: Path) -> bool:

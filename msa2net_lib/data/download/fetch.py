@@ -10,8 +10,8 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 import urllib3
@@ -27,6 +27,9 @@ PAUSES_S = (1.0, 2.0, 4.0)
 
 _CHUNK_BYTES = 1 << 18
 
+_Version = dict[str, Any]
+"""What tells one version of a file on a server from another: url, etag, modified and total, the size in bytes."""
+
 
 def fetch(
     url: str,
@@ -35,50 +38,20 @@ def fetch(
     manifest: str | Path,
     progress: bool = True,
     dataset: str | None = None,
-    check: Callable[[Path], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Download an archive to the file ``destination`` and return it; a file that is there is verified and used.
 
-    dataset: whose terms (``data.catalog.TERMS``) ``say`` gets before the first request. check: a further look at
-    the first download, which raises `InputError`. Raises: `InputError` for a server that refuses, sends a
-    web page or breaks off, for a full disk (what has come is kept), and for a file that is not the
-    manifest's or, without an entry there, no sound archive.
+    dataset: whose terms (``data.catalog.TERMS``) ``say`` gets before the first request. Raises: `InputError` for a
+    server that refuses, sends a web page or breaks off, for a full disk (what has come is kept), and for a file that
+    is not the manifest's or, without an entry there, no sound archive.
     """
-    order = Order(url, Path(destination), Path(manifest), dataset, check, progress)
+    order = Order(url, Path(destination), Path(manifest), dataset, progress)
     return obtain(order, _transfer, say)
 
 
 class _BrokenError(Exception):
     """An attempt failed in a way that another attempt may mend."""
-
-
-@dataclass(frozen=True)
-class _Version:
-    """What tells one version of a file on a server from another."""
-
-    url: str
-    etag: str = ""
-    modified: str = ""
-    total: int | None = None
-
-    @classmethod
-    def of(cls, response: requests.Response, url: str, total: int | None) -> _Version:
-        headers = response.headers
-        return cls(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), total)
-
-    def is_same(self, other: _Version) -> bool:
-        """Compare what both have said about the file."""
-        pairs = [(mine, theirs) for mine, theirs in zip(self._all(), other._all(), strict=True) if mine and theirs]
-        return all(mine == theirs for mine, theirs in pairs)
-
-    def condition(self) -> dict[str, str]:
-        """Return the header that asks for the rest of this version only; a weak tag cannot serve (RFC 9110, 13.1.5)."""
-        strong = "" if self.etag.startswith("W/") else self.etag
-        return {"If-Range": strong or self.modified} if strong or self.modified else {}
-
-    def _all(self) -> tuple[str | int | None, ...]:
-        return self.url, self.etag, self.modified, self.total
 
 
 class _Partial:
@@ -95,18 +68,18 @@ class _Partial:
         return self.body.stat().st_size if self.body.exists() else 0
 
     @property
-    def version(self) -> _Version | None:
-        """The version that they belong to; None if there is nothing to go on with."""
+    def version(self) -> _Version:
+        """The version that they belong to; empty if there is nothing to go on with."""
         try:
-            version = _Version(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return version if self.size and version.url == self.order.source else None
+            version = json.loads(self._note.read_text(encoding="utf-8"))
+            return version if self.size and version["url"] == self.order.source else {}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
 
     def start_over(self, version: _Version) -> None:
         """Forget the bytes and expect those of ``version``."""
         self.body.write_bytes(b"")
-        write_text(self._note, json.dumps(asdict(version)) + "\n")
+        write_text(self._note, json.dumps(version) + "\n")
 
 
 def _transfer(order: Order) -> None:
@@ -133,12 +106,20 @@ def _attempt(order: Order, partial: _Partial) -> None:
     version = partial.version
     headers = {"Accept-Encoding": "identity"}  # bytes as they lie on the server, or offsets mean nothing
     if version:
-        headers |= {"Range": f"bytes={partial.size}-", **version.condition()}
+        headers["Range"] = f"bytes={partial.size}-"
+        # Of this version only; a weak tag cannot serve for that (RFC 9110, 13.1.5).
+        strong = "" if version["etag"].startswith("W/") else version["etag"]
+        if condition := strong or version["modified"]:
+            headers["If-Range"] = condition
     try:
         with requests.get(order.source, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
             total = _place(order, partial, version, response)
             if partial.size != total:
-                _receive(order, partial, total, response)
+                with order.bar(total, partial.size) as bar, open(partial.body, "ab") as body:
+                    # raw: requests would decompress a .tar.gz that the server declares as "Content-Encoding: gzip".
+                    for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+                        body.write(chunk)
+                        bar.update(len(chunk))
     except urllib3.exceptions.ProtocolError as error:
         raise _BrokenError("the connection broke off") from error
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
@@ -147,7 +128,7 @@ def _attempt(order: Order, partial: _Partial) -> None:
         raise _BrokenError(f"{total} bytes were announced")
 
 
-def _place(order: Order, partial: _Partial, version: _Version | None, response: requests.Response) -> int | None:
+def _place(order: Order, partial: _Partial, version: _Version, response: requests.Response) -> int | None:
     """Decide whether the answer continues the partial file or begins a new one; return the size of the whole."""
     status = response.status_code
     if status >= 500 or status == requests.codes.too_many_requests:
@@ -161,10 +142,13 @@ def _place(order: Order, partial: _Partial, version: _Version | None, response: 
         )
     start, total = _range(response)
     order.check_size(total)
-    offered = _Version.of(response, order.source, total)
+    headers = response.headers
+    offered = {"url": order.source, "etag": headers.get("ETag", ""), "modified": headers.get("Last-Modified", "")}
+    offered["total"] = total
+    differs = any(version[key] != offered[key] for key in offered if version.get(key) and offered[key])
     if status == 200:
         partial.start_over(offered)
-    elif not version or not version.is_same(offered) or start != partial.size:
+    elif not version or differs or start != partial.size:
         partial.start_over(offered)
         raise _BrokenError("the server does not continue the file that was begun")
     return total
@@ -180,14 +164,6 @@ def _range(response: requests.Response) -> tuple[int, int | None]:
         return -1, None
     total = int(said[2]) if said[2] != "*" else None
     return int(said[1]) if said[1] else total or -1, total  # "bytes */5" (416): nothing is left after byte 5
-
-
-def _receive(order: Order, partial: _Partial, total: int | None, response: requests.Response) -> None:
-    with order.bar(total, partial.size) as bar, open(partial.body, "ab") as body:
-        # raw: requests would decompress a .tar.gz that the server declares as "Content-Encoding: gzip".
-        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
-            body.write(chunk)
-            bar.update(len(chunk))
 
 
 def reason(error: BaseException) -> str:

@@ -16,8 +16,7 @@ import pytest
 from filelock import FileLock
 from local_archives import FILES, KINDS, visible
 
-from msa2net_lib.data.download.archives import MARK, unpack, verify
-from msa2net_lib.data.download.readers import _Zip
+from msa2net_lib.data.download.archives import MARK, _Zip, unpack, verify
 
 
 @pytest.mark.parametrize("name", [*KINDS, "data.tgz", "no suffix at all"])
@@ -128,8 +127,8 @@ def test_bomb_is_refused_by_what_it_declares(archive, tmp_path, refused, monkeyp
 def test_kill_9_leaves_nothing_that_looks_finished(archive, contents, tmp_path, name):
     path = archive(name)
     script = (
-        "import sys, time; from msa2net_lib.data.download import archives, readers\n"
-        "for kind in (readers._Zip, readers._Tar):\n"
+        "import sys, time; from msa2net_lib.data.download import archives\n"
+        "for kind in (archives._Zip, archives._Tar):\n"
         "    def slow(self, member, folder, fast=kind.extract):\n"
         "        fast(self, member, folder); print(member.name, flush=True); time.sleep(60)\n"
         "    kind.extract = slow\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -20,7 +19,6 @@ from local_server import Served
 from msa2net_lib.data.download import fetch as fetch_module
 from msa2net_lib.data.download.fetch import fetch
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import tell_disk_full
 
 SIZE = 600_000
 MONDAY, TUESDAY = "Mon, 01 Jun 2020 00:00:00 GMT", "Tue, 02 Jun 2020 00:00:00 GMT"
@@ -309,27 +307,6 @@ def test_damaged_manifest_costs_nothing(get, site, body, tmp_path, refused):
     site.asked.clear()
     get()
     assert site.ranges == ["bytes=100000-"]
-
-
-def test_full_disk_in_the_check_is_not_held_against_the_file(site, body, tmp_path, refused):
-    def check(path):
-        with tell_disk_full(path):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    url, target = site.offer("/data.zip", body), tmp_path / "d.zip"
-    refused([target, "the disk is full", "kept"], fetch, url, target, manifest=tmp_path / "m", check=check, say=len)
-    fetch(url, target, manifest=tmp_path / "m", progress=False, say=len)
-    assert len(site.asked) == 1
-
-
-def test_further_check_decides_over_the_first_download(site, body, tmp_path, refused):
-    def check(path):
-        raise InputError(f"{path}: has no masks")
-
-    url = site.offer("/data.zip", body)
-    line = refused("has no masks", fetch, url, tmp_path / "d.zip", manifest=tmp_path / "m", check=check, say=len)
-    assert ".download-" not in line
-    assert visible(tmp_path) == []
 
 
 def test_two_runs_at_once(get, tmp_path, refused):

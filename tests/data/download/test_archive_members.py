@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msa2net_lib.data.download.members import Member, checked
+from msa2net_lib.data.download.archives import Member, checked
 from msa2net_lib.errors import InputError
 
 ARCHIVE = Path("some.zip")
