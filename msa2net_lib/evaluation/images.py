@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,18 +40,24 @@ COUNTS = ("tp", "fp", "fn", "tn")
 class ImageEvaluation:
     """Scores and predictions of one network on one part of a data set.
 
-    scores: rows "pooled" (all pixels of all images together, as the lineage of the paper's ISIC rows does) and
-    "per_image" (mean over images), columns dsc, se, sp, acc (0 to 1). by_image: the same columns for each id,
-    ``lesion_share``, the share of lesion pixels in its mask, and the pixel counts `COUNTS`. predictions: id -> mask
-    (H, W), 0 and 1, as far as they were kept. rule: how masks were made of logits. size: what size they were scored at.
+    by_image: columns dsc, se, sp, acc (0 to 1) for each id, ``lesion_share``, the share of lesion pixels in its mask,
+    and the pixel counts `COUNTS`. predictions: id -> mask (H, W), 0 and 1, as far as they were kept. rule: how masks
+    were made of logits. size: what size they were scored at.
     """
 
     split: str
-    scores: pd.DataFrame
     by_image: pd.DataFrame
     predictions: dict[str, NDArray[np.uint8]]
     rule: MaskRule = field(default_factory=MaskRule)
     size: str = "prepared"
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Rows "pooled" (all pixels of all images together, as the lineage of the paper's ISIC rows does) and
+        "per_image" (mean over images), columns dsc, se, sp, acc (0 to 1)."""
+        counts = self.by_image[list(COUNTS)].to_numpy()
+        scores = {average: scores_of_counts(counts, average) for average in AVERAGES}
+        return pd.DataFrame.from_dict(scores, orient="index").rename_axis("average")
 
     @property
     def prevalence(self) -> float:
@@ -129,11 +136,7 @@ def evaluate_images(
                     _write_mask(predicted, folder / f"{name}.png")
             bar.update(len(chosen))
     by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("image")
-    counts = by_image[list(COUNTS)].to_numpy()
-    scores = {average: scores_of_counts(counts, average) for average in AVERAGES}
-    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("average")
-    size = "prepared" if masks is None else "original"
-    return ImageEvaluation(split, table, by_image, predictions, rule, size)
+    return ImageEvaluation(split, by_image, predictions, rule, "prepared" if masks is None else "original")
 
 
 def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[np.bool_]:

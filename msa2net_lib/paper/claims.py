@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 
 from msa2net_lib.paper import tables
+from msa2net_lib.paper.tables import OWN
 
-OURS, DLKA, DAE, HIFORMER = "MSA²Net", "2D D-LKA Net", "DAE-Former", "HiFormer-B"
+DLKA, DAE, HIFORMER = "2D D-LKA Net", "DAE-Former", "HiFormer-B"
 """Rows of Table 1 that the text speaks of."""
 HALF = 0.005
 """Half a unit of the last digit of the values used: percent (Table 2 too, once times 100), HD95 and M."""
@@ -77,7 +78,7 @@ def _count(key: str, says: str, place: str, count: int, least: int, unit: str, h
 
 def _lead(scores: pd.DataFrame) -> Any:
     """By column: how far the paper's own row is above the best other row (negative: below)."""
-    return scores.loc[OURS] - scores.drop(index=OURS).max()
+    return scores.loc[OWN] - scores.drop(index=OWN).max()
 
 
 def _leads() -> tuple[Any, Any]:
@@ -101,15 +102,15 @@ def _opening() -> Iterator[Claim]:
 
 def _synapse() -> Iterator[Claim]:
     place, one, (lead, _) = "section 4.3", tables.table_1(), _leads()
-    over = one.loc[OURS] - one
+    over = one.loc[OWN] - one
     for key, other, printed in (("d-lka", DLKA, "0.48"), ("dae-former", DAE, "2.21"), ("hiformer", HIFORMER, "4.36")):
         yield _number(
             f"dsc-over-{key}", f"mean DSC above {other}", place, printed, over.dsc[other], 2 * HALF, POINTS,
-            f"Table 1, mean DSC: {OURS} minus {other}",
+            f"Table 1, mean DSC: {OWN} minus {other}",
         )  # fmt: skip
     yield _number(
         "hd95-under-hiformer", f"HD95 below {HIFORMER}", place, "1.41", -over.hd95[HIFORMER], 2 * HALF, HD95,
-        f"Table 1, HD95: {HIFORMER} minus {OURS}",
+        f"Table 1, HD95: {HIFORMER} minus {OWN}",
     )  # fmt: skip
     yield _ranking(
         "lowest-hd95", "lowest HD95", "Table 1", lead.hd95, 2 * HALF, HD95,
@@ -156,12 +157,12 @@ def _means_of_table_1() -> Iterator[Claim]:
     one = tables.table_1()
     means = one[list(tables.TABLE_1_ORGANS)].mean(axis=1)
     # Eight values rounded by HALF at most: so is their mean.
-    for key, method in (("hiformer", HIFORMER), ("dae-former", DAE), ("ours", OURS)):
+    for key, method in (("hiformer", HIFORMER), ("dae-former", DAE), ("own-row", OWN)):
         yield _number(
             f"mean-of-{key}", f"mean DSC of {method}'s row", "Table 1", f"{one.dsc[method]:.2f}", means[method], HALF,
             "%", f"mean of {method}'s eight organ columns",
         )  # fmt: skip
-    off = float((means - one.dsc).abs().drop(index=[HIFORMER, DAE, OURS]).max())
+    off = float((means - one.dsc).abs().drop(index=[HIFORMER, DAE, OWN]).max())
     yield Claim(
         "mean-of-others", "the other rows' means are means", "Table 1", None, off, POINTS,
         "largest distance of a printed mean from the mean of its organs, other rows; at most as rounding",
@@ -195,7 +196,7 @@ def _ablation() -> Iterator[Claim]:
         "synergy", "the parts strengthen each other", place, gain.loc[beside["both"], "dsc"] - alone, 4 * HALF, POINTS,
         "read as: MASAG gains more DSC beside both blocks than beside either alone; the difference of gains",
     )  # fmt: skip
-    own = tables.table_1().loc[OURS]
+    own = tables.table_1().loc[OWN]
     for score, unit in (("dsc", "%"), ("hd95", HD95)):
         yield _number(
             f"full-{score}-is-table-1", f"last row's {score.upper()} is Table 1's", "Table 3",
@@ -236,7 +237,7 @@ def _parameters() -> Iterator[Claim]:
     )  # fmt: skip
     yield _number(
         "totals-agree", "Table A's total is Table 1's", "Table A", f"{total:.2f}",
-        tables.table_1().parameters_m[OURS], HALF, MILLION, f"Table 1: parameters of {OURS}",
+        tables.table_1().parameters_m[OWN], HALF, MILLION, f"Table 1: parameters of {OWN}",
     )  # fmt: skip
 
 

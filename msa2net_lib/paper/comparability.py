@@ -1,4 +1,4 @@
-"""May a number of ours be compared with a published one? The one place that decides, and gives the reasons."""
+"""May a reproduced number be compared with a published one? The one place that decides, and gives the reasons."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PAPER_FORMS = ("paper", "published", "released")
 """Presets that are the paper's network in one of its three forms."""
 PAPER_SIZE = (224, 224)
 ISIC_TEST_COUNT = ISIC_COUNT - sum(int(share * ISIC_COUNT) for share in ISIC_SHARES[:2])
-"""Pictures that the lineage of the paper's ISIC rows tests on: 520 of 2594."""
+"""Images that the lineage of the paper's ISIC rows tests on: 520 of 2594."""
 ROUNDING = 0.005
 """Half a unit of the second decimal, the last one that Tables 1 and A print of parameters in M."""
 
-NOT_TOLD = "not said; the released script scores the test cases every 20 epochs"
+NOT_TOLD = "not said; the reference training script scores the test cases every 20 epochs"
 """Selection of the paper's own row of Table 1."""
 
 # What changes neither what is learnt nor what is scored.
@@ -31,7 +31,7 @@ _UNIMPORTANT = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparability:
     """Whether two numbers may be compared: one phrase, and what else to know, as parts of a note."""
 
     comparable: bool
@@ -45,7 +45,7 @@ def _other_data(name: str) -> str:
 
 def judge_volumes(
     data: str, cases: Collection[str], network: NetworkConfig, training: TrainConfig | None, selection: str
-) -> Verdict:
+) -> Comparability:
     """Hold a run on scans against Table 1: its data, test cases, network, input size and training.
 
     data: name in `data.catalog.DATASETS`, or another. training: None where it is not known, as of a downloaded file.
@@ -57,23 +57,23 @@ def judge_volumes(
         reasons.append("other test cases than the 12 published ones")
     reasons += _differences(network, training, "synapse")
     remarks = ["three training cases were set aside to choose by"] if selection == "validation" else []
-    return _verdict("comparable: same cases, protocol and network", reasons, remarks, training)
+    return _compared("comparable: same cases, protocol and network", reasons, remarks, training)
 
 
 def judge_images(
     data: str, count: int, average: Literal["pooled", "per_image"], network: NetworkConfig, training: TrainConfig | None
-) -> Verdict:
-    """Hold a run on pictures against Table 2. count: test pictures; average: how their scores are put together."""
+) -> Comparability:
+    """Hold a run on images against Table 2. count: test images; average: how their scores are put together."""
     reasons = []
     if data != "isic":
         reasons.append(_other_data(data))
     elif count != ISIC_TEST_COUNT:
-        reasons.append(f"{count} test pictures where the lineage of the rows has {ISIC_TEST_COUNT}")
+        reasons.append(f"{count} test images where the lineage of the rows has {ISIC_TEST_COUNT}")
     reasons += _differences(network, training, "isic")
     if average == "per_image":
-        reasons.append("mean over pictures; the rows of Table 2 that close are pooled")
+        reasons.append("mean over images; the rows of Table 2 that close are pooled")
     remarks = ["MSA²Net's published row does not close as pooled counts"] if data == "isic" else []
-    return _verdict(
+    return _compared(
         "comparable as far as one random split is with another: the published one is not told",
         reasons,
         remarks,
@@ -81,14 +81,14 @@ def judge_images(
     )
 
 
-def judge_count(counted_m: float, printed_m: float) -> Verdict:
+def judge_count(counted_m: float, printed_m: float) -> Comparability:
     """Hold parameters counted on the network, in M, against a printed number of two decimals: exact, but rounding."""
     difference = counted_m - printed_m
     if abs(difference) <= ROUNDING:
-        return Verdict(True, f"reproduced within rounding ({ROUNDING} M)")
+        return Comparability(True, f"reproduced within rounding ({ROUNDING} M)")
     if 0 < difference < 2 * ROUNDING:
-        return Verdict(True, "reproduced: cut off after two digits, not rounded")
-    return Verdict(False, f"not reproduced: {difference:+.3f} M")
+        return Comparability(True, "reproduced: cut off after two digits, not rounded")
+    return Comparability(False, f"not reproduced: {difference:+.3f} M")
 
 
 def _differences(network: NetworkConfig, training: TrainConfig | None, recipe: str) -> list[str]:
@@ -123,10 +123,10 @@ def changed_fields(training: TrainConfig, wanted: TrainConfig) -> list[str]:
     return [name for name in one if name not in _UNIMPORTANT and one[name] != other[name]]
 
 
-def _verdict(comparable: str, reasons: list[str], remarks: list[str], training: TrainConfig | None) -> Verdict:
+def _compared(comparable: str, reasons: list[str], remarks: list[str], training: TrainConfig | None) -> Comparability:
     if training is None:
         remarks = [*remarks, "how it was trained is not recorded"]
     if not reasons:
-        return Verdict(True, comparable, ("published without a spread, so no tolerance is given", *remarks))
+        return Comparability(True, comparable, ("published without a spread, so no tolerance is given", *remarks))
     others = [f"also: {'; '.join(reasons[1:])}"] if reasons[1:] else []
-    return Verdict(False, f"not comparable: {reasons[0]}", (*others, *remarks))
+    return Comparability(False, f"not comparable: {reasons[0]}", (*others, *remarks))

@@ -17,15 +17,13 @@ import pandas as pd
 
 from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.errors import InputError
-from msa2net_lib.paper.tables import table_2
+from msa2net_lib.paper.tables import OWN, table_2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from msa2net_lib.data.images.dataset import ImageDataset
 
-OWN = "MSA²Net"
-"""The paper's own row."""
 ALSO_NAMED = 0.2106
 """A share that is also named for ISIC 2018; no row of Table 2 implies it, and we know no source."""
 HALF_DIGIT = 0.00005

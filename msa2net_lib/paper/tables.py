@@ -13,6 +13,8 @@ import pandas as pd
 
 _TableT = TypeVar("_TableT", pd.DataFrame, pd.Series)
 
+OWN = "MSA²Net"
+"""The paper's own row of Tables 1 and 2."""
 TABLE_1_ORGANS = (
     "spleen",
     "right kidney",

@@ -273,19 +273,19 @@ def test_plans_follow_the_profiles():
         ablation_runs.ablation_run("smoke", "x", 1)
 
 
-def test_table_3_has_ours_below_the_published_rows(tmp_path):
+def test_table_3_has_the_reproduced_rows_below_the_published_rows(tmp_path):
     smoke = measured_by(ablation_runs.ablation_plan("smoke"), fake_runs())
     missing = measured_once(tmp_path / "none.json", "replaced")
     table = reproduced_table_3([smoke, missing])
     assert tuple(table.columns) == COLUMNS
     assert list(table.index) == NAMES * 3
-    published, ours, absent = table[:6], table[6:12], table[12:]
+    published, measured, absent = table[:6], table[6:12], table[12:]
     assert published.dsc.tolist() == [82.80, 83.16, 83.76, 84.32, 84.41, 84.75]
     assert set(published.origin) == {"published"}
     expected = fake_runs().groupby("variant").dsc.mean().loc[NAMES] * 100
-    assert ours.dsc.tolist() == pytest.approx(expected.tolist(), abs=0.0051)
-    assert ours.verdict.str.startswith("not comparable").all()
-    assert "95 %" in ours.note.iloc[0]
+    assert measured.dsc.tolist() == pytest.approx(expected.tolist(), abs=0.0051)
+    assert measured.comparability.str.startswith("not comparable").all()
+    assert "95 %" in measured.note.iloc[0]
     assert absent.dsc.isna().all()
     assert set(absent.origin) == {"not measured"}
     assert absent.note.str.contains("was not run").all()
@@ -302,8 +302,8 @@ def test_only_the_papers_data_and_schedule_compare():
         replace(plan, cases=2),
     ):
         assert not measured_by(other, fake_runs()).comparable
-    verdicts = reproduced_table_3([measured_by(plan, fake_runs())]).verdict
-    assert verdicts.iloc[-1] == "comparable, by our reading of the rows"
+    said = reproduced_table_3([measured_by(plan, fake_runs())]).comparability
+    assert said.iloc[-1] == "comparable, by our reading of the rows"
 
 
 def test_a_measurement_without_the_reading_says_so(tmp_path):
@@ -337,11 +337,11 @@ def test_committed_measurement_holds_the_six_rows(root):
 def test_another_gate_stands_in_the_rows_with_masag_only():
     base = TINY.with_gate("sk")
     for row in ROWS:
-        ours, papers = (ablation.ablation_config(one, row) for one in (base, TINY))
+        other, papers = (ablation.ablation_config(one, row) for one in (base, TINY))
         expected = "sk" if row.masag else "addition"
-        assert [level.gate for level in ours.levels] == [expected] * 3 + ["none"]
-        assert ours.with_gate("masag") == papers.with_gate("masag")
-        assert (ours == papers) == (not row.masag)
+        assert [level.gate for level in other.levels] == [expected] * 3 + ["none"]
+        assert other.with_gate("masag") == papers.with_gate("masag")
+        assert (other == papers) == (not row.masag)
     assert ablation.other_gate(base) == "sk"
     assert ablation.other_gate(TINY) is None
 

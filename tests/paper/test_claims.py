@@ -47,7 +47,7 @@ def test_which_claims_hold():
     ("key", "recomputed"),
     [("dsc-over-d-lka", 0.48), ("dsc-over-dae-former", 2.12), ("dsc-over-hiformer", 4.36), ("pancreas-margin", 1.59),
      ("hd95-under-hiformer", 1.41), ("aorta-margin", 0.74), ("best-left-kidney", -0.08), ("isic-most-metrics", 1),
-     ("isic-margin", 1.24), ("mean-of-ours", 84.746), ("mean-of-hiformer", 80.33), ("mean-of-dae-former", 82.6425),
+     ("isic-margin", 1.24), ("mean-of-own-row", 84.746), ("mean-of-hiformer", 80.33), ("mean-of-dae-former", 82.6425),
      ("three-gates", 2.3413), ("gate-share", 8.371), ("table-a-sum", 112.77), ("totals-agree", 112.77),
      ("masag-dsc-both", 0.99), ("masag-hd95-both", 1.13), ("several-metrics", 3)],
 )  # fmt: skip

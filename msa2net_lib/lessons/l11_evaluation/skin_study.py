@@ -14,7 +14,7 @@ from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import ImageEvaluation, evaluate_images
 from msa2net_lib.lessons.l11_evaluation.figure_grids import ImageRow, spread_of
-from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun
+from msa2net_lib.paper.reproduced.runs import ReproducedRun
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import TrainResult, choose_device, train
 
@@ -68,7 +68,7 @@ class SkinStudy:
     dataset: ImageDataset
     result: TrainResult
     evaluation: ImageEvaluation
-    run: ReproducedImageRun
+    run: ReproducedRun
 
     def title(self, image_id: str) -> str:
         """What a picture is called on figures: a drawn one not by the id that its file has in ISIC's layout."""
@@ -116,17 +116,15 @@ def study_skin(
     result = train(network, training, dataset, home, device=device, progress=progress)
     evaluation = evaluate_images(result.network.to(choose_device(device)), dataset, progress=progress)
     named = {"name": f"{plan.preset}, trained here", "data": plan.data, "training": training}
-    return SkinStudy(
-        plan, dataset, result, evaluation, ReproducedImageRun.from_evaluation(evaluation, network, **named)
-    )
+    return SkinStudy(plan, dataset, result, evaluation, ReproducedRun.from_evaluation(evaluation, network, **named))
 
 
 def figure_3_rows(study: SkinStudy, others: Mapping[str, ImageEvaluation], count: int = 5) -> list[ImageRow]:
     """Pictures for Figure 3, from our network's worst to its best, with what every network predicts on them."""
-    evaluations = {f"ours: {study.run.name}": study.evaluation, **others}
+    evaluations = {f"reproduced: {study.run.name}": study.evaluation, **others}
     return [
         ImageRow(
-            f"{study.title(name)}\nours: {rank}",
+            f"{study.title(name)}\nreproduced: {rank}",
             study.dataset.load(name),
             {network: evaluation.predictions[name] for network, evaluation in evaluations.items()},
         )

@@ -1,4 +1,4 @@
-"""The paper's tables with ours below, as a page shows them: rounded text, and what is said of each row of ours."""
+"""The paper's tables with the reproduced rows, as a page shows them: rounded text, and what is said of each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY
+from msa2net_lib.paper.reproduced.rows import COMPARABILITY
 
 WIDTH = 118
 
 
 def numbers_as_text(table: pd.DataFrame, digits: int, names: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The numbers of a table as text of so many digits, or more where printed; what ours lack is "not measured".
+    """The numbers of a table as text of so many digits, or more where printed; what a row lacks is "not measured".
 
-    table: as `paper.ours` builds them; an interval's two columns become one. names: other headings for columns.
+    table: as `paper.reproduced` builds them; an interval's two columns become one. names: other headings for columns.
     """
     shown = pd.DataFrame(index=table.index)
     for column in (name for name in table.columns if name not in COMPARABILITY):
@@ -43,11 +43,11 @@ def _digits(value: float, digits: int) -> str:
     return text if float(text) == value else str(value)
 
 
-def said_of_ours(table: pd.DataFrame) -> str:
-    """For each row of ours: its verdict, data, selection and note, as wrapped lines."""
+def said_of_reproduced(table: pd.DataFrame) -> str:
+    """For each reproduced row: its comparability, data, selection and note, as wrapped lines."""
     lines = []
     for name, row in table.query("origin != 'published'").to_dict("index").items():
-        lines += textwrap.wrap(f"{name}: {row['verdict']}", WIDTH)
+        lines += textwrap.wrap(f"{name}: {row['comparability']}", WIDTH)
         words = "; ".join(str(row[key]) for key in ("data", "selection", "note") if row[key])
         lines += textwrap.wrap(words, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.paper.claims import OURS, Claim
+from msa2net_lib.paper.claims import Claim
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity, pooled_accuracy, pooled_dsc
-from msa2net_lib.paper.tables import table_2
+from msa2net_lib.paper.tables import OWN, table_2
 from msa2net_lib.viz.plots import figure_grid, stamp
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
-AUDIT_SOURCE = "published numbers of Table 2; no data of ours"
-CLAIMS_SOURCE = "the paper's statements against its own tables; no data of ours"
+AUDIT_SOURCE = "published numbers of Table 2; no measurement"
+CLAIMS_SOURCE = "the paper's statements against its own tables; no measurement"
 _POINT: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8, "zorder": 4}
 DISC: dict[str, Any] = _POINT | {"marker": "o", "color": BLUE}
 CROSS: dict[str, Any] = _POINT | {"marker": "X", "color": ORANGE}
@@ -34,7 +34,7 @@ CURVE: dict[str, Any] = {"color": "0.45", "linewidth": 1.5, "zorder": 1}
 _LABELS = {
     "U-Net": (-6, -2, "right"), "AttU-Net": (6, -6, "left"), "TransUNet": (6, 0, "left"), "FAT-Net": (-6, 0, "right"),
     "Swin-UNet": (-6, 2, "right"), "UCTransNet": (-6, 0, "right"), "DermoSegDiff": (7, -5, "left"),
-    OURS: (0, 12, "center"),
+    OWN: (0, 12, "center"),
 }  # fmt: skip
 """Where a row's name stands beside its point in the DSC-ACC plane: points to the right and up, alignment."""
 
@@ -52,10 +52,10 @@ def plot_isic_audit(prevalence: float, se: float, sp: float) -> Figure:
     """
     dsc, acc = pooled_dsc(prevalence, se, sp), pooled_accuracy(prevalence, se, sp)
     printed = table_2()
-    own = printed.loc[OURS]
+    own = printed.loc[OWN]
     corrected = own.to_frame().T.assign(sp=implied_specificity(own.dsc, own.se, own.acc)[0])
-    corrected.index = pd.Index([f"{OURS}, SP {_short(corrected.sp.iloc[0])}"])
-    rows = consistency_table(pd.concat([printed.loc[[OURS]], corrected, printed.drop(index=OURS)]))
+    corrected.index = pd.Index([f"{OWN}, SP {_short(corrected.sp.iloc[0])}"])
+    rows = consistency_table(pd.concat([printed.loc[[OWN]], corrected, printed.drop(index=OWN)]))
 
     figure, axes = figure_grid(1, 2, width=5.2, height=3.6)
     left, right = axes[0]
@@ -111,7 +111,7 @@ def _draw_plane(ax: Axes, rows: pd.DataFrame, choice: _Choice) -> None:
         right, up, side = _LABELS[str(name)]
         ax.annotate(
             str(name), (row.dsc, row.acc), (right, up), textcoords="offset points", ha=side, color="0.15", zorder=4,
-            fontsize=8 if name == OURS else 7.5, weight="bold" if name == OURS else "normal",
+            fontsize=8 if name == OWN else 7.5, weight="bold" if name == OWN else "normal",
         )  # fmt: skip
     xlim, ylim = _padded(rows.dsc), _padded(rows.acc)
     x, y = np.clip(choice.dsc, *xlim), np.clip(choice.acc, *ylim)
@@ -160,7 +160,7 @@ def plot_claims(claims: Sequence[Claim]) -> Figure:
 
 def _marker(name: str, closes: bool) -> dict[str, Any]:
     """How a row of Table 2 is drawn: stars for the paper's own, disc or cross for the others."""
-    if name.startswith(OURS):
+    if name.startswith(OWN):
         return HOLLOW_STAR if closes else STAR
     return DISC if closes else CROSS
 
@@ -187,8 +187,8 @@ def _legend() -> list[Line2D]:
         "printed ACC, row closes": DISC,
         "printed ACC, row does not close": CROSS,
         "ACC that DSC, SE and SP imply": TICK,
-        f"{OURS} as printed, does not close": STAR,
-        f"{OURS} with the SP its DSC, SE, ACC imply": HOLLOW_STAR | {"markersize": 12},
+        f"{OWN} as printed, does not close": STAR,
+        f"{OWN} with the SP its DSC, SE, ACC imply": HOLLOW_STAR | {"markersize": 12},
         "chosen": DIAMOND,
         "chosen, beyond the right panel's edge": AT_THE_EDGE,
         "chosen SE and SP, any prevalence": CURVE,

@@ -13,12 +13,12 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.metrics import hd95, score_volume
 from msa2net_lib.paper import reference_implementation as released
-from msa2net_lib.paper.claims import OURS, claims_table
+from msa2net_lib.paper.claims import claims_table
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity
 from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
 from msa2net_lib.paper.discrepancies.shipped import patient, patient_2
 from msa2net_lib.paper.recorded import FORMS, recorded_count, recorded_shapes
-from msa2net_lib.paper.tables import table_1, table_2, table_3, table_a
+from msa2net_lib.paper.tables import OWN, table_1, table_2, table_3, table_a
 
 
 def empty_masks(data_dir: Path) -> Evidence:
@@ -99,7 +99,7 @@ def hd95_voxels(data_dir: Path) -> Evidence:
 
 def isic_specificity(_: Path) -> Evidence:
     rows = consistency_table(table_2())
-    own = rows.loc[OURS]
+    own = rows.loc[OWN]
     specificity, prevalence = implied_specificity(own.dsc, own.se, own.acc)
     says = (
         f"pooled over pixels ACC lies between SE and SP, but {own.acc:.4f} is above both {own.se:.4f} and "
@@ -132,7 +132,7 @@ def table_a_rows(_: Path) -> Evidence:
     table = printed.to_frame("printed (M)").assign(**{"counted (M)": pd.Series(counted) / 1e6})
     table = table.rename(index={"": "total"})
     rows = zip(table.index, table["printed (M)"], table["counted (M)"], strict=True)
-    off = {name: abs(ours - theirs) for name, theirs, ours in rows if abs(ours - theirs) > 0.005}
+    off = {name: abs(counted - stated) for name, stated, counted in rows if abs(counted - stated) > 0.005}
     says = (
         f"{len(off)} of {len(table)} rows are more than rounding off: "
         + ", ".join(f"{name} by {value:.3f} M" for name, value in off.items())
@@ -144,7 +144,7 @@ def table_a_rows(_: Path) -> Evidence:
 def counting_rule(_: Path) -> Evidence:
     work = complexity.count_work(complexity.build_empty(NetworkConfig.from_preset("published")))
     table = complexity.counting_table(work)
-    printed = table_1().flops_g[OURS]
+    printed = table_1().flops_g[OWN]
     same = [rule for rule, value in table.g.items() if round(value, 2) == printed]
     products, operations = table.g[complexity.TORCH.name], table.g[complexity.OPERATIONS.name]
     says = (

@@ -1,9 +1,8 @@
-"""Runs of ours: one trained network's scores, and what the files beside its weights tell of how it came about."""
+"""Reproduced runs: one trained network's scores, and what the files beside its weights tell of how it came about."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,8 +11,9 @@ import pandas as pd
 
 from msa2net_lib.config import NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.images import COUNTS, ImageEvaluation
 from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weights_of_run
-from msa2net_lib.evaluation.volumes import Evaluation
+from msa2net_lib.evaluation.table import Evaluation
 from msa2net_lib.train_config import Selection, TrainConfig
 from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE
 
@@ -24,11 +24,12 @@ CHOSEN: dict[str, str] = {**SELECTIONS, "unknown": "not recorded"}
 
 @dataclass(frozen=True, eq=False)
 class ReproducedRun:
-    """One trained network, scored on the test cases of one data set of scans.
+    """One trained network, scored on the test cases or images of one data set.
 
     name: what its row is called; runs of one name, network, data and selection are seeds of one row. network: as it was
     built for training (its ``pretrained`` says what the encoder began from). training: None where it is not known.
-    data: a name in `data.catalog.DATASETS`, or another. scores: `Evaluation.scores`, the released protocol in it.
+    data: a name in `data.catalog.DATASETS`, or another. scores: `Evaluation.scores` with the paper's protocol in it, or
+    `ImageEvaluation.by_image`. scoring: how masks of images were made of logits, in words.
     """
 
     name: str
@@ -37,72 +38,69 @@ class ReproducedRun:
     scores: pd.DataFrame
     selection: Choice = "last"
     training: TrainConfig | None = None
+    scoring: str = ""
 
     def __post_init__(self) -> None:
         require_choice("selection", self.selection, tuple(CHOSEN))
-        if "protocol" not in self.scores or "paper" not in set(self.scores["protocol"]):
-            raise InputError(
-                f"{self.name}: Table 1 has the released protocol's scores; evaluate with protocols='paper'"
-            )
+        if "protocol" in self.scores:
+            if "paper" not in set(self.scores["protocol"]):
+                raise InputError(
+                    f"{self.name}: Table 1 has the paper protocol's scores; evaluate with protocols='paper'"
+                )
+        elif missing := [name for name in COUNTS if name not in self.scores]:
+            raise InputError(f"{self.name}: scores without {', '.join(missing)}; evaluate the images again")
 
     @classmethod
-    def from_evaluation(cls, evaluation: Evaluation, network: NetworkConfig, **named: Any) -> ReproducedRun:
-        """Take over what `evaluate` returned; the other fields by name."""
-        return cls(scores=evaluation.scores, network=network, **named)
+    def from_evaluation(
+        cls, evaluation: Evaluation | ImageEvaluation, network: NetworkConfig, **named: Any
+    ) -> ReproducedRun:
+        """Take over what `evaluate` or `evaluate_images` returned; the other fields by name."""
+        if isinstance(evaluation, Evaluation):
+            return cls(scores=evaluation.scores, network=network, **named)
+        return cls(scores=evaluation.by_image, network=network, scoring=evaluation.rule.describe(), **named)
 
     @classmethod
     def of_checkpoint(
-        cls, evaluation: Evaluation, network: NetworkConfig, checkpoint: str | Path, *, name: str, data: str
+        cls,
+        evaluation: Evaluation | ImageEvaluation,
+        network: NetworkConfig,
+        checkpoint: str | Path,
+        *,
+        name: str,
+        data: str,
     ) -> ReproducedRun:
         """The same, with what the files beside the checkpoint tell of selection and training, see `told_beside`."""
         selection, training, trained = told_beside(checkpoint)
-        return cls(name, trained or network, data, evaluation.scores, selection, training)
+        told = {"selection": selection, "training": training}
+        return cls.from_evaluation(evaluation, trained or network, name=name, data=data, **told)
 
     @classmethod
     def from_files(
-        cls, scores: str | Path, run: str | Path | None, *, name: str, data: str, selection: Choice = "last"
+        cls, scores: str | Path, run: str | Path, *, name: str, data: str, selection: Choice = "last"
     ) -> ReproducedRun:
         """Read scores (CSV of `Evaluation.scores`) and the record of the training (``run.json`` in its folder).
 
         Raises: `InputError` naming the file that is missing or is none of the kind.
         """
-        table = read_scores(scores, text=("protocol", "case", "organ"))
+        words = ("protocol", "case", "organ")
+        try:
+            table = pd.read_csv(scores, dtype=dict.fromkeys(words, str))
+        except (OSError, ValueError) as error:
+            kind = type(error).__name__
+            raise InputError(f"{scores}: not a readable table of scores ({kind}); evaluate again") from error
+        if missing := [column for column in (*words, "dsc") if column not in table]:
+            raise InputError(f"{scores}: no column {', '.join(missing)}; give the scores that an evaluation wrote")
         network, training = read_training(run)
-        if network is None:
-            raise InputError(f"{scores}: give the run.json of its training, which says what network it is")
         return cls(name, network, data, table, selection, training)
 
     @property
-    def cases(self) -> list[str]:
-        """Names of the cases scored."""
-        return list(dict.fromkeys(self.scores.loc[self.scores["protocol"] == "paper", "case"]))
-
-    @property
-    def organs(self) -> list[str]:
-        """Names of the organs scored."""
-        return list(dict.fromkeys(self.scores["organ"]))
-
-    @property
     def evaluation(self) -> Evaluation:
-        """The scores as an `Evaluation`, without predictions."""
+        """The scores on scans as an `Evaluation`, without predictions."""
         return Evaluation(self.scores, {})
 
 
-def read_scores(path: str | Path, text: Sequence[str]) -> pd.DataFrame:
-    """Read a table of scores; ``text``: its columns that are names. Raises: `InputError` for another file."""
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table of scores ({type(error).__name__}); evaluate again") from error
-    if missing := [name for name in (*text, "dsc") if name not in table]:
-        raise InputError(f"{path}: no column {', '.join(missing)}; give the scores that an evaluation wrote")
-    return table
-
-
-def read_training(path: str | Path | None) -> tuple[NetworkConfig | None, TrainConfig | None]:
+def read_training(path: str | Path) -> tuple[NetworkConfig, TrainConfig]:
     """Read what a ``run.json`` says of network and training. Raises: `InputError` for another file."""
-    if path is None:
-        return None, None
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         return NetworkConfig.from_dict(record["network"]), TrainConfig.from_dict(record["training"])

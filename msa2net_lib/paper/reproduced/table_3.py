@@ -1,4 +1,4 @@
-"""Table 3 with our rows below the published ones: what was measured, on which data, and what may be compared."""
+"""Table 3 with the reproduced rows below the published ones: what was measured, on which data, and what compares."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from msa2net_lib.config import PROFILES, NetworkConfig
 from msa2net_lib.evaluation.experiments import read_measurement
+from msa2net_lib.evaluation.intervals import NOT_KNOWN
 from msa2net_lib.paper.ablation.comparison import (
     FULL,
     ROWS,
@@ -22,14 +23,13 @@ from msa2net_lib.paper.ablation.comparison import (
     row_contrasts,
 )
 from msa2net_lib.paper.ablation.runs import AblationPlan
+from msa2net_lib.paper.comparability import NOT_TOLD
+from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED, data_in_words
 from msa2net_lib.train_config import TrainConfig
 
-COLUMNS = ("masag", "lka", "dae_former", "dsc", "hd95", "origin", "data", "selection", "verdict", "note")
+COLUMNS = ("masag", "lka", "dae_former", "dsc", "hd95", *COMPARABILITY)
 """Columns behind ``row``: those of the table (DSC in percent, HD95 in voxels), then where a row is from."""
-DATA_NAMES = {"virtual": "virtual patients", "synapse": "Synapse"}
-"""Data sets by name, in words."""
 LAST_STEP = "last step; nothing was chosen"
-NOT_TOLD = "not said; the released script scores the test cases every 20 epochs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,7 @@ def measured_by(plan: AblationPlan, runs: pd.DataFrame | None, why_not: str = ""
     size = "{} x {}".format(*plan.network.height_width)
     cases = "" if plan.cases is None else f", {plan.cases} held-out case(s)"
     title = f"{plan.length()}, {size} pixels{cases}"
-    data = DATA_NAMES.get(plan.dataset, plan.dataset)
-    return Measured(title, runs, data, plan.network, plan.reading, comparable, why_not)
+    return Measured(title, runs, data_in_words(plan.dataset), plan.network, plan.reading, comparable, why_not)
 
 
 def measured_once(path: str | Path, reading: Reading) -> Measured:
@@ -71,7 +70,7 @@ def measured_once(path: str | Path, reading: Reading) -> Measured:
 
     Raises: `InputError` for a file that holds no runs.
     """
-    data = DATA_NAMES["virtual"]
+    data = data_in_words("virtual")
     if not Path(path).is_file():
         tiny = NetworkConfig.from_preset("tiny", image_size=64)
         return Measured("", None, data, tiny, reading, why_not="benchmarks/ablation.py was not run")
@@ -84,12 +83,12 @@ def measured_once(path: str | Path, reading: Reading) -> Measured:
 
 
 def reproduced_table_3(blocks: Sequence[Measured]) -> pd.DataFrame:
-    """The published rows and, block by block, ours below them; index ``row``, columns `COLUMNS`.
+    """The published rows and, block by block, the reproduced ones below; index ``row``, columns `COLUMNS`.
 
     ``origin`` is "published", "measured" or "not measured"; then dsc and hd95 are nan and ``note`` has the reason.
     """
     note = "one number per row; neither seeds nor spread are said"
-    mark = {"origin": "published", "data": "Synapse", "selection": NOT_TOLD, "verdict": "", "note": note}
+    mark = {"origin": PUBLISHED, "data": "Synapse", "selection": NOT_TOLD, "comparability": "", "note": note}
     tables = [published().assign(**mark), *(_block(block) for block in blocks)]
     return pd.concat(tables).reindex(columns=list(COLUMNS))
 
@@ -97,19 +96,18 @@ def reproduced_table_3(blocks: Sequence[Measured]) -> pd.DataFrame:
 def _block(block: Measured) -> pd.DataFrame:
     parts = published()[["masag", "lka", "dae_former"]]
     if block.runs is None:
-        verdict = {"origin": "not measured", "selection": "", "verdict": "not measured", "note": block.why_not}
-        return parts.assign(dsc=math.nan, hd95=math.nan, data=block.data, **verdict)
+        said = {"origin": NOT_MEASURED, "selection": "", "comparability": NOT_MEASURED, "note": block.why_not}
+        return parts.assign(dsc=math.nan, hd95=math.nan, data=block.data, **said)
     scores = block.runs.groupby("variant")
-    verdict = "comparable, by our reading of the rows" if block.comparable else "not comparable: other data or training"
-    notes = _notes(block)
+    other = "not comparable: other data or training"
     return parts.assign(
         dsc=(100 * scores.dsc.mean()).round(2),
         hd95=scores.hd95.mean().round(2),
-        origin="measured",
+        origin=MEASURED,
         data=block.data,
         selection=LAST_STEP,
-        verdict=verdict,
-        note=pd.Series(notes),
+        comparability="comparable, by our reading of the rows" if block.comparable else other,
+        note=pd.Series(_notes(block)),
     )
 
 
@@ -125,7 +123,7 @@ def _notes(block: Measured) -> dict[str, str]:
         name = row.name
         spread = f"{count[name]} seeds, sd {sd[name]:.2f} points" if count[name] > 1 else "1 seed"
         told = [block.title, f"part out: {block.reading}", f"{millions[name]:.2f} M parameters", spread]
-        if name != FULL and table.verdict[name] != "not known":
+        if name != FULL and table.verdict[name] != NOT_KNOWN:
             low, high = table.low[name], table.high[name]
             told.append(f"minus the whole network {low:+.2f} to {high:+.2f} (95 %): {table.verdict[name]}")
         notes[name] = "; ".join(told)

@@ -1,4 +1,4 @@
-"""Table A with our counts below it: exact, on the networks as built, with what of them never runs."""
+"""Table A with the reproduced counts below it: exact, on the networks as built, with what of them never runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from msa2net_lib.analysis.complexity import build_empty, used_and_unused
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.paper.comparability import judge_count
-from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY, as_table
+from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, PUBLISHED, as_table
 from msa2net_lib.paper.tables import table_a
 
 TABLE_A_COLUMNS = ("parameters_m", "unused_m", *COMPARABILITY)
@@ -38,17 +38,17 @@ def count_parts(preset: str) -> pd.DataFrame:
 
 
 def reproduced_table_a() -> pd.DataFrame:
-    """Table A and our counts below it, those of the network it is about last; index ``row``, `TABLE_A_COLUMNS`."""
+    """Table A and below it what is counted, on the network it is about last; index ``row``, `TABLE_A_COLUMNS`."""
     table = table_a()
     names = [f"{structure}: {module}" if module else structure for structure, module in table.index.to_list()]
     printed = dict(zip(names, table.to_list(), strict=True))
     rows: list[dict[str, Any]] = [
-        {"row": name, "parameters_m": m, "origin": "published", "data": "none: counted"} for name, m in printed.items()
+        {"row": name, "parameters_m": m, "origin": PUBLISHED, "data": "none: counted"} for name, m in printed.items()
     ]
     rows += [_other_form(preset) for preset in OTHER_FORMS]
     for name, count in count_parts("published").to_dict("index").items():
-        verdict = judge_count(count["parameters_m"], printed[str(name)])
-        rows.append(_counted(f"ours: published, {name}", count, verdict.phrase, _PLACES[str(name)]))
+        compared = judge_count(count["parameters_m"], printed[str(name)])
+        rows.append(_counted(f"published, {name}", count, compared.phrase, _PLACES[str(name)]))
     return as_table(rows, TABLE_A_COLUMNS)
 
 
@@ -56,12 +56,13 @@ def _other_form(preset: str) -> dict[str, Any]:
     parts = count_parts(preset).to_dict("index")
     shares = ", ".join(f"{str(name).split(': ')[-1]} {part['parameters_m']:.2f}" for name, part in parts.items())
     note = f"{shares} M; the names are Table A's, whatever blocks stand there"
-    return _counted(f"ours: {preset}, Total", parts["Total"], "not comparable: another form of the network", note)
+    return _counted(f"{preset}, Total", parts["Total"], "not comparable: another form of the network", note)
 
 
-def _counted(row: str, count: dict[Any, float], verdict: str, note: str) -> dict[str, Any]:
+def _counted(row: str, count: dict[Any, float], comparability: str, note: str) -> dict[str, Any]:
     numbers: dict[str, Any] = {str(name): round(float(m), 6) for name, m in count.items()}
-    return {"row": row, **numbers, "origin": "measured", "data": "none: counted", "verdict": verdict, "note": note}
+    said = {"origin": MEASURED, "data": "none: counted", "comparability": comparability, "note": note}
+    return {"row": f"reproduced: {row}", **numbers, **said}
 
 
 def _row_of(part: str) -> str:

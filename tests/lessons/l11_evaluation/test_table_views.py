@@ -6,17 +6,27 @@ import math
 
 import pandas as pd
 
-from msa2net_lib.lessons.l11_evaluation.table_views import numbers_as_text, said_of_ours
+from msa2net_lib.lessons.l11_evaluation.table_views import numbers_as_text, said_of_reproduced
 from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
 
 
 def table():
     rows = {
         "theirs": (8.045, 80.0, math.nan, math.nan, "published", "their data", "not said", "", "as printed"),
-        "ours": (0.28, 87.1, 85.0, 89.0, "measured", "our data", "last step", "not comparable: ours", "1 seed"),
-        "ours too": (math.nan, math.nan, math.nan, math.nan, "not measured", "", "", "not measured", "why " * 60),
+        "reproduced": (
+            0.28,
+            87.1,
+            85.0,
+            89.0,
+            "measured",
+            "our data",
+            "last step",
+            "not comparable: x",
+            "1 seed",
+        ),
+        "missing": (math.nan, math.nan, math.nan, math.nan, "not measured", "", "", "not measured", "why " * 60),
     }
-    columns = ["flops_g", "dsc", "dsc_low", "dsc_high", "origin", "data", "selection", "verdict", "note"]
+    columns = ["flops_g", "dsc", "dsc_low", "dsc_high", "origin", "data", "selection", "comparability", "note"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
@@ -24,14 +34,14 @@ def test_cells_are_as_printed_or_say_that_they_are_missing():
     shown = numbers_as_text(table(), 2, {"dsc": "DSC"})
     assert list(shown.columns) == ["flops_g", "DSC", "dsc, 95 % interval"]
     assert list(shown.loc["theirs"]) == ["8.045", "80.00", "–"]
-    assert list(shown.loc["ours"]) == ["0.28", "87.10", "85.00 to 89.00"]
-    assert set(shown.loc["ours too"]) == {"not measured"}
+    assert list(shown.loc["reproduced"]) == ["0.28", "87.10", "85.00 to 89.00"]
+    assert set(shown.loc["missing"]) == {"not measured"}
 
 
-def test_every_row_of_ours_is_explained_in_short_lines():
-    lines = said_of_ours(table()).splitlines()
-    assert lines[:2] == ["ours: not comparable: ours", "    our data; last step; 1 seed"]
-    assert lines[2] == "ours too: not measured"
+def test_every_reproduced_row_is_explained_in_short_lines():
+    lines = said_of_reproduced(table()).splitlines()
+    assert lines[:2] == ["reproduced: not comparable: x", "    our data; last step; 1 seed"]
+    assert lines[2] == "missing: not measured"
     assert max(map(len, lines)) <= 118
     assert "theirs" not in "\n".join(lines)
 

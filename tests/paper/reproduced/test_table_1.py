@@ -1,4 +1,4 @@
-"""Our rows below the published ones, against plain arithmetic; what is comparable, condition by condition."""
+"""Reproduced rows below the published ones, against plain arithmetic; what is comparable, condition by condition."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.volumes import Evaluation
 from msa2net_lib.paper.comparability import ISIC_TEST_COUNT, judge_count, judge_images, judge_volumes
+from msa2net_lib.paper.reproduced.rows import COMPARABILITY
 from msa2net_lib.paper.reproduced.runs import ReproducedRun, kept_beside, told_beside
-from msa2net_lib.paper.reproduced.table_1 import COMPARABILITY, costs, reproduced_table_1, write_tables
+from msa2net_lib.paper.reproduced.table_1 import costs, reproduced_table_1
 from msa2net_lib.paper.reproduced.table_a import count_parts, reproduced_table_a
 from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1, table_a
 from msa2net_lib.train_config import TrainConfig
@@ -47,7 +48,7 @@ def by_hand(table, column):
     return means, sum(means) / len(means)
 
 
-def ours(table):
+def measured(table):
     return table[table["origin"] == "measured"]
 
 
@@ -64,7 +65,7 @@ def test_published_rows_come_first_and_unchanged():
 
 def test_one_run_is_its_arithmetic_in_percent():
     run = ReproducedRun("tiny", TINY, "virtual", scores(1))
-    row = ours(reproduced_table_1([run])).iloc[0]
+    row = measured(reproduced_table_1([run])).iloc[0]
     organs, mean = by_hand(run.scores, "dsc")
     assert row["dsc"] == pytest.approx(100 * mean, abs=0.0051)
     for organ in TABLE_1_ORGANS:
@@ -79,19 +80,14 @@ def test_one_run_is_its_arithmetic_in_percent():
 
 def test_seeds_of_a_network_are_one_row_with_their_spread():
     runs = [ReproducedRun("tiny", TINY, "virtual", scores(seed)) for seed in range(3)]
-    table = ours(reproduced_table_1([*runs, ReproducedRun("tiny", TINY, "virtual", scores(9), "test")]))
+    table = measured(reproduced_table_1([*runs, ReproducedRun("tiny", TINY, "virtual", scores(9), "test")]))
     means = [100 * by_hand(run.scores, "dsc")[1] for run in runs]
-    assert list(table.index) == ["ours: tiny", "ours: tiny, best on test (chosen on the reported cases)"]
+    assert list(table.index) == ["reproduced: tiny", "reproduced: tiny, best on test (chosen on the reported cases)"]
     assert table.iloc[0]["dsc"] == pytest.approx(np.mean(means), abs=0.0051)
     assert table.iloc[0]["dsc_sd"] == pytest.approx(np.std(means, ddof=1), abs=0.0051)
     assert table.iloc[0]["note"].startswith("3 seeds; ")
     assert table.iloc[1]["note"].startswith("1 seed; ")
     assert table.iloc[1]["selection"] == "best on test (chosen on the reported cases)"
-
-
-def test_a_row_is_called_ours_once():
-    table = ours(reproduced_table_1([ReproducedRun("ours: tiny", TINY, "virtual", scores(0))]))
-    assert list(table.index) == ["ours: tiny"]
 
 
 def test_seeds_on_different_cases_are_refused():
@@ -119,8 +115,8 @@ def test_a_comparable_run_replaces_the_missing_rows():
     run = ReproducedRun("paper", PAPER, "synapse", scores(0, TEST_CASES), training=SYNAPSE)
     table = reproduced_table_1([run])
     assert "not measured" not in set(table["origin"])
-    assert table.iloc[-1]["verdict"].startswith("comparable: ")
-    assert table.iloc[-1]["data"] == "12 cases, Synapse (BTCV)"
+    assert table.iloc[-1]["comparability"].startswith("comparable: ")
+    assert table.iloc[-1]["data"] == "12 cases, the Synapse multi-organ data"
 
 
 @pytest.mark.parametrize(
@@ -135,22 +131,22 @@ def test_a_comparable_run_replaces_the_missing_rows():
 def test_one_difference_is_enough_not_to_compare(changes, reason):
     same = {"data": "synapse", "cases": TEST_CASES, "network": PAPER, "training": SYNAPSE, "selection": "last"}
     assert judge_volumes(**same).comparable
-    verdict = judge_volumes(**(same | changes))
-    assert not verdict.comparable
-    assert verdict.phrase.startswith("not comparable: ")
-    assert reason in verdict.phrase
+    compared = judge_volumes(**(same | changes))
+    assert not compared.comparable
+    assert compared.phrase.startswith("not comparable: ")
+    assert reason in compared.phrase
 
 
 def test_what_does_not_change_a_result_does_not_forbid_to_compare():
     for preset in ("published", "released"):
         network = NetworkConfig.from_preset(preset)
-        verdict = judge_volumes("synapse", TEST_CASES, network, None, "unknown")
-        assert verdict.comparable
-        assert "how it was trained is not recorded" in verdict.remarks
+        compared = judge_volumes("synapse", TEST_CASES, network, None, "unknown")
+        assert compared.comparable
+        assert "how it was trained is not recorded" in compared.remarks
     other = replace(SYNAPSE, seed=7, log_every=1, selection="validation")
-    verdict = judge_volumes("synapse", TEST_CASES, PAPER, other, "validation")
-    assert verdict.comparable
-    assert any("set aside" in remark for remark in verdict.remarks)
+    compared = judge_volumes("synapse", TEST_CASES, PAPER, other, "validation")
+    assert compared.comparable
+    assert any("set aside" in remark for remark in compared.remarks)
 
 
 def test_pictures_are_comparable_up_to_the_split_and_pooled_only():
@@ -170,12 +166,12 @@ def test_counts_are_exact_up_to_the_printed_digits():
 
 def test_table_a_is_counted_part_by_part():
     table = reproduced_table_a()
-    counted = ours(table).filter(like="ours: published", axis=0)["parameters_m"]
+    counted = measured(table).filter(like="reproduced: published", axis=0)["parameters_m"]
     assert list(counted) == [64.126044, 9.440668, 1.358025, 37.843232, 112.767981]
     assert list(table["parameters_m"][:5]) == table_a().to_list()
-    totals = [f"ours: {preset}, Total" for preset in ("tiny", "paper", "released")]
+    totals = [f"reproduced: {preset}, Total" for preset in ("tiny", "paper", "released")]
     assert list(table.loc[totals, "parameters_m"]) == [4.278846, 103.340666, 93.660877]
-    assert table.index[-1] == "ours: published, Total"
+    assert table.index[-1] == "reproduced: published, Total"
     assert table.iloc[-1]["unused_m"] == 36.161315
 
 
@@ -194,8 +190,11 @@ def test_a_run_is_read_from_what_a_batch_leaves(tmp_path):
     record = {"network": PAPER.to_dict(), "training": SYNAPSE.to_dict()}
     (tmp_path / "run.json").write_text(json.dumps(record))
     run = ReproducedRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="paper", data="synapse")
-    assert (run.network, run.training, run.cases) == (PAPER, SYNAPSE, ["case0001", "case0002"])
-    assert ours(reproduced_table_1([run])).iloc[0]["dsc"] == pytest.approx(100 * by_hand(table, "dsc")[1], abs=0.0051)
+    assert (run.network, run.training) == (PAPER, SYNAPSE)
+    assert run.scores.case.unique().tolist() == ["case0001", "case0002"]
+    assert measured(reproduced_table_1([run])).iloc[0]["dsc"] == pytest.approx(
+        100 * by_hand(table, "dsc")[1], abs=0.0051
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,7 @@ def test_files_of_another_kind_are_refused_in_one_line(tmp_path, name, text, wor
 
 def test_scores_without_the_released_protocol_are_refused():
     strict = scores(0)
-    with pytest.raises(InputError, match="released protocol"):
+    with pytest.raises(InputError, match="paper protocol"):
         ReproducedRun("tiny", TINY, "virtual", strict[strict["protocol"] == "strict"])
 
 
@@ -234,14 +233,3 @@ def test_what_lies_beside_a_checkpoint_tells_how_it_came_about(tmp_path):
     everything = kept_beside(tmp_path / "weights.safetensors", with_best_on_test=True)
     assert [path.name for path in everything] == ["best_on_validation.safetensors", "best_on_test.safetensors"]
     assert kept_beside(tmp_path / "theirs.pth") == []
-
-
-def test_tables_are_files_whose_first_column_is_the_row(tmp_path):
-    written = write_tables(tmp_path / "tables", [ReproducedRun("tiny", TINY, "virtual", scores(0))])
-    assert [path.name for path in written] == ["table_1.csv", "table_a.csv"]
-    table = pd.read_csv(written[0], dtype=str, keep_default_na=False)
-    assert table.columns[0] == "row"
-    assert set(table["origin"]) == {"published", "measured", "not measured"}
-    assert table.loc[table["origin"] == "not measured", "dsc"].eq("").all()
-    both = write_tables(tmp_path / "more", pictures=[], table_3=pd.DataFrame({"dsc": [1.0]}))
-    assert [path.name for path in both] == ["table_1.csv", "table_a.csv", "table_2.csv", "table_3.csv"]

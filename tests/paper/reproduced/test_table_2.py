@@ -1,8 +1,6 @@
-"""Table 2's rows of ours, against torchmetrics on the pixels themselves."""
+"""Table 2's reproduced rows, against torchmetrics on the pixels themselves."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pandas as pd
@@ -13,9 +11,9 @@ from torchmetrics.functional.classification import binary_accuracy, binary_f1_sc
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import pixel_scores
-from msa2net_lib.paper.reproduced.table_2 import ReproducedImageRun, reproduced_table_2
+from msa2net_lib.paper.reproduced.runs import ReproducedRun
+from msa2net_lib.paper.reproduced.table_2 import reproduced_table_2
 from msa2net_lib.paper.tables import table_2
-from msa2net_lib.train_config import TrainConfig
 
 NETWORK = NetworkConfig.from_preset("tiny", num_classes=2)
 SECOND_OPINION = {
@@ -38,7 +36,7 @@ def run(masks):
         counts = {"tp": (found & true).sum(), "fp": (found & ~true).sum(), "fn": (~found & true).sum()}
         counts["tn"] = found.size - sum(counts.values())
         rows[f"p{number}"] = pixel_scores([found], [true]) | {"lesion_share": true.mean()} | counts
-    return ReproducedImageRun("tiny", NETWORK, "skin", pd.DataFrame.from_dict(rows, orient="index"))
+    return ReproducedRun("tiny", NETWORK, "skin", pd.DataFrame.from_dict(rows, orient="index"))
 
 
 @pytest.mark.parametrize("score", list(SECOND_OPINION))
@@ -47,18 +45,18 @@ def test_both_rows_agree_with_torchmetrics(run, masks, score):
     table = reproduced_table_2([run])
     pooled = float(SECOND_OPINION[score](found.flatten(), true.flatten()))
     per_image = np.mean([float(SECOND_OPINION[score](f, t)) for f, t in zip(found, true, strict=True)])
-    assert table.loc["ours: tiny, pooled", score] == pytest.approx(pooled, abs=5.1e-5)
-    assert table.loc["ours: tiny, per image", score] == pytest.approx(per_image, abs=5.1e-5)
+    assert table.loc["reproduced: tiny, pooled", score] == pytest.approx(pooled, abs=5.1e-5)
+    assert table.loc["reproduced: tiny, per image", score] == pytest.approx(per_image, abs=5.1e-5)
 
 
 def test_rows_say_how_they_are_averaged_on_what_and_that_they_do_not_compare(run):
     table = reproduced_table_2([run])
-    ours = table[table["origin"] == "measured"]
-    assert list(ours["verdict"].unique()) == ["not comparable: synthetic skin images"]
-    assert list(ours["data"].unique()) == ["6 synthetic skin pictures, drawn by a program"]
-    assert [note.split(";")[0] for note in ours["note"]] == ["all pixels pooled", "mean over pictures"]
-    assert (ours["dsc_low"] < ours["dsc"]).all()
-    assert (ours["dsc"] < ours["dsc_high"]).all()
+    rows = table[table["origin"] == "measured"]
+    assert list(rows["comparability"].unique()) == ["not comparable: synthetic skin images"]
+    assert list(rows["data"].unique()) == ["6 synthetic skin images"]
+    assert [note.split(";")[0] for note in rows["note"]] == ["all pixels pooled", "mean over images"]
+    assert (rows["dsc_low"] < rows["dsc"]).all()
+    assert (rows["dsc"] < rows["dsc_high"]).all()
 
 
 def test_published_rows_come_first_and_the_comparable_one_is_not_measured(run):
@@ -69,15 +67,6 @@ def test_published_rows_come_first_and_the_comparable_one_is_not_measured(run):
     assert table.iloc[-1][["dsc", "se", "sp", "acc"]].isna().all()
 
 
-def test_a_run_is_read_from_files(run, tmp_path):
-    training = TrainConfig.from_recipe("smoke")
-    run.by_image.rename_axis("image").to_csv(tmp_path / "scores.csv")
-    (tmp_path / "run.json").write_text(json.dumps({"network": NETWORK.to_dict(), "training": training.to_dict()}))
-    again = ReproducedImageRun.from_files(tmp_path / "scores.csv", tmp_path / "run.json", name="tiny", data="skin")
-    assert again.training == training
-    assert again.scores("pooled") == run.scores("pooled")
-
-
 def test_scores_without_counts_are_refused(run):
     with pytest.raises(InputError, match="without tp"):
-        ReproducedImageRun("tiny", NETWORK, "skin", run.by_image.drop(columns="tp"))
+        ReproducedRun("tiny", NETWORK, "skin", run.scores.drop(columns="tp"))
