@@ -9,10 +9,9 @@ import pandas as pd
 from IPython.display import HTML
 
 from msa2net_lib.lessons.l16_paper_audit.plots import plot_isic_audit
-from msa2net_lib.paper.claims import OURS
 from msa2net_lib.paper.consistency import implied_specificity
 from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Entry, Evidence, effect_of
-from msa2net_lib.paper.tables import table_2
+from msa2net_lib.paper.tables import OWN, table_2
 from msa2net_lib.viz.explorer import explorer
 
 
@@ -52,7 +51,7 @@ def isic_audit_widget() -> Any:
     """
     import ipywidgets
 
-    own = table_2().loc[OURS]
+    own = table_2().loc[OWN]
     _, prevalence = implied_specificity(own.dsc, own.se, own.acc)
     start = {"prevalence": (prevalence, 0.01, 0.99), "se": (own.se, 0.5, 1.0), "sp": (own.sp, 0.5, 1.0)}
     sliders = {

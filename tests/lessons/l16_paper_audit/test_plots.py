@@ -106,7 +106,7 @@ def test_figures_are_legible_and_say_what_they_show():
         pixels(figure)
         assert source in [text.get_text() for text in texts(figure)]
         assert min(float(text.get_fontsize()) for text in texts(figure)) >= 7
-        assert "no data of ours" in source
+        assert "no measurement" in source
 
 
 def test_claims_have_a_row_each_and_a_shape_of_their_own():
