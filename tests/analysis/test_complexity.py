@@ -13,7 +13,7 @@ from msa2net_lib import MSA2Net
 from msa2net_lib.analysis import complexity
 from msa2net_lib.analysis.complexity import FVCORE_RECORDED, RULES, TRAINING, build_empty, count_work, counting_table
 from msa2net_lib.config import PRESETS, NetworkConfig
-from msa2net_lib.lessons.l08_network.diagram import walk
+from msa2net_lib.lessons.l08_network.study import walk
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.discrepancies.variants import UNUSED, switch_variants
 from msa2net_lib.paper.tables import table_1

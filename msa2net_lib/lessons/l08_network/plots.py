@@ -1,119 +1,25 @@
-"""The network as a drawing: one image walks through it, and every number on the sheet comes from that walk."""
+"""The network as a drawing, every number from one image's walk through it, and figures of what its parts cost."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
-import torch
-from einops import reduce
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from matplotlib.path import Path
-from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.expand import PatchExpand
-from msa2net_lib.nn.layout import tokens_to_map
-from msa2net_lib.nn.network import MSA2Net, count_parameters
-from msa2net_lib.viz.plots import stamp
+from msa2net_lib.lessons.l08_network.study import ROWS, Step, rows_of
+from msa2net_lib.viz.plots import figure_grid, stamp
 
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Step:
-    """One part of a network, as one image met it.
-
-    kind: one of those in `COLUMNS`. level: 0 (finest) to 3. shape: the output as (channels, height, width), None
-    if the part did not run. what: its classes and how many of each. picture: the output as one image, see `walk`.
-    """
-
-    name: str
-    kind: str
-    level: int
-    shape: tuple[int, ...] | None
-    parameters: int
-    runs: bool
-    what: str
-    picture: NDArray | None = field(default=None, repr=False, compare=False)
-
-
-def walk(network: MSA2Net, image: Float[Tensor, "1 ch h w"]) -> list[Step]:
-    """Run the network once, in evaluation mode, and list its parts in order of data flow, with what each put out.
-
-    A part runs if its forward hook was called; each parameter belongs to one step. Hooks are removed and modes
-    restored whatever happens. picture: how far each pixel's features are from the map's average, root mean square
-    over channels (from zero it would be almost flat after a layer norm, which makes features equally long); of the
-    input, the image itself. With ``config.layout`` "reinterpreted" the decoder mixes pixels and channels, a pixel of
-    its maps is no place in the image, and its steps have no picture but the logits', which the loss compares with
-    the label pixel by pixel. Raises: `InputError` if ``image`` is not one image of the network's size.
-    """
-    if image.ndim != 4 or image.shape[0] != 1:
-        raise InputError(f"input of shape {tuple(image.shape)}: give one image, (1, channels, height, width)")
-    parts, outputs = list(_parts(network)), {}
-    with ExitStack() as undo, torch.no_grad():
-        for module in network.modules():
-            undo.callback(setattr, module, "training", module.training)
-        for *_, module in parts:
-            last = module[-1] if isinstance(module, nn.ModuleList) else module
-            undo.enter_context(last.register_forward_hook(lambda _, __, out, key=module: outputs.update({key: out})))
-        network.eval()(image)
-    gray = reduce(image, "1 ch h w -> h w", "mean").float().cpu().numpy()
-    steps = [Step("input", "input", 0, tuple(image.shape[1:]), 0, True, "image", gray)]
-    grids: dict[int, tuple[int, int]] = {}
-    for name, kind, level, module in parts:
-        output, words, shape, picture = outputs.get(module), _words(module), None, None
-        if output is not None:
-            if output.ndim == 3:  # tokens
-                scale = module.scale if isinstance(module, PatchExpand) else 1
-                output = tokens_to_map(output, scale * grids[level][0], scale * grids[level][1])
-            shape = tuple(output.shape[1:])
-            if kind == "encoder":
-                grids[level] = (shape[1], shape[2])
-            if kind == "norm":  # the step before it is the gate
-                words += "(g + y)" if steps[-1].runs else "(g + x)"
-            if network.config.layout == "grid" or kind in ("stem", "encoder", "head"):
-                difference = output[0].float() - reduce(output[0].float(), "c h w -> c 1 1", "mean")
-                picture = reduce(difference.square(), "c h w -> h w", "mean").sqrt().cpu().numpy()
-        steps.append(Step(name, kind, level, shape, count_parameters(module), output is not None, words, picture))
-    return steps
-
-
-def _parts(network: MSA2Net) -> Iterator[tuple[str, str, int, nn.Module]]:
-    """Each part as (name, kind, level, module), in order of data flow; a module list puts out what its last does."""
-    backbone, levels = network.encoder.backbone, network.decoder.levels
-    if network.encoder.gray_stem is not None:
-        yield "gray stem", "gray stem", 0, network.encoder.gray_stem
-    yield "stem", "stem", 0, backbone.stem
-    for i, stage in enumerate(backbone.stages):
-        yield f"encoder stage {i + 1}", "encoder", i, nn.ModuleList([stage, backbone.norm]) if i == 3 else stage
-    for i in (3, 2, 1, 0):
-        own: Any = levels[i]
-        modules = (own.linear, own.gate, own.norm, own.blocks or None, own.expand)
-        for kind, module in zip(("linear", "gate", "norm", "blocks", "expansion"), modules, strict=True):
-            if module is not None:
-                yield f"{kind} {i}", kind, i, module
-    yield "head", "head", 0, network.decoder.head
-
-
-def _words(module: nn.Module) -> str:
-    """Class names, such as "LKABlock × 2"."""
-    if isinstance(module, nn.ModuleList | nn.Sequential):
-        counts = Counter(_words(child) for child in module)
-        return ", ".join(name if count == 1 else f"{name} × {count}" for name, count in counts.items())
-    if isinstance(blocks := getattr(module, "blocks", None), nn.Sequential):  # a stage of the encoder
-        return _words(blocks)
-    return f"PatchExpand, grid × {module.scale}" if isinstance(module, PatchExpand) else type(module).__name__
+LIVE, UNUSED, WORK = "#0072B2", "#D55E00", "#009E73"
+COUNTED = "counted on the networks as built; no data"
 
 
 class _Box(NamedTuple):
@@ -141,7 +47,7 @@ def draw(steps: Sequence[Step], title: str, source: str, thumbnails: bool = True
     """Draw the steps of `walk`: the encoder goes down on the left, the decoder up on the right, gates between.
 
     A band holds what has one grid size; parts that did not run are hatched. source: `plots.VIRTUAL`, `plots.REAL`
-    or another line on where the image is from. thumbnails: show the steps' pictures.
+    or another line on where the image is from. thumbnails: show the steps' outputs as small maps.
     """
     boxes, bands = _boxes(steps)
     height = bands[-1].at(0, 1)[1] + HEADER
@@ -190,12 +96,12 @@ def _draw_step(ax: Axes, step: Step, box: _Box, thumbnails: bool) -> None:
         look = {"edgecolor": "0.25", "facecolor": next(c[3] for c in COLUMNS if step.kind in c[-1])}
     ax.add_patch(Rectangle(box[:2], box.width, box.height, **look))
     left, y = box.left, box.at(0, 0.5)[1]
-    if thumbnails and step.picture is not None:
+    if thumbnails and step.thumbnail is not None:
         side = min(box.height - 0.12, 0.94)
-        h, w = (side * pixels / max(step.picture.shape) for pixels in step.picture.shape)
+        h, w = (side * pixels / max(step.thumbnail.shape) for pixels in step.thumbnail.shape)
         x = left + 0.06 + side / 2
         where, cmap = (x - w / 2, x + w / 2, y - h / 2, y + h / 2), "gray" if step.kind == "input" else "viridis"
-        ax.imshow(step.picture, cmap, extent=where, aspect="auto", interpolation="nearest", zorder=2)
+        ax.imshow(step.thumbnail, cmap, extent=where, aspect="auto", interpolation="nearest", zorder=2)
         left += side + 0.06
     room = box.at(1, 0)[0] - left
     size = " × ".join(map(str, step.shape)) if step.shape else "never runs"
@@ -262,3 +168,76 @@ def _legend(steps: Sequence[Step], thumbnails: bool) -> str:
 
 def _short(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count >= 999_950 else f"{count / 1e3:.1f} k" if count >= 1000 else str(count)
+
+
+def plot_used_and_unused(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """One panel per network: parameters by part in M, those a gradient reaches solid, those none reaches hatched.
+
+    tables: name -> `analysis.complexity.used_and_unused` of it. Each panel has its own scale.
+    Raises: `InputError` if there is no table.
+    """
+    if not tables:
+        raise InputError("no network to draw: give at least one table of live and unused parameters")
+    columns = min(2, len(tables))
+    figure, axes = figure_grid(-(-len(tables) // columns), columns, width=5.0, height=3.5)
+    for ax in axes.flat[len(tables) :]:
+        ax.set_axis_off()
+    for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
+        rows = rows_of(table) / 1e6
+        ax.barh(ROWS, rows.live, color=LIVE)
+        hatched = {"color": "white", "edgecolor": UNUSED, "hatch": "//////"}
+        ax.barh(ROWS, rows.unused, left=rows.live, linewidth=list((rows.unused > 0).astype(float)), **hatched)
+        _label(ax, list(rows.live), list(rows.unused))
+        unused = f"{rows.unused.sum():.2f} M of them unused" if rows.unused.any() else "none unused"
+        ax.set_title(f"{name}: {(rows.live + rows.unused).sum():.2f} M parameters, {unused}", fontsize=9)
+        _style(ax, "parameters (M)", labels=ax in axes[:, 0])
+    handles = [
+        Patch(color=LIVE, label="live: a gradient reaches it"),
+        Patch(facecolor="white", edgecolor=UNUSED, hatch="//////", label="unused: none ever does"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return stamp(figure, COUNTED)
+
+
+def plot_complexity(parameters: pd.DataFrame, products: pd.Series, name: str) -> Figure:
+    """Parameters (M, live ones only) and multiply-adds (G) of one network, part by part, side by side.
+
+    parameters: `analysis.complexity.used_and_unused`; products: `Work.products`. Both must list the same parts, or
+    `InputError`.
+    """
+    if list(parameters.index) != list(products.index):
+        raise InputError("parameters and products list different parts: count both on the same network")
+    live, work = rows_of(parameters).live / 1e6, rows_of(products.to_frame("work")).work / 1e9
+    figure, axes = figure_grid(1, 2, width=5.0, height=3.5)
+    for ax, values, color, what, unit in (
+        (axes[0, 0], live, LIVE, "live parameters", "M"),
+        (axes[0, 1], work, WORK, "multiply-adds", "G"),
+    ):
+        ax.barh(ROWS, values, color=color)
+        _label(ax, list(values), [0.0] * len(values))
+        ax.set_title(f"{name}: {values.sum():.2f} {unit} {what}", fontsize=9)
+        _style(ax, f"{what} ({unit})", labels=ax is axes[0, 0])
+    return stamp(figure, COUNTED)
+
+
+def _label(ax: Axes, solid: Sequence[float], hatched: Sequence[float]) -> None:
+    """Write each row's numbers beside its bar, and "none" where there is no bar; leave room for the longest."""
+    for y, (live, unused) in enumerate(zip(solid, hatched, strict=True)):
+        words = " + ".join([_number(live)] * (live > 0) + [f"{_number(unused)} unused"] * (unused > 0))
+        style = {"fontsize": 7.5, "va": "center", "color": "black" if words else "0.5"}
+        ax.annotate(words or "none", (live + unused, y), (3, 0), textcoords="offset points", **style)
+    ax.set_xlim(0, 1.18 * max(live + unused for live, unused in zip(solid, hatched, strict=True)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.005 else "< 0.01"
+
+
+def _style(ax: Axes, xlabel: str, labels: bool) -> None:
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel, fontsize=8)
+    ax.tick_params(labelsize=8, labelleft=labels)
+    ax.margins(y=0.02)
+    ax.grid(axis="x", color="0.9")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
