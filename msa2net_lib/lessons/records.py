@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from msa2net_lib.lessons.registry import RECORD, Lesson, check_parameters, lesson_by_name
+from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, sha256, write_text
 from msa2net_lib.utils.system_info import commit, hardware, library_version, peak_memory_gib, versions
 
@@ -43,9 +44,13 @@ class Recorder:
         """Take the parameters (names in capitals) out of a notebook's ``globals()``.
 
         A name in small letters that resembles one of these, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so
-        refused; others cannot be told from variables.
+        refused; others cannot be told from variables. In a quick run (`registry.QUICK`) the lesson's ``quick``
+        parameters take the place of the notebook's, and the page says so.
         """
         lesson = lesson_by_name(name)
+        if os.environ.get(QUICK) == "1" and lesson.quick:
+            namespace.update(lesson.quick)
+            print("quick run:", ", ".join(f"{key} = {value!r}" for key, value in lesson.quick.items()))
         parameters = {
             key: value
             for key, value in namespace.items()

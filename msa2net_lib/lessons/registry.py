@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from msa2net_lib.config import PROFILES
@@ -13,6 +13,8 @@ from msa2net_lib.errors import InputError
 RECORD = "record.json"
 """The file in which a lesson, or a job of a batch run, says what it was."""
 OF_PROFILE = "the profile's"
+QUICK = "MSA2NET_QUICK"
+"""Environment variable that, set to 1, makes every lesson start with its ``quick`` parameters: tests train shortly."""
 COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
 
 
@@ -21,6 +23,7 @@ class Lesson:
     """One notebook: file name without suffix, title, what it is for, its own parameters, and the data that it opens.
 
     data: names for `data.catalog.open_dataset`; `OF_PROFILE` stands for the data set of the profile, or of DATASET.
+    quick: parameters of a run that only shows that the page works, see `QUICK`; what tests compare hangs on none.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Lesson:
     summary: str
     own_parameters: tuple[str, ...] = ()
     data: tuple[str, ...] = (OF_PROFILE,)
+    quick: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -101,20 +105,24 @@ LESSONS: dict[str, Lesson] = {
             "10_training",
             "Training",
             "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
-            ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME"),
+            ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME", "SCORED", "BENCHMARKS"),
+            # Its network must not become the one that other lessons find.
+            quick={"STEPS": 12, "SCORED": "shipped", "OUTPUT_DIR": "../results/quick"},
         ),
         Lesson(
             "11_evaluation",
             "Evaluation",
-            "Dice and HD95 case by case, two protocols, skin pictures, and published beside measured.",
+            "Dice and HD95 case by case, two protocols, photographs of skin, and published beside measured.",
             ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE"),
             (OF_PROFILE, "virtual", "patient2"),
+            {"SKIN_STEPS": 60},
         ),
         Lesson(
             "12_ablation",
             "Ablation",
             "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
+            quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
         ),
         Lesson(
             "13_frequency",

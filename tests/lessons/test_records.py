@@ -10,6 +10,7 @@ import pytest
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.records import Recorder, read_record
+from msa2net_lib.lessons.registry import LESSONS, QUICK
 from msa2net_lib.viz.plots import figure_grid
 
 
@@ -47,3 +48,17 @@ def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):
 def test_other_letters_and_other_types_are_refused_too(tmp_path, more):
     with pytest.raises(InputError, match=r"is no parameter of 00_start_here \(did you mean SEED\?\)"):
         Recorder.start("00_start_here", namespace(tmp_path) | more)
+
+
+def test_a_quick_run_takes_the_lessons_short_settings_and_says_so(tmp_path, monkeypatch, capsys):
+    def start():
+        more = {"STEPS": 700, "BATCH_SIZE": 0, "SELECTION": "last", "GPUS": 0, "RESUME": False, "SCORED": "trained"}
+        notebook = namespace(tmp_path, BENCHMARKS="", **more)
+        return notebook, Recorder.start("10_training", notebook)
+
+    quick = LESSONS["10_training"].quick
+    assert start()[0]["STEPS"] == 700
+    monkeypatch.setenv(QUICK, "1")
+    notebook, record = start()
+    assert notebook["STEPS"] == record.parameters["STEPS"] == quick["STEPS"]
+    assert f"quick run: STEPS = {quick['STEPS']}" in capsys.readouterr().out

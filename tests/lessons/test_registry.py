@@ -54,3 +54,8 @@ def test_plain_papermill_fails_on_a_misspelt_parameter(root, tmp_path):
 def test_every_lesson_shares_the_common_parameters():
     for lesson in LESSONS.values():
         assert lesson.parameters[:6] == ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
+
+
+def test_quick_runs_set_parameters_that_there_are():
+    for lesson in LESSONS.values():
+        check_parameters(lesson, lesson.quick)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import sys
-from types import SimpleNamespace
 
 import ipywidgets
 import nibabel
@@ -16,9 +15,8 @@ from matplotlib.colors import to_hex
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.viz import browsers as widgets
 from msa2net_lib.viz import plots
-from msa2net_lib.viz.browsers import LivePlot, volume_browser
+from msa2net_lib.viz.browsers import volume_browser
 
 
 @pytest.fixture
@@ -108,24 +106,3 @@ def test_the_menu_shows_one_label_at_a_time_or_none(case):
         menu.value = name
         assert [overlay.opacity > 0 for overlay in view.volumes[1:]] == visible
     assert view.volumes[0].opacity == 1
-
-
-def test_live_curves_are_drawn_every_ten_seconds_at_most_and_when_asked(monkeypatch):
-    """A log entry comes every second of a minute; each drawing takes one more, in which training waits."""
-    now, drawn = [0.0], []
-
-    def draw(history):
-        drawn.append(len(history))
-        now[0] += 1
-
-    monkeypatch.setattr(widgets.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(plots, "plot_history", draw)
-    monkeypatch.setattr("IPython.display.display", lambda figure, display_id: SimpleNamespace(update=lambda figure: 0))
-    live, history = LivePlot(), []
-    for _ in range(60):
-        now[0] += 1
-        history.append({"step": len(history)})
-        live(history)
-    assert drawn == [1, 11, 21, 31, 41, 51]
-    live.draw(history)
-    assert drawn[-1] == 60

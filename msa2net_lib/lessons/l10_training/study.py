@@ -17,13 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-import msa2net_lib
 from msa2net_lib.errors import InputError
 
 NOT_MEASURED = "not measured"
-RESULTS = Path(msa2net_lib.__file__).resolve().parents[1] / "benchmarks" / "results"
-"""Where a checkout keeps its records; an installed package has none."""
-
 DETAILS = {
     "batch": "batch {:.0f}",
     "images_per_second": "{:.3g} images/s",
@@ -69,15 +65,14 @@ MEASURED = (
 )
 
 
-def benchmark_table(results: str | Path | None = None) -> pd.DataFrame:
+def benchmark_table(results: str | Path) -> pd.DataFrame:
     """Return every measured speed, one row each; columns `COLUMNS`, with nan for what was not measured.
 
-    results: folder of the records (default: the checkout's ``benchmarks/results``). ratio: times as fast as the
-    row ``baseline``, where there is one; gain: the same against the row ``added_to``. A device on which nothing was
-    measured has one row. Raises: `InputError` for a file that is no record.
+    results: folder of the records, ``benchmarks/results`` of a checkout; a record that is not there was not measured.
+    ratio: times as fast as the row ``baseline``, where there is one; gain: the same against the row ``added_to``. A
+    device on which nothing was measured has one row. Raises: `InputError` for a file that is no record.
     """
-    folder = RESULTS if results is None else Path(results)
-    records = {file: _read(folder, file) for file in {measured.file for measured in MEASURED}}
+    records = {file: _read(Path(results), file) for file in {measured.file for measured in MEASURED}}
     rows = [row for measured in MEASURED for row in _rows(measured, records[measured.file])]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -105,7 +100,7 @@ def _read(folder: Path, file: str) -> list[dict[str, Any]]:
             for row in record["rows"]:
                 device = row.get("device", "cpu").partition(":")[0]
                 whole = row | {"device": device, "baseline": record["baseline"]}
-                whole["machine"] = _machine(record["hardware"], device)
+                whole["machine"] = _hardware(record["hardware"], device)
                 if (row["name"], device) not in rows or NOT_MEASURED not in row.values():
                     rows[row["name"], device] = whole
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -113,7 +108,7 @@ def _read(folder: Path, file: str) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _machine(hardware: Mapping[str, Any], device: str) -> str:
+def _hardware(hardware: Mapping[str, Any], device: str) -> str:
     if device == "cuda":
         return str(hardware["accelerator"])
     return f"{hardware['processor']}, {hardware['cores']} cores"

@@ -8,8 +8,7 @@ import math
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l10_training import benchmark_table as module
-from msa2net_lib.lessons.l10_training.benchmark_table import MEASURED, benchmark_table, benchmark_text
+from msa2net_lib.lessons.l10_training.study import MEASURED, benchmark_table, benchmark_text
 
 CPU = {"processor": "Abacus", "cores": 2, "memory_gib": 4.0, "accelerator": "none"}
 GPU = {"processor": "Other", "cores": 16, "memory_gib": 9.0, "accelerator": "Loom 9"}
@@ -44,14 +43,6 @@ def test_without_records_every_row_says_so(tmp_path, there):
     body = benchmark_text(table).splitlines()[2:]
     assert all("not measured" in line for line in body)
     assert line_of(table, "loss, forward and backward, on CUDA")[1:] == ["not measured", "–", "–"]
-
-
-def test_an_installed_package_has_no_records(tmp_path, monkeypatch):
-    write(tmp_path, "boundary_loss", [PLAIN])
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
-    assert benchmark_table().value.notna().sum() == 1
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "site-packages" / "benchmarks" / "results")
-    assert benchmark_table().value.notna().sum() == 0
 
 
 def test_numbers_stand_beside_their_units_ratio_and_machine(tmp_path):
@@ -143,7 +134,7 @@ def test_a_file_that_is_no_record_is_named(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-def test_the_committed_records_can_be_read():
-    if not module.RESULTS.is_dir():
-        pytest.skip("the package is installed without benchmarks/, so there are no records to read")
-    assert len(benchmark_text(benchmark_table()).splitlines()) > len(MEASURED)
+def test_the_committed_records_can_be_read(root):
+    table = benchmark_table(root / "benchmarks" / "results")
+    assert table.value.notna().sum() > len(MEASURED)
+    assert len(benchmark_text(table).splitlines()) == len(table) + 2

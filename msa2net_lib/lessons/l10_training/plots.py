@@ -45,10 +45,10 @@ def plot_transforms(
         found, moved = augmentation.apply(image[None], label[None], draws)
         said = [f"{name}\n{strength}".strip() for name, strength in augmentation.describe(draws).items()]
         panels.append((said[0] if len(said) == 1 else _whole_title(augmentation, draws), found[0], moved[0]))
-    for ax, (title, picture, labels) in zip(axes.flat, panels, strict=True):
-        unit = (picture[0].cpu().numpy() + 1) / 2
+    for ax, (title, shown, labels) in zip(axes.flat, panels, strict=True):
+        unit = (shown[0].cpu().numpy() + 1) / 2
         # R and L hold for the slice only: a flip exchanges the patient's sides.
-        show_slice(ax, unit, labels.cpu().numpy(), title=title, sides=picture is image)
+        show_slice(ax, unit, labels.cpu().numpy(), title=title, sides=shown is image)
         ax.title.set_fontsize(8 if "\n" not in title or title.count("\n") == 1 else 6.5)
     organ_legend(figure, np.asarray(label.cpu()))
     return stamp(figure, source)

@@ -1,4 +1,4 @@
-"""The picture of the augmentation: every panel shows what its title says, with the strengths that were drawn."""
+"""The figure of the augmentation: every panel shows what its title says, with the strengths that were drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from msa2net_lib.data.augment import INTENDED_NOISE, TRANSFORMS, ReleasedAugmentation
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l10_training.augment_plots import plot_transforms
+from msa2net_lib.lessons.l10_training.plots import plot_transforms
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +24,16 @@ def test_panels_are_the_slice_ten_transforms_and_a_whole_draw(slice_and_label):
     image, label = slice_and_label
     augment = ReleasedAugmentation(INTENDED_NOISE)
     axes = plot_transforms(image, label, "noise of this test", augment, seed=3).axes
-    titles, pictures = [ax.get_title() for ax in axes], [np.asarray(ax.images[0].get_array()) for ax in axes]
+    titles, shown = [ax.get_title() for ax in axes], [np.asarray(ax.images[0].get_array()) for ax in axes]
     assert titles[0] == "the slice"
     assert [title.split("\n")[0] for title in titles[1:11]] == list(TRANSFORMS)
     assert titles[11].startswith("one whole draw\n1. ")
     assert [line[:2] for line in titles[11].split("\n")[1:]] == ["1.", "2.", "3.", "4."]
     unit = (image[0].numpy() + 1) / 2
-    np.testing.assert_allclose(pictures[0], unit, atol=1e-6)
-    np.testing.assert_allclose(pictures[1], unit[::-1], atol=1e-6)
-    np.testing.assert_allclose(pictures[2], unit[:, ::-1], atol=1e-6)
-    assert (pictures[3] - unit).std() == pytest.approx(INTENDED_NOISE, rel=0.1)
+    np.testing.assert_allclose(shown[0], unit, atol=1e-6)
+    np.testing.assert_allclose(shown[1], unit[::-1], atol=1e-6)
+    np.testing.assert_allclose(shown[2], unit[:, ::-1], atol=1e-6)
+    assert (shown[3] - unit).std() == pytest.approx(INTENDED_NOISE, rel=0.1)
     assert f"σ {INTENDED_NOISE:g}" in titles[3]
 
 
