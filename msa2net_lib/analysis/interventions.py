@@ -17,10 +17,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
@@ -161,10 +160,8 @@ def slice_dice(study: Study, predicted: NDArray[np.uint8]) -> dict[str, float]:
 
     An organ predicted where none is costs nothing here, but where it covers another.
     """
-    scores = {
-        organ: dice(predicted == ORGANS.index(organ) + 1, study.label == ORGANS.index(organ) + 1)
-        for organ in study.organs
-    }
+    numbers = {organ: study.organ_id(organ) for organ in study.organs}
+    scores = {organ: dice(predicted == number, study.label == number) for organ, number in numbers.items()}
     return scores | {"mean": sum(scores.values()) / len(scores) if scores else float("nan")}
 
 

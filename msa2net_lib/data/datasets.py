@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from msa2net_lib.data.contract.flips import flip_spacing
 from msa2net_lib.data.contract.reading import Reading, read_contract, unread
 from msa2net_lib.data.dataset_json import manifest_spacing, organ_ids, prepared_here
-from msa2net_lib.data.labels import whole_labels
+from msa2net_lib.data.labels import ORGANS, whole_labels
 from msa2net_lib.data.prepared_files import (
     PreparedFiles,
     check_shapes,
@@ -39,13 +39,15 @@ from msa2net_lib.errors import InputError
 class Case:
     """One volume: ``image`` (Z, H, W) float32 in [0, 1], ``label`` (Z, H, W) uint8, 0 to the number of organs.
 
-    ``spacing`` is (z, y, x) in mm, or None where the file does not store it.
+    ``spacing`` is (z, y, x) in mm, or None where the file does not store it. ``class_names`` are those of the data set:
+    the label's number is the index plus one.
     """
 
     name: str
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     spacing: tuple[float, float, float] | None
+    class_names: tuple[str, ...] = ORGANS
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class PreparedDataset:
         spacing = read_spacing(path)
         if spacing is not None and self.reading is not None:
             spacing = flip_spacing(spacing, self.reading.flip)
-        return Case(name, image, label, spacing)
+        return Case(name, image, label, spacing, self.class_names)
 
     def hold_out(self, cases: Sequence[str]) -> tuple[PreparedDataset, ValidationCases]:
         """Set training cases aside to validate on: (this data set without their slices, those cases).
@@ -228,7 +230,8 @@ class ValidationCases:
         reading = self.dataset.reading
         if reading is not None and "z" in reading.flip:
             image, label = image[::-1].copy(), label[::-1].copy()
-        return Case(name, image, label, manifest_spacing(self.dataset.manifest, name))
+        spacing = manifest_spacing(self.dataset.manifest, name)
+        return Case(name, image, label, spacing, self.dataset.class_names)
 
 
 def _check_complete(root: Path, case: str, slice_ids: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ the weights that a training run leaves in ``selections``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,8 @@ def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int
     label = resize_labels(case.label, (size[0], size[1]))
     middle = [round(float(np.median(axis))) for axis in np.nonzero(image > 0.05)[1:]]
     image, label = (_crop_around(array, middle, height_width) for array in (image, label))
-    return Case(case.name, image, label, (case.spacing[0], float(pixel_mm[0]), float(pixel_mm[1])))
+    spacing = (case.spacing[0], float(pixel_mm[0]), float(pixel_mm[1]))
+    return replace(case, image=image, label=label, spacing=spacing)
 
 
 def _crop_around(array: NDArray, middle: Sequence[int], height_width: tuple[int, int]) -> NDArray:

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from msa2net_lib.prediction.field_of_view import BODY
 from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
 from msa2net_lib.viz import plots
+from msa2net_lib.viz.colors import ORGAN_COLORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,8 @@ _COLUMNS = 3
 
 def class_colors(names: Sequence[str]) -> dict[str, str]:
     """A color for each class: an organ's own, else the palette's in turn."""
-    others = cycle(color for color in plots.ORGAN_COLORS.values())
-    return {name: plots.ORGAN_COLORS.get(name) or next(others) for name in names}
+    others = cycle(color for color in ORGAN_COLORS.values())
+    return {name: ORGAN_COLORS.get(name) or next(others) for name in names}
 
 
 def palette(names: Sequence[str]) -> list[int]:

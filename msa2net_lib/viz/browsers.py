@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz import plots
+from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.explorer import explorer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def draw_browser_view(
     for ax, (name, label) in zip(axes[0], panels.items(), strict=True):
         plots.show_slice(ax, case.image[z], label, spacing=case.spacing, title=f"{case.name}, slice {z}: {name}")
     if outlines:
-        plots.organ_legend(figure)
+        plots.organ_legend(figure, class_names=case.class_names)
     return figure
 
 
@@ -81,7 +81,7 @@ def _planes(case: Case, labels: Mapping[str, NDArray]) -> Any:
     image = _niivue_volume(case, np.rint(255 * case.image).astype(np.uint8), "image", colormap="gray", cal_max=255.0)
     overlays = {name: _niivue_volume(case, label.astype(np.uint8), name) for name, label in labels.items()}
     for overlay in overlays.values():
-        overlay.set_colormap_label(_organ_colormap())
+        overlay.set_colormap_label(_organ_colormap(case.class_names))
     view: Any = NiiVue(height=420, is_radiological_convention=True, is_nearest_interpolation=True, crosshair_width=0.5)
     view.load_volumes([image, *overlays.values()])
     view.scene.crosshair_pos = [0.5, 0.5, (_busiest(case) + 0.5) / len(case.image)]
@@ -106,15 +106,18 @@ def _niivue_volume(case: Case, array: NDArray, name: str, **options: Any) -> Any
     return NiivueVolume(data=content, name=f"{name}.nii.gz", cal_min=0.0, colorbar_visible=False, **options)
 
 
-def _organ_colormap() -> dict[str, Any]:
-    colors = [(0.0, 0.0, 0.0), *(to_rgb(plots.ORGAN_COLORS[organ]) for organ in ORGANS)]
+def _organ_colormap(class_names: Sequence[str]) -> dict[str, Any]:
+    colors = [(0.0, 0.0, 0.0), *(to_rgb(class_color(number + 1)) for number in range(len(class_names)))]
     channels = {name: [round(255 * color[i]) for color in colors] for i, name in enumerate("RGB")}
-    return {**channels, "A": [0] + [255] * len(ORGANS), "labels": ["", *ORGANS]}
+    return {**channels, "A": [0] + [255] * len(class_names), "labels": ["", *class_names]}
 
 
 def _niivue_caption(case: Case) -> str:
-    present = [organ for index, organ in enumerate(ORGANS, start=1) if (case.label == index).any()]
-    colors = [f"<span style='color:{plots.ORGAN_COLORS[organ]}'>&#9632;</span>&nbsp;{organ}" for organ in present]
+    colors = [
+        f"<span style='color:{class_color(number)}'>&#9632;</span>&nbsp;{organ}"
+        for number, organ in enumerate(case.class_names, start=1)
+        if (case.label == number).any()
+    ]
     hint = "Scroll over a plane to change the slice, click to move the cross. Nothing to see? Use viewer='slices'."
     return f"{case.name}: {' '.join(colors)}<br>{hint}"
 

@@ -14,11 +14,11 @@ from matplotlib.path import Path
 from torch import Tensor
 
 from msa2net_lib.analysis.interventions import STAGES, predict, relative_change, retrace, slice_dice, without_stage
-from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.nn.masag import MASAGTrace
+from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES
-from msa2net_lib.viz.plots import ORGAN_COLORS, draw_outlines, stamp
+from msa2net_lib.viz.plots import draw_outlines, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,8 +141,9 @@ def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool
     _draw_slice(figure, study, outlines)
     if outlines:
         for index, organ in enumerate(study.organs):
+            color = class_color(study.organ_id(organ))
             x, y = Box(8.75 + 1.5 * (index % 2), 3.6 + 0.2 * (index // 2), "").center
-            ax.add_patch(Rectangle((x - 0.2, y - 0.06), 0.14, 0.12, color=ORGAN_COLORS[organ]))
+            ax.add_patch(Rectangle((x - 0.2, y - 0.06), 0.14, 0.12, color=color))
             ax.text(x, y, organ, fontsize=8, va="center")
     ax.text(0.12, HEIGHT - 0.2, f"The gate of level {level}, {study.name}", fontsize=10.5, weight="bold", va="center")
     ax.text(0.12, 0.24, _legend(usual, trace, stage), fontsize=8, va="center", color="0.2")
@@ -182,7 +183,8 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
 
 def colored(image: NDArray[np.float32], label: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A slice (h, w) in gray with its organs filled in their colors, (h, w, 3)."""
-    palette = np.array([(0, 0, 0), *(to_rgb(ORGAN_COLORS[organ]) for organ in ORGANS)], dtype=np.float32)
+    classes = range(1, int(label.max()) + 1)
+    palette = np.array([(0, 0, 0), *(to_rgb(class_color(number)) for number in classes)], dtype=np.float32)
     gray = np.clip(image, 0, 1)[..., None].repeat(3, axis=2)
     return np.where(label[..., None] > 0, 0.45 * gray + 0.55 * palette[label], gray)
 

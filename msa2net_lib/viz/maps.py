@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.viz.plots import draw_outlines, figure_grid, organ_legend, show_slice, stamp
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def plot_maps(
             line[0].text(
                 -0.06, 0.5, name, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
             )
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, study.source)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,6 @@ from matplotlib.figure import Figure
 
 from msa2net_lib.data.contract.flips import IN_PLANE_FLIPS, apply_flip, parse_flip, undo_flip
 from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
-from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.prepared_files import slices_by_case
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz.plots import busiest_slices, figure_grid, organ_legend, show_slice, stamp
@@ -27,7 +25,7 @@ def plot_orientation(
 ) -> Figure:
     """Draw up to three cases as they are read, organs outlined, R and L marked: a slice, and a cut from the front.
 
-    source: a data set (``PreparedDataset.read_as`` tries a reading out), or cases with labels in scheme A. flip: how
+    source: a data set (``PreparedDataset.read_as`` tries a reading out), or cases. flip: how
     those were turned from the stored arrays; a data set knows it itself. alternatives: add the first case's slice
     turned in all eight ways, each under the value for ``--flip``. Raises: `InputError` if there is no case.
     """
@@ -36,7 +34,7 @@ def plot_orientation(
         reading = source.reading
         flip = reading.flip if reading else "none"
         scheme = f"labels of scheme {reading.label_scheme}" if reading else "labels as dataset.json says"
-        cases = [_in_scheme_a(case, source.class_names) for case in _first_cases(source)]
+        cases = _first_cases(source)
     else:
         cases, flip = list(source)[:MOST], parse_flip(flip or "none")
     if not cases:
@@ -51,7 +49,7 @@ def plot_orientation(
     if alternatives:
         for ax, value in zip(axes[2:].flat, IN_PLANE_FLIPS, strict=True):
             _show_alternative(ax, cases[0], flip, value)
-    organ_legend(figure, np.concatenate([case.label.ravel() for case in cases]))
+    organ_legend(figure, np.concatenate([case.label.ravel() for case in cases]), cases[0].class_names)
     return stamp(figure, f"{scheme}, flip {flip}\n{_RIGHT_IF}")
 
 
@@ -85,9 +83,3 @@ def _first_cases(dataset: PreparedDataset) -> list[Case]:
     by_case = list(slices_by_case(dataset.train_slices).items())[: MOST - len(cases)]
     stacked = ValidationCases(dataset, dict(by_case))
     return cases + [stacked.load_case(name) for name in stacked.test_cases]
-
-
-def _in_scheme_a(case: Case, organs: Sequence[str]) -> Case:
-    """Renumber the labels of a case to scheme A, which has colors; classes that it has not become background."""
-    table = [ORGANS.index(organ) + 1 if organ in ORGANS else 0 for organ in organs]
-    return replace(case, label=np.array([0, *table], np.uint8)[case.label])

@@ -20,21 +20,11 @@ from matplotlib.patches import Patch
 
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.viz.colors import class_color
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ORGAN_COLORS: dict[str, str] = {
-    # Okabe and Ito's palette, which stays apart in the common color-vision deficiencies, plus lavender.
-    "aorta": "#D55E00",
-    "gallbladder": "#009E73",
-    "left kidney": "#F0E442",
-    "right kidney": "#E69F00",
-    "liver": "#56B4E9",
-    "pancreas": "#CC79A7",
-    "spleen": "#0072B2",
-    "stomach": "#C8B6FF",
-}
 SOURCES: dict[str, str] = {name: entry.source for name, entry in DATASETS.items()}
 """What to write on a figure, by data set name."""
 VIRTUAL, REAL = SOURCES["virtual"], SOURCES["patient2"]
@@ -51,7 +41,7 @@ def show_slice(
     limits: tuple[float, float] | None = (0.0, 1.0),
     sides: bool = True,
 ) -> Axes:
-    """Draw an axial slice (y, x) in gray with organ contours (label (y, x), scheme A) and R and L marked.
+    """Draw an axial slice (y, x) in gray with the contours of its classes (label (y, x)) and R and L marked.
 
     spacing: (..., y, x) in mm, for the true aspect. limits: gray values of black and white, None for the
     image's own. sides: mark the patient's right and left; leave off where the picture is not anatomy.
@@ -70,10 +60,9 @@ def show_slice(
 
 
 def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.5) -> None:
-    """Outline the organs of a label (y, x), scheme A, in their colors on what is drawn already, with `halo`."""
-    for index, organ in enumerate(ORGANS, start=1):
-        if (label == index).any():
-            draw_outline(ax, label == index, ORGAN_COLORS[organ], linewidth)
+    """Outline the classes of a label (y, x) in their colors on what is drawn already, with `halo`."""
+    for number in _classes(label):
+        draw_outline(ax, label == number, class_color(number), linewidth)
 
 
 def draw_outline(ax: Axes, mask: NDArray, color: str, linewidth: float = 1.5) -> None:
@@ -91,16 +80,20 @@ def halo(color: str, linewidth: float) -> list[patheffects.AbstractPathEffect]:
 
 def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:
     fill = np.zeros((*label.shape, 4))
-    for index, organ in enumerate(ORGANS, start=1):
-        fill[label == index] = (*to_rgb(ORGAN_COLORS[organ]), FILL)
+    for number in _classes(label):
+        fill[label == number] = (*to_rgb(class_color(number)), FILL)
     draw_outlines(ax, label)
     ax.imshow(fill, aspect=aspect, interpolation="nearest")
 
 
-def organ_legend(figure: Figure, label: NDArray | None = None) -> None:
-    """Name the organs' colors below the figure: those in ``label``, or all eight."""
-    present = [organ for index, organ in enumerate(ORGANS, start=1) if label is None or bool((label == index).any())]
-    handles = [Patch(color=ORGAN_COLORS[organ], label=organ) for organ in present]
+def _classes(label: NDArray) -> list[int]:
+    return [int(number) for number in np.unique(label) if number]
+
+
+def organ_legend(figure: Figure, label: NDArray | None = None, class_names: Sequence[str] = ORGANS) -> None:
+    """Name the classes' colors below the figure: those in ``label``, or all."""
+    present = range(1, len(class_names) + 1) if label is None else _classes(label)
+    handles = [Patch(color=class_color(number), label=class_names[number - 1]) for number in present]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8)
 
@@ -178,16 +171,17 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
 def plot_scores(scores: pd.DataFrame, column: str, xlabel: str, source: str) -> Figure:
     """One row per organ, one dot per case, a bar at the mean; missing values leave no dot.
 
-    scores: columns case, organ and ``column``.
+    scores: columns case, organ (in the order of the classes) and ``column``.
     """
     figure, axes = figure_grid(1, 1, width=6.4, height=2.9)
     ax = axes[0, 0]
-    for row, organ in enumerate(ORGANS):
+    organs = list(dict.fromkeys(scores.organ))
+    for row, organ in enumerate(organs):
         values = scores.loc[scores.organ == organ, column].dropna()
-        ax.plot(values, [row] * len(values), "o", color=ORGAN_COLORS[organ], markeredgecolor="0.3", alpha=0.9)
+        ax.plot(values, [row] * len(values), "o", color=class_color(row + 1), markeredgecolor="0.3", alpha=0.9)
         if len(values):
             ax.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color="0.2", linewidth=1.5)
-    ax.set_yticks(range(len(ORGANS)), ORGANS, fontsize=8)
+    ax.set_yticks(range(len(organs)), organs, fontsize=8)
     ax.invert_yaxis()
     ax.set_xlabel(xlabel, fontsize=9)
     ax.grid(axis="x", color="0.9")
@@ -213,7 +207,7 @@ def plot_round_trip(table: pd.DataFrame, source: str) -> Figure:
 
 def busiest_slices(label: NDArray, count: int) -> list[int]:
     """``count`` slices (z indices, ascending), spread over the volume, each rich in organs; [] if none has any."""
-    organs = np.array([np.count_nonzero(np.bincount(z.ravel(), minlength=9)[1:]) for z in label], dtype=float)
+    organs = np.array([np.count_nonzero(np.bincount(z.ravel())[1:]) for z in label], dtype=float)
     occupied = np.flatnonzero(organs)
     if not len(occupied):
         return []

@@ -21,11 +21,11 @@ from msa2net_lib.analysis.interventions import (
     with_tensors,
     without_stage,
 )
+from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import study_slice
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.prediction import output, overlay, run
 from msa2net_lib.prediction.run import predict_file
-from msa2net_lib.viz.plots import ORGAN_COLORS
+from msa2net_lib.viz.colors import ORGAN_COLORS
 
 ENDINGS = ("_labels.nii.gz", "_overlay.png", "_volumes.csv", "_prediction.json")
 

@@ -17,6 +17,7 @@ from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.browsers import volume_browser
+from msa2net_lib.viz.colors import ORGAN_COLORS
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_organs_have_the_colors_of_the_figures(case):
     colors = np.reshape(view.volumes[1].colormap_label.lut, (-1, 4))
     assert colors[0, 3] == 0
     for index, organ in enumerate(ORGANS, start=1):
-        assert to_hex(colors[index, :3] / 255) == plots.ORGAN_COLORS[organ].lower()
+        assert to_hex(colors[index, :3] / 255) == ORGAN_COLORS[organ].lower()
         assert colors[index, 3] == 255
     assert "liver" in caption.value
     assert "spleen" not in caption.value

@@ -11,8 +11,8 @@ from msa2net_lib.data.contract.flips import IN_PLANE_FLIPS, apply_flip, undo_fli
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
+from msa2net_lib.viz.colors import ORGAN_COLORS
 from msa2net_lib.viz.orientation import plot_orientation
-from msa2net_lib.viz.plots import ORGAN_COLORS
 
 
 def volume():
@@ -100,7 +100,7 @@ def test_cases_instead_of_a_data_set():
 
 
 def test_organs_of_another_data_set(tmp_path):
-    """Classes are drawn by name: a liver that is class 2 has the liver's color, a tumour has none."""
+    """Colors go by the label's number, names by the data set."""
     image, label = volume()
     (tmp_path / "train_npz").mkdir()
     (tmp_path / "lists").mkdir()
@@ -109,8 +109,9 @@ def test_organs_of_another_data_set(tmp_path):
     (tmp_path / "lists" / "train.txt").write_text("".join(f"a_slice{z:03d}\n" for z in range(12)))
     (tmp_path / "dataset.json").write_text('{"organs": {"tumour": 1, "liver": 2}}')
     figure = plot_orientation(PreparedDataset.open(tmp_path))
-    assert centers(figure, "liver")[0][0] < 0.5
-    assert centers(figure, ORGANS[0])[0] is None
+    assert centers(figure, ORGANS[1])[0][0] < 0.5 < centers(figure, ORGANS[0])[0][0]
+    assert centers(figure, "liver")[0] is None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tumour", "liver"]
 
 
 def test_nothing_to_draw(foreign):

@@ -15,6 +15,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.browsers import draw_browser_view, volume_browser
+from msa2net_lib.viz.colors import ORGAN_COLORS
 
 
 def pixels(figure):
@@ -28,19 +29,19 @@ def test_an_outline_is_seen_in_gray_on_a_background_as_bright_as_itself(organ):
     label = np.zeros((40, 40), np.uint8)
     label[12:28, 12:28] = ORGANS.index(organ) + 1
     figure, axes = plots.figure_grid(1, 1, width=1.75, height=1.62)
-    plots.show_slice(axes[0, 0], np.full((40, 40), luminance(plots.ORGAN_COLORS[organ]) / 255), label)
+    plots.show_slice(axes[0, 0], np.full((40, 40), luminance(ORGAN_COLORS[organ]) / 255), label)
     (line,) = outline_points(axes[0, 0])
     assert contrast_along(in_gray(figure), axes[0, 0], line) > LEGIBLE
 
 
 def test_every_organ_has_a_color_of_its_own():
-    assert list(plots.ORGAN_COLORS) == list(ORGANS)
-    for one, two in itertools.combinations(plots.ORGAN_COLORS.values(), 2):
+    assert list(ORGAN_COLORS) == list(ORGANS)
+    for one, two in itertools.combinations(ORGAN_COLORS.values(), 2):
         assert np.abs(np.subtract(to_rgb(one), to_rgb(two))).sum() > 0.25
 
 
 def test_no_organ_color_is_gray():
-    assert all(colorsys.rgb_to_hsv(*to_rgb(c))[1] > 0.2 for c in plots.ORGAN_COLORS.values())
+    assert all(colorsys.rgb_to_hsv(*to_rgb(c))[1] > 0.2 for c in ORGAN_COLORS.values())
 
 
 def test_radiological_orientation():
@@ -70,7 +71,7 @@ def test_organs_are_drawn_in_their_color():
     label[10:30, 10:30] = 1 + ORGANS.index("liver")
     figure, axes = plots.figure_grid(1, 1)
     plots.show_slice(axes[0, 0], np.zeros((40, 40)), label)
-    distance = np.abs(pixels(figure) - to_rgb(plots.ORGAN_COLORS["liver"])).sum(-1)
+    distance = np.abs(pixels(figure) - to_rgb(ORGAN_COLORS["liver"])).sum(-1)
     assert (distance < 0.15).sum() > 20
 
 

@@ -12,9 +12,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from msa2net_lib.analysis.interventions import INPUTS, predict, relative_change, retrace, slice_dice, with_inputs
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.nn.masag import MASAGTrace
 from msa2net_lib.viz.gate_diagram import put, sheet
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, plot_maps, show_map

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.config import PRESETS
 from msa2net_lib.lessons.l06_skip_gates.gate_flow import INPUTS, Box, boxes_of, trace_steps
 from msa2net_lib.lessons.l06_skip_gates.gate_maps import map_panel
 from msa2net_lib.lessons.l06_skip_gates.layered import Layout, place
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.nn.gates import GATES, GateInfo, find_gate
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz.gate_diagram import sheet

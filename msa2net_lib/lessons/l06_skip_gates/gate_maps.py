@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates.gate_comparison import BASELINE, CONTROLS, GATES, Maps, agreement
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.viz.intervals import BLUE, ORANGE
 from msa2net_lib.viz.maps import Panel, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp

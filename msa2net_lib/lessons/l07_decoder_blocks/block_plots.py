@@ -20,6 +20,7 @@ from msa2net_lib.analysis.receptive_field import (
     footprint_paths,
     place_footprint,
 )
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l07_decoder_blocks.block_traces import (
@@ -30,9 +31,9 @@ from msa2net_lib.lessons.l07_decoder_blocks.block_traces import (
     implied_attention,
 )
 from msa2net_lib.lessons.l07_decoder_blocks.block_traces import standard_attention as standard
-from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.viz.colors import ORGAN_COLORS
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, plot_maps, show_map
-from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid, organ_legend, stamp
+from msa2net_lib.viz.plots import figure_grid, organ_legend, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock

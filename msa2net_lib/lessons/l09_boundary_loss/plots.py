@@ -26,8 +26,9 @@ from msa2net_lib.lessons.l09_boundary_loss.study import (
     spoil,
 )
 from msa2net_lib.losses import MAX_ALPHA
+from msa2net_lib.viz.colors import ORGAN_COLORS
 from msa2net_lib.viz.maps import DIVERGING
-from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import excludes_zero
 from msa2net_lib.lessons.l13_frequency.study import (
@@ -28,7 +29,6 @@ from msa2net_lib.lessons.l13_frequency.study import (
     run_curve,
     show_bands,
 )
-from msa2net_lib.lessons.slice_study import Study
 from msa2net_lib.viz.maps import BRIGHTNESS, Panel, channel_map, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 

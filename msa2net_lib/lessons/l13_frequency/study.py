@@ -15,12 +15,12 @@ from torch import nn
 
 from msa2net_lib.analysis.frequency import Along, Spectrum, frequencies, layer_spectra, split_bands
 from msa2net_lib.analysis.layers import LAST, LOGITS, feature_maps, is_encoder
+from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.resize import resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import excludes_zero, paired_interval
-from msa2net_lib.lessons.slice_study import network_input
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices

@@ -17,6 +17,7 @@ from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import holding_radius
 from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, share_inside
+from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l14_grad_cam.study import (
     EDGES,
@@ -30,7 +31,7 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
     organ_targets,
     study_heat,
 )
-from msa2net_lib.lessons.slice_study import Study, network_input
+from msa2net_lib.viz.cursor import CURSOR
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
 from msa2net_lib.viz.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 FAINTEST = -3.0
 """Fields are drawn on a logarithmic scale from a thousandth of their largest value."""
-CURSOR = "#FF2D95"
 NO_HEAT = "no heat at all"
 """What stands on a map that is zero everywhere."""
 _HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]

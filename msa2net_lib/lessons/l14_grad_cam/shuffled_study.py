@@ -19,6 +19,7 @@ import pandas as pd
 
 from msa2net_lib.analysis.grad_cam import grad_cam_layers
 from msa2net_lib.analysis.network_field import holding_radius, logit_field
+from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.labels import ORGANS
@@ -33,7 +34,6 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
     similarity,
     slices_of,
 )
-from msa2net_lib.lessons.slice_study import network_input
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train

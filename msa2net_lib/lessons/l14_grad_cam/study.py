@@ -22,11 +22,11 @@ from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import logit_field
 from msa2net_lib.analysis.randomization import Mode, reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, pointing, rank_correlation, share_inside, structural_similarity
+from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study, network_input
 from msa2net_lib.nn.network import MSA2Net
 
 if TYPE_CHECKING:

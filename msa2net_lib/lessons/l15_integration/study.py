@@ -21,6 +21,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import resize_images
@@ -28,7 +29,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import cached_run
 from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, against_noise, paired_interval
 from msa2net_lib.evaluation.volumes import evaluate
-from msa2net_lib.lessons.slice_study import network_input
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG

@@ -15,12 +15,12 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates import gate_cards, layered
 from msa2net_lib.lessons.l06_skip_gates.gate_flow import INPUTS, boxes_of, edges_of, trace_steps
-from msa2net_lib.lessons.slice_study import study_slice
 from msa2net_lib.nn.gates import GATES, GateInfo, build_gate
 from msa2net_lib.nn.network import count_parameters
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from msa2net_lib import MSA2Net, NetworkConfig
+from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case
@@ -20,7 +21,6 @@ from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.lessons.l06_skip_gates import gate_comparison as gates
 from msa2net_lib.lessons.l06_skip_gates import gate_maps as gate_pictures
-from msa2net_lib.lessons.slice_study import study_slice
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 

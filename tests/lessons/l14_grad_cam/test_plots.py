@@ -15,8 +15,9 @@ from msa2net_lib.lessons.l14_grad_cam import plots
 from msa2net_lib.lessons.l14_grad_cam import study as scores
 from msa2net_lib.lessons.l14_grad_cam.shuffled_study import pair_sentences
 from msa2net_lib.lessons.l14_grad_cam.study import FLAT, LAYERS, PROBABILITY, localization_sentence, organ_views
+from msa2net_lib.viz.colors import ORGAN_COLORS
 from msa2net_lib.viz.maps import draw_signs
-from msa2net_lib.viz.plots import ORGAN_COLORS, figure_grid
+from msa2net_lib.viz.plots import figure_grid
 
 
 def texts(figure):

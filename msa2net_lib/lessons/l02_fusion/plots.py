@@ -1,64 +1,24 @@
-"""Pictures of multi-scale fusion: what the local branch sees of the slice, and what the two branches add up to."""
+"""Figures of multi-scale fusion: what the local branch sees of the slice, and what the two branches add up to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from msa2net_lib.analysis.receptive_field import (
-    LOCAL_CONTEXT,
-    effective_receptive_field,
-    footprint_paths,
-    place_footprint,
-)
-from msa2net_lib.data.resize import normalize
-from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import Study
+from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, footprint_paths, place_footprint
+from msa2net_lib.analysis.slice_study import Study
+from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
+from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CURSOR = "#FF2D95"
-"""A color that no organ has."""
 LOCAL_COLOR, GLOBAL_COLOR, FUSED_COLOR = "#0072B2", "#D55E00", "0.25"
-
-
-def cell_at(study: Study, level: int, row: int, column: int) -> tuple[int, int]:
-    """The cell (row, column) of a level's grid in which a pixel of the slice lies. Raises: `InputError`, outside."""
-    height, width = study.image.shape
-    if not (0 <= row < height and 0 <= column < width):
-        raise InputError(f"row={row}, column={column} is outside of the {height} x {width} slice: count from 0")
-    rows, columns = study.label_at(level).shape
-    return row * rows // height, column * columns // width
-
-
-def local_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np.float32]:
-    """Effective receptive field (h, w) of the local branch at a cell, on the features X of this slice.
-
-    Only what lies within the footprint is computed; no gradient reaches further (the tests hold it to that).
-    """
-    x, radius = study.traces[level].x, len(footprint_paths(LOCAL_CONTEXT)) // 2
-    window = tuple(slice(max(0, at - radius), at + radius + 1) for at in cell)
-    inside = (cell[0] - window[0].start, cell[1] - window[1].start)
-    field = np.zeros(x.shape[-2:], np.float32)
-    field[window] = effective_receptive_field(
-        study.gate(level).fusion.local_context, x[..., window[0], window[1]], inside
-    )
-    return field
-
-
-def encoder_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np.float32]:
-    """Effective receptive field on the slice itself (h, w), of the encoder's features X at a cell of a level."""
-    pixels = torch.from_numpy(normalize(study.image))[None, None]
-    pixels = pixels.to(next(study.network.parameters()).device)
-    return effective_receptive_field(lambda image: study.network.encoder(image)[level], pixels, cell)
 
 
 def fusion_panels(study: Study, level: int) -> list[Panel]:
@@ -75,22 +35,6 @@ def fusion_panels(study: Study, level: int) -> list[Panel]:
     ]
 
 
-def branch_spread(study: Study) -> list[tuple[int, float, float, float]]:
-    """Per level: standard deviation over pixels of both branches and of their sum (mean over channels for two)."""
-    rows = []
-    for level, trace in study.traces.items():
-        local, both = trace.local_context, trace.local_context + trace.global_context
-        spreads = [tensor.std(dim=(2, 3)).mean().item() for tensor in (local, trace.global_context, both)]
-        rows.append((level, spreads[0], spreads[1], spreads[2]))
-    return sorted(rows)
-
-
-def fixed_row() -> tuple[Figure, list[Axes]]:
-    """Three axes in fixed places, for pictures that follow a cursor: fitting the places costs more than drawing."""
-    figure = Figure(figsize=(10.2, 3.5))
-    return figure, [figure.add_axes((left, 0.17, 0.27, 0.7)) for left in (0.01, 0.33, 0.71)]
-
-
 def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int, int], ...] = LOCAL_CONTEXT) -> Figure:
     """The footprint of one pixel on the slice, at every level, colored by the number of paths; names its size.
 
@@ -100,19 +44,19 @@ def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int
     figure, axes = figure_grid(1, len(study.levels), width=3.1, height=2.9)
     most, drawn = int(paths.max()), None
     for ax, level in zip(axes[0], study.levels, strict=True):
-        cell = cell_at(study, level, row, column)
-        counts = place_footprint(paths, cell, study.label_at(level).shape)
+        cell = cell_at(study, study.grid(level), row, column)
+        counts = place_footprint(paths, cell, study.grid(level))
         step = study.image.shape[0] // len(counts)
         side = len(paths) * step
         show_slice(ax, study.image, study.label, title=f"level {level}: a cell is {step}, the footprint {side} pixels")
         drawn = _lay_over(ax, study, counts.astype(float), "plasma", (0.5, most + 0.5))
-        frame_cells(ax, study, level, cell, len(paths))
+        frame_cells(ax, study, study.grid(level), cell, len(paths))
         ax.title.set_fontsize(8)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=axes[0, -1], shrink=0.7, ticks=np.unique(paths[paths > 0]))
         bar.set_label("paths from a cell to the cursor's", fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, f"{study.name}: {study.source}")
 
 
@@ -121,16 +65,16 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
 
     row, column: a pixel of the slice; the cell of the level's grid in which it lies is looked at.
     """
-    cell, trace = cell_at(study, level, row, column), study.traces[level]
+    cell, trace = cell_at(study, study.grid(level), row, column), study.traces[level]
     side = len(footprint_paths(LOCAL_CONTEXT))
-    figure, (left, middle, right) = fixed_row()
+    figure, (left, middle, right) = cursor_axes()
     show_slice(left, study.image, study.label, title=f"{study.name}, level {level}")
-    frame_cells(left, study, level, cell, side)
+    frame_cells(left, study, study.grid(level), cell, side)
     _grid(left, study, level, cell, side)
     field = local_field(study, level, cell)
     show_slice(middle, study.image, title="reaction of the local branch to X", sides=False)
     drawn = _lay_over(middle, study, field, "magma", (0.0, float(field.max()) or 1.0), alpha=0.8)
-    frame_cells(middle, study, level, cell, side)
+    frame_cells(middle, study, study.grid(level), cell, side)
     _zoom(middle, study, level, cell, side + 2)
     bar = figure.colorbar(drawn, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
     bar.ax.tick_params(labelsize=7)
@@ -138,13 +82,13 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
     _channels(right, *(tensor[here].cpu().numpy() for tensor in (trace.local_context, trace.global_context, trace.u)))
     right.set_box_aspect(1)
     right.set_title(f"cell ({cell[0]}, {cell[1]}), channel by channel", fontsize=9)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, study.source)
 
 
 def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
     """The footprint on the features against what the features themselves have seen of the slice (logarithmic)."""
-    cell = cell_at(study, level, row, column)
+    cell = cell_at(study, study.grid(level), row, column)
     field = encoder_field(study, level, cell)
     figure, axes = figure_grid(1, 2, width=3.4, height=2.9)
     left, right = axes[0]
@@ -154,58 +98,38 @@ def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
     right.set_title("what this one cell of X has seen of the slice", fontsize=9)
     right.set_axis_off()
     for ax in (left, right):
-        frame_cells(ax, study, level, cell, 1)
-        frame_cells(ax, study, level, cell, len(footprint_paths(LOCAL_CONTEXT)))
+        frame_cells(ax, study, study.grid(level), cell)
+        frame_cells(ax, study, study.grid(level), cell, len(footprint_paths(LOCAL_CONTEXT)))
     bar = figure.colorbar(drawn, ax=right, shrink=0.7, pad=0.02, extend="min", ticks=[-4, -3, -2, -1, 0])
     bar.ax.set_yticklabels(["1/10000", "1/1000", "1/100", "1/10", "largest"], fontsize=7)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, f"{study.name}: {study.source}")
-
-
-def _extent(study: Study) -> tuple[float, float, float, float]:
-    height, width = study.image.shape
-    return (-0.5, width - 0.5, height - 0.5, -0.5)
 
 
 def _lay_over(ax: Axes, study: Study, values: NDArray, cmap: str = SEQUENTIAL, limits=(0.0, 1.0), alpha: float = 0.6):
     """Draw values (h, w) of a grid over the slice, transparent where they are zero."""
     seen = np.ma.masked_equal(values, 0)
     low, high = limits
-    return ax.imshow(seen, cmap=cmap, vmin=low, vmax=high, extent=_extent(study), alpha=alpha, interpolation="nearest")
-
-
-def frame_cells(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
-    """Outline ``side`` x ``side`` cells around a cell, and mark the cell's center."""
-    (height, width), (row, column), radius = _cell_size(study, level), cell, side // 2
-    corner = ((column - radius) * width - 0.5, (row - radius) * height - 0.5)
-    frame = Rectangle(corner, side * width, side * height, fill=False, edgecolor=CURSOR, linewidth=1.4)
-    ax.add_patch(frame)
-    if side > 1:
-        ax.plot((column + 0.5) * width - 0.5, (row + 0.5) * height - 0.5, "+", color=CURSOR, markersize=6)
-    ax.set_xlim(-0.5, study.image.shape[1] - 0.5)
-    ax.set_ylim(study.image.shape[0] - 0.5, -0.5)
+    height, width = study.image.shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    return ax.imshow(seen, cmap=cmap, vmin=low, vmax=high, extent=extent, alpha=alpha, interpolation="nearest")
 
 
 def _zoom(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
     """Show only ``side`` x ``side`` cells around a cell, beyond the slice's border if need be."""
-    (height, width), (row, column), radius = _cell_size(study, level), cell, side // 2
+    (height, width), (row, column), radius = cell_size(study, study.grid(level)), cell, side // 2
     ax.set_xlim((column - radius) * width - 0.5, (column + radius + 1) * width - 0.5)
     ax.set_ylim((row + radius + 1) * height - 0.5, (row - radius) * height - 0.5)
 
 
 def _grid(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
     """Thin lines between the cells of a footprint."""
-    (height, width), (row, column), radius = _cell_size(study, level), cell, side // 2
+    (height, width), (row, column), radius = cell_size(study, study.grid(level)), cell, side // 2
     across = np.arange(column - radius, column + radius + 2) * width - 0.5
     down = np.arange(row - radius, row + radius + 2) * height - 0.5
     style = {"colors": CURSOR, "linewidth": 0.4, "alpha": 0.8}
     ax.vlines(across, down[0], down[-1], **style)
     ax.hlines(down, across[0], across[-1], **style)
-
-
-def _cell_size(study: Study, level: int) -> tuple[float, float]:
-    rows, columns = study.label_at(level).shape
-    return study.image.shape[0] / rows, study.image.shape[1] / columns
 
 
 def _channels(ax: Axes, local: NDArray, shared: NDArray, fused: NDArray) -> None:

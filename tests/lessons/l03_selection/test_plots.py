@@ -1,4 +1,4 @@
-"""Pictures and numbers of selection against the tensors they are made of."""
+"""Figures and numbers of selection against the tensors they are made of."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import numpy as np
 import pytest
 import torch
 
+from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l03_selection.selection_plots import (
-    TISSUES,
+from msa2net_lib.lessons.l03_selection.plots import (
+    plot_weight_cursor,
+    plot_weight_histograms,
+    selected_panels,
+    weight_panels,
+)
+from msa2net_lib.lessons.l03_selection.study import (
     change_weights,
     edge_correlation,
     edge_map,
     mean_weights,
-    plot_weight_cursor,
-    plot_weight_histograms,
     predict_with_weights,
-    selected_panels,
     selection_values,
-    weight_panels,
 )
-from msa2net_lib.lessons.slice_study import study_slice
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_values_hold_every_cell_once(studies, values):
 def test_means_against_masks(studies, values):
     table = mean_weights(values)
     weights = np.concatenate([study.traces[0].weight_x.numpy().ravel() for study in studies])
-    liver = np.concatenate([study.label_at(0).ravel() for study in studies]) == TISSUES.index("liver")
+    liver = np.concatenate([study.label_at(0).ravel() for study in studies]) == ORGANS.index("liver") + 1
     assert table.loc["liver", (0, "mean")] == pytest.approx(weights[liver].mean(), rel=1e-5)
     assert table.loc["liver", (0, "size")] == liver.sum()
     assert list(table.index) == ["background", "aorta", "liver"]
@@ -154,7 +155,7 @@ def test_the_cursor_reads_what_is_there(studies, level, row, column):
     cell = (row * size // 128, column * size // 128)
     weight = study.traces[level].weight_x[0, 0, cell[0], cell[1]].item()
     assert [bar.get_height() for bar in right.patches] == pytest.approx([weight, 1 - weight], abs=1e-5)  # pyright: ignore
-    assert right.get_title() == f"cell {cell}: {TISSUES[study.label_at(level)[cell]]}"
+    assert right.get_title() == f"cell {cell}: {('background', *ORGANS)[study.label_at(level)[cell]]}"
     assert f"times {1 + weight:.3f}" in right.texts[0].get_text()
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.slice_study import find_network, study_slice
 from msa2net_lib.viz.maps import DIVERGING, Panel, channel_map, plot_maps
 
 
@@ -81,15 +80,3 @@ def test_panels_are_broken_into_rows(study):
     figure = plot_maps(study, [Panel(np.eye(2), str(i)) for i in range(5)], columns=3)
     titles = [ax.get_title() for ax in figure.axes[:6]]
     assert titles == ["case, slice 1", "0", "1", "2", "3", "4"]
-
-
-def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
-    network, path, origin = find_network(tmp_path)
-    assert path == SHIPPED_TINY
-    assert origin == "the network that ships"
-    own = tmp_path / "10_training" / "run" / "weights.safetensors"
-    own.parent.mkdir(parents=True)
-    own.write_bytes(SHIPPED_TINY.read_bytes())
-    assert find_network(tmp_path)[1:] == (own, "trained by lesson 10 on this machine")
-    assert find_network(tmp_path, str(SHIPPED_TINY))[1:] == (SHIPPED_TINY, "the checkpoint you named")
-    assert network.config.preset == "tiny"

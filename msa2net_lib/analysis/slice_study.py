@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
@@ -26,9 +24,9 @@ if TYPE_CHECKING:
 class Study:
     """A slice and its way through the gates of a network in evaluation mode; make one with `study_slice`.
 
-    image: (h, w) in about [0, 1] and label: (h, w) in scheme A, both at the network's input size. source: what to
-    write on figures, a line on where the data are from. traces: decoder level (0 is finest) -> every tensor of the
-    gate there, see `MASAGTrace`; batch of one.
+    image: (h, w) in about [0, 1] and label: (h, w), both at the network's input size. source: what to write on figures,
+    a line on where the data are from. traces: decoder level (0 is finest) -> every tensor of the gate there, see
+    `MASAGTrace`; batch of one. class_names: of the data set; the label's number is the index plus one.
     """
 
     network: MSA2Net
@@ -37,6 +35,7 @@ class Study:
     label: NDArray[np.uint8]
     source: str
     traces: dict[int, MASAGTrace]
+    class_names: tuple[str, ...] = ORGANS
 
     @property
     def levels(self) -> list[int]:
@@ -51,16 +50,26 @@ class Study:
         assert isinstance(gate, MASAG)
         return gate
 
+    def grid(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a level's features."""
+        height, width = self.traces[level].x.shape[-2:]
+        return height, width
+
     def label_at(self, level: int) -> NDArray[np.uint8]:
         """The label (h, w) on a level's grid, by the nearest neighbor."""
-        height, width = self.traces[level].x.shape[-2:]
-        return resize_label(self.label, (height, width))
+        return resize_label(self.label, self.grid(level))
 
     @cached_property
     def organs(self) -> list[str]:
         """Organs in the slice, largest first."""
-        counts = np.bincount(self.label.ravel(), minlength=len(ORGANS) + 1)[1:]
-        return [ORGANS[index] for index in np.argsort(-counts) if counts[index]]
+        counts = np.bincount(self.label.ravel(), minlength=len(self.class_names) + 1)[1:]
+        return [self.class_names[index] for index in np.argsort(-counts) if counts[index]]
+
+    def organ_id(self, organ: str) -> int:
+        """The number that the label has for an organ. Raises: `InputError` for one that the data set has not."""
+        if organ not in self.class_names:
+            raise InputError(f"organ {organ!r} is unknown: use {', '.join(self.class_names)}")
+        return self.class_names.index(organ) + 1
 
 
 def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
@@ -73,25 +82,9 @@ def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
     with torch.inference_mode():
         traces = network.trace_gates(network_input(network, image[None]))
     label = resize_label(case.label[z], size)
-    return Study(network, f"{case.name}, slice {z}", image, label, source, traces)
+    return Study(network, f"{case.name}, slice {z}", image, label, source, traces, case.class_names)
 
 
 def network_input(network: MSA2Net, images: NDArray) -> torch.Tensor:
     """Slices (n, h, w) in [0, 1] at the network's input size, as it takes them, (n, 1, h, w) on its device."""
     return torch.from_numpy(normalize(images))[:, None].to(next(network.parameters()).device)
-
-
-def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:
-    """The network that a lesson looks at: (network, its file, where it is from in words).
-
-    results: the folder of this profile's results. checkpoint: a file, or "auto" for the one that lesson 10 trained
-    there, else the one that ships.
-    """
-    trained_here = results / "10_training" / "run" / "weights.safetensors"
-    if checkpoint != "auto":
-        path, origin = Path(checkpoint), "the checkpoint you named"
-    elif trained_here.is_file():
-        path, origin = trained_here, "trained by lesson 10 on this machine"
-    else:
-        path, origin = SHIPPED_TINY, "the network that ships"
-    return load_network(path), path, origin

@@ -1,4 +1,4 @@
-"""What the pictures of fusion show is what the gate computed, at the place they show it."""
+"""What the figures of fusion show is what the gate computed, at the place they show it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from matplotlib.patches import Rectangle
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_receptive_field, footprint_paths
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l02_fusion.fusion_plots import (
-    branch_spread,
-    cell_at,
-    encoder_field,
-    fusion_panels,
-    local_field,
-    plot_cursor,
-    plot_footprints,
-    plot_reach,
-)
+from msa2net_lib.lessons.l02_fusion.plots import fusion_panels, plot_cursor, plot_footprints, plot_reach
+from msa2net_lib.lessons.l02_fusion.study import branch_spread, encoder_field, local_field
+from msa2net_lib.viz.cursor import cell_at
 from msa2net_lib.viz.maps import channel_map
 
 
@@ -29,11 +22,11 @@ def drawn_on(ax):
 
 
 def test_cells_of_pixels(study):
-    assert cell_at(study, 0, 0, 127) == (0, 31)
-    assert cell_at(study, 2, 64, 15) == (4, 0)
+    assert cell_at(study, study.grid(0), 0, 127) == (0, 31)
+    assert cell_at(study, study.grid(2), 64, 15) == (4, 0)
     for row, column in ((-1, 0), (0, 128)):
         with pytest.raises(InputError, match="outside of the 128 x 128 slice"):
-            cell_at(study, 0, row, column)
+            cell_at(study, study.grid(0), row, column)
 
 
 @pytest.mark.parametrize(("level", "cell"), [(0, (15, 10)), (0, (0, 31)), (1, (14, 1)), (2, (3, 2)), (2, (7, 7))])
@@ -72,7 +65,7 @@ def test_footprints_on_the_slice(study):
 @pytest.mark.parametrize(("level", "row", "column"), [(0, 64, 64), (1, 0, 127), (2, 127, 5)])
 def test_cursor_shows_field_and_values(study, level, row, column):
     figure, trace = plot_cursor(study, level, row, column), study.traces[level]
-    cell = cell_at(study, level, row, column)
+    cell = cell_at(study, study.grid(level), row, column)
     _, middle, right = figure.axes[:3]
     np.testing.assert_allclose(drawn_on(middle)[-1], local_field(study, level, cell), rtol=1e-4, atol=1e-7)
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in right.lines}
@@ -82,7 +75,7 @@ def test_cursor_shows_field_and_values(study, level, row, column):
     assert shared[0] == pytest.approx(trace.global_context[0, 0, cell[0], cell[1]].item())
 
 
-def test_reach_frames_the_cell_on_both_pictures(study):
+def test_reach_frames_the_cell_on_both_axes(study):
     figure = plot_reach(study, 0, 40, 40)
     for ax in figure.axes[:2]:
         assert [patch.get_width() for patch in ax.patches if isinstance(patch, Rectangle)] == [4, 28]  # pyright: ignore

@@ -1,0 +1,115 @@
+"""Measures of spatial selection: weights by organ, and what a slice becomes with other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from einops import reduce
+from scipy.ndimage import gaussian_gradient_magnitude
+
+from msa2net_lib.analysis.interventions import predict, shuffle_pixels, slice_dice, with_tensors
+from msa2net_lib.analysis.slice_study import Study
+from msa2net_lib.errors import InputError
+from msa2net_lib.nn.masag import MASAG
+from msa2net_lib.viz.maps import channel_map
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+WEIGHT_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "as trained": lambda weight: weight,
+    "one half everywhere": lambda weight: torch.full_like(weight, 0.5),
+    "shuffled over pixels": shuffle_pixels,
+    "swapped": lambda weight: 1 - weight,
+    "all for X": torch.ones_like,
+    "all for G": torch.zeros_like,
+}
+"""What may stand in place of the weight of X (b, 1, h, w); the weight of G is what is left to one."""
+
+
+def edge_map(study: Study, level: int) -> NDArray[np.float32]:
+    """How steep the slice is, on a level's grid (h, w): gradient at the scale of a pixel, mean over a cell."""
+    rows, columns = study.grid(level)
+    steep = gaussian_gradient_magnitude(study.image, sigma=1.0)
+    return reduce(steep, "(h i) (w j) -> h w", "mean", h=rows, w=columns).astype(np.float32)
+
+
+def selection_values(studies: Sequence[Study]) -> pd.DataFrame:
+    """One row per cell of every level of every study: study, level, tissue, weight_x and edge (see `edge_map`).
+
+    A cell belongs to the tissue at its place in `Study.label_at`; tissues are a categorical, background first. Errors:
+    `InputError` without a study.
+    """
+    if not studies:
+        raise InputError("studies is empty: give at least one")
+    tissues, tables = ("background", *studies[0].class_names), []
+    for study in studies:
+        for level in study.levels:
+            columns = {
+                "study": study.name,
+                "level": level,
+                "tissue": pd.Categorical.from_codes(study.label_at(level).ravel(), tissues),
+                "weight_x": channel_map(study.traces[level].weight_x, 0).ravel(),
+                "edge": edge_map(study, level).ravel(),
+            }
+            tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def mean_weights(values: pd.DataFrame) -> pd.DataFrame:
+    """Mean weight of X and number of cells, tissue by level; from `selection_values`; nan where there is no cell."""
+    grouped = values.groupby(["tissue", "level"], observed=True).weight_x.agg(["mean", "size"])
+    return grouped.unstack("level").swaplevel(axis=1).sort_index(axis=1)
+
+
+def edge_correlation(studies: Sequence[Study], level: int) -> tuple[float, float]:
+    """Correlation over cells of the weight of X with edges: those of its own slice, and of the next study's slice."""
+    weights = [channel_map(study.traces[level].weight_x, 0).ravel() for study in studies]
+    edges = [edge_map(study, level).ravel() for study in studies]
+    flat = np.concatenate(weights)
+    own, other = (np.corrcoef(flat, np.concatenate(e))[0, 1] for e in (edges, edges[1:] + edges[:1]))
+    return float(own), float(other)
+
+
+def predict_with_weights(study: Study, change: str | Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+    """Label (h, w) that the network gives the slice if the weight of X is changed in every gate.
+
+    change: one of `WEIGHT_CHANGES` or (b, 1, h, w) -> (b, 1, h, w); the weight of G becomes one minus the new weight.
+    Nothing is trained again. Raises: `InputError` for a name that is not known.
+    """
+    if isinstance(change, str):
+        if change not in WEIGHT_CHANGES:
+            raise InputError(f"change={change!r} is unknown: use one of {', '.join(WEIGHT_CHANGES)}")
+        change = WEIGHT_CHANGES[change]
+    made = change
+
+    def weight_x(gate: MASAG, tensors: Any) -> Tensor:
+        return made(gate.selection.weights(tensors.u)[:, :1])
+
+    rules = {"weight_x": weight_x, "weight_g": lambda gate, tensors: 1 - tensors.weight_x}
+    return predict(study, {level: with_tensors(study.gate(level), rules) for level in study.levels})
+
+
+def change_weights(studies: Sequence[Study], changes: Mapping[str, str | Callable[[Tensor], Tensor]]) -> pd.DataFrame:
+    """What other weights in all gates do to the labels of several slices; changes as for `predict_with_weights`.
+
+    Columns: "mean Dice", mean over slices of the mean over organs (`slice_dice`), and "changed organ pixels", the share
+    of pixels with another label than with trained weights, among those that are organ with either.
+    """
+    trained = [predict_with_weights(study, "as trained") for study in studies]
+    rows = {}
+    for name, change in changes.items():
+        labels = [predict_with_weights(study, change) for study in studies]
+        pairs = list(zip(trained, labels, strict=True))
+        organ = sum(int(((a > 0) | (b > 0)).sum()) for a, b in pairs)
+        scores = [slice_dice(study, label)["mean"] for study, label in zip(studies, labels, strict=True)]
+        rows[name] = {
+            "mean Dice": float(np.mean(scores)),
+            "changed organ pixels": sum(int((a != b).sum()) for a, b in pairs) / max(1, organ),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,24 @@
+"""Which trained network a lesson looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.nn.network import MSA2Net
+
+
+def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:
+    """The network that a lesson looks at: (network, its file, where it is from in words).
+
+    results: the folder of this profile's results. checkpoint: a file, or "auto" for the one that lesson 10 trained
+    there, else the one that ships.
+    """
+    trained_here = results / "10_training" / "run" / "weights.safetensors"
+    if checkpoint != "auto":
+        path, origin = Path(checkpoint), "the checkpoint you named"
+    elif trained_here.is_file():
+        path, origin = trained_here, "trained by lesson 10 on this machine"
+    else:
+        path, origin = SHIPPED_TINY, "the network that ships"
+    return load_network(path), path, origin

@@ -1,0 +1,18 @@
+"""Which network a lesson looks at."""
+
+from __future__ import annotations
+
+from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.lessons.networks import find_network
+
+
+def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
+    network, path, origin = find_network(tmp_path)
+    assert path == SHIPPED_TINY
+    assert origin == "the network that ships"
+    own = tmp_path / "10_training" / "run" / "weights.safetensors"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(SHIPPED_TINY.read_bytes())
+    assert find_network(tmp_path)[1:] == (own, "trained by lesson 10 on this machine")
+    assert find_network(tmp_path, str(SHIPPED_TINY))[1:] == (SHIPPED_TINY, "the checkpoint you named")
+    assert network.config.preset == "tiny"
