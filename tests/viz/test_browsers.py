@@ -15,7 +15,6 @@ from matplotlib.colors import to_hex
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.viz import plots
 from msa2net_lib.viz.browsers import volume_browser
 from msa2net_lib.viz.colors import ORGAN_COLORS
 
