@@ -111,5 +111,5 @@ def test_convolution_counts_by_hand_and_as_the_formula():
 
 
 def test_every_lesson_with_an_exercise_is_here():
-    assert len(MODULES) == 16
-    assert len(ALL) == 21
+    assert len(MODULES) >= 16
+    assert len(ALL) >= 21
