@@ -15,7 +15,7 @@ from msa2net_lib.analysis.complexity import FVCORE_RECORDED, RULES, TRAINING, bu
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.lessons.l08_network.study import walk
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper.discrepancies.variants import UNUSED, switch_variants
+from msa2net_lib.paper.discrepancies.variants import UNUSED, discrepancy_variants
 from msa2net_lib.paper.tables import table_1
 
 # fvcore 0.1.5.post20221221 on our networks at 224, timm's fused attention off; products are its conv, linear, matmul
@@ -155,7 +155,7 @@ def test_published_idles_in_the_deepest_level_and_the_gray_stem_only():
 
 def test_idle_parameters_do_not_move_the_logits_and_live_ones_do():
     torch.manual_seed(0)
-    network = MSA2Net(switch_variants(NetworkConfig.from_preset("tiny", image_size=64))[UNUSED]).eval()
+    network = MSA2Net(discrepancy_variants(NetworkConfig.from_preset("tiny", image_size=64))[UNUSED]).eval()
     found, image = complexity.gradients(network), torch.rand(1, 3, 64, 64)
     unused = [name for name, gradient in found.items() if gradient is None]
     assert {".".join(name.split(".")[:4]) for name in unused} == {"decoder.levels.3.blocks"}

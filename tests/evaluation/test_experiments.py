@@ -13,7 +13,7 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
 from msa2net_lib.evaluation.intervals import against_noise, excludes_zero, summarize
-from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, switch_variants
+from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, discrepancy_variants
 from msa2net_lib.train_config import TrainConfig
 
 RUNS = pd.DataFrame(
@@ -92,7 +92,7 @@ def test_finished_runs_are_read_back_unless_something_changed(monkeypatch, tmp_p
 
 def test_each_switch_changes_one_thing():
     base = NetworkConfig.from_preset("tiny")
-    variants = switch_variants(base)
+    variants = discrepancy_variants(base)
     plain = base.to_dict()
     changed = {
         name: {key for key, value in config.to_dict().items() if value != plain[key]}
@@ -108,9 +108,9 @@ def test_each_switch_changes_one_thing():
 
 
 def test_recorded_effects_follow_from_their_runs(root):
-    record = json.loads((root / "benchmarks" / "results" / "switch_effects.json").read_text())
+    record = json.loads((root / "benchmarks" / "results" / "discrepancy_effects.json").read_text())
     runs = pd.DataFrame(record["runs"])
-    assert set(runs.variant) == set(switch_variants(NetworkConfig.from_preset("tiny")))
+    assert set(runs.variant) == set(discrepancy_variants(NetworkConfig.from_preset("tiny")))
     assert runs.groupby("variant").seed.nunique().min() >= 3
     organs = runs.filter(regex="^dsc .")
     assert organs.shape[1] == 8
@@ -119,11 +119,11 @@ def test_recorded_effects_follow_from_their_runs(root):
 
 
 def test_committed_measurement_reads_back(root, tmp_path):
-    runs, record = experiments.read_measurement(root / "benchmarks" / "results" / "switch_effects.json")
+    runs, record = experiments.read_measurement(root / "benchmarks" / "results" / "discrepancy_effects.json")
     assert len(runs) == runs.seed.nunique() * runs.variant.nunique()
     assert runs.seed.nunique() >= 3
     assert {"hardware", "versions", "training", "selection"} <= set(record)
-    assert set(runs.variant) == set(switch_variants(NetworkConfig.from_dict(record["network"])))
+    assert set(runs.variant) == set(discrepancy_variants(NetworkConfig.from_dict(record["network"])))
     for content in ("", "{}", "[]"):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(InputError, match="holds no measured runs"):

@@ -24,7 +24,7 @@ from msa2net_lib.utils.files import write_text
 
 EFFECT = "effect on the score"
 AUDIT = "16"
-"""The lesson that runs the ledger's evidence."""
+"""The lesson that runs the evidence of the discrepancies."""
 # What may stand in no HTML page: control characters other than white space, and halves of characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -55,7 +55,7 @@ def write_report(output_dir: str | Path, profile: str, *, title: str | None = No
 def render(batch: Batch, title: str) -> str:
     """The page as text."""
     from msa2net_lib.lessons.l16_paper_audit.widget import (
-        source_line,  # as the ledger, loads torch: not on import
+        source_line,  # loads torch: not on import
     )
 
     items = [look_up(batch, item) for item in ITEMS]
@@ -73,7 +73,7 @@ def render(batch: Batch, title: str) -> str:
         items=items,
         measured=sum(found.status == MEASURED for found in items),
         claims=_claims(),
-        ledger=_ledger(batch),
+        discrepancies=_discrepancies(batch),
         audit=batch.lesson(AUDIT),
         source=source_line(),
         spent=rows,
@@ -122,17 +122,17 @@ def _logs(batch: Batch) -> set[str]:
     return {log for log in named if (batch.folder / log).is_file()}
 
 
-def _ledger(batch: Batch) -> dict[str, list[dict[str, Any]]]:
-    """Entries by part, with the effects that the audit of this batch measured, if it ran."""
+def _discrepancies(batch: Batch) -> dict[str, list[dict[str, Any]]]:
+    """Discrepancies by part, with the effects that the audit of this batch measured, if it ran."""
     from msa2net_lib.paper.discrepancies import discrepancy_table
 
     table = discrepancy_table()
     audit = batch.lesson(AUDIT)
-    if audit and audit.state == "done" and "ledger.csv" in audit.files(".csv"):
-        table[EFFECT] = _effects(audit.folder / "ledger.csv").reindex(table.index).fillna(table[EFFECT])
+    if audit and audit.state == "done" and "discrepancies.csv" in audit.files(".csv"):
+        table[EFFECT] = _effects(audit.folder / "discrepancies.csv").reindex(table.index).fillna(table[EFFECT])
     parts: dict[str, list[dict[str, Any]]] = {}
-    for entry in table.reset_index().to_dict("records"):
-        parts.setdefault(str(entry["part"]), []).append({str(name): text for name, text in entry.items()})
+    for one in table.reset_index().to_dict("records"):
+        parts.setdefault(str(one["part"]), []).append({str(name): text for name, text in one.items()})
     return parts
 
 

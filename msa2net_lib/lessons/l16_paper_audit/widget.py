@@ -1,4 +1,4 @@
-"""On the page: an entry of the discrepancies as a card, and sliders over the audit of Table 2."""
+"""On the page: a discrepancy as a card, and sliders over the audit of Table 2."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from IPython.display import HTML
 
 from msa2net_lib.lessons.l16_paper_audit.plots import plot_isic_audit
 from msa2net_lib.paper.consistency import implied_specificity
-from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Entry, Evidence, effect_of
+from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Discrepancy, effect_of
+from msa2net_lib.paper.discrepancies.evidence import Evidence
 from msa2net_lib.paper.tables import OWN, table_2
 from msa2net_lib.viz.explorer import explorer
 
 
-def card(one: Entry, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
-    """Draw an entry with the evidence that was just found: a heading, six lines and the table behind it.
+def card(one: Discrepancy, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
+    """Draw a discrepancy with the evidence that was just found: a heading, six lines and the table behind it.
 
-    effects: measured effects by variant, see `discrepancy_table`. Source lines name the file; the repository and
-    commit are the ledger's.
+    effects: measured effects by variant, see `discrepancy_table`. Source lines name the file, in
+    `REPOSITORY` at `COMMIT`.
     """
-    code = f"{one.code} ({one.file})" if one.file else one.code or "not a matter of code"
     lines = {
-        "the paper": f"{one.paper} ({one.place})" if one.place else one.paper,
-        "the code": code,
+        "the paper": one.paper_and_place,
+        "the code": one.code_and_file or "not a matter of code",
         f"shown just now ({one.kind})": evidence.says if evidence.differs else f"NO DIFFERENCE SEEN: {evidence.says}",
-        "switch": one.switch,
+        "variant": one.variant,
         "effect on the score": effect_of(one, effects),
         "for a builder": one.advice,
     }

@@ -1,59 +1,113 @@
-"""The ledger: every difference between the paper, the released code and expectation, each with live evidence."""
+"""The discrepancies between the paper, the reference implementation and expectation, each with live evidence.
+
+They are kept as data, `discrepancies.toml`: which part they are of, what the paper and the code say and where (files
+are in `REPOSITORY` at `COMMIT`; none if the difference is within the paper), what a builder does about it, and which
+function of this package shows each one live.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.paper.discrepancies import data, modules, network, scoring, training
-from msa2net_lib.paper.discrepancies.entry import COMMIT, NOT_MEASURED, REPOSITORY, Entry, Evidence
 
-__all__ = ["COMMIT", "DISCREPANCIES", "NOT_MEASURED", "REPOSITORY", "Entry", "Evidence", "discrepancy_table", "entry"]
+if TYPE_CHECKING:
+    from msa2net_lib.paper.discrepancies.evidence import Evidence
 
-DISCREPANCIES: tuple[Entry, ...] = (
-    *network.ENTRIES,
-    *modules.ENTRIES,
-    *training.ENTRIES,
-    *data.ENTRIES,
-    *scoring.ENTRIES,
-)
+REPOSITORY, COMMIT = "github.com/xmindflow/MSA-2Net", "209ca72"
+NOT_MEASURED = "not measured"
+
+Part = Literal["network", "training", "data", "scoring", "tables"]
+Kind = Literal["recorded", "executed", "arithmetic", "read"]
+"""What evidence rests on, strongest first: keys and shapes that the authors' source built once (untrained); code of
+this library, tested against the authors' recorded arrays, or another library, run; arithmetic on printed numbers;
+a rule or list of the reference implementation, restated here from reading and run."""
 
 
-def entry(key: str) -> Entry:
-    """Look an entry up. Raises: `InputError` for an unknown key."""
+@dataclass(frozen=True)
+class Discrepancy:
+    """One difference between the paper, the reference implementation and what a reader would expect.
+
+    paper, code: what each says or does, with place and file. kind: what the evidence rests on. evidence:
+    "module.function" of this package. variant: how this library does either. measured_as: name among
+    `paper.discrepancies.variants` of the run that measures the effect on the score, or empty; effect: the effect if it
+    needs no training run. advice: what a builder does about it.
+    """
+
+    key: str
+    part: Part
+    kind: Kind
+    title: str
+    paper: str
+    evidence: str
+    variant: str
+    advice: str
+    place: str = ""
+    code: str = ""
+    file: str = ""
+    measured_as: str = ""
+    effect: str = NOT_MEASURED
+
+    def show(self, data_dir: Path) -> Evidence:
+        """Run the evidence. data_dir: the folder with ``example_ct``."""
+        module, _, function = self.evidence.partition(".")
+        return getattr(import_module(f"{__name__}.{module}"), function)(data_dir)
+
+    @property
+    def paper_and_place(self) -> str:
+        """What the paper says, and where."""
+        return f"{self.paper} ({self.place})" if self.place else self.paper
+
+    @property
+    def code_and_file(self) -> str:
+        """What the code does, and where; empty if it is no matter of code."""
+        return f"{self.code} ({self.file})" if self.file else self.code
+
+
+_TABLE = tomllib.loads((files(__name__) / "discrepancies.toml").read_text(encoding="utf-8"))
+DISCREPANCIES: tuple[Discrepancy, ...] = tuple(Discrepancy(**one) for one in _TABLE["discrepancy"])
+
+
+def discrepancy(key: str) -> Discrepancy:
+    """Look a discrepancy up. Raises: `InputError` for an unknown key."""
     for one in DISCREPANCIES:
         if one.key == key:
             return one
-    raise InputError(f"ledger entry {key!r} is unknown: there are {', '.join(one.key for one in DISCREPANCIES)}")
+    raise InputError(f"discrepancy {key!r} is unknown: there are {', '.join(one.key for one in DISCREPANCIES)}")
 
 
-def discrepancy_table(effects: pd.DataFrame | None = None, entries: Sequence[Entry] = DISCREPANCIES) -> pd.DataFrame:
-    """The ledger without its evidence: one row per entry, index key.
+def discrepancy_table(effects: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The discrepancies without their evidence: one row each, index key.
 
-    effects: measured effects by variant, as `evaluation.intervals.summarize` returns them; the entries that
-    a training run can measure then show theirs.
+    effects: measured effects by variant, as `evaluation.intervals.summarize` returns them; those that a training run
+    can measure then show theirs.
     """
     rows = {
         one.key: {
             "part": one.part,
             "difference": one.title,
-            "the paper": f"{one.paper} ({one.place})" if one.place else one.paper,
-            "the code": f"{one.code} ({one.file})" if one.file else one.code,
-            "switch": one.switch,
+            "the paper": one.paper_and_place,
+            "the code": one.code_and_file,
+            "variant": one.variant,
             "effect on the score": effect_of(one, effects),
             "for a builder": one.advice,
         }
-        for one in entries
+        for one in DISCREPANCIES
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("key")
 
 
-def effect_of(one: Entry, effects: pd.DataFrame | None) -> str:
-    """Measured effect of an entry in words: difference of the mean DSC and its standard deviation over seeds."""
-    if not one.variant or effects is None or one.variant not in effects.index:
+def effect_of(one: Discrepancy, effects: pd.DataFrame | None) -> str:
+    """Measured effect in words: difference of the mean DSC and its interval over seeds."""
+    if not one.measured_as or effects is None or one.measured_as not in effects.index:
         return one.effect
-    row = effects.loc[one.variant]
+    row = effects.loc[one.measured_as]
     interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.seeds:.0f} seeds"
     return f"{row.difference:+.4f} DSC ({interval}), small virtual run"

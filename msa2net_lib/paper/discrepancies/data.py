@@ -13,8 +13,7 @@ from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.metrics import dice, score_volume
 from msa2net_lib.paper import reference_implementation as released
 from msa2net_lib.paper import tables
-from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
-from msa2net_lib.paper.discrepancies.shipped import patient, patient_2
+from msa2net_lib.paper.discrepancies.evidence import Evidence, patient, patient_2
 
 INPUT = 224
 """Pixels of the paper's input, section 4.2."""
@@ -80,35 +79,3 @@ def label_round_trip(data_dir: Path) -> Evidence:
         f"as little as {worst:.3f}"
     )
     return Evidence(says, table, bool((table.DSC < 1).all()))
-
-
-ENTRIES = (
-    Entry(
-        "training-slices", "data", "read", "2211 slices, not 2212",
-        "30 cases and 3779 images; other papers on this split say 2212 training slices", "section 4.1",
-        "the list that the script reads names 2211", "lists/lists_Synapse/train.txt", slices,
-        "prepare_synapse: every slice of the cases given", "Check the count after preparing.",
-        effect="none: the number of steps is the same",
-    ),
-    Entry(
-        "label-numberings", "data", "executed", "Three label numberings are in circulation",
-        "columns of Table 1, in an order of their own", "Table 1",
-        "reads TransUNet's prepared data (scheme A here); two other numberings are used by other projects", "README.md",
-        label_numberings, "data.labels.convert_scheme(labels, source, target)",
-        "Name the scheme beside every file; draw one case before you train.",
-        effect="see the evidence: nearly everything, for who mixes them",
-    ),
-    Entry(
-        "cubic-overshoot", "data", "executed", "Cubic resizing leaves the range it was given",
-        "images are resized to 224 x 224", "section 4.2",
-        "cubic splines, after the window to [0, 1] and with no clip", "datasets/datasets_synapse.py, utils.py",
-        cubic_overshoot, "data.resize.resize_image: the same", "Assert the range before the resize, not after.",
-    ),
-    Entry(
-        "label-round-trip", "data", "executed", "Copying the training labels exactly is not a score of 1",
-        "does not say at what size scores are computed", "section 4.3",
-        "predictions of 224 x 224 are enlarged to 512 x 512 by the nearest neighbor", "utils.py", label_round_trip,
-        "data.resize.resize_label: the same", "Know what the protocol itself costs before you chase the last point.",
-        effect="see the evidence: what exact training labels score; a mask placed better can score a little more",
-    ),
-)  # fmt: skip

@@ -16,8 +16,7 @@ from msa2net_lib.analysis.token_layout import GATED_LEVELS
 from msa2net_lib.nn.dual_attention import EfficientAttention
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper.discrepancies import variants as switches
-from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
+from msa2net_lib.paper.discrepancies.evidence import Evidence
 from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 
 LISTED_HEADS = {3: 32, 2: 16, 1: 1, 0: 1}
@@ -122,51 +121,3 @@ def hidden_mismatch(_: Path) -> Evidence:
         f"of {total} entries and raises nothing"
     )
     return Evidence(says, table, len(missing) > 0)
-
-
-ENTRIES = (
-    Entry(
-        "dense-dilated-convolution", "network", "recorded", "The dilated convolution in MASAG is dense",
-        "local context is DW, then DW-D, depthwise and dilated convolutions; DW-D is read here as in LKA, depthwise",
-        "Equation 1",
-        "the 3x3 convolution with dilation 2 has no groups: every channel sees every other", "networks/masag.py",
-        dense_convolution, 'NetworkConfig(dilated="depthwise" | "dense")',
-        "Build it depthwise: the likelier reading of the name, and a quarter of the gates' parameters.",
-        variant=switches.DENSE,
-    ),
-    Entry(
-        "batch-norms-in-the-gate", "network", "recorded", "The gate holds batch norms that no equation shows",
-        "convolutions, poolings, softmax and sigmoid", "Equations 1 to 6",
-        "a batch norm after almost every convolution of the gate", "networks/masag.py", batch_norms,
-        "none: kept in all presets", "With small batches these are the first thing to freeze or replace.",
-    ),
-    Entry(
-        "attention-heads", "network", "executed", "Efficient attention has one head, whatever is listed",
-        "no number of heads", "section 3.2",
-        "the network lists 32, 16, 1 and 1 heads by level, and the block passes on a literal 1; the listed kind of "
-        "feed-forward and the reduction ratios reach no block either", "networks/msa2net.py",
-        head_count, "none: one head, as it runs", "Do not report the list; for heads, wire them and train anew.",
-    ),
-    Entry(
-        "encoder-name", "network", "recorded", '"MaxViT-B" is a small MaxViT',
-        "the encoder is MaxViT-B", "Table A, supplement B",
-        "the encoder is maxvit_rmlp_small_rw_224", "networks/merit_lib/networks.py",
-        encoder_name, "NetworkConfig(encoder=...)", "Cite the encoder by timm's name, and compare with small encoders.",
-    ),
-    Entry(
-        "hidden-mismatch", "network", "executed", "Pretrained weights are loaded with mismatches hidden",
-        "the encoder is pretrained", "section 4.2",
-        "ImageNet weights go in with strict=False, so a renamed key would leave its weights random without a word; "
-        "nothing shows that theirs lost any",
-        "networks/merit_lib/networks.py", hidden_mismatch, "none: here a file fits whole or is refused",
-        "Load with strict=True after dropping the keys you know to be surplus.",
-    ),
-    Entry(
-        "imports-today", "network", "executed", "The released code imports on no current Python",
-        "implemented in PyTorch", "section 4.2",
-        "a copy of timm's MaxViT from before Python 3.11, and imgaug, whose last release is from 2020",
-        "networks/merit_lib/maxxvit_4out.py, datasets/datasets_synapse.py", imports_today,
-        "none: timm itself and torch", "Use timm's maintained MaxViT: the weights are the same.",
-        effect="none",
-    ),
-)  # fmt: skip

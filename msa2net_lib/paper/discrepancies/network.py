@@ -15,8 +15,7 @@ from msa2net_lib.config import PRESETS
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.paper.discrepancies import variants as switches
-from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
+from msa2net_lib.paper.discrepancies.evidence import Evidence
 from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 from msa2net_lib.paper.tables import table_a
 
@@ -129,52 +128,3 @@ def _small(form: str) -> MSA2Net:
 
 def _image(network: MSA2Net) -> Tensor:
     return torch.randn(1, 1, *network.config.height_width, generator=torch.Generator().manual_seed(0))
-
-
-ENTRIES = (
-    Entry(
-        "three-or-four-gates", "network", "recorded", "Three gates are described, four are counted",
-        "three MASAG modules with 9.44 M parameters", "supplement B, Table A",
-        "each of four decoder levels owns a gate; the deepest is called without a skip, and in the file as it runs "
-        "level 2 passes its own by too, so that two run", "networks/msa2net.py",
-        gates, 'LevelConfig(gate="masag" | "none", unused=("gate",))',
-        "Quote the gate's cost from the gates that run.",
-    ),
-    Entry(
-        "unused-deepest-level", "network", "executed", "The deepest decoder level does nothing but enlarge",
-        "dual-attention blocks in the deeper layers, two modules of them", "section 3.2, supplement B",
-        "without a skip a level returns its patch expansion at once; linear, gate, norm and blocks never run",
-        "networks/msa2net.py", unused_level, 'LevelConfig(unused=("linear", "gate", "norm", "blocks"))',
-        "Count what gets a gradient before you compare sizes: a third of the published network does not.",
-        variant=switches.UNUSED,
-    ),
-    Entry(
-        "deep-layer-defined-twice", "network", "recorded", "The deep layer's class is written twice, the second wins",
-        "dual-attention blocks in the deeper layers", "section 3.2, Figure 1",
-        "one class has two constructors and forward passes; Python keeps the second, with LKA blocks and a plain sum",
-        "networks/msa2net.py", defined_twice, 'MSA2Net.from_preset("published" | "released" | "paper")',
-        "Ask of any checkpoint which of the two it is: `load_official_checkpoint` tells from the keys.",
-    ),
-    Entry(
-        "scrambled-token-layout", "network", "executed", "Tokens are laid out by reinterpreting memory",
-        "feature maps, each value at its place", "Figure 1, Equations 1 to 6",
-        "an LKA level reads memory (h, w, c) as (c, h, w) twice and back once, so that channels become places; a "
-        "dual-attention level never goes back",
-        "networks/msa2net.py", scrambled_layout, 'NetworkConfig(layout="grid" | "reinterpreted")',
-        "Permute axes. Keep the reinterpretation only for weights that were trained with it.",
-        variant=switches.SCRAMBLED,
-    ),
-    Entry(
-        "sum-and-norm", "network", "recorded", "The gate's output is added to G and normalized",
-        "the recalibrated X goes to the decoder", "section 3.3.4, Equation 6",
-        "G + gate(X, G), then a layer norm", "networks/msa2net.py", added_and_normalized,
-        "none: kept in all presets", "Keep it, and write it into your equations.",
-    ),
-    Entry(
-        "notation", "network", "executed", "Two slips of notation in the gate's equations",
-        "each selection weight has 2 channels; sigmoid(G') is called the local, sigmoid(X') the global weight",
-        "Equation 2, section 3.3.3",
-        "each weight has one channel, the two together have 2; X' carries local context and G' global",
-        "networks/masag.py", notation, "none: MASAG is written so", "Read the weights as one map each.", effect="none",
-    ),
-)  # fmt: skip

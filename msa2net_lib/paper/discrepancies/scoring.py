@@ -15,8 +15,7 @@ from msa2net_lib.metrics import hd95, score_volume
 from msa2net_lib.paper import reference_implementation as released
 from msa2net_lib.paper.claims import claims_table
 from msa2net_lib.paper.consistency import consistency_table, implied_specificity
-from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
-from msa2net_lib.paper.discrepancies.shipped import patient, patient_2
+from msa2net_lib.paper.discrepancies.evidence import Evidence, patient, patient_2
 from msa2net_lib.paper.recorded import FORMS, recorded_count, recorded_shapes
 from msa2net_lib.paper.tables import OWN, table_1, table_2, table_3, table_a
 
@@ -152,60 +151,3 @@ def counting_rule(_: Path) -> Evidence:
         f"are {products:.2f} G multiply-adds, {operations:.2f} G operations"
     )
     return Evidence(says, table, same == [complexity.TRAINING.name])
-
-
-ENTRIES = (
-    Entry(
-        "empty-masks", "scoring", "executed", "An invented organ scores 1, a rightly absent one 0",
-        "DSC and HD95 per organ", "section 4.3, Table 1",
-        "prediction without label gives (1, 0), label without prediction and neither give (0, 0)", "utils.py",
-        empty_masks, 'score_volume(protocol="paper" | "strict")',
-        "Leave out what is not there, charge what is invented, and say which protocol you used.",
-        effect="see the evidence; lesson 11 measures it on a network's predictions",
-    ),
-    Entry(
-        "test-script", "scoring", "read", "The test script cannot run",
-        "scores of the best method", "section 4.3",
-        "test.py passes a keyword that the scoring function does not take; only the scoring inside training runs",
-        "test.py, utils.py", broken_test_script, "msa2net evaluate --checkpoint, for the authors' checkpoints too",
-        "Score with your own script, and publish it beside the weights.", effect="none known",
-    ),
-    Entry(
-        "code-for-tables-2-and-3", "scoring", "recorded", "No code for Tables 2 and 3",
-        "ISIC scores and an ablation of three parts", "Tables 2 and 3",
-        "neither ISIC data code and split nor a switch for any part of the ablation; what replaces a missing part, and "
-        "seeds or spread, are not said", "networks/msa2net.py, README.md", ablation_code,
-        "LevelConfig(block=..., gate=...)", "Say what takes the place of what you remove, and repeat with seeds.",
-        effect="unknown",
-    ),
-    Entry(
-        "hd95-in-voxels", "scoring", "executed", "HD95 is in voxels",
-        "HD95 without a unit", "Table 1", "medpy's hd95 without voxel spacing", "utils.py",
-        hd95_voxels, 'score_volume(protocol="strict", spacing=...), in mm',
-        "Pass the spacing. Voxels of a CT are not cubes, so no factor converts the table.",
-        effect="see the evidence; it depends on the direction",
-    ),
-    Entry(
-        "isic-specificity", "tables", "arithmetic", "The specificity in Table 2 does not fit its other columns",
-        "SE .8840, SP .9557, ACC .9640", "Table 2", "no ISIC code is released", "",
-        isic_specificity, "paper.consistency",
-        "Set its DSC beside rows that close at the same prevalence only; recompute from counts.",
-        effect="unknown: a misprint, or another protocol",
-    ),
-    Entry(
-        "claims-of-the-text", "tables", "arithmetic", "Statements that the paper's own tables contradict",
-        "margins and rankings in the text", "abstract, sections 1, 4.3 and 4.5, supplement B", "", "",
-        claims_of_the_text, "paper.claims", "Quote the tables, not the sentences.", effect="none",
-    ),
-    Entry(
-        "table-a-rows", "tables", "recorded", "Table A's rows are cut off, one is filled up",
-        "parameters by module", "Table A", "the network with the first of two deep layers", "networks/msa2net.py",
-        table_a_rows, 'MSA2Net.from_preset("published")', "Count from the network, to the last digit.", effect="none",
-    ),
-    Entry(
-        "counting-rule", "tables", "executed", '"FLOPs" are multiply-adds, counted in training mode',
-        "15.56 G FLOPs", "Table 1",
-        "fvcore's count in training mode, printed as MAdds; for the file as it runs it prints less", "train.py",
-        counting_rule, "analysis.complexity", "State what is counted, and in which mode.", effect="none on the score",
-    ),
-)  # fmt: skip

@@ -19,10 +19,7 @@ from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.paper import reference_implementation as released
-from msa2net_lib.paper.discrepancies.entry import Entry, Evidence
-from msa2net_lib.paper.discrepancies.shipped import patient_2
-
-DATASET, TRAINER = "datasets/datasets_synapse.py", "trainer.py"
+from msa2net_lib.paper.discrepancies.evidence import Evidence, patient_2
 
 
 def effective_rate(_: Path) -> Evidence:
@@ -169,59 +166,3 @@ def absent_class(data_dir: Path) -> Evidence:
     worst = float(table.iloc[:, 1].max())
     says = f"a perfect prediction of a slice of patient 2 costs {worst:.4f}: a {classes}th for each class not in it"
     return Evidence(says, table, worst > 0)
-
-
-ENTRIES = (
-    Entry(
-        "effective-learning-rate", "training", "read", "The learning rate is not the one printed",
-        "SGD with base learning rate 0.05 and batch 20", "section 4.2",
-        "a batch that is a multiple of 5 and not 24 scales the rate by batch / 24", "train.py", effective_rate,
-        "TrainConfig(learning_rate=...)", "Start from 0.0417 for batch 20, and log the rate that the optimizer has.",
-    ),
-    Entry(
-        "initialization", "training", "executed", "The decoder starts from Xavier weights",
-        "no word on it", "section 4.2",
-        "every linear and convolution of a decoder level gets Xavier-uniform weights and zero biases",
-        "networks/msa2net.py", initialization, 'NetworkConfig(decoder_init="torch" | "xavier")',
-        "Fix one start for all networks of a comparison.",
-    ),
-    Entry(
-        "schedule-length", "training", "read", "700 epochs in the paper, 400 in the script",
-        "training over 700 epochs, no schedule named", "section 4.2",
-        "polynomial decay, power 0.9; 400 epochs by default, the README's command passes 700",
-        "train.py, README.md", schedule_length, "TrainConfig(epochs=...)",
-        "Pass the epochs: the whole polynomial schedule depends on them.",
-    ),
-    Entry(
-        "augmentation-noise", "training", "executed", "The noise buries the image",
-        "no augmentation is described", "section 4.2",
-        "additive noise of sigma 0.005 x 255, right for 0 to 255, on images of 0 to 1", DATASET, noise,
-        'TrainConfig(augment="released" | "released_small_noise")', "Divide by 255 when images are in [0, 1].",
-    ),
-    Entry(
-        "augmentation-undocumented", "training", "read", "Ten augmentations, none of them in the paper",
-        "no augmentation is described", "section 4.2",
-        "0 to 4 of ten operations in random order, at 512 x 512 before the resize", DATASET, augmentation,
-        'TrainConfig(augment="released" | "affine" | "none")',
-        "Report augmentation: it can be worth more than a skip gate.",
-    ),
-    Entry(
-        "repeated-random-state", "training", "executed", "Workers repeat each other's augmentation",
-        "no word on it", "",
-        "worker_init_fn seeds Python's generator only; the augmentation keeps its own, copied into each worker",
-        TRAINER, repeated_random_state, "none: augmentation runs in one process, seeded per step",
-        "Seed every generator a worker uses from torch.initial_seed().",
-    ),
-    Entry(
-        "selection-on-test", "training", "read", "The test cases are scored during training, and nothing else is",
-        "no validation set and no rule of selection", "sections 4.1 and 4.2",
-        "from half time on the 12 test cases are scored every 20 epochs, each time with a checkpoint kept", TRAINER,
-        selection, "none: last step, always", "Hold out a validation set, or report the last epoch and say so.",
-    ),
-    Entry(
-        "absent-class-in-the-loss", "training", "executed", "A class that is not in the batch costs a constant",
-        "a loss that adjusts to the object's size", "section 4.2",
-        "every class counts, an empty one gives 1 and no gradient of its own", "utils.py", absent_class,
-        "TrainConfig(loss=...)", "Do not read the loss as an error: compare it between equal batches only.",
-    ),
-)  # fmt: skip

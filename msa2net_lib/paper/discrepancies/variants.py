@@ -1,4 +1,4 @@
-"""The differences between paper and released code that this library can switch, one by one, on any preset."""
+"""The differences between paper and released code that this library has as variants, one by one, on any preset."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ UNUSED = "unused deepest level"
 ALL = "all three"
 
 
-def switch_variants(base: NetworkConfig) -> dict[str, NetworkConfig]:
-    """The base network (`AS_WRITTEN`), each switch set as in the released code, and all three together.
+def discrepancy_variants(base: NetworkConfig) -> dict[str, NetworkConfig]:
+    """The base network (`AS_WRITTEN`), each variant of the reference implementation, and all three together.
 
     base: a config of the paper's form, "paper" or "tiny".
     """

@@ -325,24 +325,24 @@ def test_what_waits_for_a_failed_job_says_so(tmp_path):
     assert "1 done, 1 failed, 4 not run" in found.text("run")
 
 
-def test_every_claim_and_every_entry_of_the_ledger_is_there(planted):
+def test_every_claim_and_every_discrepancy_is_there(planted):
     ids = {attributes.get("id") for _, attributes in planted.tags}
     assert {f"claim-{claim.key}" for claim in claims()} <= ids
-    assert {f"ledger-{entry.key}" for entry in DISCREPANCIES} <= ids
+    assert {f"discrepancy-{entry.key}" for entry in DISCREPANCIES} <= ids
     for entry in DISCREPANCIES:
-        text = planted.text(f"ledger-{entry.key}")
+        text = planted.text(f"discrepancy-{entry.key}")
         assert " ".join(entry.title.split()) in text
         assert " ".join(entry.advice.split()) in text
 
 
 def test_the_effects_of_this_batchs_audit_are_taken(tmp_path):
-    folder = plant_lesson(tmp_path / "smoke", "16_paper_audit", [], tables=["ledger.csv"])
-    (folder / "ledger.csv").write_text("key,effect on the score\nnotation,-0.5 DSC in this batch\n")
+    folder = plant_lesson(tmp_path / "smoke", "16_paper_audit", [], tables=["discrepancies.csv"])
+    (folder / "discrepancies.csv").write_text("key,effect on the score\nnotation,-0.5 DSC in this batch\n")
     found = parsed(write_report(tmp_path, "smoke"))
-    assert "-0.5 DSC in this batch" in found.text("ledger-notation")
+    assert "-0.5 DSC in this batch" in found.text("discrepancy-notation")
     other = next(entry for entry in DISCREPANCIES if entry.key != "notation")
-    assert other.effect in found.text(f"ledger-{other.key}")
-    assert "ran the evidence of each" in found.text("ledger")
+    assert other.effect in found.text(f"discrepancy-{other.key}")
+    assert "ran the evidence of each" in found.text("discrepancies")
 
 
 def test_minutes_are_counted_once_and_side_by_side(home):

@@ -10,13 +10,14 @@ import pytest
 
 from msa2net_lib.lessons.l16_paper_audit import widget
 from msa2net_lib.lessons.l16_paper_audit.widget import card, isic_audit_widget, source_line
-from msa2net_lib.paper.discrepancies import COMMIT, NOT_MEASURED, Evidence, entry
+from msa2net_lib.paper.discrepancies import COMMIT, NOT_MEASURED, discrepancy
+from msa2net_lib.paper.discrepancies.evidence import Evidence
 
 EVIDENCE = Evidence("12 <b> gates", pd.DataFrame({"count": [0.1234561, 1234567.0]}, index=["a<b", "c"]), True)
 
 
 def test_a_card_says_all_of_the_entry():
-    one = entry("three-or-four-gates")
+    one = discrepancy("three-or-four-gates")
     page = card(one, EVIDENCE).data
     assert page is not None
     for text in (one.title, one.paper, one.place, one.file, one.advice, NOT_MEASURED, "12 <b> gates"):
@@ -28,11 +29,12 @@ def test_a_card_says_all_of_the_entry():
 
 
 def test_a_difference_not_seen_is_not_hidden():
-    assert "NO DIFFERENCE SEEN: 12" in str(card(entry("three-or-four-gates"), replace(EVIDENCE, differs=False)).data)
+    one = discrepancy("three-or-four-gates")
+    assert "NO DIFFERENCE SEEN: 12" in str(card(one, replace(EVIDENCE, differs=False)).data)
 
 
 def test_entries_without_code_and_the_source():
-    assert "not a matter of code" in str(card(entry("claims-of-the-text"), EVIDENCE).data)
+    assert "not a matter of code" in str(card(discrepancy("claims-of-the-text"), EVIDENCE).data)
     assert COMMIT in source_line()
 
 

@@ -1,4 +1,4 @@
-"""The ledger: every entry's evidence runs and shows its difference, and would say so if there were none."""
+"""The discrepancies: each one's evidence runs and shows its difference, and would say so if there were none."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pytest
 from msa2net_lib.analysis.token_layout import share_of_true_neighbors
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.paper import discrepancies as ledger
+from msa2net_lib.paper import discrepancies as package
 from msa2net_lib.paper import reference_implementation as released
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.consistency import SCORES
 from msa2net_lib.paper.discrepancies import (
     DISCREPANCIES,
     data,
+    discrepancy,
     discrepancy_table,
     effect_of,
-    entry,
     modules,
     network,
     scoring,
     training,
 )
-from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
+from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, discrepancy_variants
 from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 
 KEYS = [one.key for one in DISCREPANCIES]
@@ -41,7 +41,7 @@ REQUIRED = {
 @pytest.fixture(scope="module")
 def found(root):
     """What the evidence of every entry found."""
-    return {one.key: one.evidence(root / "data") for one in DISCREPANCIES}
+    return {one.key: one.show(root / "data") for one in DISCREPANCIES}
 
 
 def test_the_differences_that_the_workbook_promises_are_there_once():
@@ -60,9 +60,9 @@ def test_evidence_runs_and_shows_the_difference(found, key):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_entries_say_where(key):
-    one = entry(key)
+    one = discrepancy(key)
     assert one.paper
-    assert one.switch
+    assert one.variant
     assert one.advice.endswith(".")
     if one.part != "tables":
         assert one.file.endswith((".py", ".md", ".txt")), "where the code does it"
@@ -134,24 +134,24 @@ SAY_NO = {
 @pytest.mark.parametrize("key", SAY_NO)
 def test_evidence_says_no_where_there_is_no_difference(root, monkeypatch, key):
     monkeypatch.setattr(*SAY_NO[key])
-    assert not entry(key).evidence(root / "data").differs
+    assert not discrepancy(key).show(root / "data").differs
 
 
 def test_table_without_and_with_measured_effects():
     table = discrepancy_table()
     assert list(table.index) == KEYS
-    variants = {one.variant for one in DISCREPANCIES if one.variant}
-    assert variants < set(switch_variants(NetworkConfig.from_preset("tiny")))
+    variants = {one.measured_as for one in DISCREPANCIES if one.measured_as}
+    assert variants < set(discrepancy_variants(NetworkConfig.from_preset("tiny")))
     assert AS_WRITTEN not in variants
-    dense = entry("dense-dilated-convolution")
-    assert table.loc[dense.key, "effect on the score"] == ledger.NOT_MEASURED
+    dense = discrepancy("dense-dilated-convolution")
+    assert table.loc[dense.key, "effect on the score"] == package.NOT_MEASURED
     effects = pd.DataFrame(
-        {"difference": [0.001], "low": [-0.019], "high": [0.021], "seeds": [3]}, index=[dense.variant]
+        {"difference": [0.001], "low": [-0.019], "high": [0.021], "seeds": [3]}, index=[dense.measured_as]
     )
     assert effect_of(dense, effects).startswith("+0.0010 DSC (95 % interval -0.019 to +0.021, 3 seeds)")
-    assert effect_of(entry("selection-on-test"), effects) == ledger.NOT_MEASURED
+    assert effect_of(discrepancy("selection-on-test"), effects) == package.NOT_MEASURED
     with pytest.raises(InputError, match="'noise' is unknown: there are"):
-        entry("noise")
+        discrepancy("noise")
 
 
 def test_recorded_counts_leave_out_statistics_and_prefixes():

@@ -1,8 +1,8 @@
 """What do the differences between paper and released code change, in the same small training run?
 
-Trains the `tiny` network on the shipped virtual cohort as the paper writes it and with each switch set as in
-the released code (see `msa2net_lib.paper.discrepancies.variants`), with several seeds, and scores the last step on the
-held-out virtual patients. Finished runs are kept, so an interrupted measurement goes on where it stopped.
+Trains the `tiny` network on the shipped virtual cohort as the paper writes it and with each variant of the
+reference implementation (see `msa2net_lib.paper.discrepancies.variants`), with several seeds, and scores the last step
+on the held-out virtual patients. Finished runs are kept, so an interrupted measurement goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.evaluation.intervals import summarize
-from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, switch_variants
+from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, discrepancy_variants
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text
 from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "switch_effects.json"
+RESULT = ROOT / "benchmarks" / "results" / "discrepancy_effects.json"
 
 
 def main() -> int:
@@ -32,7 +32,9 @@ def main() -> int:
     dataset = open_dataset("virtual", ROOT / "data")
     network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
-    runs = compare(switch_variants(network), config, arguments.seeds, dataset, arguments.runs, device=arguments.device)
+    runs = compare(
+        discrepancy_variants(network), config, arguments.seeds, dataset, arguments.runs, device=arguments.device
+    )
     summary = summarize(runs, AS_WRITTEN)
     print(summary.round(4).to_string())
     record = {
@@ -58,7 +60,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--runs", type=Path, default=ROOT / "results" / "switch_effects", help="folder of finished runs"
+        "--runs", type=Path, default=ROOT / "results" / "discrepancy_effects", help="folder of finished runs"
     )
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()

@@ -1,15 +1,30 @@
-"""The shipped CT that evidence is shown on."""
+"""What evidence of a discrepancy is, and the shipped CT that it is shown on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from msa2net_lib.data.labels import raw_to_scheme
 from msa2net_lib.data.volumes import read_pair, window
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What running the evidence of a discrepancy found.
+
+    says: one sentence with the numbers found. table: the numbers behind it. differs: whether this run showed
+    the difference that is claimed.
+    """
+
+    says: str
+    table: pd.DataFrame
+    differs: bool
 
 
 @lru_cache(maxsize=2)
