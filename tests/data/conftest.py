@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
-from msa2net_lib.data.virtual.patient import make_virtual_patient
+from msa2net_lib.data.virtual.deform import deform
+from msa2net_lib.data.virtual.patient import VirtualRecipe, scan_range
 from msa2net_lib.data.volumes import read_pair
 
 SPACING = (2.5, 0.8, 0.7)
@@ -78,6 +79,11 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture(scope="session")
 def virtual_labels(example_ct: Path) -> dict[str, np.ndarray]:
-    """Label volumes of six virtual patients, raw BTCV ids."""
-    image, label = read_pair(example_ct / "img" / "img0001.nii.gz", example_ct / "label" / "label0001.nii.gz")
-    return {f"virtual{seed}": make_virtual_patient(image, label, seed)[1].array for seed in range(6)}
+    """Label volumes of six virtual patients, raw BTCV ids: those of `make_virtual_patient`, without their images."""
+    _, label = read_pair(example_ct / "img" / "img0001.nii.gz", example_ct / "label" / "label0001.nii.gz")
+    found = {}
+    for seed in range(6):
+        bent, _ = deform(label, np.random.default_rng(seed).spawn(4)[0], VirtualRecipe())
+        first, last = scan_range(bent, label.spacing[0], VirtualRecipe().margin_mm)
+        found[f"virtual{seed}"] = bent[first:last]
+    return found

@@ -62,23 +62,18 @@ description of the data all 30 have 85 to 198 slices and 3779 together.
 # fmt: on
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One patient to make; sent to the process that makes it."""
+_Job = tuple[Volume, Volume, Path, str, dict[str, Any]]
+"""One patient to make, sent to the process that makes it: image, label, destination, case id, what decides it."""
 
-    image: Volume
-    label: Volume
-    destination: Path
-    case: str
-    wanted: dict[str, Any]
 
-    def make(self) -> tuple[str, dict[str, str]]:
-        """Write the patient and return its case id and its files' checksums."""
-        size = ScanSize(self.wanted["slices"], self.wanted["pixels"]) if "slices" in self.wanted else None
-        made = make_virtual_patient(self.image, self.label, self.wanted["seed"], phase=self.wanted["phase"], size=size)
-        for path, volume in zip(_files(self.destination, self.case), made, strict=True):
-            write_volume(volume, path)
-        return self.case, _checksums(self.destination, self.case)
+def _make(job: _Job) -> tuple[str, dict[str, str]]:
+    """Write the patient and return its case id and its files' checksums."""
+    image, label, destination, case, wanted = job
+    size = ScanSize(wanted["slices"], wanted["pixels"]) if "slices" in wanted else None
+    made = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"], size=size)
+    for path, volume in zip(_files(destination, case), made, strict=True):
+        write_volume(volume, path)
+    return case, _checksums(destination, case)
 
 
 def write_virtual_cohort(
@@ -111,24 +106,15 @@ def write_virtual_cohort(
     paths = source / "img" / f"img{patient}.nii.gz", source / "label" / f"label{patient}.nii.gz"
     image, label = read_pair(*paths)
     plan = _plan(paths, seed, ids, size)
-    if _is_complete(destination, plan):
+    patients = plan["patients"]
+    if _read_record(destination).get("plan") == plan and len(_matching(destination, plan)) == len(patients):
         return ids
     with locked(destination):
         done = _resume(destination, plan)
-        jobs = [
-            _Job(image, label, destination, case, plan["patients"][case])
-            for case in plan["patients"]
-            if case not in done
-        ]
-        bar = progress_bar(
-            total=len(plan["patients"]),
-            initial=len(done),
-            desc="virtual patients",
-            unit="patient",
-            enabled=progress and bool(jobs),
-        )
-        with bar:
-            for case, checksums in in_processes(_Job.make, jobs, workers):
+        jobs = [(image, label, destination, case, patients[case]) for case in patients if case not in done]
+        options = {"desc": "virtual patients", "unit": "patient", "enabled": progress and bool(jobs)}
+        with progress_bar(total=len(patients), initial=len(done), **options) as bar:
+            for case, checksums in in_processes(_make, jobs, workers):
                 done[case] = checksums
                 _write_record(destination, plan, done)
                 bar.update()
@@ -192,10 +178,6 @@ def _matching(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, st
         for case, entry in plan["patients"].items()
         if old["patients"].get(case) == entry and case in made and made[case] == _checksums(destination, case)
     }
-
-
-def _is_complete(destination: Path, plan: dict[str, Any]) -> bool:
-    return _read_record(destination).get("plan") == plan and len(_matching(destination, plan)) == len(plan["patients"])
 
 
 def _resume(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,36 +31,25 @@ class DeformationRecipe:
     shear: float = 0.02
 
 
-class Deformed(NamedTuple):
-    """A bent patient on the volumes' own grid: float32 intensities and uint8 labels, both (Z, Y, X).
+def deform(label: Volume, rng: np.random.Generator, recipe: DeformationRecipe) -> tuple[NDArray[np.uint8], NDArray]:
+    """Bend labels (Z, Y, X) by one random field, as strongly as folding and the smallest structure allow.
 
-    ``coordinates`` (3, Z, Y, X): where in the source, in voxels, each voxel was taken from.
+    Returns the bent labels, with every structure of ``label`` still there, and the coordinates (3, Z, Y, X): where in
+    the source, in voxels, each voxel is taken from.
     """
-
-    hu: NDArray[np.float32]
-    labels: NDArray[np.uint8]
-    coordinates: NDArray
-
-
-def deform(image: Volume, label: Volume, rng: np.random.Generator, recipe: DeformationRecipe) -> Deformed:
-    """Bend image and labels by one random field, as strongly as folding and the smallest structure allow.
-
-    Every structure of ``label`` is still there.
-    """
-    displacement = random_displacement(image.array.shape, image.spacing, rng, recipe)
-    voxel_mm = np.asarray(image.spacing, np.float32)[:, None, None, None]
+    shape = label.array.shape
+    displacement = random_displacement(shape, label.spacing, rng, recipe)
+    voxel_mm = np.asarray(label.spacing, np.float32)[:, None, None, None]
     structures = np.unique(label.array)
-    grid = np.indices(image.array.shape, dtype=np.float32)
+    grid = np.indices(shape, dtype=np.float32)
     strength = 1.0
     while True:  # ends: an unbent patient neither folds nor loses anything
         coordinates = grid + strength * displacement / voxel_mm
-        if jacobian_determinant(strength * displacement, image.spacing).min() >= _SMALLEST_JACOBIAN:
+        if jacobian_determinant(strength * displacement, label.spacing).min() >= _SMALLEST_JACOBIAN:
             labels = _warp_labels(label.array, coordinates)
             if np.isin(structures, labels).all():
-                break
+                return labels, coordinates
         strength = strength - 0.2 if strength > 0.3 else 0.0
-    hu = ndimage.map_coordinates(image.array.astype(np.float32), coordinates, order=3, mode="nearest")
-    return Deformed(hu, labels, coordinates)
 
 
 def structure_weights(labels: NDArray, coordinates: NDArray) -> dict[int, NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.virtual.deform import DeformationRecipe, deform, structure_weights
-from msa2net_lib.data.virtual.scan import ScanSize, draw_grid, scan
+from msa2net_lib.data.virtual.scan import ScanSize, draw_grid, place_of, scan
 from msa2net_lib.data.volumes import Volume, check_same_geometry
 from msa2net_lib.errors import InputError
 
@@ -89,25 +89,27 @@ def make_virtual_patient(
     # Independent streams: changing how noise is drawn leaves shapes as they were.
     bend_rng, contrast_rng, noise_rng, scan_rng = np.random.default_rng(seed).spawn(4)
     drawn = str(contrast_rng.choice(PHASES))
-    hu, labels, coordinates = deform(image, label, bend_rng, recipe)
+    labels, coordinates = deform(label, bend_rng, recipe)
+    hu = ndimage.map_coordinates(image.array.astype(np.float32), coordinates, order=3, mode="nearest")
     hu = _enhance(hu, labels, image.spacing, phase or drawn, contrast_rng, recipe.individual_hu)
     place = (image.spacing, image.origin, image.direction)
-    first, last = _scan_range(labels, image.spacing[0], recipe.margin_mm)
+    first, last = scan_range(labels, image.spacing[0], recipe.margin_mm)
     if size is not None:
         grid = draw_grid(Volume(hu, *place), (first, last), size, scan_rng)
         weights = structure_weights(label.array, coordinates)
         scanned = scan(Volume(hu, *place), weights, grid, noise_rng, recipe.noise_hu)
         _check_survival(labels[first:last], scanned[1].array, size)
         return scanned
-    hu += _noise(hu.shape, noise_rng, recipe.noise_hu)
+    # Slightly correlated within a slice, as reconstruction leaves it.
+    noise = ndimage.gaussian_filter(noise_rng.standard_normal(hu.shape, dtype=np.float32), [0.0, 0.6, 0.6])
+    hu += noise * np.float32(noise_rng.uniform(*recipe.noise_hu) / noise.std())
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return _crop_slices(Volume(hu, *place), first, last), _crop_slices(Volume(labels, *place), first, last)
 
 
-def _scan_range(labels: NDArray, slice_mm: float, margin_mm: float | None) -> tuple[int, int]:
+def scan_range(labels: NDArray, slice_mm: float, margin_mm: float | None) -> tuple[int, int]:
     """Return the slices [first, last) that hold an evaluated organ, or lie within the margin of one."""
-    scored = np.isin(labels, [BTCV_IDS[organ] for organ in ORGANS]).any(axis=(1, 2))
-    occupied = np.flatnonzero(scored)
+    occupied = np.flatnonzero(np.isin(labels, [BTCV_IDS[organ] for organ in ORGANS]).any(axis=(1, 2)))
     if margin_mm is None or not len(occupied):
         return 0, len(labels)
     # Whole slices, at least the margin; the tolerance is for spacings that headers hold as float32.
@@ -117,9 +119,7 @@ def _scan_range(labels: NDArray, slice_mm: float, margin_mm: float | None) -> tu
 
 def _crop_slices(volume: Volume, first: int, last: int) -> Volume:
     """Return slices [first, last) of a volume, at the place in the scanner where they were."""
-    step = np.asarray(volume.direction[2::3]) * volume.spacing[0]  # from slice to slice, (x, y, z) in mm
-    x, y, z = (float(value) for value in volume.origin + first * step)
-    return replace(volume, array=volume.array[first:last].copy(), origin=(x, y, z))
+    return replace(volume, array=volume.array[first:last].copy(), origin=place_of(volume, (first, 0, 0)))
 
 
 def _check_survival(labels: NDArray, scanned: NDArray, size: ScanSize) -> None:
@@ -132,12 +132,7 @@ def _check_survival(labels: NDArray, scanned: NDArray, size: ScanSize) -> None:
 
 
 def _enhance(
-    hu: NDArray,
-    labels: NDArray,
-    spacing: Sequence[float],
-    phase: str,
-    rng: np.random.Generator,
-    individual_hu: float,
+    hu: NDArray, labels: NDArray, spacing: Sequence[float], phase: str, rng: np.random.Generator, individual_hu: float
 ) -> NDArray:
     """Add what contrast agent adds in ``phase``, organ by organ, to soft tissue only."""
 
@@ -154,10 +149,3 @@ def _enhance(
     # Fat, gas and bone take up nothing. The ramp treats voxels that are half fat as half organ.
     tissue = np.clip((hu + 80.0) / 60.0, 0.0, 1.0) * np.clip((300.0 - hu) / 100.0, 0.0, 1.0)
     return hu + shift * tissue
-
-
-def _noise(shape: tuple[int, ...], rng: np.random.Generator, sigma_range: tuple[float, float]) -> NDArray:
-    """Return Gaussian noise in HU, slightly correlated within a slice as reconstruction leaves it."""
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, [0.0, 0.6, 0.6])
-    return noise * np.float32(rng.uniform(*sigma_range) / noise.std())

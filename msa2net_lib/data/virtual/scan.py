@@ -87,11 +87,7 @@ def draw_grid(source: Volume, slices: tuple[int, int], size: ScanSize, rng: np.r
 
 
 def scan(
-    source: Volume,
-    weights: Mapping[int, NDArray],
-    grid: ScanGrid,
-    rng: np.random.Generator,
-    noise_hu: tuple[float, float],
+    source: Volume, weights: Mapping[int, NDArray], grid: ScanGrid, rng: np.random.Generator, noise_hu: Sequence[float]
 ) -> tuple[Volume, Volume]:
     """Return a noisy scan of a patient on ``grid``: (int16 image in HU, uint8 labels).
 
@@ -111,10 +107,9 @@ def scan(
         noisy = _fine(source.array[near], share, in_plane) + sigma * _noise(hu.shape[1:], grid.spacing[1], rng)
         hu[z][covered] = np.clip(np.rint(noisy[covered]), AIR_HU, 3071)
         present = {number: weight[near] for number, weight in weights.items() if number and weight[near].any()}
-        labels[z] = _winners(
-            {number: _fine(weight, share, in_plane) for number, weight in present.items()}, hu.shape[1:]
-        )
-    place = grid.spacing, _origin(source, grid), source.direction
+        shares = {number: _fine(weight, share, in_plane) for number, weight in present.items()}
+        labels[z] = _winners(shares, hu.shape[1:])
+    place = grid.spacing, place_of(source, [at[0] for at in grid.positions]), source.direction
     return Volume(hu, *place), Volume(labels, *place)
 
 
@@ -155,8 +150,8 @@ def _noise(shape: Sequence[int], pixel_mm: float, rng: np.random.Generator) -> N
     return noise / noise.std()
 
 
-def _origin(source: Volume, grid: ScanGrid) -> tuple[float, float, float]:
-    """Return the place of the grid's first voxel, (x, y, z) in mm as ``Volume.origin``."""
-    steps = [at[0] * mm for at, mm in zip(grid.positions, source.spacing, strict=True)]
-    x, y, z = np.asarray(source.origin) + np.reshape(source.direction, (3, 3)) @ steps[::-1]
+def place_of(volume: Volume, voxel: Sequence[float]) -> tuple[float, float, float]:
+    """Return where a voxel (z, y, x) of a volume lies, (x, y, z) in mm as ``Volume.origin``."""
+    steps = np.multiply(voxel, volume.spacing)[::-1]
+    x, y, z = np.asarray(volume.origin) + np.reshape(volume.direction, (3, 3)) @ steps
     return float(x), float(y), float(z)
