@@ -18,7 +18,6 @@ from typing import Any
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
-from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.lessons.l14_grad_cam.shuffled_study import (
     ADDITION,
     VARIANTS,
@@ -61,7 +60,6 @@ def main() -> int:
     means: Any = pairs.groupby(["layer", "pair"], sort=False)[["rank", "ssim"]].mean()
     print(means.round(3).to_string())
     z = busiest_slices(case.label, 1)[0]
-    image, label = resize_image(case.image[z], base.height_width), resize_label(case.label[z], base.height_width)
     record = {
         "question": "Do Grad-CAM maps depend on what the labels taught? Does MASAG change how far a logit looks?",
         "date": datetime.now(UTC).date().isoformat(),
@@ -72,7 +70,7 @@ def main() -> int:
         "selection": "none: last step",
         "slice": {"case": case.name, "z": z, "seed": seeds[0]},
         "maps": {
-            variant: shown_maps(networks[variant, seeds[0]], image, label, SHOWN, LAYERS[:1] + LAYERS[3:4])
+            variant: shown_maps(networks[variant, seeds[0]], case, z, SHOWN, LAYERS[:1] + LAYERS[3:4])
             for variant in VARIANTS
             if variant != ADDITION
         },

@@ -1,4 +1,4 @@
-"""Figures of the frequency lesson: curves by layer, differences with intervals, one band put back into the image.
+"""Figures of the frequency lesson: curves by layer, both measures over layers, one band put back into the image.
 
 Lines differ in style and marker, not in color alone, so that all can be read in gray.
 """
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import excludes_zero
 from msa2net_lib.lessons.l13_frequency.study import (
     BAND_EDGES,
     BANDS,
@@ -29,6 +28,7 @@ from msa2net_lib.lessons.l13_frequency.study import (
     run_curve,
     show_bands,
 )
+from msa2net_lib.viz.intervals import share_limits
 from msa2net_lib.viz.maps import BRIGHTNESS, Panel, channel_map, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
@@ -66,7 +66,7 @@ def plot_spectra(
             ax.set_axis_off()
         line[0].set_ylabel("relative log amplitude\n(natural log)", fontsize=8)
         if share_y:
-            _share_limits(line[: len(row)])
+            share_limits(line[: len(row)])
     handles: list[Any] = [
         Line2D([], [], color=style[name][0], linestyle=style[name][1], marker=style[name][2], markersize=4, label=name)
         for name in names
@@ -104,34 +104,6 @@ def plot_figure_a(
         told.append("dotted: standard deviation over slices" + (", mean over seeds" if seeds > 1 else ""))
     note = "; ".join(told) or "one seed, one slice"
     return plot_spectra(rows, source, note)
-
-
-def plot_contrasts(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str, sharex: bool = False) -> Figure:
-    """Differences with their 95 % intervals, one panel per table, one line per row; hollow where the sign is unclear.
-
-    tables: title -> as from `msa2net_lib.lessons.l13_frequency.study.contrast`, all of the same rows.
-    """
-    count = max(len(table) for table in tables.values())
-    figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + 0.19 * count)
-    for number, (ax, (title, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
-        ax.axvline(0, color="0.5", linewidth=0.8)
-        for y, (_, row) in enumerate(table.iterrows()):
-            _draw_interval(ax, y, row)
-        ax.set_yticks(range(len(table)), list(table.index) if number == 0 else [], fontsize=7.5)
-        ax.set_ylim(len(table) - 0.4, -0.6)
-        ax.tick_params(axis="x", labelsize=7)
-        ax.set_title(title, fontsize=8.5)
-        ax.set_xlabel(xlabel, fontsize=7.5)
-        ax.grid(axis="both", color="0.94")
-        ax.set_axisbelow(True)
-    if sharex:
-        _share_limits(axes[0], "x")
-    handles = [
-        Line2D([], [], color="0.1", marker="o", markersize=5, label="95 % interval leaves out 0"),
-        Line2D([], [], color="0.1", marker="o", markersize=5, markerfacecolor="white", label="it holds 0"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False)
-    return stamp(figure, source)
 
 
 def plot_measure(runs: pd.DataFrame, variants: Mapping[str, str], layers: Sequence[str], source: str) -> Figure:
@@ -221,19 +193,3 @@ def _frequency_axis(ax: Axes) -> None:
     ax.set_xticks([0, NYQUIST / 2, NYQUIST], ["0", "0.354", "0.707"])
     ax.tick_params(labelsize=7)
     ax.grid(axis="y", color="0.93")
-
-
-def _draw_interval(ax: Axes, y: int, row: pd.Series) -> None:
-    if pd.isna(row.difference):
-        ax.text(0, y, " not defined", fontsize=6, va="center", color="0.4")
-        return
-    sure = excludes_zero(row.low, row.high)
-    color = "#0072B2" if row.difference > 0 else "#D55E00"
-    ax.plot([row.low, row.high], [y, y], color=color, linewidth=1.4 if sure else 0.8)
-    ax.plot(row.difference, y, "o", color=color, markersize=4.5, markerfacecolor=color if sure else "white")
-
-
-def _share_limits(axes: Sequence[Axes], which: str = "y") -> None:
-    limits = [getattr(ax, f"get_{which}lim")() for ax in axes]
-    for ax in axes:
-        getattr(ax, f"set_{which}lim")(min(low for low, _ in limits), max(high for _, high in limits))

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from msa2net_lib.analysis.grad_cam import Evidence, disc, grad_cam
+from msa2net_lib.analysis.grad_cam import Evidence, disc, grad_cam, grad_cam_layers
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import holding_radius
-from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, share_inside
 from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.errors import InputError
@@ -25,11 +24,8 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
     LAYERS,
     PROBABILITY,
     OrganView,
-    gate_map,
-    innermost,
-    organ_class,
-    organ_targets,
-    study_heat,
+    as_array,
+    study_targets,
 )
 from msa2net_lib.viz.cursor import CURSOR
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
@@ -72,16 +68,13 @@ def plot_figure_b(study: Study, views: Sequence[OrganView], layer: str = LAST) -
         "field of one logit",
     )
     for row, view in zip(axes, views, strict=True):
-        label = np.where(view.truth, organ_class(view.organ), 0)
-        show_slice(row[0], study.image, label)
-        show_slice(row[1], study.image, np.where(view.predicted, organ_class(view.organ), 0))
-        _map(row[2], study, Panel(view.heat, ""), label)
-        _note(row[2], f"{share_inside(view.heat, view.truth):.0%} inside")
-        _map(row[3], study, Panel(view.attention, "", SHARES), label)
-        _field(row[4], study, view.field, view.center, label)
-        row[0].text(
-            -0.06, 0.5, view.organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
-        )
+        number = study.organ_id(view.organ)
+        show_slice(row[0], study.image, np.where(view.truth, number, 0))
+        show_slice(row[1], study.image, np.where(view.predicted, number, 0))
+        _map(row[2], study, Panel(view.heat, ""), view.truth, _inside(view.heat, view.truth))
+        _map(row[3], study, Panel(view.attention, "", SHARES), view.truth)
+        _field(row[4], study, view.field, view.center, np.where(view.truth, number, 0))
+        _name_row(row[0], view.organ)
         for ax, title in zip(row, titles, strict=True):
             ax.set_title(title if view is views[0] else "", fontsize=8)
     return stamp(figure, f"{study.name}: {study.source}")
@@ -99,10 +92,9 @@ def draw_heat(
     if region == _BY_REGION:
         mask = disc(height, width, row, column, height / 16).numpy()
     else:
-        mask = organ_targets(study.label, [organ])[organ][1].astype(np.float32)
-    heat = grad_cam(
-        study.network, network_input(study.network, study.image[None]), mask, organ_class(organ), layer, evidence
-    )
+        mask = study_targets(study, [organ])[organ][1].astype(np.float32)
+    pixels = network_input(study.network, study.image[None])
+    heat = grad_cam(study.network, pixels, mask, study.organ_id(organ), layer, evidence)
     figure, axes = figure_grid(1, 3, width=2.9, height=2.7)
     whole, own, laid = axes[0]
     show_slice(whole, study.image, study.label, title=f"{study.name}; asked about: {organ}")
@@ -114,15 +106,15 @@ def draw_heat(
         (laid, heat.values, "on the slice"),
     )
     for ax, values, title in maps:
-        drawn = show_map(ax, study, Panel(values[0].float().cpu().numpy(), title, cmap), outlines=ax is laid)
+        drawn = show_map(ax, study, Panel(as_array(values[0]), title, cmap), outlines=ax is laid)
         bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
         bar.ax.tick_params(labelsize=6.5)
-    wide = heat.values[0].float().cpu().numpy()
+    wide = as_array(heat.values[0])
     if evidence == "both":  # dashed is against the class
         draw_signs(laid, wide)
     if not wide.any():
         _note(laid, NO_HEAT)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, study.source)
 
 
@@ -132,60 +124,40 @@ REGIONS = ("the organ itself", _BY_REGION)
 
 def plot_layers(study: Study, organs: Sequence[str], layers: Sequence[str] = LAYERS) -> Figure:
     """Grad-CAM of organs (rows) at layers (columns), each map on its layer's own grid, with the organ's outline."""
-    heat = study_heat(study, layers, organs)
-    figure, axes = figure_grid(len(organs), len(layers), width=1.6, height=1.62)
-    for row, organ in zip(axes, organs, strict=True):
-        label = np.where(study.label == organ_class(organ), organ_class(organ), 0)
-        for ax, layer in zip(row, layers, strict=True):
-            one = heat[organ][layer]
-            own, title = one.own[0].float().cpu().numpy(), f"{layer}\n{one.own.shape[-2]} x {one.own.shape[-1]}"
-            _map(ax, study, Panel(own, title if organ == organs[0] else ""), label)
-            wide = one.values[0].float().cpu().numpy()
-            _note(ax, f"{share_inside(wide, label > 0):.0%} inside" if wide.any() else NO_HEAT)
-            ax.title.set_fontsize(8)
-        row[0].text(-0.06, 0.5, organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
-    return stamp(figure, f"{study.name}: {study.source}")
+    targets = study_targets(study, organs)
+    pixels = network_input(study.network, study.image[None])
+    heat = grad_cam_layers(study.network, pixels, targets, {layer: layer for layer in layers})
+    rows = {}
+    for organ, (_, mask) in targets.items():
+        rows[organ] = []
+        for layer, one in heat[organ].items():
+            title = f"{layer}\n{one.own.shape[-2]} x {one.own.shape[-1]}"
+            rows[organ].append((Panel(as_array(one.own[0]), title), mask, _inside(as_array(one.values[0]), mask)))
+    return _grid(study, rows, 1.6, f"{study.name}: {study.source}")
 
 
 def plot_explained(study: Study, views: Sequence[OrganView]) -> Figure:
     """Grad-CAM of the last layer beside what needs no explanation: the organ's probability, the image's edges."""
-    figure, axes = figure_grid(len(views), 4, width=1.9, height=1.75)
-    for row, view in zip(axes, views, strict=True):
-        label = np.where(view.truth, organ_class(view.organ), 0)
+    rows = {}
+    for view in views:
         panels = (
             Panel(view.heat, "Grad-CAM, last layer"),
             Panel(view.probability, "probability", limits=(0.0, 1.0)),
             Panel(edge_map(study.image), "edges of the image"),
-            Panel(gate_map(study), "gate's own map, level 0", SHARES),
+            Panel(view.attention, "gate's own map, level 0", SHARES),
         )
-        for ax, panel in zip(row, panels, strict=True):
-            _map(ax, study, panel if view is views[0] else panel._replace(title=""), label)
-            _note(ax, f"{share_inside(panel.values, view.truth):.0%} inside")
-        row[0].text(
-            -0.06, 0.5, view.organ, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
-        )
-    return stamp(figure, f"{study.name}: {study.source}")
+        rows[view.organ] = [(panel, view.truth, _inside(panel.values, view.truth)) for panel in panels]
+    return _grid(study, rows, 1.85, f"{study.name}: {study.source}")
 
 
-def plot_cascade(study: Study, organ: str, layers: Sequence[str], steps: Sequence[str], seed: int) -> Figure:
-    """An organ's maps while weights are drawn anew from the head downwards: layers in rows, steps in columns."""
-    pixels, parts = network_input(study.network, study.image[None]), reinitialized_steps(study.network, "cascading")
-    networks = {"as trained": study.network}
-    for step in steps:
-        if step not in parts:
-            raise InputError(f"step {step!r} is unknown: use {', '.join(parts)}")
-        networks[f"reinitialized down to:\n{step}"] = reinitialize_parts(study.network, parts[step], seed)
-    _, mask = organ_targets(study.label, [organ])[organ]
-    label = np.where(mask, organ_class(organ), 0)
-    figure, axes = figure_grid(len(layers), len(networks), width=1.75, height=1.7)
-    for row, layer in zip(axes, layers, strict=True):
-        for ax, (title, network) in zip(row, networks.items(), strict=True):
-            values = grad_cam(network, pixels, mask, organ_class(organ), layer).values[0].float().cpu().numpy()
-            _map(ax, study, Panel(values, title if layer == layers[0] else ""), label)
-            _note(ax, f"{share_inside(values, mask):.0%} inside" if values.any() else NO_HEAT)
-            ax.title.set_fontsize(8)
-        row[0].text(-0.06, 0.5, layer, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
-    return stamp(figure, f"{study.name}, {organ}: {study.source}")
+def plot_cascade(study: Study, organ: str, maps: Mapping[str, Mapping[str, NDArray]]) -> Figure:
+    """An organ's maps as weights are drawn anew from the head downwards, `study.cascade_maps`: layers in rows."""
+    _, mask = study_targets(study, [organ])[organ]
+    rows = {
+        layer: [(Panel(found[layer], step), mask, _inside(found[layer], mask)) for step, found in maps.items()]
+        for layer in next(iter(maps.values()))
+    }
+    return _grid(study, rows, 1.72, f"{study.name}, {organ}: {study.source}")
 
 
 def plot_fields(fields: Mapping[str, NDArray], center: tuple[int, int], study: Study) -> Figure:
@@ -202,25 +174,20 @@ def plot_fields(fields: Mapping[str, NDArray], center: tuple[int, int], study: S
 
 
 def plot_shown(maps: Mapping[str, Mapping[str, Mapping[str, list]]], study: Study) -> Figure:
-    """A measurement's maps of one slice: organs and layers in rows, variants in columns.
+    """A measurement's maps of one slice: variants in rows, layers and organs in columns.
 
     maps: variant -> layer -> organ -> rows of whole numbers, as `shuffled_study.shown_maps` makes them. study: the
     same slice, for its outlines.
     """
-    first = next(iter(maps.values()))
-    rows = [(layer, organ) for layer, organs in first.items() for organ in organs]
-    figure, axes = figure_grid(len(maps), len(rows), width=1.6, height=1.62)
-    for line, (variant, found) in zip(axes, maps.items(), strict=True):
-        for ax, (layer, organ) in zip(line, rows, strict=True):
-            label = np.where(study.label == organ_class(organ), organ_class(organ), 0)
-            title = f"{organ}\n{layer}" if found is first else ""
-            values = np.asarray(found[layer][organ], dtype=float)
-            _map(ax, study, Panel(values, title), label)
-            if not values.any():
-                _note(ax, NO_HEAT)
-            ax.title.set_fontsize(7.5)
-        line[0].text(-0.06, 0.5, variant, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
-    return stamp(figure, f"{study.name}: {study.source}")
+    rows = {}
+    for variant, layers in maps.items():
+        rows[variant] = []
+        for layer, organs in layers.items():
+            for organ, stored in organs.items():
+                values = np.asarray(stored, dtype=float)
+                mask, note = study.label == study.organ_id(organ), "" if values.any() else NO_HEAT
+                rows[variant].append((Panel(values, f"{organ}\n{layer}"), mask, note))
+    return _grid(study, rows, 1.6, f"{study.name}: {study.source}")
 
 
 def plot_randomization(tables: dict[str, pd.DataFrame], source: str) -> Figure:
@@ -245,8 +212,7 @@ def _lines(ax: Axes, table: pd.DataFrame, column: str) -> None:
     for index, layer in enumerate(layers):
         color, line, marker = STYLES[_order(layer, index)]
         groups: Any = table[table.layer == layer].groupby(["part", "seed"], sort=False)[column]
-        by_seed = groups.mean().unstack()
-        by_seed = by_seed.loc[parts]
+        by_seed = groups.mean().unstack().loc[parts]
         x = [position + 0.06 * (index - len(layers) / 2) for position in range(len(parts))]
         mean, low, high = by_seed.mean(axis=1), by_seed.min(axis=1), by_seed.max(axis=1)
         ax.errorbar(
@@ -306,16 +272,32 @@ def plot_pairs(pairs: pd.DataFrame, source: str) -> Figure:
     return stamp(figure, source)
 
 
-def default_pixel(study: Study, organ: str) -> tuple[int, int]:
-    """The innermost pixel (row, column) of an organ in the slice, where a cursor may start."""
-    return innermost(organ_targets(study.label, [organ])[organ][1])
+def _grid(study: Study, rows: Mapping[str, Sequence[tuple[Panel, NDArray, str]]], side: float, source: str) -> Figure:
+    """Rows of maps by name, each with a mask to outline and a note; titles stand above the first row."""
+    first = next(iter(rows))
+    figure, axes = figure_grid(len(rows), len(rows[first]), width=side, height=side)
+    for line, (name, cells) in zip(axes, rows.items(), strict=True):
+        for ax, (panel, mask, note) in zip(line, cells, strict=True):
+            _map(ax, study, panel if name == first else panel._replace(title=""), mask, note)
+            ax.title.set_fontsize(8)
+        _name_row(line[0], name)
+    return stamp(figure, source)
 
 
-def _map(ax: Axes, study: Study, panel: Panel, label: NDArray) -> None:
+def _map(ax: Axes, study: Study, panel: Panel, mask: NDArray, note: str = "") -> None:
     """A map with the outline of one organ, in white because the organ is named beside it."""
     show_map(ax, study, panel, outlines=False)
-    if label.any():
-        draw_outline(ax, label > 0, "white", 1.0)
+    if mask.any():
+        draw_outline(ax, mask, "white", 1.0)
+    _note(ax, note)
+
+
+def _name_row(ax: Axes, name: str) -> None:
+    ax.text(-0.06, 0.5, name, transform=ax.transAxes, rotation=90, va="center", ha="right", fontsize=8.5)
+
+
+def _inside(values: NDArray, mask: NDArray) -> str:
+    return f"{share_inside(values, mask):.0%} inside" if values.any() else NO_HEAT
 
 
 def _field(

@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from msa2net_lib.analysis.grad_cam import grad_cam_layers
 from msa2net_lib.analysis.network_field import holding_radius, logit_field
 from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset
-from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.lessons.l14_grad_cam.study import (
     LAYERS,
+    heat_maps,
     localization,
     localization_summary,
-    organ_class,
     organ_targets,
     similarity,
     slices_of,
@@ -124,18 +123,19 @@ def field_radii(network: MSA2Net, case: Case, count: int) -> dict[str, float]:
     images, _, _ = slices_of(case, network.config.height_width, count)
     height, width = network.config.height_width
     pixels, center = network_input(network, images), (height // 2, width // 2)
-    field = np.mean([logit_field(network, pixels, center, organ_class(organ)) for organ in ORGANS], axis=0)
+    classes = range(1, len(case.class_names) + 1)
+    field = np.mean([logit_field(network, pixels, center, index) for index in classes], axis=0)
     return {f"radius {share:.0%}": holding_radius(field, center, share) for share in SHARES}
 
 
 def heat_by_slice(network: MSA2Net, case: Case, count: int, layers: Sequence[str] = LAYERS) -> dict[str, dict]:
     """Layer -> (organ, z) -> map (h, w), for slices of a case and the organs in them."""
     images, labels, chosen = slices_of(case, network.config.height_width, count)
-    targets = organ_targets(labels)
-    heat = grad_cam_layers(network, network_input(network, images), targets, {name: name for name in layers})
+    targets = organ_targets(labels, case.class_names)
+    heat = heat_maps(network, network_input(network, images), targets, layers)
     return {
         layer: {
-            (organ, z): heat[organ][layer].values[index].float().cpu().numpy()
+            (organ, z): heat[organ][layer][index]
             for organ, (_, regions) in targets.items()
             for index, z in enumerate(chosen)
             if regions[index].any()
@@ -161,16 +161,17 @@ def pair_table(networks: Mapping[tuple[str, int], MSA2Net], case: Case, count: i
     return pd.DataFrame(rows, columns=["pair", "seeds", "layer", "rank", "ssim"])
 
 
-def shown_maps(network: MSA2Net, image: NDArray, label: NDArray, organs: Sequence[str], layers: Sequence[str]) -> dict:
+def shown_maps(network: MSA2Net, case: Case, z: int, organs: Sequence[str], layers: Sequence[str]) -> dict:
     """Maps of one slice for a measurement's file: layer -> organ -> whole numbers from 0 to 100, the map's maximum."""
-    pixels = network_input(network, image[None])
-    heat = grad_cam_layers(network, pixels, organ_targets(label, organs), {name: name for name in layers})
-    found: dict[str, dict[str, list]] = {}
+    size = network.config.height_width
+    pixels = network_input(network, resize_image(case.image[z], size)[None])
+    targets = organ_targets(resize_label(case.label[z], size), case.class_names, organs)
+    heat = heat_maps(network, pixels, targets, layers)
+    found: dict[str, dict[str, list]] = {layer: {} for layer in layers}
     for layer in layers:
-        maps = {organ: heat[organ][layer].values[0].float().cpu().numpy() for organ in organs}
-        found[layer] = {
-            organ: np.rint(100 * values / (values.max() or 1.0)).astype(int).tolist() for organ, values in maps.items()
-        }
+        for organ in organs:
+            values = heat[organ][layer][0]
+            found[layer][organ] = np.rint(100 * values / (values.max() or 1.0)).astype(int).tolist()
     return found
 
 

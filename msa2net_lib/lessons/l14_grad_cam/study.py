@@ -5,7 +5,7 @@ Worth: scores beside baselines, other regions, and reinitialized weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from msa2net_lib.analysis.grad_cam import HeatMap, Segmenter, grad_cam_layers
+from msa2net_lib.analysis.grad_cam import Segmenter, grad_cam_layers
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.analysis.network_field import logit_field
 from msa2net_lib.analysis.randomization import Mode, reinitialize_parts, reinitialized_steps
 from msa2net_lib.analysis.saliency import edge_map, pointing, rank_correlation, share_inside, structural_similarity
 from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
@@ -46,36 +45,39 @@ Targets = dict[str, tuple[int, "NDArray[np.bool_]"]]
 class OrganView:
     """An organ in a study's slice as Figure B shows it: all maps are (h, w) on the slice's grid.
 
-    heat: Grad-CAM at the layer asked for, own_grid the same on the layer's grid. attention: the gate's own map at level
-    0, mean over channels; it is the same for all organs. field: |gradient| of the organ's logit at ``center`` (row,
-    column) with respect to the image.
+    heat: Grad-CAM at the layer asked for. attention: the gate's own map at level 0, mean over channels; it is the same
+    for all organs. field: |gradient| of the organ's logit at ``center`` (row, column) with respect to the image.
     """
 
     organ: str
     truth: NDArray[np.bool_]
     predicted: NDArray[np.bool_]
     heat: NDArray[np.float32]
-    own_grid: NDArray[np.float32]
     probability: NDArray[np.float32]
     attention: NDArray[np.float32]
     field: NDArray[np.float32]
     center: tuple[int, int]
 
 
-def organ_class(organ: str) -> int:
-    """An organ's class in the logits. Raises: `InputError` for a name that is none of the eight."""
-    if organ not in ORGANS:
-        raise InputError(f"organ {organ!r} is unknown: use {', '.join(ORGANS)}")
-    return ORGANS.index(organ) + 1
+def organ_targets(label: NDArray, class_names: Sequence[str], organs: Sequence[str] | None = None) -> Targets:
+    """Each organ of a label map (h, w) or (b, h, w) with its region; organs: these, or all that are there.
+
+    Raises: `InputError` for an organ that the data set has not, or the label.
+    """
+    found = {organ: (index, label == index) for index, organ in enumerate(class_names, start=1)}
+    if organs is None:
+        return {organ: target for organ, target in found.items() if target[1].any()}
+    for organ in organs:
+        if organ not in found:
+            raise InputError(f"organ {organ!r} is unknown: use {', '.join(class_names)}")
+        if not found[organ][1].any():
+            raise InputError(f"{organ}: is not in this slice; choose another slice or organ")
+    return {organ: found[organ] for organ in organs}
 
 
-def organ_targets(label: NDArray, organs: Sequence[str] | None = None) -> Targets:
-    """Each organ of a label map (h, w) or (b, h, w) with its region; organs: these, or all that are there."""
-    chosen = [organ for organ in ORGANS if (label == organ_class(organ)).any()] if organs is None else organs
-    found = {organ: (organ_class(organ), label == organ_class(organ)) for organ in chosen}
-    if missing := [organ for organ, (_, region) in found.items() if not region.any()]:
-        raise InputError(f"{missing[0]}: is not in this slice; choose another slice or organ")
-    return found
+def study_targets(study: Study, organs: Sequence[str] | None = None) -> Targets:
+    """`organ_targets` of a study's slice."""
+    return organ_targets(study.label, study.class_names, organs)
 
 
 def innermost(mask: NDArray) -> tuple[int, int]:
@@ -85,17 +87,20 @@ def innermost(mask: NDArray) -> tuple[int, int]:
     return int(row) - 1, int(column) - 1
 
 
-def study_heat(study: Study, layers: Sequence[str] = LAYERS, organs: Sequence[str] | None = None) -> dict:
-    """Grad-CAM of a study's organs: organ -> layer -> `HeatMap`, batch of one; the truth is the region."""
-    pixels = network_input(study.network, study.image[None])
-    return grad_cam_layers(study.network, pixels, organ_targets(study.label, organs), {name: name for name in layers})
+def heat_maps(
+    network: MSA2Net, pixels: Tensor, targets: Targets, layers: Sequence[str] = LAYERS
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Grad-CAM as plain numbers: target -> layer -> maps (b, h, w) on the input's grid."""
+    found = grad_cam_layers(network, pixels, targets, {layer: layer for layer in layers})
+    return {
+        target: {layer: as_array(heat.values) for layer, heat in by_layer.items()} for target, by_layer in found.items()
+    }
 
 
 def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = None) -> list[OrganView]:
     """The organs of a study, smallest first as in the paper's figure. Raises: `InputError`, organ not in the slice."""
-    targets = organ_targets(study.label, organs)
-    heat = study_heat(study, [layer], list(targets))
-    pixels = network_input(study.network, study.image[None])
+    targets, pixels = study_targets(study, organs), network_input(study.network, study.image[None])
+    heat, attention = heat_maps(study.network, pixels, targets, [layer]), gate_map(study)
     with torch.inference_mode():
         logits = study.network(pixels)[0]
     views = []
@@ -106,10 +111,9 @@ def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = 
                 organ,
                 truth,
                 (logits.argmax(dim=0) == class_index).cpu().numpy(),
-                as_array(heat[organ][layer].values[0]),
-                as_array(heat[organ][layer].own[0]),
+                heat[organ][layer][0],
                 as_array(logits.softmax(dim=0)[class_index]),
-                gate_map(study),
+                attention,
                 logit_field(study.network, pixels, center, class_index),
                 center,
             )
@@ -117,23 +121,15 @@ def organ_views(study: Study, layer: str = LAST, organs: Sequence[str] | None = 
     return views
 
 
-def mixed_classes(network: MSA2Net, weights: Mapping[str, float]) -> Segmenter:
-    """A network with one output in place of its classes: organs' logits summed with these weights, (b, 1, h, w).
+def mixed_classes(study: Study, weights: Mapping[str, float]) -> Segmenter:
+    """A study's network with one output in place of its classes: organs' logits summed with weights, (b, 1, h, w).
 
     Explaining it by class 0 explains the mixture. Raises: `InputError` for an organ that there is not.
     """
-    mixture = torch.zeros(network.config.num_classes)
+    mixture = torch.zeros(study.network.config.num_classes)
     for organ, weight in weights.items():
-        mixture[organ_class(organ)] = weight
-    return lambda pixels: einsum(network(pixels), mixture.to(pixels), "b k h w, k -> b h w")[:, None]
-
-
-def pixel_spacing(case: Case, size: tuple[int, int]) -> tuple[float, float] | None:
-    """Height and width in mm of a pixel at a network's input size; None where the case stores no voxel size."""
-    if case.spacing is None:
-        return None
-    rows, columns = case.image.shape[1:]
-    return case.spacing[1] * rows / size[0], case.spacing[2] * columns / size[1]
+        mixture[study.organ_id(organ)] = weight
+    return lambda pixels: einsum(study.network(pixels), mixture.to(pixels), "b k h w, k -> b h w")[:, None]
 
 
 def gate_map(study: Study, level: int = 0) -> NDArray[np.float32]:
@@ -142,6 +138,14 @@ def gate_map(study: Study, level: int = 0) -> NDArray[np.float32]:
     mean = reduce(study.traces[level].attention, "1 c h w -> 1 1 h w", "mean")
     wide = F.interpolate(mean, study.image.shape, mode="bilinear", align_corners=False)
     return as_array(wide[0, 0])
+
+
+def pixel_spacing(case: Case, size: tuple[int, int]) -> tuple[float, float] | None:
+    """Height and width in mm of a pixel at a network's input size; None where the case stores no voxel size."""
+    if case.spacing is None:
+        return None
+    rows, columns = case.image.shape[1:]
+    return case.spacing[1] * rows / size[0], case.spacing[2] * columns / size[1]
 
 
 def slices_of(
@@ -167,16 +171,14 @@ def localization(network: MSA2Net, case: Case, count: int = 12, layers: Sequence
     have gives no row. count: slices, spread over the case.
     """
     images, labels, chosen = slices_of(case, network.config.height_width, count)
-    pixels, targets = network_input(network, images), organ_targets(labels)
-    heat = grad_cam_layers(network, pixels, targets, {name: name for name in layers})
+    pixels, targets = network_input(network, images), organ_targets(labels, case.class_names)
+    heat = heat_maps(network, pixels, targets, layers)
     with torch.inference_mode():
-        probabilities = network.eval()(pixels).softmax(dim=1)
+        probabilities = as_array(network.eval()(pixels).softmax(dim=1))
+    edges, flat = np.stack([edge_map(image) for image in images]), np.ones(images.shape)
     rows = []
     for organ, (class_index, regions) in targets.items():
-        maps: dict[str, NDArray] = {name: as_array(one.values) for name, one in heat[organ].items()}
-        maps[PROBABILITY] = as_array(probabilities[:, class_index])
-        maps[EDGES] = np.stack([edge_map(image) for image in images])
-        maps[FLAT] = np.ones(images.shape)
+        maps = heat[organ] | {PROBABILITY: probabilities[:, class_index], EDGES: edges, FLAT: flat}
         for index, z in enumerate(chosen):
             region = regions[index]
             if region.any():
@@ -211,29 +213,26 @@ def localization_sentence(table: pd.DataFrame, name: str) -> str:
 
 
 def region_dependence(study: Study, layers: Sequence[str] = LAYERS) -> pd.DataFrame:
-    """How like a map stays if the same class is asked about elsewhere: in the picture's corner, in another organ.
+    """How like a map stays if the same class is asked about in the image's corner, or in another organ.
 
     One row per layer: mean over organs of the size of `rank_correlation` with the map for the organ's own region; 0
     where a map is empty. Columns: "corner", "largest other organ".
     """
-    targets, pixels = organ_targets(study.label), network_input(study.network, study.image[None])
-    names = {name: name for name in layers}
-    own = grad_cam_layers(study.network, pixels, targets, names)
+    targets, pixels = study_targets(study), network_input(study.network, study.image[None])
+    own = heat_maps(study.network, pixels, targets, layers)
     corner = np.zeros_like(study.label, dtype=bool)
     corner[: len(corner) // 16, : len(corner) // 16] = True
-    by_size = sorted(targets, key=lambda organ: -int(targets[organ][1].sum()))
-    moved = {
+    largest = {organ: next((other for other in study.organs if other != organ), organ) for organ in targets}
+    regions = {
         "corner": {organ: (index, corner) for organ, (index, _) in targets.items()},
-        "largest other organ": {
-            organ: (index, targets[next((o for o in by_size if o != organ), organ)][1])
-            for organ, (index, _) in targets.items()
-        },
+        "largest other organ": {organ: (index, targets[largest[organ]][1]) for organ, (index, _) in targets.items()},
     }
     columns = {}
-    for title, elsewhere in moved.items():
-        other = grad_cam_layers(study.network, pixels, elsewhere, names)
+    for title, asked in regions.items():
+        other = heat_maps(study.network, pixels, asked, layers)
         columns[title] = {
-            name: np.mean([_similarity(own[o][name], other[o][name])[0] for o in targets]) for name in layers
+            layer: similarity({o: own[o][layer][0] for o in targets}, {o: other[o][layer][0] for o in targets})[0]
+            for layer in layers
         }
     return pd.DataFrame(columns)
 
@@ -248,20 +247,37 @@ def randomization_table(
     network's map; inside (`share_inside` of the organ), empty (no heat). Of an empty map rank and ssim are 0: it
     resembles nothing. The region is the organ's true one throughout.
     """
-    targets, pixels = organ_targets(study.label, organs), network_input(study.network, study.image[None])
-    names = {name: name for name in layers}
-    trained = grad_cam_layers(study.network, pixels, targets, names)
+    targets, pixels = study_targets(study, organs), network_input(study.network, study.image[None])
+    trained = heat_maps(study.network, pixels, targets, layers)
     rows = []
     for part, reinitialized in reinitialized_steps(study.network, mode).items():
         for seed in seeds:
-            found = grad_cam_layers(reinitialize_parts(study.network, reinitialized, seed), pixels, targets, names)
+            found = heat_maps(reinitialize_parts(study.network, reinitialized, seed), pixels, targets, layers)
             for organ, (_, region) in targets.items():
                 for layer in layers:
-                    heat = found[organ][layer]
-                    rank, ssim = _similarity(trained[organ][layer], heat)
-                    inside = share_inside(as_array(heat.values[0]), region)
-                    rows.append((mode, part, seed, organ, layer, rank, ssim, inside, bool(heat.values.eq(0).all())))
+                    heat, before = found[organ][layer][0], trained[organ][layer][0]
+                    scores = *similarity({"": before}, {"": heat}), share_inside(heat, region), not heat.any()
+                    rows.append((mode, part, seed, organ, layer, *scores))
     return pd.DataFrame(rows, columns=["mode", "part", "seed", "organ", "layer", "rank", "ssim", "inside", "empty"])
+
+
+def cascade_maps(
+    study: Study, organ: str, layers: Sequence[str], steps: Sequence[str], seed: int
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """An organ's maps while weights are drawn anew from the head downwards: step -> layer -> (h, w), trained first.
+
+    Raises: `InputError` for a step that is none of `reinitialized_steps`.
+    """
+    targets, pixels = study_targets(study, [organ]), network_input(study.network, study.image[None])
+    parts, networks = reinitialized_steps(study.network, "cascading"), {"as trained": study.network}
+    for step in steps:
+        if step not in parts:
+            raise InputError(f"step {step!r} is unknown: use {', '.join(parts)}")
+        networks[f"reinitialized down to:\n{step}"] = reinitialize_parts(study.network, parts[step], seed)
+    return {
+        step: {layer: heat[0] for layer, heat in heat_maps(network, pixels, targets, layers)[organ].items()}
+        for step, network in networks.items()
+    }
 
 
 def baseline_similarity(study: Study, layers: Sequence[str] = LAYERS) -> pd.DataFrame:
@@ -269,91 +285,29 @@ def baseline_similarity(study: Study, layers: Sequence[str] = LAYERS) -> pd.Data
 
     Columns: rank correlation and SSIM with the organ's probability and with the edges of the image.
     """
-    edges, rows = edge_map(study.image), {}
-    views = {view.organ: view for view in organ_views(study)}
-    heat = study_heat(study, layers)
-    for layer in layers:
-        maps = {organ: as_array(found[layer].values[0]) for organ, found in heat.items()}
-        rows[layer] = {
-            "rank, probability": _mean(_rank(values, views[o].probability) for o, values in maps.items()),
-            "rank, edges": _mean(_rank(values, edges) for values in maps.values()),
-            "ssim, probability": _mean(_ssim(values, views[o].probability) for o, values in maps.items()),
-            "ssim, edges": _mean(_ssim(values, edges) for values in maps.values()),
-        }
-    return pd.DataFrame(rows).T
-
-
-def survivors(table: pd.DataFrame, part: str) -> pd.Series:
-    """Mean rank correlation (sign ignored) with the trained map at one step, by layer, the likest first."""
-    means: Any = table[table.part == part].groupby("layer", sort=False)["rank"].mean()
-    return means.sort_values(ascending=False)
-
-
-def verdict_table(
-    localized: pd.DataFrame, cascade: pd.DataFrame, regions: pd.DataFrame, layers: tuple[str, ...] = LAYERS
-) -> pd.DataFrame:
-    """What each layer's map can be trusted for, one row per layer, from three tests.
-
-    localized: `localization_summary`. cascade: `randomization_table`, cascading. regions: `region_dependence`. Columns:
-    pointing, beside the probability's; after all weights are drawn anew, ``reinitialized`` (rank, sign ignored),
-    mean over organs of the ``lowest`` and ``highest`` seed; ``corner``, similarity with the map for a region in the
-    picture's corner; and three verdicts: it finds the organ (pointing above one half), the weights matter (highest seed
-    below one half; None where one half lies between lowest and highest), the region matters (corner below 0.9).
-    """
-    last = list(dict.fromkeys(cascade.part))[-1]
-    groups: Any = cascade[cascade.part == last].groupby(["layer", "seed"], sort=False)["rank"]
-    of_last = groups.mean().unstack()
-    rows = {
-        layer: {
-            "pointing": localized.pointing[layer],
-            "of the probability": localized.pointing[PROBABILITY],
-            "reinitialized": of_last.loc[layer].mean(),
-            "lowest": of_last.loc[layer].min(),
-            "highest": of_last.loc[layer].max(),
-            "corner": regions.corner[layer],
-            "finds the organ": bool(localized.pointing[layer] > 0.5),
-            "weights matter": _below(of_last.loc[layer], 0.5),
-            "region matters": bool(regions.corner[layer] < 0.9),
-        }
-        for layer in layers
+    targets, pixels = study_targets(study), network_input(study.network, study.image[None])
+    heat = heat_maps(study.network, pixels, targets, layers)
+    with torch.inference_mode():
+        probabilities = as_array(study.network(pixels)[0].softmax(dim=0))
+    baselines = {
+        "probability": {organ: probabilities[index] for organ, (index, _) in targets.items()},
+        "edges": dict.fromkeys(targets, edge_map(study.image)),
     }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _below(by_seed: pd.Series, threshold: float) -> bool | None:
-    """Whether all seeds are below a threshold; None where some are and some are not."""
-    below = by_seed < threshold
-    return bool(below.all()) if below.nunique() == 1 else None
-
-
-def sentences(verdicts: pd.DataFrame) -> list[str]:
-    """One sentence per layer of `verdict_table`."""
-    weights = {
-        True: "needs the trained weights",
-        False: "looks alike with random weights",
-        None: "not clear whether it needs the trained weights",
-    }
-    told = []
-    for layer, row in verdicts.to_dict("index").items():
-        finds = "finds its organ" if row["finds the organ"] else "does not find its organ"
-        region = (
-            "depends on the region asked about"
-            if row["region matters"]
-            else "is the same whatever region is asked about"
-        )
-        told.append(f"{layer}: {finds}, {weights[row['weights matter']]}, {region}")
-    return told
+    return pd.DataFrame(
+        {
+            f"{name}, {title}": {
+                layer: np.mean([score(heat[organ][layer][0], maps[organ]) for organ in targets]) for layer in layers
+            }
+            for name, score in {"rank": _rank, "ssim": _ssim}.items()
+            for title, maps in baselines.items()
+        }
+    )
 
 
 def similarity(first: Mapping[Any, NDArray], second: Mapping[Any, NDArray]) -> tuple[float, float]:
     """Mean size of the rank correlation, and mean SSIM, of two sets of maps (h, w) by name; 0 for an empty map."""
     pairs = [(first[name], second[name]) for name in first]
-    return _mean(abs(_rank(*pair)) for pair in pairs), _mean(_ssim(*pair) for pair in pairs)
-
-
-def _similarity(first: HeatMap, second: HeatMap) -> tuple[float, float]:
-    one, other = as_array(first.values[0]), as_array(second.values[0])
-    return abs(_rank(one, other)), _ssim(one, other)
+    return float(np.mean([abs(_rank(*pair)) for pair in pairs])), float(np.mean([_ssim(*pair) for pair in pairs]))
 
 
 def _rank(one: NDArray, other: NDArray) -> float:
@@ -364,5 +318,49 @@ def _ssim(one: NDArray, other: NDArray) -> float:
     return structural_similarity(one, other) if np.ptp(one) and np.ptp(other) else 0.0
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def survivors(table: pd.DataFrame, part: str) -> pd.Series:
+    """Mean rank correlation (sign ignored) with the trained map at one step, by layer, the likest first."""
+    means: Any = table[table.part == part].groupby("layer", sort=False)["rank"].mean()
+    return means.sort_values(ascending=False)
+
+
+def conclusions(localized: pd.DataFrame, cascade: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+    """What each layer's map can be trusted for, one row per layer, from three tests.
+
+    localized: `localization_summary`. cascade: `randomization_table`, cascading. regions: `region_dependence`. Columns:
+    pointing, beside the probability's; after all weights are drawn anew, ``reinitialized`` (rank, sign ignored),
+    mean over organs of the ``lowest`` and ``highest`` seed; ``corner``, similarity with the map for a region in the
+    image's corner; and three conclusions: it finds the organ (pointing above one half), the weights matter (highest
+    seed below one half; None where one half lies between lowest and highest), the region matters (corner below 0.9).
+    """
+    groups: Any = cascade[cascade.part == cascade.part.iloc[-1]].groupby(["layer", "seed"], sort=False)["rank"]
+    by_layer = groups.mean().groupby("layer", sort=False)
+    lowest, highest = by_layer.min(), by_layer.max()
+    return pd.DataFrame(
+        {
+            "pointing": localized.pointing[regions.index],
+            "of the probability": localized.pointing[PROBABILITY],
+            "reinitialized": by_layer.mean(),
+            "lowest": lowest,
+            "highest": highest,
+            "corner": regions.corner,
+            "finds the organ": localized.pointing[regions.index] > 0.5,
+            "weights matter": (highest < 0.5).astype(object).mask((lowest < 0.5) & (highest >= 0.5), None),
+            "region matters": regions.corner < 0.9,
+        }
+    ).loc[regions.index]
+
+
+def sentences(concluded: pd.DataFrame) -> list[str]:
+    """One sentence per layer of `conclusions`."""
+    finds = {True: "finds its organ", False: "does not find its organ"}
+    weights = {
+        True: "needs the trained weights",
+        False: "looks alike with random weights",
+        None: "not clear whether it needs the trained weights",
+    }
+    region = {True: "depends on the region asked about", False: "is the same whatever region is asked about"}
+    return [
+        f"{layer}: {finds[row['finds the organ']]}, {weights[row['weights matter']]}, {region[row['region matters']]}"
+        for layer, row in concluded.to_dict("index").items()
+    ]

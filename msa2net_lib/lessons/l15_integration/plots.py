@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,46 +9,34 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l15_integration.study import OWN, WITHOUT, GateBlock, effects, slice_influence
 from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG
+from msa2net_lib.viz.intervals import plot_intervals
 from msa2net_lib.viz.plots import figure_grid, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STYLES = {"masag": ("o", "#0072B2"), "constant": ("s", "#E69F00"), OWN: ("^", "#000000")}
-_TITLES = {"masag": "MASAG", "constant": "constant map (control)", OWN: "the network's own gate"}
+COMPARISONS = (("masag", WITHOUT), ("constant", WITHOUT), ("masag", "constant"), ("masag", OWN))
+"""What is drawn: the gate, the control, what the map adds to it, and MASAG beside a network's own gate."""
 
 
-def plot_effects_of_gates(runs: pd.DataFrame, source: str, title: str) -> Figure:
-    """Draw differences of DSC in points: gates minus no gate on the left, MASAG minus the control on the right.
+def plot_gate_effects(runs: pd.DataFrame, source: str, title: str) -> Figure:
+    """Draw differences of DSC in points, a panel per comparison and a line per network; light dots are seeds.
 
-    runs: as `study.compare_third_party` returns them. A light mark is one seed, the bar the mean
-    and its 95 % interval. Raises: `InputError` without runs without gate.
+    runs: as `study.compare_third_party` returns them. Raises: `InputError` if there is nothing to compare.
     """
-    if WITHOUT not in set(runs.variant):
-        raise InputError(f"no run {WITHOUT!r}: there is nothing to compare with")
-    networks, table = list(runs.network.unique()), effects(runs)
-    figure, axes = figure_grid(1, 2, width=4.7, height=0.75 * len(networks) + 1.0)
-    left, right = axes[0]
-    variants = [name for name in _STYLES if name in set(runs.variant)]
-    _draw(left, runs, table, networks, [(variant, WITHOUT) for variant in variants])
-    _draw(right, runs, table, networks, [("masag", "constant")])
-    left.set_title("the gate: minus the network without gate", fontsize=9)
-    right.set_title("its map: MASAG minus the constant map", fontsize=9)
-    for ax in (left, right):
-        ax.set_xlabel("difference of DSC, points", fontsize=8)
-    left.set_yticks(range(len(networks)), networks, fontsize=8)
-    right.set_yticks(range(len(networks)), [""] * len(networks))
-    handles = [
-        Line2D([], [], marker=_STYLES[name][0], color=_STYLES[name][1], label=_TITLES[name]) for name in variants
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
-    return stamp(figure, f"{title}; light marks: one seed, bar: mean and 95 % interval\n{source}")
+    table, networks, panels = effects(runs), list(runs.network.unique()), {}
+    for variant, against in COMPARISONS:
+        rows = table[(table.variant == variant) & (table.against == against)] if len(table) else table
+        if len(rows):
+            panels[f"{variant} minus\n{against}"] = rows.set_index("network").reindex(networks)
+    if not panels:
+        raise InputError(f"no run {WITHOUT!r} beside another: there is nothing to compare with")
+    return plot_intervals(panels, f"{title}; light dots: one seed\n{source}", "difference of DSC, points", share=True)
 
 
 def draw_gate_block(block: GateBlock, volume_gate: MASAG, source: str) -> Figure:
@@ -78,33 +65,6 @@ def draw_gate_block(block: GateBlock, volume_gate: MASAG, source: str) -> Figure
     axes[0, 0].set_ylabel("slice", fontsize=8)
     _draw_influence(axes[0, 4], block, volume_gate)
     return stamp(figure, f"{block.name}, coronal section, stretched; depth set by hand, not trained\n{source}")
-
-
-def _draw(
-    ax: Axes, runs: pd.DataFrame, table: pd.DataFrame, networks: Sequence[str], pairs: Sequence[tuple[str, str]]
-) -> None:
-    ax.axvline(0, color="0.4", linewidth=0.9)
-    for y, network in enumerate(networks):
-        scores = 100 * runs[runs.network == network].pivot(index="seed", columns="variant", values="dsc")
-        for place, (variant, against) in enumerate(pairs):
-            if variant not in scores or against not in scores:
-                continue
-            marker, color = _STYLES[variant]
-            height = y + 0.26 * (place - (len(pairs) - 1) / 2)
-            seeds = scores[variant] - scores[against]
-            ax.plot(seeds, [height] * len(seeds), marker, color=color, alpha=0.35, markersize=5)
-            row = table[(table.network == network) & (table.variant == variant) & (table.against == against)].iloc[0]
-            if row.seeds > 1:
-                ax.errorbar(
-                    row.difference, height, xerr=row.high - row.difference,
-                    fmt=marker, color=color, markeredgecolor="black", markersize=6, capsize=3, linewidth=1.6,
-                )  # fmt: skip
-    ax.set_ylim(len(networks) - 0.45, -0.55)
-    for y in range(1, len(networks)):
-        ax.axhline(y - 0.5, color="0.85", linewidth=0.8)
-    ax.grid(axis="x", color="0.93")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="x", labelsize=7.5)
 
 
 def _section(ax: Axes, block: GateBlock, values: NDArray, title: str, black: float, white: float) -> AxesImage:

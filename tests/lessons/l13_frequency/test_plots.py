@@ -18,7 +18,6 @@ from msa2net_lib.lessons.l13_frequency.study import (
     BANDS,
     band_shares,
     compact,
-    contrast,
     network_maps,
     run_curve,
     show_bands,
@@ -59,24 +58,6 @@ def test_one_run_has_no_spread_over_seeds(runs):
     assert "seeds" not in figure.legends[0].get_title().get_text()
     with pytest.raises(InputError, match="no run of 'masag' has a layer 'level 9'"):
         run_curve(runs, "masag", "level 9")
-
-
-def test_intervals_are_drawn_where_they_are(runs):
-    table = contrast(runs, "masag", "addition", "high_band")
-    table.loc["level 3 block 2", ["difference", "low", "high", "reading"]] = [0.5, 0.2, 0.8, "higher"]
-    figure = plots.plot_contrasts({"one": table, "two": table}, "made up", "difference", sharex=True)
-    left, right = figure.axes
-    ends = [np.asarray(line.get_data()) for line in left.lines]
-    spans = [x for x, y in (two for two in ends if two.shape == (2, 2)) if y[0] == y[1]]
-    np.testing.assert_allclose(spans, table[["low", "high"]].to_numpy(dtype=float))
-    points = [line for line in left.lines if line.get_marker() == "o"]
-    hollow = [point.get_markerfacecolor() == "white" for point in points]
-    assert hollow == [not (row.low > 0 or row.high < 0) for _, row in table.iterrows()]
-    assert not hollow[4]
-    assert left.get_xlim() == right.get_xlim()
-    missing = table.assign(difference=np.nan)
-    texts = plots.plot_contrasts({"none": missing}, "made up", "difference").axes[0].texts
-    assert len(texts) == len(table)
 
 
 def test_both_measures_over_layers(runs):

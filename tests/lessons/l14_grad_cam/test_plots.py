@@ -76,13 +76,14 @@ def test_layers_are_drawn_on_their_own_grid(study):
 
 
 def test_the_cascade_starts_with_the_trained_map(study):
-    figure = plots.plot_cascade(study, "liver", [LAST], ["head"], seed=1)
+    maps = scores.cascade_maps(study, "liver", [LAST], ["head"], seed=1)
+    figure = plots.plot_cascade(study, "liver", maps)
     trained, reinitialized = (np.asarray(ax.images[0].get_array()) for ax in figure.axes)
     view = next(view for view in organ_views(study) if view.organ == "liver")
     np.testing.assert_allclose(trained, view.heat, rtol=1e-3, atol=1e-4 * view.heat.max())
     assert not np.allclose(reinitialized, view.heat, rtol=1e-3)
     with pytest.raises(InputError, match="step 'tail' is unknown: use head"):
-        plots.plot_cascade(study, "liver", [LAST], ["tail"], seed=1)
+        scores.cascade_maps(study, "liver", [LAST], ["tail"], seed=1)
 
 
 def test_other_panels(study):
@@ -96,7 +97,6 @@ def test_other_panels(study):
     assert plots.NO_HEAT not in texts(shown)
     maps["true"][LAST]["liver"] = [[0, 0], [0, 0]]
     assert texts(plots.plot_shown(maps, study)).count(plots.NO_HEAT) == 1
-    assert study.label[plots.default_pixel(study, "aorta")] == 1
 
 
 CASCADE = pd.DataFrame(
@@ -126,25 +126,25 @@ def test_bars_and_baselines():
     assert [bool(bar.get_hatch()) for bar in figure.axes[0].patches] == [False, False, True, True]
 
 
-def test_verdicts_follow_from_the_numbers():
+def test_conclusions_follow_from_the_numbers():
     assert list(scores.survivors(CASCADE, "head").index) == [LAYERS[1], LAYERS[0]]
-    verdicts = scores.verdict_table(SUMMARY, CASCADE, REGIONS, LAYERS[:2])
-    assert verdicts.reinitialized.tolist() == pytest.approx([0.15, 0.75])
-    assert verdicts.lowest.tolist() == pytest.approx([0.1, 0.7])
-    assert verdicts.highest.tolist() == pytest.approx([0.2, 0.8])
-    assert scores.sentences(verdicts) == [
+    concluded = scores.conclusions(SUMMARY, CASCADE, REGIONS)
+    assert concluded.reinitialized.tolist() == pytest.approx([0.15, 0.75])
+    assert concluded.lowest.tolist() == pytest.approx([0.1, 0.7])
+    assert concluded.highest.tolist() == pytest.approx([0.2, 0.8])
+    assert scores.sentences(concluded) == [
         f"{LAYERS[0]}: finds its organ, needs the trained weights, is the same whatever region is asked about",
         f"{LAYERS[1]}: does not find its organ, looks alike with random weights, depends on the region asked about",
     ]
 
 
-def test_seeds_on_both_sides_of_the_threshold_give_no_verdict():
+def test_seeds_on_both_sides_of_the_threshold_give_no_conclusion():
     """Means of 0.54 and 0.46, each from a seed below one half and one above: neither says anything."""
     apart = [("stem", seed, LAYERS[0], rank) for seed, rank in enumerate((0.40, 0.68))]
     apart += [("stem", seed, LAYERS[1], rank) for seed, rank in enumerate((0.60, 0.32))]
     cascade = pd.DataFrame(apart, columns=["part", "seed", "layer", "rank"])
-    verdicts = scores.verdict_table(SUMMARY, cascade, REGIONS, LAYERS[:2])
-    for told in scores.sentences(verdicts):
+    concluded = scores.conclusions(SUMMARY, cascade, REGIONS)
+    for told in scores.sentences(concluded):
         assert "not clear whether it needs the trained weights" in told
 
 

@@ -78,7 +78,7 @@ def test_pairs_of_networks(study, noise_case):
 def test_field_and_stored_maps(study, noise_case):
     radii = shuffled_study.field_radii(study.network, noise_case, 1)
     assert 0 < radii["radius 50%"] < radii["radius 95%"] < 128
-    maps = shuffled_study.shown_maps(study.network, study.image, study.label, ["liver"], [LAST])
+    maps = shuffled_study.shown_maps(study.network, noise_case, 1, ["liver"], [LAST])
     values = np.array(maps[LAST]["liver"])
     assert values.shape == (128, 128)
     assert values.max() == 100

@@ -18,13 +18,13 @@ LAYERS = (LAST, "level 1 block 2")
 
 
 def test_targets_are_the_organs_of_the_label(study):
-    targets = heat_maps.organ_targets(study.label)
+    targets = heat_maps.study_targets(study)
     assert {organ: index for organ, (index, _) in targets.items()} == {"aorta": 1, "liver": 5}
     assert np.array_equal(targets["liver"][1], study.label == 5)
     with pytest.raises(InputError, match="spleen: is not in this slice"):
-        heat_maps.organ_targets(study.label, ["liver", "spleen"])
+        heat_maps.study_targets(study, ["liver", "spleen"])
     with pytest.raises(InputError, match="organ 'lung' is unknown"):
-        heat_maps.organ_targets(study.label, ["lung"])
+        heat_maps.study_targets(study, ["lung"])
 
 
 def test_innermost_pixel_lies_within_a_bent_organ():
@@ -108,12 +108,12 @@ def test_a_mixture_of_classes_moves_the_map(study):
     """The region is the liver's; weighed twenty times, the aorta's logit draws the map."""
     pixels = torch.from_numpy(normalize(study.image))[None, None]
     expand = study.network.decoder.levels[0].expand
-    mixed = heat_maps.mixed_classes(study.network, {"liver": 2.0, "aorta": -1.0})
+    mixed = heat_maps.mixed_classes(study, {"liver": 2.0, "aorta": -1.0})
     with torch.no_grad():
         logits, mixture = study.network(pixels), mixed(pixels)
     torch.testing.assert_close(mixture[:, 0], 2 * logits[:, 5] - logits[:, 1], rtol=1e-4, atol=1e-4)
     place = Place(expand, study.network.config.height_width)
-    aorta = grad_cam(heat_maps.mixed_classes(study.network, {"aorta": 1.0}), pixels, study.label == 5, 0, place)
+    aorta = grad_cam(heat_maps.mixed_classes(study, {"aorta": 1.0}), pixels, study.label == 5, 0, place)
     own = grad_cam(study.network, pixels, study.label == 5, 1, place)
     torch.testing.assert_close(aorta.values, own.values, rtol=1e-4, atol=1e-5)
 

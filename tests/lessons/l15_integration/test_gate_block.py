@@ -1,4 +1,4 @@
-"""MASAG on a block: equal to 2-D where it must be, deeper where it may be, and the figure shows the numbers."""
+"""MASAG on a block: equal to 2-D where it must be, deeper where it may be, and no further."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l15_integration.plots import draw_gate_block
 from msa2net_lib.lessons.l15_integration.study import flicker, gate_block, slice_influence, with_depth
 from msa2net_lib.nn.gates import SliceByVolume, inflated
 from msa2net_lib.nn.masag import MASAG
@@ -70,15 +69,6 @@ def test_flicker_is_the_mean_step_between_slices():
     ramp = torch.arange(4.0).reshape(1, 1, 4, 1, 1).expand(1, 2, 4, 3, 3)
     assert flicker(ramp) == 1
     assert flicker(torch.ones(1, 2, 4, 3, 3)) == 0
-
-
-def test_the_figure_shows_maps_and_influence(block):
-    figure = draw_gate_block(block, with_depth(block.gate), "noise of this test")
-    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert titles == ["the scan", "map, 2-D slice by slice", "map, 3-D", "3-D minus 2-D", "influence of x on the map"]
-    flat, deep, change = (ax.images[0].get_array() for ax in figure.axes[1:4])
-    np.testing.assert_allclose(deep - flat, change, atol=1e-6)
-    assert "not trained" in figure.get_suptitle()
 
 
 def test_mistakes_are_told(block):

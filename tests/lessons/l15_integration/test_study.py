@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gray import LEGIBLE, at, in_gray
 from scipy import stats
 
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
-from msa2net_lib.lessons.l15_integration.plots import plot_effects_of_gates
 from msa2net_lib.lessons.l15_integration.study import (
     OWN,
     THIRD_PARTY,
@@ -182,32 +180,6 @@ def test_one_seed_has_no_interval_and_no_reading():
     assert set(table.reading) == {"not known"}
     assert table.low.isna().all()
     assert "interval" not in sentences(table)[0]
-
-
-def test_the_figure_shows_every_network():
-    runs = pd.concat([planted(0.03), planted(-0.03).assign(network="another")])
-    figure = plot_effects_of_gates(runs, "noise of this test", "2 steps")
-    left, right = figure.axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["a network", "another"]
-    markers = {line.get_marker() for line in left.lines if line.get_marker() not in ("None", "", "|")}
-    assert {"o", "s"} <= markers, "variants differ in more than color"
-    means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
-    table = effects(runs)
-    assert means == pytest.approx(list(table.difference[table.against == "constant"]))
-    with pytest.raises(InputError, match="nothing to compare with"):
-        plot_effects_of_gates(runs[runs.variant != WITHOUT], "", "")
-
-
-def test_gates_are_told_apart_in_gray():
-    """The marks of means, as a gray print has them: each as bright as no other and as the paper."""
-    runs = planted(0.03)
-    own = runs[runs.variant == "masag"].assign(variant=OWN)
-    figure = plot_effects_of_gates(pd.concat([runs, own.assign(dsc=own.dsc + 0.02)]), "", "")
-    left, gray = figure.axes[0], in_gray(figure)
-    means = [line.get_xydata() for bar in left.containers for line in [bar.lines[0]]]
-    assert len(means) == 3
-    seen = sorted([255, *(int(gray[at(gray, left, mean)][0]) for mean in means)])
-    assert min(np.diff(seen)) > LEGIBLE, seen
 
 
 def test_the_committed_measurement_is_whole(root):
