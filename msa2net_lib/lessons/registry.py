@@ -15,6 +15,8 @@ RECORD = "record.json"
 OF_PROFILE = "the profile's"
 QUICK = "MSA2NET_QUICK"
 """Environment variable that, set to 1, makes every lesson start with its ``quick`` parameters: tests train shortly."""
+SHIPPED = {"CHECKPOINT": "../msa2net_lib/checkpoints/tiny.safetensors"}
+"""In a quick run lessons look at the network that ships, not at what a quick lesson 10 trained."""
 COMMON = ("PROFILE", "DATASET", "DATA_DIR", "OUTPUT_DIR", "SEED", "DEVICE")
 
 
@@ -129,12 +131,14 @@ LESSONS: dict[str, Lesson] = {
             "Frequency",
             "Figure A measured: what each layer keeps of fine detail, with and without MASAG, over slices and seeds.",
             ("CHECKPOINT", "CASE", "SLICE", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED", "SMALLER"),
+            quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"} | SHIPPED,
         ),
         Lesson(
             "14_grad_cam",
             "Grad-CAM",
             "Figure B measured: heat maps by organ and layer, beside the gate's own map, and when they say nothing.",
             ("CHECKPOINT", "CASE", "SLICE", "ORGAN", "SLICES", "SEEDS", "MEASURED"),
+            quick={"SEEDS": 1, "OUTPUT_DIR": "../results/quick"} | SHIPPED,
         ),
         Lesson(
             "15_integration",
@@ -148,6 +152,7 @@ LESSONS: dict[str, Lesson] = {
             "Paper audit",
             "Paper against code against tables: every difference, shown live, and what it changes.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
         ),
     )
 }

@@ -155,7 +155,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     for ax, panel in zip(axes[0, 1:], panels, strict=True):
         bar = figure.colorbar(show_map(ax, study, panel), ax=ax, shrink=0.7, pad=0.02)
         bar.ax.tick_params(labelsize=6.5)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, f"{study.source}\nbands in cycles per image; shares of the energy that is not the mean's")
 
 
