@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.config import require_choice
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 class NetworkEntry:
     """A network that can be built by name.
 
-    build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w).
-    source: paper, section or code that it follows. tables: of the paper, those that it stands in.
+    build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w); the
+    function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called. source: paper, section or code that it follows. tables: of the paper, those that it stands in.
     """
 
     title: str
     source: str
-    build: Callable[..., nn.Module]
+    build: Callable[..., nn.Module] | str
     tables: tuple[str, ...] = ()
 
 
@@ -65,7 +66,11 @@ def build_network(
 ) -> nn.Module:
     """Build a network of `NETWORKS` by its name, untrained."""
     require_choice("network", name, tuple(NETWORKS))
-    return NETWORKS[name].build(num_classes, image_size, **options)
+    build = NETWORKS[name].build
+    if isinstance(build, str):
+        module, _, function = build.partition(":")
+        build = getattr(import_module(f"msa2net_lib.baselines.{module}"), function)
+    return build(num_classes, image_size, **options)
 
 
 def register_network(name: str, entry: NetworkEntry) -> None:

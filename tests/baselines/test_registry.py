@@ -54,6 +54,9 @@ def test_a_network_of_ones_own_is_built_by_name(monkeypatch):
     )
     register_network("own", own)
     assert build_network("own", num_classes=4)(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+    register_network("by name", replace(own, build="registry:list_networks"))
+    with pytest.raises(TypeError, match="list_networks"):
+        build_network("by name")
     with pytest.raises(InputError, match="network='own' is registered already"):
         register_network("own", own)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHANNELS: tuple[int, ...] = tuple(PRESETS["tiny"].encoder_options["embed_dim"][:3])
 """Channels at the three levels of the tiny network that have a gate, finest first."""
-KINDS = {"rival": "", "masag": "", "control": "CONTROL, spoilt by design"}
+KINDS = {"alternative": "", "masag": "", "control": "CONTROL, spoilt by design"}
 LINE, LETTER, SPACE, MARGIN = 0.145, 0.062, 0.3, 0.12
 """Inches: a line of text in a box, a letter's width, the gap between columns, the sheet's edge."""
 HEAD, PICTURE = 1.22, 1.9

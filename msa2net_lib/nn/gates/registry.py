@@ -20,7 +20,7 @@ from msa2net_lib.nn.gates.plain import Addition, Concatenation
 from msa2net_lib.nn.gates.sk import SelectiveKernel
 from msa2net_lib.nn.masag import MASAG, Dilated
 
-GateKind = Literal["rival", "masag", "control"]
+GateKind = Literal["alternative", "masag", "control"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ GATES: dict[str, GateInfo] = {
         GateInfo(
             "addition",
             "Addition",
-            "rival",
+            "alternative",
             "no gate; residual skips as in LinkNet, Chaurasia and Culurciello 2017",
             r"Y = X",
             lambda channels, dilated: Addition(),
@@ -69,7 +69,7 @@ GATES: dict[str, GateInfo] = {
         GateInfo(
             "concatenation",
             "Concatenation",
-            "rival",
+            "alternative",
             "U-Net, Ronneberger et al. 2015, with a 1x1 convolution in place of its blocks",
             r"Y = \mathrm{Conv}_{1 \times 1}([X; G])",
             lambda channels, dilated: Concatenation(channels),
@@ -78,7 +78,7 @@ GATES: dict[str, GateInfo] = {
         GateInfo(
             "attention",
             "Additive attention gate",
-            "rival",
+            "alternative",
             "Attention U-Net, Oktay et al. 2018, Equations 1 and 2",
             r"Y = A \odot X, \quad A = \sigma(\psi(\mathrm{ReLU}(\theta_x X + \phi_g G)))",
             lambda channels, dilated: AttentionGate(channels),
@@ -87,7 +87,7 @@ GATES: dict[str, GateInfo] = {
         GateInfo(
             "aff",
             "Attentional feature fusion",
-            "rival",
+            "alternative",
             "Attentional Feature Fusion, Dai et al. 2021, Equations 2 to 4",
             r"Y = A \odot X + (1 - A) \odot G, \quad A = \sigma(L(X + G) + \Gamma(\overline{X + G}))",
             lambda channels, dilated: AttentionalFusion(channels),
@@ -96,7 +96,7 @@ GATES: dict[str, GateInfo] = {
         GateInfo(
             "sk",
             "Selective kernel (SK-style)",
-            "rival",
+            "alternative",
             "Selective Kernel Networks, Li et al. 2019, section 3.1, with skip and decoder as the two branches",
             r"Y = A \odot X + (1 - A) \odot G, \quad (A, 1 - A) = \mathrm{softmax}(W(\overline{X + G}))",
             lambda channels, dilated: SelectiveKernel(channels),
