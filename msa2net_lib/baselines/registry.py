@@ -23,7 +23,8 @@ class NetworkEntry:
     """A network that can be built by name.
 
     build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w); the
-    function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called. source: paper, section or code that it follows. tables: of the paper, those that it stands in.
+    function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called. source:
+    paper, section or code that it follows. tables: of the paper, those that it stands in.
     """
 
     title: str
