@@ -1,20 +1,28 @@
-# make workbook | test | test-browser | lab | notebooks | checkpoint | clean
+# make workbook | test | test-quick | test-browser | lab | notebooks | checkpoint | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: workbook test test-browser lint lab notebooks checkpoint clean
+.PHONY: workbook test test-quick test-browser lint lab notebooks checkpoint clean
 
 # Every lesson in the smoke profile; open results/smoke/index.html afterwards.
 workbook: $(STAMP)
 	$(BIN)/msa2net reproduce --profile smoke --output results
 
-# pytest in up to four processes of one thread each: more threads than cores would wait for each other. nbval
-# afterwards, by itself: the training lesson uses both cores of a small machine.
+# pytest in up to four processes of one thread each: more threads than cores would wait for each other. Then every
+# lesson, two side by side, with the small settings that its entry in LESSONS names, so that nothing is trained at
+# length again; what its compared cells print does not depend on them.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
-	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n auto --maxprocesses 2 \
+		--dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+
+# The daily loop, under three minutes: style, structure and every test that is not marked slow.
+test-quick: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow"
 
 # The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
 test-browser: $(STAMP)
