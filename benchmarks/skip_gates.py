@@ -18,15 +18,8 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.resize import resize_image
 from msa2net_lib.evaluation.intervals import summarize
-from msa2net_lib.lessons.l06_skip_gates.gate_comparison import (
-    BASELINE,
-    GATES,
-    compare_gates,
-    gate_maps,
-    gate_parameters,
-    gate_variants,
-    maps_to_json,
-)
+from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, GATES, compare_gates, gate_maps
+from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import write_text
 from msa2net_lib.utils.system_info import hardware, versions
@@ -42,15 +35,17 @@ def main() -> int:
     dataset = open_dataset("virtual", ROOT / "data")
     network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
-    seeds, variants = list(range(1, arguments.seeds + 1)), gate_variants(network)
-    done = compare_gates(variants, config, seeds, dataset, arguments.runs, device=arguments.device)
-    print(summarize(done.runs, BASELINE).round(4).to_string())
+    seeds, variants = list(range(1, arguments.seeds + 1)), {gate: network.with_gate(gate) for gate in GATES}
+    runs, networks = compare_gates(variants, config, seeds, dataset, arguments.runs, device=arguments.device)
+    print(summarize(runs, BASELINE).round(4).to_string())
     case = dataset.load_case(dataset.test_cases[0])
     z = busiest_slices(case.label, 1)[0]
     image = resize_image(case.image[z], network.height_width)[None]
     maps = {}
     for gate in GATES:
-        maps |= gate_maps(done.networks[gate], image, gate)
+        for kind, levels in gate_maps(networks[gate], image, gate).items():
+            maps[kind] = {level: values.astype(float).round(3).tolist() for level, values in levels.items()}
+    plain = count_parameters(networks[BASELINE])
     record = {
         "question": "Effect of the skip gate on DSC, and agreement of its map with the organs",
         "date": datetime.now(UTC).date().isoformat(),
@@ -59,10 +54,10 @@ def main() -> int:
         "training": config.to_dict() | {"seed": "see runs"},
         "selection": "none: last step",
         "baseline": BASELINE,
-        "gate_parameters": {gate: gate_parameters(done.networks[gate]) for gate in GATES},
+        "gate_parameters": {gate: count_parameters(networks[gate]) - plain for gate in GATES},
         "slice": {"case": case.name, "z": z, "seed": seeds[0]},
-        "maps": maps_to_json(maps),
-        "runs": done.runs.round(5).to_dict("records"),
+        "maps": maps,
+        "runs": runs.round(5).to_dict("records"),
         "hardware": hardware(),
         "versions": versions(),
     }

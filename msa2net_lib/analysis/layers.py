@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,3 +122,22 @@ def _through(probe: nn.Module, place: Place, name: str) -> Callable[[nn.Module, 
         return map_to_tokens(probe(tokens_to_map(output, height, width, place.layout)), place.layout)
 
     return hook
+
+
+def capture(run: Callable[[], Any], modules: Mapping[Any, nn.Module]) -> dict[Any, tuple[tuple[Tensor, ...], Tensor]]:
+    """Call ``run`` and note inputs and output of each module by its name; hooks go whatever happens.
+
+    Raises: `InputError` for a module that did not run.
+    """
+    seen: dict[Any, tuple[tuple[Tensor, ...], Tensor]] = {}
+
+    def note(name: Any) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda _, inputs, output: seen.update({name: (tuple(x.detach() for x in inputs), output.detach())})
+
+    with ExitStack() as undo:
+        for name, module in modules.items():
+            undo.callback(module.register_forward_hook(note(name)).remove)
+        run()
+    if unused := [str(name) for name in modules if name not in seen]:
+        raise InputError(f"{', '.join(unused)} did not run: only modules that the forward pass calls can be captured")
+    return seen

@@ -1,4 +1,4 @@
-"""Negative controls: gates with MASAG's last step, y = BN(Conv1x1(a * x)), whose map a is spoilt by design.
+"""Negative controls: gates with MASAG's last step, y = BN(Conv1x1(a * x)), whose map a cannot be of use.
 
 A difference from MASAG then speaks of the map and of nothing else. The interface is the one of `msa2net_lib.nn.gates`.
 """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
@@ -26,16 +26,6 @@ from msa2net_lib.lessons.l03_selection.study import (
     predict_with_weights,
     selection_values,
 )
-
-
-@pytest.fixture(scope="module")
-def studies():
-    rng = np.random.default_rng(0)
-    label = np.zeros((2, 96, 96), np.uint8)
-    label[:, 20:60, 20:60], label[0, 70:80, 70:80] = 5, 1
-    case = Case("case", rng.random((2, 96, 96), dtype=np.float32), label, None)
-    network = load_network(SHIPPED_TINY)
-    return [study_slice(network, case, z, "noise of this test") for z in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +79,9 @@ def test_means_against_masks(studies, values):
 
 
 def test_edges_are_where_the_slice_is_steep(studies):
-    study = studies[0]
-    step = np.zeros_like(study.image)
+    step = np.zeros_like(studies[0].image)
     step[:, 64:] = 1
-    object.__setattr__(study, "image", step)
-    edges = edge_map(study, 0)
+    edges = edge_map(replace(studies[0], image=step), 0)
     assert edges.shape == (32, 32)
     assert set(np.argsort(edges.mean(axis=0))[-2:]) == {15, 16}
     assert edges[:, :14].max() < 1e-3

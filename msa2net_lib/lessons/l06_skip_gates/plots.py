@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l06_skip_gates.gate_comparison import BASELINE, CONTROLS, GATES, Maps, agreement
+from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, CONTROLS, GATES, Maps, agreement
 from msa2net_lib.viz.intervals import BLUE, ORANGE
 from msa2net_lib.viz.maps import Panel, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
@@ -40,7 +40,7 @@ def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, 
         bar.ax.tick_params(labelsize=7)
     for ax in flat[len(maps) + 1 :]:
         ax.set_axis_off()
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, source or study.source)
 
 
@@ -69,7 +69,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     counts.set_yticks([])
     counts.tick_params(labelsize=7.5)
     counts.legend(fontsize=7.5, frameon=False)
-    organ_legend(figure, study.label)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, study.source)
 
 
@@ -104,6 +104,6 @@ def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) 
 
 def map_panel(study: Study, name: str, values: NDArray) -> Panel:
     """A map's panel: a control is named as one, a map without any variation is drawn on the full scale."""
-    by_design = "\n(spoilt by design)" if name in CONTROLS else "\n"
+    by_design = "\n(negative control)" if name in CONTROLS else "\n"
     title = f"{name}, AUROC {agreement(values, study.label):.2f}{by_design}"
     return Panel(values, title.rstrip(), limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)

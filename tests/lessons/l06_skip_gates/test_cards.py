@@ -15,12 +15,9 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msa2net_lib.analysis.slice_study import study_slice
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l06_skip_gates import gate_cards, layered
-from msa2net_lib.lessons.l06_skip_gates.gate_flow import INPUTS, boxes_of, edges_of, trace_steps
+from msa2net_lib.lessons.l06_skip_gates import cards
+from msa2net_lib.lessons.l06_skip_gates.cards import INPUTS, arrange, boxes_of, trace_steps
 from msa2net_lib.nn.gates import GATES, GateInfo, build_gate
 from msa2net_lib.nn.network import count_parameters
 
@@ -47,9 +44,13 @@ def steps_of(name):
     return trace_steps(build_gate(name, 24), 24)
 
 
+def edges_of(boxes):
+    return ((start, box.name) for box in boxes.values() for start in box.takes)
+
+
 @cache
 def card_of(name):
-    return gate_cards.draw_card(name)
+    return cards.draw_card(name)
 
 
 class Recorded(TorchDispatchMode):
@@ -167,7 +168,7 @@ def test_boxes_keep_apart_and_arrows_run_to_the_right(name):
             assert key == other_key or not one.overlaps(other)
     width, height = figure.get_size_inches()
     for box in extents.values():
-        assert box.x0 > 0 and box.y0 > 0 and box.x1 < width and box.y1 < height - gate_cards.HEAD + 0.1  # noqa: PT018
+        assert box.x0 > 0 and box.y0 > 0 and box.x1 < width and box.y1 < height - cards.HEAD + 0.1  # noqa: PT018
     for start, end in edges_of(boxes_of(steps_of(name))):
         assert extents[start].x1 < extents[end].x0
 
@@ -194,7 +195,7 @@ def test_every_symbol_of_an_equation_is_told():
 
 @pytest.mark.parametrize("name", [None, *GATES])
 def test_the_words_of_the_head_stay_on_the_sheet(name):
-    figure = gate_cards.draw_family() if name is None else card_of(name)
+    figure = cards.draw_family() if name is None else card_of(name)
     renderer = FigureCanvasAgg(figure).get_renderer()
     (ax,) = [ax for ax in figure.axes if not ax.images]
     symbols = {info.symbols for info in GATES.values() if info.symbols}
@@ -211,9 +212,9 @@ def test_the_text_is_the_registrys(name):
     assert info.source in found
     assert info.symbols in found or not info.symbols
     assert found[0].startswith(f"{info.title} ({name})")
-    assert ("spoilt by design" in found[0]) == (info.kind == "control")
+    assert ("NEGATIVE CONTROL" in found[0]) == (info.kind == "control")
     sizes = {c: sum(p.numel() for p in build_gate(name, c).parameters()) for c in (24, 48, 96)}
-    assert gate_cards.gate_sizes(info) == sizes
+    assert cards.gate_sizes(info) == sizes
     assert "parameters: " + ", ".join(f"{n:,} at {c}" for c, n in sizes.items()) + " channels" in found
 
 
@@ -227,63 +228,56 @@ def test_a_changed_gate_changes_its_card():
             return self.first(x) * g.tanh()
 
     changed: GateInfo = replace(GATES["addition"], build=lambda channels, dilated: Longer(channels), uses_g=True)
-    found = texts(gate_cards.draw_card(changed))
+    found = texts(cards.draw_card(changed))
     assert "conv 5×5" in found
     assert "tanh" in found
     assert "not used" not in found
     assert any(text.startswith(f"parameters: {24 * 24 * 25 + 24:,} at 24") for text in found)
     with pytest.raises(InputError, match="gate='sum' is unknown"):
-        gate_cards.draw_card("sum")
-
-
-@pytest.fixture(scope="module")
-def study():
-    label = np.zeros((1, 96, 96), np.uint8)
-    label[0, 20:60, 20:60] = 5
-    image = np.random.default_rng(0).random((1, 96, 96), dtype=np.float32)
-    return study_slice(load_network(SHIPPED_TINY), Case("case", image, label, (3.0, 3.0, 3.0)), 0, "noise of this test")
+        cards.draw_card("sum")
 
 
 def test_the_map_on_a_card_is_the_one_given(study):
     values = np.random.default_rng(1).random((16, 16)).astype(np.float32)
-    figure = gate_cards.draw_card("masag", study, values)
+    figure = cards.draw_card("masag", study, values)
     (drawn,) = [ax for ax in figure.axes if ax.images and ax.get_title().startswith("masag, AUROC")]
     np.testing.assert_array_equal(drawn.images[0].get_array(), values)
     assert "noise of this test" in [text.get_text() for text in figure.texts]
-    assert not [ax for ax in gate_cards.draw_card("masag", study).axes if ax.images]
+    assert not [ax for ax in cards.draw_card("masag", study).axes if ax.images]
 
 
 def test_the_family_on_one_sheet(study):
     values = np.random.default_rng(1).random((16, 16)).astype(np.float32)
-    figure = gate_cards.draw_family(study, {"masag": values, "random": values})
+    figure = cards.draw_family(study, {"masag": values, "random": values})
     found = texts(figure)
     for info in GATES.values():
         assert {info.title, info.source, f"${info.equation}$"} <= set(found)
-        assert ", ".join(f"{n:,}" for n in gate_cards.gate_sizes(info).values()) in found
+        assert ", ".join(f"{n:,}" for n in cards.gate_sizes(info).values()) in found
     assert len([ax for ax in figure.axes if ax.images]) == 2
     assert found.count("none") == 2
     assert found.count("not measured") == len(GATES) - 4
     assert found.count("no") == sum(not info.uses_g for info in GATES.values())
-    assert not [ax for ax in gate_cards.draw_family().axes if ax.images]
+    assert not [ax for ax in cards.draw_family().axes if ax.images]
 
 
 def test_longest_paths_and_heights():
-    takes = {"a": (), "b": (), "c": ("a", "b"), "d": ("c",), "e": ("a", "d")}
-    assert layered.longest_paths(takes) == {"a": 0, "b": 0, "c": 1, "d": 2, "e": 3}
-    layout = layered.place(takes, dict.fromkeys(takes, 0.5))
-    assert set(layout.lanes) == {("a", 1), ("a", 2)}
-    assert abs(layout.y["a"] - layout.y["b"]) >= 0.5 + layered.GAP - 1e-9
+    takes = {"a": (), "b": (), "c": ("a", "b"), "d": ("c",), "e": ("a", "d"), "alone": ()}
+    columns, y = arrange(takes, dict.fromkeys(takes, 0.5))
+    assert columns == {"a": 0, "b": 0, "c": 1, "d": 2, "e": 3, "alone": 0}
+    assert set(y) - set(takes) == {("a", 1), ("a", 2)}
+    for one, other in (("a", "b"), ("a", "alone"), ("b", "alone")):
+        assert abs(y[one] - y[other]) >= 0.5 + cards.GAP - 1e-9
     for column, name in ((1, "c"), (2, "d")):  # a line passes beside a box, not through it
-        assert abs(layout.lanes["a", column] - layout.y[name]) >= 0.25 + layered.GAP - 1e-9
+        assert abs(y["a", column] - y[name]) >= 0.25 + cards.GAP - 1e-9
 
 
 def test_lines_that_need_not_cross_do_not():
     takes = {"a": (), "b": (), "c": (), "z": ("c",), "y": ("b",), "x": ("a",)}
-    layout = layered.place(takes, dict.fromkeys(takes, 0.3))
-    order = sorted("abc", key=lambda name: layout.y[name])
-    assert sorted("xyz", key=lambda name: layout.y[name]) == [{"a": "x", "b": "y", "c": "z"}[name] for name in order]
+    _, y = arrange(takes, dict.fromkeys(takes, 0.3))
+    order = sorted("abc", key=lambda name: y[name])
+    assert sorted("xyz", key=lambda name: y[name]) == [{"a": "x", "b": "y", "c": "z"}[name] for name in order]
 
 
 def test_parameters_are_the_librarys_count():
     for info in GATES.values():
-        assert gate_cards.gate_sizes(info, (5,)) == {5: count_parameters(build_gate(info.name, 5))}
+        assert cards.gate_sizes(info, (5,)) == {5: count_parameters(build_gate(info.name, 5))}
