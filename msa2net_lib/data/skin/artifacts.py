@@ -11,25 +11,25 @@ from scipy import ndimage
 from msa2net_lib.data.skin.parts import Canvas, Map, SkinRecipe, smooth_step
 
 
-def add_artifacts(canvas: Canvas, rng: np.random.Generator, picture: Map, recipe: SkinRecipe) -> Map:
-    """Return a linear RGB picture (H, W, 3) with what lies on the skin and what the instrument adds."""
+def add_artifacts(canvas: Canvas, rng: np.random.Generator, image: Map, recipe: SkinRecipe) -> Map:
+    """Return a linear RGB image (H, W, 3) with what lies on the skin and what the instrument adds."""
     if rng.random() < recipe.ruler:
-        picture = _mix(picture, np.array([0.03, 0.03, 0.035]), 0.75 * _ruler(canvas, rng))
+        image = _mix(image, np.array([0.03, 0.03, 0.035]), 0.75 * _ruler(canvas, rng))
     if rng.random() < recipe.hairs:
-        picture = _add_hairs(canvas, rng, picture)
-    picture = picture * _illumination(canvas, rng)[..., None]
+        image = _add_hairs(canvas, rng, image)
+    image = image * _illumination(canvas, rng)[..., None]
     if rng.random() < recipe.bubbles:
-        picture = _add_bubbles(canvas, rng, picture, int(rng.integers(1, 16)))
+        image = _add_bubbles(canvas, rng, image, int(rng.integers(1, 16)))
     if rng.random() < recipe.reflections:
-        picture = _mix(picture, np.array([0.95, 0.95, 0.98]), _reflections(canvas, rng))
+        image = _mix(image, np.array([0.95, 0.95, 0.98]), _reflections(canvas, rng))
     if rng.random() < recipe.aperture:
-        picture = picture * _aperture(canvas, rng)[..., None]
-    return picture
+        image = image * _aperture(canvas, rng)[..., None]
+    return image
 
 
-def _mix(picture: Map, color: NDArray, share: Map) -> Map:
-    """Lay an opaque color over a picture, with its share of each pixel."""
-    return picture + (color.astype(np.float32) - picture) * share[..., None]
+def _mix(image: Map, color: NDArray, share: Map) -> Map:
+    """Lay an opaque color over an image, with its share of each pixel."""
+    return image + (color.astype(np.float32) - image) * share[..., None]
 
 
 def _illumination(canvas: Canvas, rng: np.random.Generator) -> Map:
@@ -49,8 +49,8 @@ def _aperture(canvas: Canvas, rng: np.random.Generator) -> Map:
     return 0.015 + 0.985 * smooth_step(radius - np.hypot(y - middle[0], x - middle[1]), edge)
 
 
-def _add_hairs(canvas: Canvas, rng: np.random.Generator, picture: Map) -> Map:
-    """Lay hairs over a picture, dark or light, most of them running about the same way."""
+def _add_hairs(canvas: Canvas, rng: np.random.Generator, image: Map) -> Map:
+    """Lay hairs over an image, dark or light, most of them running about the same way."""
     count = int(rng.choice([3, 10, 30], p=[0.5, 0.35, 0.15]))
     lead, reach = rng.uniform(0, 2 * math.pi), math.hypot(*canvas.half)
     lines = []
@@ -63,10 +63,10 @@ def _add_hairs(canvas: Canvas, rng: np.random.Generator, picture: Map) -> Map:
         lines.append((middle + t * forward * length + (1 - t * t) * aside, rng.uniform(0.003, 0.009)))
     hair = canvas.strokes(lines)
     shadow = ndimage.shift(ndimage.gaussian_filter(hair, 0.006 * canvas.short), rng.normal(0, 2, 2), order=1)
-    picture = picture * (1 - 0.2 * shadow)[..., None]
+    image = image * (1 - 0.2 * shadow)[..., None]
     dark, light = np.array([0.025, 0.015, 0.010]), np.array([0.85, 0.74, 0.58])
     color, share = (dark, rng.uniform(0.6, 0.95)) if rng.random() < 0.8 else (light, rng.uniform(0.35, 0.6))
-    return _mix(picture, color, share * hair)
+    return _mix(image, color, share * hair)
 
 
 def _ruler(canvas: Canvas, rng: np.random.Generator) -> Map:
@@ -85,11 +85,11 @@ def _ruler(canvas: Canvas, rng: np.random.Generator) -> Map:
     return canvas.strokes(lines)
 
 
-def _add_bubbles(canvas: Canvas, rng: np.random.Generator, picture: Map, count: int) -> Map:
-    """Lay gel bubbles over a picture: bright on the side of the light, dark opposite, with one reflection."""
+def _add_bubbles(canvas: Canvas, rng: np.random.Generator, image: Map, count: int) -> Map:
+    """Lay gel bubbles over an image: bright on the side of the light, dark opposite, with one reflection."""
     y, x = canvas.grid
     light = rng.uniform(0, 2 * math.pi)
-    picture = picture.copy()
+    image = image.copy()
     for _ in range(count):
         cy, cx = rng.uniform(-1, 1, 2) * canvas.half
         radius = 0.006 + rng.exponential(0.018)
@@ -98,10 +98,10 @@ def _add_bubbles(canvas: Canvas, rng: np.random.Generator, picture: Map, count: 
         away, toward = np.hypot(down, right), np.cos(np.arctan2(down, right) - light)
         rim = np.exp(-(((away - 0.93) / 0.10) ** 2))
         body = smooth_step(1 - away, 0.03)
-        bent = picture[box] * (1 + (0.10 + 0.06 * toward * away) * body + 0.5 * rim * toward)[..., None]
+        bent = image[box] * (1 + (0.10 + 0.06 * toward * away) * body + 0.5 * rim * toward)[..., None]
         spot = np.hypot(down - 0.55 * math.sin(light), right - 0.55 * math.cos(light)) / 0.16
-        picture[box] = _mix(bent, np.ones(3), 0.9 * np.exp(-(spot**2)))
-    return picture
+        image[box] = _mix(bent, np.ones(3), 0.9 * np.exp(-(spot**2)))
+    return image
 
 
 def _reflections(canvas: Canvas, rng: np.random.Generator) -> Map:

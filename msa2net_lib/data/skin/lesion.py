@@ -1,4 +1,4 @@
-"""The lesion of a synthetic dermoscopic picture: its outline, and the pigment inside."""
+"""The lesion of a synthetic dermoscopic image: its outline, and the pigment inside."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What dermoscopic pictures are drawn from: noise, colors, skin, and what lies on it or in front of it.
+"""What dermoscopic images are drawn from: noise, colors, skin, and what lies on it or in front of it.
 
-Lengths are in units of the picture's shorter side, so that a picture looks the same at every size. Colors
+Lengths are in units of the image's shorter side, so that an image looks the same at every size. Colors
 are linear light, red, green, blue; absorbers multiply it by exp(-amount * their color).
 """
 
@@ -28,11 +28,11 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 @dataclass(frozen=True)
 class SkinRecipe:
-    """What the pictures show, and how often.
+    """What the images show, and how often.
 
     typology_deg: range of the skin's individual typology angle, from dark to very light. kinds: share of each
     kind of lesion; the names say what it is drawn after, nothing here is a diagnosis. radius: median of the
-    lesion's, and the standard deviation of its logarithm. The rest: share of pictures with hairs, a ruler, gel
+    lesion's, and the standard deviation of its logarithm. The rest: share of images with hairs, a ruler, gel
     bubbles, reflections, and a round opening that cuts the corners off. Chosen by eye, sizes so that about
     a fifth of all pixels is lesion, as in ISIC 2018.
     """
@@ -51,7 +51,7 @@ class SkinRecipe:
 
 @dataclass(frozen=True)
 class Canvas:
-    """The grid that a picture is drawn on."""
+    """The grid that an image is drawn on."""
 
     height: int
     width: int
@@ -63,7 +63,7 @@ class Canvas:
 
     @cached_property
     def grid(self) -> tuple[Map, Map]:
-        """The coordinates (y, x) of every pixel's center, from the picture's center."""
+        """The coordinates (y, x) of every pixel's center, from the image's center."""
         y = (np.arange(self.height, dtype=np.float32) + 0.5 - self.height / 2) / self.short
         x = (np.arange(self.width, dtype=np.float32) + 0.5 - self.width / 2) / self.short
         return np.broadcast_to(y[:, None], (self.height, self.width)), np.broadcast_to(x, (self.height, self.width))

@@ -6,19 +6,18 @@ goes on where it was and altered files are made again.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msa2net_lib.data.made import MadeFiles
 from msa2net_lib.data.parallel import in_processes
 from msa2net_lib.data.prepare import locked
 from msa2net_lib.data.virtual.patient import PHASES, UPTAKE_HU, VirtualRecipe, make_virtual_patient
 from msa2net_lib.data.virtual.scan import ScanSize, scan_recipe
 from msa2net_lib.data.volumes import Volume, read_pair, write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.progress import progress_bar
 
 TRAIN_IDS: tuple[int, ...] = (*range(1001, 2000), *range(3001, 6000))
@@ -62,18 +61,18 @@ description of the data all 30 have 85 to 198 slices and 3779 together.
 # fmt: on
 
 
-_Job = tuple[Volume, Volume, Path, str, dict[str, Any]]
-"""One patient to make, sent to the process that makes it: image, label, destination, case id, what decides it."""
+_Job = tuple[Volume, Volume, dict[str, Path], str, dict[str, Any]]
+"""One patient to make, sent to the process that makes it: image, label, files, case id, what decides it."""
 
 
-def _make(job: _Job) -> tuple[str, dict[str, str]]:
-    """Write the patient and return its case id and its files' checksums."""
-    image, label, destination, case, wanted = job
+def _make(job: _Job) -> str:
+    """Write the patient and return its case id."""
+    image, label, files, case, wanted = job
     size = ScanSize(wanted["slices"], wanted["pixels"]) if "slices" in wanted else None
     made = make_virtual_patient(image, label, wanted["seed"], phase=wanted["phase"], size=size)
-    for path, volume in zip(_files(destination, case), made, strict=True):
+    for path, volume in zip(files.values(), made, strict=True):
         write_volume(volume, path)
-    return case, _checksums(destination, case)
+    return case
 
 
 def write_virtual_cohort(
@@ -105,18 +104,32 @@ def write_virtual_cohort(
         raise InputError(f"seed={seed}: choose a seed of 0 or more")
     paths = source / "img" / f"img{patient}.nii.gz", source / "label" / f"label{patient}.nii.gz"
     image, label = read_pair(*paths)
-    plan = _plan(paths, seed, ids, size)
-    patients = plan["patients"]
-    if _read_record(destination).get("plan") == plan and len(_matching(destination, plan)) == len(patients):
+    plan = {"format": 2, "source_sha256": {path.name: sha256(path) for path in paths}, "seed": seed}
+    plan |= {"recipe": asdict(VirtualRecipe()), "uptake_hu": UPTAKE_HU}
+    if size is not None:
+        plan["scan"] = scan_recipe()
+    patients: dict[str, dict[str, Any]] = {}
+    for group, cases in zip(("train", "held out"), ids, strict=True):
+        for index, case in enumerate(cases):
+            # Case numbers differ between the groups, hence so do the seeds.
+            patients[case] = {"group": group, "seed": seed * 10_000 + int(case), "phase": PHASES[index % len(PHASES)]}
+            if size is not None:
+                patients[case] |= asdict(size.scan(group, index))
+
+    def files(case: str) -> dict[str, Path]:
+        return {kind: destination / kind / f"{kind}{case}.nii.gz" for kind in ("img", "label")}
+
+    if MadeFiles(destination / "cohort.json", plan, patients, files).is_complete:
         return ids
     with locked(destination):
-        done = _resume(destination, plan)
-        jobs = [(image, label, destination, case, patients[case]) for case in patients if case not in done]
+        cohort = MadeFiles(destination / "cohort.json", plan, patients, files)
+        cohort.clear()
+        jobs = [(image, label, files(case), case, patients[case]) for case in cohort.missing]
         options = {"desc": "virtual patients", "unit": "patient", "enabled": progress and bool(jobs)}
-        with progress_bar(total=len(patients), initial=len(done), **options) as bar:
-            for case, checksums in in_processes(_make, jobs, workers):
-                done[case] = checksums
-                _write_record(destination, plan, done)
+        with progress_bar(total=len(patients), initial=len(cohort.made), **options) as bar:
+            for case in in_processes(_make, jobs, workers):
+                cohort.add(case)
+                cohort.save()
                 bar.update()
     return ids
 
@@ -129,80 +142,3 @@ def _case_ids(train: int | None, test: int | None, size: CohortSize | None) -> t
         most = f"0 to {len(TRAIN_IDS)} to train on and 0 to {len(TEST_IDS)} held out"
         raise InputError(f"train={train}, test={test}: ask for {most}, the ids of four digits that there are")
     return [f"{case}" for case in TRAIN_IDS[:train]], [f"{case}" for case in TEST_IDS[:test]]
-
-
-def _plan(
-    paths: Sequence[Path], seed: int, ids: tuple[list[str], list[str]], size: CohortSize | None
-) -> dict[str, Any]:
-    """Return everything that decides the cohort's content, ready for JSON."""
-    patients: dict[str, dict[str, Any]] = {}
-    for group, cases in zip(("train", "held out"), ids, strict=True):
-        for index, case in enumerate(cases):
-            # Case numbers differ between the groups, hence so do the seeds.
-            patients[case] = {"group": group, "seed": seed * 10_000 + int(case), "phase": PHASES[index % len(PHASES)]}
-            if size is not None:
-                patients[case] |= asdict(size.scan(group, index))
-    source = {path.name: sha256(path) for path in paths}
-    plan = {"format": 1, "source_sha256": source, "seed": seed, "recipe": asdict(VirtualRecipe())}
-    plan |= {"uptake_hu": UPTAKE_HU, "patients": patients}
-    if size is not None:
-        plan["scan"] = scan_recipe()
-    return json.loads(json.dumps(plan))  # tuples become lists, as they will read back
-
-
-def _read_record(destination: Path) -> dict[str, Any]:
-    """Return the record of a cohort begun here; empty if there is none, nor any scan."""
-    record_path = destination / "cohort.json"
-    if not record_path.exists():
-        if any(destination.glob("img/*")) or any(destination.glob("label/*")):
-            raise InputError(f"{destination}: holds scans but no cohort.json; choose an empty folder")
-        return {}
-    try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        if not all(isinstance(part, dict) for part in (record["plan"]["patients"], record["files_sha256"])):
-            raise TypeError("not the parts of a cohort")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record_path}: not a cohort record; choose an empty folder") from error
-    return record
-
-
-def _matching(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the checksums of the patients that are there as ``plan`` wants them."""
-    record = _read_record(destination)
-    old = record.get("plan", {})
-    if any(old.get(key) != plan.get(key) for key in {*old, *plan} - {"patients"}):
-        return {}
-    made = record["files_sha256"]
-    return {
-        case: made[case]
-        for case, entry in plan["patients"].items()
-        if old["patients"].get(case) == entry and case in made and made[case] == _checksums(destination, case)
-    }
-
-
-def _resume(destination: Path, plan: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Make the destination ready and return the checksums of the patients that are there and match."""
-    done = _matching(destination, plan)
-    for stale in destination.rglob(".partial-*"):
-        stale.unlink(missing_ok=True)
-    for case in _read_record(destination).get("plan", {"patients": ()})["patients"]:
-        if case not in done:
-            for path in _files(destination, case):
-                path.unlink(missing_ok=True)
-    _write_record(destination, plan, done)
-    return done
-
-
-def _files(destination: Path, case: str) -> tuple[Path, Path]:
-    return destination / "img" / f"img{case}.nii.gz", destination / "label" / f"label{case}.nii.gz"
-
-
-def _checksums(destination: Path, case: str) -> dict[str, str]:
-    """Return file -> sha256 of those of a patient's two files that are there."""
-    paths = [path for path in _files(destination, case) if path.is_file()]
-    return {path.relative_to(destination).as_posix(): sha256(path) for path in paths}
-
-
-def _write_record(destination: Path, plan: dict[str, Any], done: dict[str, dict[str, str]]) -> None:
-    record = {"plan": plan, "files_sha256": dict(sorted(done.items()))}
-    write_text(destination / "cohort.json", json.dumps(record, indent=1) + "\n")

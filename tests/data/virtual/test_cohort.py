@@ -56,17 +56,15 @@ def test_cohort_layout(source, tmp_path, tree):
         assert 0 < slices[2] < 6  # organs begin at slice 6 or so, three slices of margin
         assert written.shape[2] < original.shape[2]
         assert written.get_data_dtype() == (np.int16 if name.startswith("img") else np.uint8)
-    plan = json.loads((out / "cohort.json").read_text())["plan"]
-    seeds = {
-        group: [p["seed"] for p in plan["patients"].values() if p["group"] == group] for group in ("train", "held out")
-    }
+    patients = json.loads((out / "cohort.json").read_text())["items"]
+    seeds = {group: [p["seed"] for p in patients.values() if p["group"] == group] for group in ("train", "held out")}
     assert [len(seeds[group]) for group in seeds] == [3, 2]
     assert len({*seeds["train"], *seeds["held out"]}) == 5
-    assert {p["phase"] for p in plan["patients"].values() if p["group"] == "train"} == set(PHASES)
+    assert {p["phase"] for p in patients.values() if p["group"] == "train"} == set(PHASES)
     assert str(tmp_path) not in (out / "cohort.json").read_text()
     # The recorded seed and phase make the recorded patient.
     real = read_pair(source / "img" / "img0001.nii.gz", source / "label" / "label0001.nii.gz")
-    again = make_virtual_patient(*real, plan["patients"]["2002"]["seed"], phase=plan["patients"]["2002"]["phase"])
+    again = make_virtual_patient(*real, patients["2002"]["seed"], phase=patients["2002"]["phase"])
     stored = read_pair(out / "img" / "img2002.nii.gz", out / "label" / "label2002.nii.gz")
     np.testing.assert_array_equal(stored[0].array, again[0].array)
     np.testing.assert_array_equal(stored[1].array, again[1].array)
@@ -169,13 +167,13 @@ def test_synapse_size():
 def test_cohort_of_a_given_size(source, tmp_path, tree):
     out = tmp_path / "out"
     assert cohort(source, out, train=None, test=None, size=SMALL) == (["1001", "1002"], ["2001"])
-    plan = json.loads((out / "cohort.json").read_text())["plan"]
+    patients = json.loads((out / "cohort.json").read_text())["items"]
     for case, slices in (("1001", 20), ("1002", 24), ("2001", 22)):
         image, label = read_pair(out / "img" / f"img{case}.nii.gz", out / "label" / f"label{case}.nii.gz")
         assert image.array.shape == label.array.shape == (slices, 40, 40)
         assert set(np.unique(label.array)) >= {BTCV_IDS[organ] for organ in ORGANS}
         real = read_pair(source / "img" / "img0001.nii.gz", source / "label" / "label0001.nii.gz")
-        wanted = plan["patients"][case]
+        wanted = patients[case]
         made = make_virtual_patient(*real, wanted["seed"], phase=wanted["phase"], size=ScanSize(slices, 40))
         np.testing.assert_array_equal(image.array, made[0].array)
         np.testing.assert_allclose(image.spacing, made[0].spacing, rtol=1e-6)
@@ -231,6 +229,6 @@ def test_two_runs_into_one_folder(source, tmp_path, refused, monkeypatch):
 def test_damaged_record(source, tmp_path, refused):
     out = tmp_path / "out"
     out.mkdir()
-    for content in ("{", "[]", '{"plan": {"patients": 3}, "files_sha256": {}}', '{"plan": 1}'):
+    for content in ("{", "[]", '{"plan": {}, "items": 3, "made": {}}', '{"plan": 1}'):
         (out / "cohort.json").write_text(content)
-        refused([out / "cohort.json", "not a cohort record", "empty folder"], cohort, source, out)
+        refused([out / "cohort.json", "not a record", "empty folder"], cohort, source, out)
