@@ -137,6 +137,13 @@ def table_a() -> pd.Series:
     return _named(pd.Series(_TABLE_A, name="parameters_m").rename_axis(["structure", "module"]), "table_a")
 
 
+def table_a_rows() -> pd.DataFrame:
+    """Table A with rows named "structure: module"; column parameters_m."""
+    table = table_a()
+    names = [f"{structure}: {module}" if module else structure for structure, module in table.index.to_list()]
+    return table.set_axis(names).to_frame()
+
+
 def _named(table: _TableT, name: str) -> _TableT:
     table.attrs["source"] = SOURCES[name]
     return table

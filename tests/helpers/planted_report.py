@@ -1,4 +1,4 @@
-"""A batch that never ran, planted for the tests of the report: every kind of result, and every kind of trouble."""
+"""A batch that never ran, planted for the tests of the report: every kind of result, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -73,15 +73,21 @@ def fail(home: Path, name: str, error: str, **more: object) -> None:
 
 
 def plant_tables(home: Path) -> None:
-    """Table 1 with a row of ours and one that was not measured, Table 3 with none, in the columns of a batch."""
+    """Table 1 with a reproduced row and one that was not measured, Table 3 with none, in the columns of a batch."""
     (home / "tables").mkdir(parents=True, exist_ok=True)
-    published = {"origin": "published", "data": "Synapse", "selection": "", "verdict": "", "note": ""}
+    published = {"origin": "published", "data": "Synapse", "selection": "", "comparability": "", "note": ""}
     one = tables.table_1().rename_axis("row").assign(**published)
-    one.loc["ours, tiny"] = pd.Series(
+    one.loc["reproduced: tiny"] = pd.Series(
         {"dsc": 87.0900219, "hd95": 1.4793, "spleen": 93.78, "origin": "measured", "data": "virtual patients"}
-        | {"selection": "last step", "verdict": "not comparable: virtual patients", "note": "95 % interval 80 to 91"}
+        | {
+            "selection": "last step",
+            "comparability": "not comparable: virtual patients",
+            "note": "95 % interval 80 to 91",
+        }
     )
-    one.loc["ours, paper"] = pd.Series({"origin": "not measured", "data": "Synapse", "note": "needs a GPU & Synapse"})
+    one.loc["reproduced: paper"] = pd.Series(
+        {"origin": "not measured", "data": "Synapse", "note": "needs a GPU & Synapse"}
+    )
     one.to_csv(home / "tables" / "table_1.csv")
     three = tables.table_3().rename_axis("row").assign(**published)
     three.to_csv(home / "tables" / "table_3.csv")

@@ -51,7 +51,7 @@ def empty(config):
 
 def test_rows_are_the_tables_in_its_order():
     assert [row.key for row in ROWS] == ["lka", "dae", "lka_dae", "masag_lka", "masag_dae", "masag_lka_dae"]
-    table = ablation.published()
+    table = ablation.published_rows()
     assert table.loc["MASAG + DAE-Former", ["dsc", "hd95"]].tolist() == [84.41, 14.82]
     for row in ROWS:
         assert find_row(row.key) is row

@@ -1,19 +1,25 @@
-"""The registry: every table and figure of the paper, what it holds, and where a batch leaves ours."""
+"""Every table and figure of the paper: what it holds, and what a batch has beside it, or why it has nothing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
+from msa2net_lib.batch.report.records import Batch, Failure, LessonRun, data_in_words, dataset_of, figures
+from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.paper import tables
+from msa2net_lib.paper.ablation.rows import published_rows
+from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED
 
-ORIGIN, PUBLISHED, MEASURED, NOT_MEASURED = "origin", "published", "measured", "not measured"
-COMPARABILITY = (ORIGIN, "data", "selection", "verdict", "note")
-"""Columns of ``tables/*.csv`` behind the numbers: where a row is from, and whether it may be compared."""
-
+BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
+"""Kinds of jobs without which there are no tables."""
+_FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 LABELS = {
     "parameters_m": "parameters (M)", "flops_g": "FLOPs (G)", "dsc": "DSC", "hd95": "HD95",
     "se": "SE", "sp": "SP", "acc": "ACC", "masag": "MASAG", "lka": "LKA", "dae_former": "DAE-Former",
@@ -28,10 +34,10 @@ ISIC = "ISIC 2018 task 1, which you download, and the authors' own split of it, 
 class Item:
     """One table or figure of the paper.
 
-    holds: what it shows, in our words. lesson: two digits of the lesson that makes ours; pictures: names that
-    lesson may record them by, the first found is shown. published: the printed numbers, column "row" first.
-    headline: columns that stand for the table in the overview; ours: which of our rows does. decimals: of our
-    numbers; printed: decimals the paper prints, by column of scores; percent: whether DSC is in percent. dataset:
+    holds: what it shows, in our words. lesson: two digits of the lesson that reproduces it; figures: names that the
+    lesson may record them by, the first found is shown. published: the printed numbers, a row each. headline: columns
+    that stand for the table in the overview; stands: which reproduced row does. decimals: of reproduced numbers;
+    printed: decimals the paper prints, by column of scores; percent: whether DSC is in percent. dataset:
     the catalog's name of the data it was made from, empty if from none; needs: what a comparable one takes.
     """
 
@@ -42,10 +48,10 @@ class Item:
     lesson: str
     dataset: str
     needs: str
-    pictures: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
     published: Callable[[], pd.DataFrame] | None = None
     headline: tuple[str, ...] = ()
-    ours: Literal["first", "last"] = "first"
+    stands: Literal["first", "last"] = "first"
     decimals: int = 2
     printed: dict[str, int] = field(default_factory=dict)
     percent: bool = False
@@ -60,54 +66,37 @@ class Item:
         return LABELS.get(column, column.replace("_", " ")) + (" (%)" if self.percent and column == "dsc" else "")
 
 
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """The published table in the columns of ours: the first column is the row's name."""
-    return table.rename_axis("row").reset_index()
-
-
-def _table_3() -> pd.DataFrame:
-    table, parts = tables.table_3(), ["masag", "lka", "dae_former"]
-    rows = [" + ".join(LABELS[part] for part in parts if row[part]) for row in table.to_dict("records")]
-    return _named(table.set_axis(rows, axis=0))
-
-
-def _table_a() -> pd.DataFrame:
-    table = tables.table_a()
-    rows = [f"{structure}: {module}" if module else structure for structure, module in table.index.to_list()]
-    return _named(table.set_axis(rows).to_frame())
-
-
 ITEMS: tuple[Item, ...] = (
     Item(
         "table_1", "Table 1: scores on Synapse", "table",
         "Parameters, FLOPs, DSC of eight organs in percent, mean DSC and HD95 of nine networks. The paper prints HD95 "
-        "without a unit; the released code computes voxels.",
-        "11", "synapse", SYNAPSE, published=lambda: _named(tables.table_1()), headline=("dsc", "hd95"),
+        "without a unit; the reference implementation computes voxels.",
+        "11", "synapse", SYNAPSE, published=tables.table_1, headline=("dsc", "hd95"),
         printed=dict.fromkeys(("flops_g", *tables.TABLE_1_ORGANS, "dsc", "hd95"), 2), percent=True,
     ),
     Item(
         "table_2", "Table 2: scores on ISIC 2018", "table",
         "DSC, sensitivity, specificity and accuracy of eight networks on skin lesions, as shares of one.",
-        "11", "isic", ISIC, published=lambda: _named(tables.table_2()), headline=("dsc", "se", "sp", "acc"),
+        "11", "isic", ISIC, published=tables.table_2, headline=("dsc", "se", "sp", "acc"),
         decimals=4, printed=dict.fromkeys(("dsc", "se", "sp", "acc"), 4),
     ),
     Item(
         "table_3", "Table 3: ablation on Synapse", "table",
         "Mean DSC in percent and HD95 with and without MASAG, LKA and DAE-Former blocks. The paper gives no spread "
         "over seeds: of its differences nothing can be said to be more than noise, or less.",
-        "12", "synapse", SYNAPSE, ("figure_ablation",), _table_3, ("dsc", "hd95"), "last",
+        "12", "synapse", SYNAPSE, ("figure_ablation",), published_rows, ("dsc", "hd95"), "last",
         printed={"dsc": 2, "hd95": 2}, percent=True,
     ),
     Item(
         "table_a", "Table A: parameters by module", "table",
         "Parameters in millions of encoder, gates, LKA and DAE-Former blocks, and in all. Counting needs no data.",
-        "08", "", "no data: parameters are counted", published=_table_a, headline=("parameters_m",), ours="last",
-        printed={"parameters_m": 2},
+        "08", "", "no data: parameters are counted", published=tables.table_a_rows, headline=("parameters_m",),
+        stands="last", printed={"parameters_m": 2},
     ),
     Item(
         "figure_1", "Figure 1: the network", "figure",
         "The network as a drawing: encoder, gates on the skips, decoder levels, and the gate's stages.",
-        "08", "", "no data: ours is drawn from the network that is built", ("figure_1", "drawn"),
+        "08", "", "no data: drawn from the network that is built", ("figure_1", "drawn"),
     ),
     Item(
         "figure_2", "Figure 2: predictions on Synapse", "figure",
@@ -116,7 +105,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     Item(
         "figure_3", "Figure 3: predictions on ISIC 2018", "figure",
-        "Pictures of skin lesions with their true outline and the one that several networks draw.",
+        "Images of skin lesions with their true outline and the one that several networks draw.",
         "11", "isic", ISIC, ("figure_3",),
     ),
     Item(
@@ -130,3 +119,230 @@ ITEMS: tuple[Item, ...] = (
         "14", "synapse", SYNAPSE, ("figure_b",),
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table on the page: a name, its cells as text, and how far it may be compared."""
+
+    name: str
+    cells: list[str]
+    origin: str
+    said: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RecordedFigure:
+    """A figure that a lesson recorded: which lesson, the file, and its caption."""
+
+    lesson: LessonRun
+    path: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the page says of an item.
+
+    status: "measured" or "not measured"; reason: of the latter, or empty; failures: what stood in the way.
+    published, reproduced, data, comparability: the four cells of the overview. warnings: what to know before the rows.
+    """
+
+    item: Item
+    status: str
+    reason: str
+    published: str
+    reproduced: str
+    data: str
+    comparability: str
+    columns: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    figures: list[RecordedFigure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def look_up(batch: Batch, item: Item) -> Found:
+    """Find an item's table and figures in a batch."""
+    if item.published is None:
+        return _figure(batch, item)
+    drawn = _figures_of(batch, item)[0] if item.figures else []
+    table, damage = _table(batch, item)
+    reason, failures = "", []
+    if table is None:
+        reason, failures = _no_table(batch, item, damage)
+        table = item.published().rename_axis("row").reset_index().assign(origin=PUBLISHED)
+    shown = [column for column in table.columns if column not in ("row", *COMPARABILITY)]
+    rows = [_row(item, row, shown) for row in table.astype(str).to_dict("records")]
+    theirs = [row for row in rows if row.origin == PUBLISHED]
+    measured = [row for row in rows if row.origin == MEASURED]
+    if not measured and not reason:
+        reason = "; ".join(dict.fromkeys(row.said["note"] for row in rows if row.origin == NOT_MEASURED)) or (
+            "the table of this batch has no reproduced row"
+        )
+    best = _headline_row(item, measured, shown)
+    return Found(
+        item, MEASURED if measured else NOT_MEASURED, "" if measured else reason,
+        _headline(item, theirs[-1], shown) if theirs else "", _headline(item, best, shown) if best else "",
+        best.said["data"] if best else "", _judged(best.said) if best else "",
+        [item.label(column) for column in shown], rows, drawn,
+        [] if measured else failures, [*_earlier(batch, table), *_of_published(theirs)],
+    )  # fmt: skip
+
+
+def _earlier(batch: Batch, table: pd.DataFrame) -> list[str]:
+    """Whether reproduced rows are older than this run, whose job for tables did not get that far."""
+    undone = [job.name for job in batch.jobs if job.kind == "tables" and job.state != "done"]
+    if not undone or MEASURED not in set(table["origin"]):
+        return []
+    return [f"The job {undone[0]} did not finish in this run: reproduced rows are an earlier run's."]
+
+
+def _of_published(rows: list[Row]) -> list[str]:
+    """What is said of all published rows alike: their data and selection."""
+    said = dict.fromkeys(
+        "; ".join(f"{name}: {row.said[name]}" for name in ("data", "selection", "note") if row.said[name])
+        for row in rows
+    )
+    return [f"Published rows, {words}." for words in said if words]
+
+
+def recorded_figure(lesson: LessonRun, entry: dict[str, Any]) -> RecordedFigure:
+    """A recorded figure; its file lies in the lesson's folder, whatever the record says."""
+    file = Path(str(entry.get("file", ""))).name
+    return RecordedFigure(lesson, lesson.folder / file, str(entry.get("caption") or f"{lesson.title}: {file}"))
+
+
+def _figure(batch: Batch, item: Item) -> Found:
+    drawn, reason, failures = _figures_of(batch, item)
+    published = f"{item.name} of the paper (not copied here)"
+    if not drawn:
+        return Found(item, NOT_MEASURED, reason, published, "", "", "", failures=failures)
+    name = dataset_of(drawn[0].lesson.record, batch.profile)
+    if not item.dataset:
+        data, compared = "none", "comparable by eye: a drawing of what is built, not a measurement"
+    elif item.dataset == name:
+        data, compared = data_in_words(name), "same data set; by eye, without a tolerance"
+    elif item.dataset == "isic":  # a lesson's DATASET is one of scans: the caption says which images these are
+        synthetic = any("synthetic" in one.caption.lower() for one in drawn)
+        data = DATASETS["skin"].description if synthetic else "the images that the caption names"
+        compared = "not comparable: other data" if synthetic else "only if they are of ISIC 2018; by eye"
+    else:
+        data, compared = data_in_words(name), "not comparable: other data"
+    return Found(item, MEASURED, "", published, "a figure, below", data, compared, figures=drawn)
+
+
+def _figures_of(batch: Batch, item: Item) -> tuple[list[RecordedFigure], str, list[Failure]]:
+    """The figures that the item's lesson recorded, or why there is none and what failed."""
+    lesson = batch.lesson(item.lesson)
+    if lesson is None or lesson.state != "done":
+        return [], *_why_not(item, lesson)
+    named = {Path(str(entry.get("file", ""))).stem: entry for entry in figures(lesson.record)}
+    for name in item.figures:
+        entries = [named[stem] for stem in named if stem == name or stem.startswith(f"{name}_")]
+        found = [recorded_figure(lesson, entry) for entry in entries]
+        there = [one for one in found if one.path.is_file()]
+        if there:
+            return there, "", []
+        if found:
+            return [], f"lesson {lesson.name} recorded {found[0].path.name}, and the file is not there", []
+    return [], f"lesson {lesson.name} ran and recorded no figure named {item.key}", []
+
+
+def _why_not(item: Item, lesson: LessonRun | None) -> tuple[str, list[Failure]]:
+    if lesson is None:
+        return "the workbook has no lesson for it", []
+    if lesson.failure:
+        return f"lesson {lesson.name} failed: {lesson.failure.error}", [lesson.failure]
+    if lesson.state == "unfinished":
+        return f"lesson {lesson.name} started and did not finish", []
+    why, behind = (lesson.job.why, lesson.job.blocked_by) if lesson.job else ("", ())
+    return f"lesson {lesson.name} was not run in this batch" + (f": {why}" if why else ""), list(behind)
+
+
+def _table(batch: Batch, item: Item) -> tuple[pd.DataFrame | None, str | None]:
+    """The batch's table with the lesson's rows that it lacks, else the lesson's own, else one without such rows.
+
+    None, and what is wrong with the file, if there is no table.
+    """
+    lesson, damage, without, measured = batch.lesson(item.lesson), None, None, None
+    places = [batch.folder / "tables" / f"{item.key}.csv"]
+    if lesson and lesson.state == "done" and f"{item.key}.csv" in lesson.files(".csv"):
+        places.append(lesson.folder / f"{item.key}.csv")
+    for path in filter(Path.is_file, places):
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            damage = f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})"
+            continue
+        if "origin" in table.columns and len(table):
+            table = table.rename(columns={table.columns[0]: "row"})
+            if MEASURED in set(table["origin"]):
+                measured = table if measured is None else _with_rows_of(measured, table, item)
+            without = table if without is None else without
+        elif path == places[0]:  # a lesson may keep a table of its own form by this name
+            damage = f"tables/{path.name} has no rows with a column 'origin'"
+    return (without, damage) if measured is None else (measured, None)
+
+
+def _with_rows_of(table: pd.DataFrame, other: pd.DataFrame, item: Item) -> pd.DataFrame:
+    """Add the measured rows of another table unless the same scores, chosen alike, stand there: the same network's."""
+    same = [name for name in (*item.headline, "data", "selection") if name in table and name in other]
+    known = set(table.loc[table["origin"] == MEASURED, same].itertuples(index=False, name=None))
+    new = np.array([row not in known for row in other[same].itertuples(index=False, name=None)])
+    rows: Any = other[(other["origin"] == MEASURED) & new]
+    return pd.concat([table, rows], ignore_index=True).fillna("")
+
+
+def _no_table(batch: Batch, item: Item, damage: str | None) -> tuple[str, list[Failure]]:
+    if damage:
+        return f"{damage}: make it again", []
+    failed = [job.failure for job in batch.jobs if job.failure and job.kind in BEFORE_TABLES]
+    lesson = batch.lesson(item.lesson)
+    if lesson is None or lesson.state != "done":
+        reason, more = _why_not(item, lesson)
+    else:
+        reason, more = f"lesson {lesson.name} left none of this form", []
+    failed += [one for one in more if one not in failed]
+    return f"this batch has no tables/{item.key}.csv, and {reason}", failed
+
+
+def _row(item: Item, row: dict[str, Any], shown: list[str]) -> Row:
+    said = {name: "" if row.get(name) in (None, "nan") else str(row[name]) for name in COMPARABILITY}
+    cells = [_cell(item, column, str(row[column]), said["origin"]) for column in shown]
+    return Row(str(row["row"]), cells, said["origin"] or PUBLISHED, said)
+
+
+def _cell(item: Item, column: str, value: str, origin: str) -> str:
+    """A published number with the digits printed, a reproduced one rounded; where it lacks one "not measured"."""
+    if value in ("True", "False"):
+        return "yes" if value == "True" else "no"
+    if value in ("", "nan"):
+        return "–" if origin == PUBLISHED else NOT_MEASURED
+    if origin == PUBLISHED:
+        missing = item.printed.get(column, 0) - len(value.partition(".")[2])
+        number = re.fullmatch(r"-?\d+(\.\d+)?", value)
+        return value + ("" if "." in value else ".") + "0" * missing if number and missing > 0 else value
+    return f"{float(value):.{item.decimals}f}" if _FRACTION.fullmatch(value) else value
+
+
+def _headline_row(item: Item, rows: list[Row], shown: list[str]) -> Row | None:
+    """The reproduced row that has most of the headline's numbers; of several the first, or the last."""
+    if not rows:
+        return None
+    places = [shown.index(column) for column in item.headline if column in shown]
+
+    def count(row: Row) -> int:
+        return sum(row.cells[place] not in (NOT_MEASURED, "–") for place in places)
+
+    return max(rows if item.stands == "first" else rows[::-1], key=count)
+
+
+def _headline(item: Item, row: Row, shown: list[str]) -> str:
+    cells = [(item.label(column), row.cells[shown.index(column)]) for column in item.headline if column in shown]
+    return f"{row.name}: " + ", ".join(f"{label} {cell}" for label, cell in cells)
+
+
+def _judged(said: dict[str, str]) -> str:
+    selection = f"selection: {said['selection']}" if said["selection"] else ""
+    return "; ".join(part for part in (said["comparability"], said["note"], selection) if part)

@@ -19,8 +19,7 @@ from msa2net_lib.config import Block, LevelConfig, NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import NOT_KNOWN, against_noise, summarize
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow
-from msa2net_lib.paper.tables import table_3
+from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,11 +32,6 @@ Contrasts = dict[str, tuple[str, str]]
 OWN_BLOCK: tuple[Block, ...] = ("lka", "lka", "dual_attention", "dual_attention")
 """Blocks of the whole network by decoder level, 0 is the finest. Source: section 3.2, Figure 1."""
 _OTHER: dict[Block, Block] = {"lka": "dual_attention", "dual_attention": "lka"}
-
-
-def published() -> pd.DataFrame:
-    """Table 3 as printed, index row: masag, lka, dae_former, dsc (percent), hd95 (no unit is printed)."""
-    return table_3().set_axis(pd.Index([row.name for row in ROWS], name="row"))
 
 
 def ablation_config(base: NetworkConfig, row: AblationRow, reading: Reading = "replaced") -> NetworkConfig:
@@ -110,7 +104,7 @@ def part_contrasts() -> Contrasts:
 
 def published_differences(contrasts: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """The same differences in the printed table, columns dsc (percentage points) and hd95. They have no spread."""
-    table = published()[["dsc", "hd95"]]
+    table = published_rows()[["dsc", "hd95"]]
     return pd.DataFrame({name: table.loc[one] - table.loc[other] for name, (one, other) in contrasts.items()}).T
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper.tables import table_3
 
@@ -40,6 +42,11 @@ ROWS: tuple[AblationRow, ...] = tuple(
 """The six rows in the table's order."""
 FULL = ROWS[-1].name
 """The whole network's row."""
+
+
+def published_rows() -> pd.DataFrame:
+    """Table 3 as printed, index row: masag, lka, dae_former, dsc (percent), hd95 (no unit is printed)."""
+    return table_3().set_axis(pd.Index([row.name for row in ROWS], name="row"))
 
 
 def find_row(name: str) -> AblationRow:

@@ -19,7 +19,7 @@ from msa2net_lib.paper.ablation.comparison import (
     Reading,
     differences,
     parameter_table,
-    published,
+    published_rows,
     row_contrasts,
 )
 from msa2net_lib.paper.ablation.runs import AblationPlan
@@ -89,12 +89,12 @@ def reproduced_table_3(blocks: Sequence[Measured]) -> pd.DataFrame:
     """
     note = "one number per row; neither seeds nor spread are said"
     mark = {"origin": PUBLISHED, "data": "Synapse", "selection": NOT_TOLD, "comparability": "", "note": note}
-    tables = [published().assign(**mark), *(_block(block) for block in blocks)]
+    tables = [published_rows().assign(**mark), *(_block(block) for block in blocks)]
     return pd.concat(tables).reindex(columns=list(COLUMNS))
 
 
 def _block(block: Measured) -> pd.DataFrame:
-    parts = published()[["masag", "lka", "dae_former"]]
+    parts = published_rows()[["masag", "lka", "dae_former"]]
     if block.runs is None:
         said = {"origin": NOT_MEASURED, "selection": "", "comparability": NOT_MEASURED, "note": block.why_not}
         return parts.assign(dsc=math.nan, hd95=math.nan, data=block.data, **said)

@@ -11,7 +11,7 @@ from msa2net_lib.analysis.complexity import build_empty, used_and_unused
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.paper.comparability import judge_count
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, PUBLISHED, as_table
-from msa2net_lib.paper.tables import table_a
+from msa2net_lib.paper.tables import table_a_rows
 
 TABLE_A_COLUMNS = ("parameters_m", "unused_m", *COMPARABILITY)
 OTHER_FORMS = ("tiny", "paper", "released")
@@ -39,9 +39,7 @@ def count_parts(preset: str) -> pd.DataFrame:
 
 def reproduced_table_a() -> pd.DataFrame:
     """Table A and below it what is counted, on the network it is about last; index ``row``, `TABLE_A_COLUMNS`."""
-    table = table_a()
-    names = [f"{structure}: {module}" if module else structure for structure, module in table.index.to_list()]
-    printed = dict(zip(names, table.to_list(), strict=True))
+    printed = table_a_rows().parameters_m.to_dict()
     rows: list[dict[str, Any]] = [
         {"row": name, "parameters_m": m, "origin": PUBLISHED, "data": "none: counted"} for name, m in printed.items()
     ]

@@ -18,9 +18,9 @@ from PIL import Image
 from planted_report import HOSTILE, WIDE, fail, number, plant, plant_job, plant_lesson
 
 from msa2net_lib.batch.plan import Plan
-from msa2net_lib.batch.report import cost, page, write_report
-from msa2net_lib.batch.report.found import find, tail
+from msa2net_lib.batch.report import page, records, write_report
 from msa2net_lib.batch.report.items import ITEMS
+from msa2net_lib.batch.report.records import find, tail
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.claims import claims
 from msa2net_lib.paper.discrepancies import DISCREPANCIES
@@ -169,12 +169,12 @@ def test_what_was_measured_stands_beside_what_was_published(planted):
         assert words in one
     assert "not measured: needs a GPU & Synapse" in one
     assert (
-        "ours, tiny virtual patients not measured not measured 93.78 not measured" in one
+        "reproduced: tiny virtual patients not measured not measured 93.78 not measured" in one
     )  # parameters, FLOPs, spleen
     for name in ("figure_2", "figure_a", "figure_1"):
         assert "Comparable?" in planted.text(f"item-{name}")
-    assert "measured: ours, tiny: DSC (%) 87.09, HD95 1.48; data: virtual patients" in planted.text("paper")
-    assert "the table of this batch has no row of ours" in planted.text("item-table_3")
+    assert "measured: reproduced: tiny: DSC (%) 87.09, HD95 1.48; data: virtual patients" in planted.text("paper")
+    assert "the table of this batch has no reproduced row" in planted.text("item-table_3")
 
 
 @pytest.mark.parametrize("key", ["table_1", "table_2", "table_3", "table_a"])
@@ -233,9 +233,9 @@ def test_whatever_a_record_says_is_text(planted, tmp_path):
     assert "<title>&lt;b&gt;title" in path.read_text()
 
 
-def test_a_lessons_table_is_taken_where_the_batch_has_no_rows_of_ours(planted, tmp_path):
+def test_a_lessons_table_is_taken_where_the_batch_has_no_reproduced_rows(planted, tmp_path):
     plant(tmp_path)
-    rows = "row,dsc,origin,verdict\npublished row,84.75,published,\nall parts,50.126,measured,not comparable\n"
+    rows = "row,dsc,origin,comparability\npublished row,84.75,published,\nall parts,50.126,measured,not comparable\n"
     folder = plant_lesson(tmp_path / "smoke", "12_ablation", ["figure_ablation"], tables=["table_3.csv"])
     (folder / "table_3.csv").write_text(rows)
     found = parsed(write_report(tmp_path, "smoke"))
@@ -245,16 +245,16 @@ def test_a_lessons_table_is_taken_where_the_batch_has_no_rows_of_ours(planted, t
     assert "measured: all parts: DSC (%) 50.13" in found.text("paper")
     # Its picture is embedded once: the lesson points to it.
     assert len(found.all("img")) == len(planted.all("img")) + 1
-    assert "Its picture is shown at Table 3" in found.text("run-12_ablation")
+    assert "Its figure is shown at Table 3" in found.text("run-12_ablation")
 
 
 def test_a_lessons_other_checkpoints_stand_below_the_batchs_own_row(tmp_path):
     home = tmp_path / "smoke"
-    ours = {"method": "ours", "dsc": "71.5", "hd95": "9.25", "origin": "measured", "selection": "last step"}
-    others = [ours | {"method": "ours as the lesson calls it"}, ours | {"method": "theirs", "dsc": "60.25"}]
+    own = {"method": "reproduced", "dsc": "71.5", "hd95": "9.25", "origin": "measured", "selection": "last step"}
+    others = [own | {"method": "as the lesson calls it"}, own | {"method": "theirs", "dsc": "60.25"}]
     lesson = plant_lesson(home, "11_evaluation", [], tables=["table_1.csv"])
     (home / "tables").mkdir()
-    pd.DataFrame([ours]).to_csv(home / "tables" / "table_1.csv", index=False)
+    pd.DataFrame([own]).to_csv(home / "tables" / "table_1.csv", index=False)
     pd.DataFrame(others).to_csv(lesson / "table_1.csv", index=False)
     words = parsed(write_report(home.parent, "smoke")).text("item-table_1")
     assert "theirs" in words
@@ -267,7 +267,7 @@ def test_tables_of_an_earlier_run_are_called_so(tmp_path):
     plant_job(home, "tables", "tables")
     assert "earlier run" not in parsed(write_report(tmp_path, "smoke")).text("item-table_1")
     fail(home, "tables", "no scores")
-    assert "rows of ours are an earlier run's" in parsed(write_report(tmp_path, "smoke")).text("item-table_1")
+    assert "reproduced rows are an earlier run's" in parsed(write_report(tmp_path, "smoke")).text("item-table_1")
 
 
 def test_a_log_elsewhere_is_not_read(tmp_path):
@@ -296,10 +296,10 @@ def test_damage_is_named_and_stops_nothing(tmp_path):
     (home / "07_decoder_blocks").mkdir()
     (home / "tables").mkdir()
     (home / "tables" / "table_1.csv").write_bytes(b"\xff\xfe\x00")
-    (home / "tables" / "table_2.csv").write_text("row,dsc\nours,1\n")
+    (home / "tables" / "table_2.csv").write_text("row,dsc\nmeasured,1\n")
     (home / "plan.json").write_text('["no plan"]')
     found = parsed(write_report(tmp_path, "smoke"))
-    assert "the picture figure_2.png cannot be read" in found.text("item-figure_2")
+    assert "the figure figure_2.png cannot be read" in found.text("item-figure_2")
     assert "recorded figure_3.png, and the file is not there" in found.text("item-figure_3")
     assert "lesson 08_network failed: 08_network/record.json cannot be read" in found.text("item-table_a")
     assert "tables/table_1.csv cannot be read" in found.text("item-table_1")
@@ -347,21 +347,21 @@ def test_the_effects_of_this_batchs_audit_are_taken(tmp_path):
 
 def test_minutes_are_counted_once_and_side_by_side(home):
     batch = find(home.parent, "smoke")
-    rows = cost.spent(batch)
+    rows = records.spent(batch)
     # Two jobs of 6 minutes and two lessons of 1.5; the lesson that a job ran is not counted again.
-    assert cost.total_minutes(rows) == 6 + 6 + 1.5 + 1.5
+    assert sum(row.minutes or 0 for row in rows) == 6 + 6 + 1.5 + 1.5
     assert sorted(row.name for row in rows) == sorted(
         ["train-1", "lesson-11_evaluation", "evaluate-1", "08_network", "13_frequency"]
     )
     # 00:00 to 00:06 and 00:03 to 00:09: 12 minutes of work in 9.
-    assert cost.side_by_side(batch).startswith("1.3 jobs at once on average: 12.0 min of work in 9.0 min")
+    assert records.side_by_side(batch).startswith("1.3 jobs at once on average: 12.0 min of work in 9.0 min")
 
 
 @pytest.mark.parametrize(
     ("minutes", "words"), [(None, "not recorded"), (0, "0 s"), (0.04, "2 s"), (1.44, "1.4 min"), (90, "1.5 h")]
 )
 def test_minutes_in_words(minutes, words):
-    assert cost.in_words(minutes) == words
+    assert records.in_words(minutes) == words
 
 
 def test_the_tail_of_a_log_keeps_its_last_lines():
@@ -395,6 +395,6 @@ def test_text_stands_out_from_its_ground(scheme):
     """WCAG 2: contrast of 4.5 or more; screen light and dark, and print."""
     found = colors(STYLE.split(":root {")[scheme + 1].split("}")[0])
     for text in ("text", "quiet", "link", "good", "bad", "wait"):
-        for ground in ("page", "panel", "bad-panel", "ours"):
+        for ground in ("page", "panel", "bad-panel", "reproduced"):
             light, dark = sorted((luminance(found[text]), luminance(found[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)

@@ -1,20 +1,23 @@
-"""What a batch left in its folder: the records of its lessons and jobs, and what failed, as far as it is there."""
+"""What a batch left in its folder: records of lessons and jobs, what failed, on what they ran and what they cost."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from msa2net_lib.batch.plan import Plan
+from msa2net_lib.config import PROFILES
+from msa2net_lib.data.catalog import list_datasets
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, RECORD
 
-REPORT = "report"
+REPORT, NOT_RECORDED = "report", "not recorded"
 LOG_LINES = 40
 """Last lines of a failed job's log that go on the page."""
 LOG_BYTES = 64 * 1024
@@ -232,3 +235,149 @@ def _notebook_failure(folder: Path, name: str, damage: str | None) -> Failure | 
                 ending = tail("\n".join(output.get("traceback", [])))
                 return Failure(f"lesson-{name}", name, "lesson", error, log, ending)
     return Failure(f"lesson-{name}", name, "lesson", damage, f"{name}/{RECORD}", "") if damage else None
+
+
+def dataset_of(record: dict[str, Any], profile: str) -> str:
+    """The data set that a lesson ran on, by the catalog's name; "auto" is its profile's."""
+    name = str(mapping(record, "parameters").get("DATASET", ""))
+    return PROFILES[profile].dataset if name == "auto" and profile in PROFILES else name
+
+
+def data_in_words(name: str) -> str:
+    """A data set as the catalog describes it."""
+    return list_datasets().get(name, name or NOT_RECORDED)
+
+
+def facts(batch: Batch) -> dict[str, list[str]]:
+    """What was run, on what: profile, outcome, data, seeds, commits and machines, each in one or more answers."""
+    seeds = _values(batch, lambda record: record.get("seed"))
+    commits = _values(batch, lambda record: record.get("commit"))
+    data = _values(
+        batch, lambda record: mapping(record, "parameters").get("DATASET") and dataset_of(record, batch.profile)
+    )
+    profile = batch.profile
+    if known := PROFILES.get(profile):
+        profile = f"{profile}: network {known.preset}, recipe {known.recipe}, data set {known.dataset}"
+    return {
+        "profile": [profile],
+        "lessons": [_outcome(lesson.state for lesson in batch.lessons)],
+        "batch jobs": [_outcome(job.state for job in batch.jobs) or "none recorded"],
+        "data of the lessons": [f"{name}: {data_in_words(name)}" for name in data] or [NOT_RECORDED],
+        "seeds": [", ".join(seeds) or NOT_RECORDED],
+        "commit of the workbook": _with_names(commits) or [NOT_RECORDED],
+        "machine": _with_names(machines(batch)) or [NOT_RECORDED],
+    }
+
+
+def versions(batch: Batch) -> dict[str, list[str]]:
+    """Every package, with all versions that were used."""
+    packages = dict.fromkeys(package for _, record in batch.records() for package in mapping(record, "versions"))
+    return {
+        package: _with_names(_values(batch, lambda record, name=package: mapping(record, "versions").get(name)))
+        for package in packages
+    }
+
+
+def checksums(batch: Batch) -> list[tuple[str, str, str]]:
+    """File, SHA-256 and who used it; a name with two sums, such as weights of two runs, has two lines."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for name, record in batch.records():
+        for file, digest in mapping(record, "data_sha256").items():
+            users.setdefault((str(file), str(digest)), []).append(name)
+    return [(file, digest, ", ".join(names)) for (file, digest), names in sorted(users.items())]
+
+
+def machines(batch: Batch) -> dict[str, list[str]]:
+    """Every machine in words, and what ran on it."""
+
+    def in_words(record: dict[str, Any]) -> str:
+        names = ("processor", "cores", "memory_gib", "accelerator")
+        told = {name: mapping(record, "hardware").get(name, NOT_RECORDED) for name in names}
+        return "{processor}, {cores} cores, {memory_gib} GiB, accelerator: {accelerator}".format(**told)
+
+    return _values(batch, lambda record: in_words(record) if mapping(record, "hardware") else None)
+
+
+def _outcome(states: Iterable[str]) -> str:
+    counts = Counter(states)
+    return ", ".join(
+        f"{counts[state]} {state}" for state in ("done", "failed", "unfinished", "not run") if counts[state]
+    )
+
+
+def _values(batch: Batch, of: Callable[[dict[str, Any]], Any]) -> dict[str, list[str]]:
+    """Every value in the records, as text, with the names of the records that have it."""
+    found: dict[str, list[str]] = {}
+    for name, record in batch.records():
+        if (value := of(record)) not in (None, ""):
+            found.setdefault(str(value), []).append(name)
+    return found
+
+
+def _with_names(found: dict[str, list[str]]) -> list[str]:
+    """The values; which records they are of is said only where they differ."""
+    if len(found) < 2:
+        return list(found)
+    return [f"{value} ({', '.join(names)})" for value, names in found.items()]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one job or lesson took; None where its record does not tell."""
+
+    name: str
+    kind: str
+    state: str
+    minutes: float | None
+    memory_gib: float | None
+
+
+def spent(batch: Batch) -> list[Spent]:
+    """Every job, and every lesson that ran without one, so that nothing is counted twice."""
+    in_jobs = {lesson.name for lesson in batch.lessons if lesson.job and lesson.job.state != "not run"}
+    ran = [(job.name, job.kind, job.state, job.record) for job in batch.jobs]
+    ran += [(one.name, "lesson", one.state, one.record) for one in batch.lessons if one.name not in in_jobs]
+    return [
+        Spent(name, kind, state, number(record.get("minutes")), number(record.get("peak_memory_gib")))
+        for name, kind, state, record in ran
+        if state != "not run"
+    ]
+
+
+def side_by_side(batch: Batch) -> str:
+    """How many jobs ran at once on average: their minutes over the minutes in which any ran."""
+    told = [(_started(job.record), number(job.record.get("minutes"))) for job in batch.jobs]
+    intervals = sorted((at, at + 60 * minutes) for at, minutes in told if at is not None and minutes is not None)
+    busy, reached = 0.0, 0.0
+    for start, end in intervals:
+        busy += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    if busy <= 0:
+        return f"{NOT_RECORDED}: nothing says when it started and how long it took"
+    worked = sum(end - start for start, end in intervals)
+    return (
+        f"{worked / busy:.1f} jobs at once on average: {in_words(worked / 60)} of work in {in_words(busy / 60)} "
+        "on the clock, pauses between runs not counted"
+    )
+
+
+def in_words(minutes: float | None) -> str:
+    """Minutes with a digit, hours above ninety of them."""
+    if minutes is None:
+        return NOT_RECORDED
+    if minutes < 0.05:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def number(value: Any) -> float | None:
+    """A number as it is; anything else is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _started(record: dict[str, Any]) -> float | None:
+    """When a job started, in seconds."""
+    try:
+        return datetime.fromisoformat(str(record.get("started"))).timestamp()
+    except ValueError:
+        return None
