@@ -1,18 +1,18 @@
-"""Figures 2 and 3: which slices and pictures are chosen, what is drawn where, and that it reads without color."""
+"""Figures 2 and 3: what is drawn where, and that it reads without color."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import rgb_to_hsv, to_rgb
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.images.dataset import Picture
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l11_evaluation import figure_grids as grids
+from msa2net_lib.lessons.l11_evaluation import plots as grids
+from msa2net_lib.lessons.l11_evaluation.plots import plot_figure_2
+from msa2net_lib.lessons.l11_evaluation.study import Row, slices_through
 from msa2net_lib.paper.tables import TABLE_1_ORGANS
 
 
@@ -38,32 +38,15 @@ def cases():
     return made
 
 
-def test_slices_climb_through_the_cases_and_are_cut_to_the_body(cases):
-    rows = grids.slices_through(cases, {"ours": {case.name: case.label for case in cases}})
-    assert [row.title.split()[-1] for row in rows] == ["1", "4", "7"]
-    assert {row.image.shape for row in rows} == {(38, 48)}  # the body and 4 pixels of air on each side
-    for row in rows:
-        assert row.spacing == (2.0, 1.0)
-        np.testing.assert_array_equal(row.predictions["ours"], row.label)
-
-
 def test_a_case_without_organs_or_body_is_drawn_whole():
     empty = Case("case0", np.zeros((3, 8, 8), np.float32), np.zeros((3, 8, 8), np.uint8), None)
-    (row,) = grids.slices_through([empty], {"ours": {"case0": empty.label}})
-    assert row.image.shape == (8, 8)
-    assert np.isnan(grids.slice_dsc(row.label, row.label))
-    assert grids.plot_figure_2([row], "drawn by a test").axes
-
-
-def test_a_network_without_a_prediction_is_named(cases):
-    with pytest.raises(InputError, match="theirs: has no prediction of case0"):
-        grids.slices_through(cases, {"theirs": {}})
+    assert plot_figure_2(slices_through([empty], {"ours": {"case0": empty.label}}), "drawn by a test").axes
 
 
 def test_figure_2_has_a_column_for_each_network_and_names_the_data(cases):
     maps = {case.name: case.label for case in cases}
     wrong = {name: np.roll(label, 3, 2) for name, label in maps.items()}
-    figure = grids.plot_figure_2(grids.slices_through(cases, {"ours": maps, "theirs": wrong}), "drawn by a test")
+    figure = plot_figure_2(slices_through(cases, {"ours": maps, "theirs": wrong}), "drawn by a test")
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[:3] == [grids.GROUND_TRUTH, "ours", "theirs"]
     assert len(figure.axes) == 9
@@ -79,8 +62,8 @@ def test_the_ground_truth_names_organs_inside_them_and_predictions_their_score(c
     label[4, 14:34, 16:20], label[4, 14:18, 16:40] = 5, 5  # an L, whose mean pixel lies outside of it
     case = Case("case1", cases[1].image, label, None)
     shifted = np.roll(label, 2, 1)
-    (row,) = grids.slices_through([case], {"ours": {"case1": shifted}})
-    truth, predicted = grids.plot_figure_2([row], "drawn by a test").axes
+    (row,) = slices_through([case], {"ours": {"case1": shifted}})
+    truth, predicted = plot_figure_2([row], "drawn by a test").axes
     (name,) = [text for text in truth.texts if text.get_text() == "Liv"]
     x, y = (round(value) for value in name.get_position())
     assert row.label[y, x] == 5
@@ -95,23 +78,16 @@ def test_short_names_are_table_1_s():
     assert shorts == ["Spl", "RKid", "LKid", "Gal", "Liv", "Sto", "Aor", "Pan"]
 
 
-def test_pictures_are_spread_from_worst_to_best():
-    scores = pd.DataFrame({"dsc": [0.9, 0.1, 0.5, 0.7, 0.3]}, index=list("abcde"))
-    assert grids.spread_of(scores, 3) == {"b": "DSC 0.10, worst", "c": "DSC 0.50", "a": "DSC 0.90, best"}
-    assert list(grids.spread_of(scores, 9)) == list("becda")
-
-
 @pytest.fixture
 def image_row():
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 10:30] = 1
-    picture = Picture("p", np.full((40, 40, 3), 0.8, np.float32), mask)
-    return grids.ImageRow("drawn", picture, {"ours": np.roll(mask, 4, 0), "nothing": mask * 0})
+    return Row("drawn", np.full((40, 40, 3), 0.8, np.float32), mask, {"ours": np.roll(mask, 4, 0), "nothing": mask * 0})
 
 
 def test_figure_3_has_the_caption_s_colors_and_two_line_styles(image_row):
     figure = grids.plot_figure_3([image_row], "drawn by a test")
-    assert [ax.get_title() for ax in figure.axes] == ["picture", "ground truth", "ours", "nothing"]
+    assert [ax.get_title() for ax in figure.axes] == ["image", "ground truth", "ours", "nothing"]
     hue = [float(rgb_to_hsv(to_rgb(color))[0]) for color in (grids.TRUTH, grids.PREDICTED)]
     assert hue[0] == pytest.approx(1 / 3, abs=0.05)
     assert hue[1] == pytest.approx(2 / 3, abs=0.05)
@@ -133,6 +109,6 @@ def test_figure_3_says_each_score(image_row):
 
 
 def test_nothing_to_draw_is_refused():
-    for plot in (grids.plot_figure_2, grids.plot_figure_3):
+    for plot in (plot_figure_2, grids.plot_figure_3):
         with pytest.raises(InputError, match="to draw"):
             plot([], "drawn by a test")

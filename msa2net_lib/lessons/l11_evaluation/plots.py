@@ -1,0 +1,118 @@
+"""The paper's Figures 2 and 3 as grids: rows are slices or images, columns the ground truth and each network."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import ndimage
+
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l11_evaluation.study import Row
+from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHORT = {
+    "aorta": "Aor", "gallbladder": "Gal", "left kidney": "LKid", "right kidney": "RKid",
+    "liver": "Liv", "pancreas": "Pan", "spleen": "Spl", "stomach": "Sto",
+}  # fmt: skip
+"""Organs as Table 1 abbreviates them: written on the ground truth, so that the figure reads in gray too."""
+TRUTH, PREDICTED = "#2CA02C", "#1F4FD8"
+"""Figure 3's colors, as its caption says: the true boundary green, the predicted one blue."""
+GROUND_TRUTH = "ground truth"
+_HALO = [patheffects.withStroke(linewidth=2.0, foreground="black")]
+
+
+def plot_figure_2(rows: Sequence[Row], source: str, class_names: Sequence[str] = ORGANS) -> Figure:
+    """Ground truth and predictions, slice by slice: organs in color, their names in the ground truth, R and L.
+
+    Each prediction says its DSC in the slice, the mean over the organs that the slice has. source: what the data are,
+    written on the figure. Raises: `InputError` without rows.
+    """
+    if not rows:
+        raise InputError("no slice to draw: give at least one case")
+    names = list(rows[0].predictions)
+    width = max(2.7, 7.2 / (1 + len(names)))  # as wide as its legend at least
+    figure, axes = figure_grid(len(rows), 1 + len(names), width=width, height=0.8 * width)
+    for row, panels in zip(rows, axes, strict=True):
+        labels = {GROUND_TRUTH: row.label, **row.predictions}
+        for ax, (name, label) in zip(panels, labels.items(), strict=True):
+            title = textwrap.fill(name, int(11 * width)) if row is rows[0] else ""
+            show_slice(ax, row.image, label, spacing=row.spacing, title=title)
+            if name == GROUND_TRUTH:
+                _name_organs(ax, label, class_names)
+            else:
+                _note(ax, f"DSC in slice {row.dsc(name):.2f}")
+        _name_row(panels[0], row.title)
+    shown = [label.ravel() for row in rows for label in (row.label, *row.predictions.values())]
+    organ_legend(figure, np.concatenate(shown))
+    return stamp(figure, source)
+
+
+def plot_figure_3(rows: Sequence[Row], source: str) -> Figure:
+    """Images, and on each network's copy the true boundary (green, solid) and its own (blue, dashed).
+
+    source: what the images are, written on the figure. Raises: `InputError` without rows.
+    """
+    if not rows:
+        raise InputError("no image to draw: give at least one")
+    names = list(rows[0].predictions)
+    figure, axes = figure_grid(len(rows), 2 + len(names), width=1.9, height=1.75)
+    for row, panels in zip(rows, axes, strict=True):
+        columns = {"image": None, GROUND_TRUTH: None, **row.predictions}
+        for ax, (name, mask) in zip(panels, columns.items(), strict=True):
+            ax.imshow(row.image, interpolation="nearest")
+            if name != "image":
+                _outline(ax, row.label, TRUTH, "solid")
+            if mask is not None:
+                _outline(ax, mask, PREDICTED, "dashed")
+                _note(ax, f"DSC {row.dsc(name):.2f}")
+            ax.set_title(textwrap.fill(name, 22) if row is rows[0] else "", fontsize=9)
+            ax.set_axis_off()
+        _name_row(panels[0], row.title)
+    handles = [
+        Line2D([], [], color=TRUTH, label="ground truth"),
+        Line2D([], [], color=PREDICTED, linestyle="dashed", label="predicted"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    return stamp(figure, source)
+
+
+def _name_organs(ax: Axes, label: NDArray, class_names: Sequence[str]) -> None:
+    """Write each organ's short name in the middle of its largest part."""
+    for index, organ in enumerate(class_names, start=1):
+        parts, count = cast("tuple[NDArray, int]", ndimage.label(label == index))
+        if not count:
+            continue
+        largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        # The innermost pixel lies within the organ even if that is bent around another.
+        depth = cast("NDArray", ndimage.distance_transform_edt(np.pad(largest, 1)))
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        style = {"fontsize": 6, "color": "white", "ha": "center", "va": "center", "path_effects": _HALO}
+        ax.text(float(x) - 1, float(y) - 1, SHORT.get(organ, organ[:4]), **style)
+
+
+def _outline(ax: Axes, mask: NDArray, color: str, style: str) -> None:
+    """Outline a mask, with a white halo that keeps the line apart from skin and lesion of any tone."""
+    if not mask.any() or mask.all():
+        return
+    drawn = ax.contour(mask, levels=[0.5], colors=[color], linewidths=1.4, linestyles=[style])
+    drawn.set_path_effects([patheffects.withStroke(linewidth=2.6, foreground="white", alpha=0.7)])
+
+
+def _note(ax: Axes, text: str) -> None:
+    style = {"fontsize": 6.5, "color": "white", "ha": "left", "va": "bottom", "path_effects": _HALO}
+    ax.text(0.02, 0.02, text, transform=ax.transAxes, **style)
+
+
+def _name_row(ax: Axes, text: str) -> None:
+    ax.text(-0.04, 0.5, text, transform=ax.transAxes, fontsize=7, ha="right", va="center")
