@@ -1,10 +1,11 @@
-"""Thin widgets: each only calls a tested function that draws the picture for given values."""
+"""Thin widgets: each only calls a tested function that draws the figure for given values."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -28,49 +29,63 @@ OVERLAY = 0.5
 
 
 def draw_browser_view(
-    case: Case, z: int, predictions: Mapping[str, NDArray] | None = None, outlines: bool = True
+    case: Case,
+    z: int,
+    predictions: Mapping[str, NDArray] | None = None,
+    outlines: bool = True,
+    reference: bool = True,
 ) -> Figure:
-    """One slice of a case: image, reference label and predictions side by side."""
-    panels: dict[str, NDArray | None] = {"image": None}
-    if outlines:
-        panels |= {"reference label": case.label[z]}
-        panels |= {name: labels[z] for name, labels in (predictions or {}).items()}
-    figure, axes = plots.figure_grid(1, len(panels), width=3.4, height=3.0)
-    for ax, (name, label) in zip(axes[0], panels.items(), strict=True):
-        plots.show_slice(ax, case.image[z], label, spacing=case.spacing, title=f"{case.name}, slice {z}: {name}")
+    """One slice of a case: image, reference label (if there is one) and predictions side by side."""
+    labels = _labels(case, predictions, reference) if outlines else {}
+    figure, axes = plots.figure_grid(1, 1 + len(labels), width=3.4, height=3.0)
+    for ax, (name, label) in zip(axes[0], {"image": None, **labels}.items(), strict=True):
+        shown = None if label is None else label[z]
+        plots.show_slice(ax, case.image[z], shown, spacing=case.spacing, title=f"{case.name}, slice {z}: {name}")
     if outlines:
         plots.organ_legend(figure, class_names=case.class_names)
     return figure
 
 
-def volume_browser(case: Case, predictions: Mapping[str, NDArray] | None = None, viewer: str = "auto") -> Any:
-    """Browse a case with its reference label and predictions (each (Z, H, W), scheme A); returns an ipywidgets box.
+def volume_browser(
+    case: Case,
+    predictions: Mapping[str, NDArray] | None = None,
+    viewer: str = "auto",
+    *,
+    reference: bool = True,
+) -> Any:
+    """Browse a case with its reference label and predictions (each (Z, H, W), numbered alike).
 
-    viewer: "niivue" shows three planes at once and needs ipyniivue and a browser with WebGL 2; "slices" is a
-    slider over axial slices and a switch for the outlines; "auto" takes niivue in a page of a Jupyter server, and
-    slices where ipyniivue is not installed or nobody looks (batch runs). Raises: `InputError` for another viewer,
-    and for "niivue" without ipyniivue.
+    Args:
+        case: image, label and the names of its classes.
+        predictions: label maps by name.
+        viewer: "niivue" shows three planes at once and needs ipyniivue and a browser with WebGL 2; "slices" is a slider
+            over axial slices and a switch for the outlines; "auto" takes niivue in a page of a Jupyter server, and
+            slices where ipyniivue is not installed or nobody looks (batch runs).
+        reference: whether the case's own label is a reference, to be shown beside the predictions.
+
+    Returns:
+        An ipywidgets box.
+
+    Raises:
+        InputError: Another viewer, or "niivue" without ipyniivue.
     """
+    import ipywidgets
+
     if viewer not in ("auto", "niivue", "slices"):
         raise InputError(f"viewer={viewer!r} is unknown: use auto, niivue or slices")
     installed = importlib.util.find_spec("ipyniivue") is not None
     if viewer == "niivue" and not installed:
         raise InputError("viewer='niivue' needs ipyniivue: run pip install ipyniivue, or use viewer='slices'")
-    if viewer == "niivue" or (viewer == "auto" and installed and _on_a_page()):
-        return _planes(case, {"reference label": case.label} | dict(predictions or {}))
-    return _slices(case, predictions)
-
-
-def _on_a_page() -> bool:
-    """Whether a Jupyter server started this kernel for a page; batch runs start kernels themselves."""
-    return "JPY_SESSION_NAME" in os.environ
-
-
-def _slices(case: Case, predictions: Mapping[str, NDArray] | None) -> Any:
-    import ipywidgets
-
+    # A Jupyter server starts kernels for pages; batch runs start theirs themselves.
+    if viewer == "niivue" or (viewer == "auto" and installed and "JPY_SESSION_NAME" in os.environ):
+        return _planes(case, _labels(case, predictions, reference))
     slider = ipywidgets.IntSlider(_busiest(case), 0, len(case.image) - 1, description="slice")
-    return explorer(lambda z, organs: draw_browser_view(case, z, predictions, organs), z=slider, organs=True)
+    draw = partial(draw_browser_view, case, predictions=predictions, reference=reference)
+    return explorer(lambda z, organs: draw(z, outlines=organs), z=slider, organs=True)
+
+
+def _labels(case: Case, predictions: Mapping[str, NDArray] | None, reference: bool) -> dict[str, NDArray]:
+    return ({"reference label": case.label} if reference else {}) | dict(predictions or {})
 
 
 def _planes(case: Case, labels: Mapping[str, NDArray]) -> Any:

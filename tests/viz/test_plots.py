@@ -109,6 +109,7 @@ def test_the_browser_draws_what_its_function_draws(case):
 def test_browser_view_has_a_panel_for_each_label(case):
     assert len(draw_browser_view(case, 2, {"prediction": case.label}).axes) == 3
     assert len(draw_browser_view(case, 2, {"prediction": case.label}, outlines=False).axes) == 1
+    assert len(draw_browser_view(case, 2, {"prediction": case.label}, reference=False).axes) == 2
 
 
 def test_the_history_shows_what_was_used_to_select_where_there_is_something():

@@ -10,7 +10,7 @@ from ipyniivue import NiiVue
 
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l11_evaluation.prediction_browser import draw_prediction_view, prediction_browser
+from msa2net_lib.lessons.l11_evaluation.widget import prediction_browser
 from msa2net_lib.prediction.result import Prediction, volume_table
 
 
@@ -52,7 +52,13 @@ def test_on_a_page_niivue_shows_the_prediction_only(prediction, monkeypatch):
     assert is_niivue(box)
     assert menu_of(box).options == ("prediction", "none")
     assert not is_niivue(prediction_browser(prediction, viewer="slices"))
-    assert not is_niivue(prediction_browser(predicted(("lung", "tumour"))))  # its colors are the organs'
+
+
+def test_classes_are_the_networks_own(prediction):
+    box = prediction_browser(predicted(("lung", "tumor")), viewer="niivue")
+    (caption,) = (child for child in box.children if isinstance(child, ipywidgets.HTML))
+    assert "tumor" in caption.value
+    assert "liver" not in caption.value
 
 
 def test_reference_is_shown_where_there_is_one(prediction):
@@ -60,15 +66,8 @@ def test_reference_is_shown_where_there_is_one(prediction):
     assert menu_of(box).options == ("reference label", "prediction", "none")
 
 
-def test_view_has_the_image_and_the_classes(prediction):
-    figure = draw_prediction_view(prediction, 3)
-    assert len(figure.axes) == 2
-    assert len(figure.axes[1].collections) == len(figure.axes[0].collections) + 1  # the outline of class 2
-    assert len(draw_prediction_view(prediction, 3, outlines=False).axes) == 1
-
-
-def test_pictures_and_other_viewers(prediction):
-    with pytest.raises(InputError, match="is a picture"):
+def test_images_and_other_viewers_are_refused(prediction):
+    with pytest.raises(InputError, match="is an image"):
         prediction_browser(predicted(ORGANS, spacing=None))
     with pytest.raises(InputError, match="use auto, niivue or slices"):
         prediction_browser(prediction, viewer="3d")
