@@ -66,8 +66,8 @@ class MatchGrid(nn.Module):
 class GatedSkip(nn.Module):
     """Any gate of the family for skip and gating features of unequal channels and sizes; MASAG unless told otherwise.
 
-    Shapes: x (b, channels, *grid), g (b, gating_channels, *other grid) -> y (b, channels, *grid), in place of x in the
-    host. gate: a module ``gate(x, g)`` for ``channels`` channels. g's channels are mixed before it is resampled, where
+    Shapes: x (b, channels, *grid), g (b, gating_channels, *other grid) -> y (b, channels, *grid), in place of x.
+    gate: a module ``gate(x, g)`` for ``channels`` channels. g's channels are mixed before it is resampled, where
     its grid is the smaller one; the two steps commute. Raises: `InputError` for features of other shapes than these.
     """
 

@@ -1,14 +1,14 @@
 """The data randomization test: networks trained on labels of other slices, and their heat maps beside true ones.
 
 Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the data randomization test. There each
-picture gets the class of another; here each slice gets the label map of another.
+image gets the class of another; here each slice gets the label map of another.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -50,7 +50,7 @@ SHARES = (0.5, 0.95)
 class PermutedLabels:
     """Training data in which every slice has the label map of another, a fixed permutation by ``seed``.
 
-    It can be trained on like the data set it is made of; labels keep their frequencies and their places in the picture.
+    It can be trained on like the data set it is made of; labels keep their frequencies and their places in the image.
     """
 
     data: TrainingData
@@ -101,7 +101,7 @@ def train_variant(
     device: str = "auto",
 ) -> MSA2Net:
     """Train one of `VARIANTS` by a recipe; the last step's network. folder: keeps its state, to go on after a stop."""
-    network = base if variant != ADDITION else _with_addition(base)
+    network = base.with_gate("addition") if variant == ADDITION else base
     data = PermutedLabels(dataset, config.seed) if variant == PERMUTED else dataset
     return train(network, config, data, folder, device=device, progress=False).network.eval()
 
@@ -191,8 +191,3 @@ def pair_sentences(pairs: pd.DataFrame) -> list[str]:
             parts.append(f"{name} {true.mean():.2f} and {wrong.mean():.2f}, {words}")
         told.append(f"{layer}: {'; '.join(parts)}")
     return told
-
-
-def _with_addition(base: NetworkConfig) -> NetworkConfig:
-    levels = tuple(level if level.gate == "none" else replace(level, gate="addition") for level in base.levels)
-    return replace(base, levels=levels)

@@ -1,4 +1,4 @@
-"""What the released code's three memory reinterpretations do to a feature map, drawn.
+"""What the reference implementation's three memory reinterpretations do to a feature map, drawn.
 
 The numbers behind the drawings come from `msa2net_lib.analysis.token_layout`.
 """
@@ -72,7 +72,7 @@ def plot_neighborhood(
     image: NDArray, channels: int = 96, height: int = 56, width: int = 56, row: int = 28, column: int = 28,
     channel: int = 40, *, source: str = VIRTUAL
 ) -> Figure:  # fmt: skip
-    """Mark on a slice (y, x) in [0, 1] which true pixels a convolution at one place mixes: as meant, as released.
+    """Mark on a slice (y, x) in [0, 1] which true pixels a convolution mixes: on the grid, and reinterpreted.
 
     Columns: a 3x3 depthwise kernel close up, with the true channels of its nine values; the 23 x 23 window of
     large-kernel attention, cut off at the border; a 1x1 convolution, which mixes all channels of its place. Errors:
@@ -146,7 +146,7 @@ def plot_scrambled_slice(
     image: NDArray, channels: int = 96, height: int = 56, width: int = 56, channel: int | None = None,
     *, features: NDArray | None = None, source: str = VIRTUAL
 ) -> Figure:  # fmt: skip
-    """Take a picture through the reinterpretations: one channel above, the mean of all channels below.
+    """Take an image through the reinterpretations: one channel above, the mean of all channels below.
 
     Every channel is a copy of the slice (y, x) in [0, 1], resized, on one gray scale; or encoder ``features``
     (c, h, w) are given, each panel on its own scale. Columns: true map; after (1); after (3), with nothing and with
@@ -162,7 +162,7 @@ def plot_scrambled_slice(
         "true map:\nthe skip itself": true,
         "after (1):\nwhat the gate sees": scrambled,
         "(1), then (3):\nthe same again": apply_step(scrambled, "after LKA"),
-        f"(1), {LKA_WINDOW} mean, (3):\nthe released order": apply_step(_window_mean(scrambled), "after LKA"),
+        f"(1), {LKA_WINDOW} mean, (3):\nthe reference's order": apply_step(_window_mean(scrambled), "after LKA"),
         f"{LKA_WINDOW} mean,\ntrue grid": _window_mean(true),
     }
     figure, axes = figure_grid(2, len(columns), width=1.95, height=2.25)

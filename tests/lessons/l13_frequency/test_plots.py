@@ -1,4 +1,4 @@
-"""Figures draw the numbers that they were given, readable without color; bands of a picture add up to it."""
+"""Figures draw the numbers that they were given, readable without color; bands of an image add up to it."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_both_measures_over_layers(runs):
     np.testing.assert_allclose(first.get_ydata(), expected)
 
 
-def test_bands_of_a_picture_add_up_and_mean_the_same_on_every_grid(study):
+def test_bands_of_an_image_add_up_and_mean_the_same_on_every_grid(study):
     maps = network_maps(study.network, study.image[None])
     for layer in ("encoder stage 4", "level 1 gate", "logits"):
         parts = show_bands(maps[layer])
         assert len(parts) == len(BANDS)
         torch.testing.assert_close(parts.sum(dim=0), maps[layer].double(), rtol=1e-5, atol=1e-5)
         assert sum(band_shares(maps[layer]).values()) == pytest.approx(1)
-    # Five waves across the picture are in the band of 3 to 6, on a grid of 32 as on one of 64.
+    # Five waves across the image are in the band of 3 to 6, on a grid of 32 as on one of 64.
     for side in (32, 64):
         wave = torch.cos(2 * torch.pi * 5 * torch.arange(side) / side).expand(1, 1, side, side)
         assert band_shares(wave)["3 to 6"] == pytest.approx(1)
@@ -100,7 +100,7 @@ def test_a_band_is_drawn_beside_the_whole(study):
 
 
 def test_signs_of_a_band_are_seen_in_gray(study):
-    """One wave in the picture: its crests are brighter than what has no detail, its troughs darker."""
+    """One wave in the image: its crests are brighter than what has no detail, its troughs darker."""
     across = torch.arange(study.image.shape[1])
     wave = torch.cos(2 * torch.pi * 4 * across / len(across)).expand(study.image.shape).numpy()
     image = (0.5 + 0.4 * wave).astype(np.float32)

@@ -112,7 +112,7 @@ SUMMARY = pd.DataFrame(
 REGIONS = pd.DataFrame({"corner": [1.0, 0.4]}, index=list(LAYERS[:2]))
 
 
-def test_the_chart_of_redrawn_weights_shows_means_and_extremes():
+def test_the_chart_of_reinitialized_weights_shows_means_and_extremes():
     figure = plots.plot_randomization({"cascading": CASCADE}, "numbers of this test")
     lines = {line.get_label(): line for line in figure.axes[0].containers}
     assert set(lines) == set(LAYERS[:2])
