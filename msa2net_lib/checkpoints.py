@@ -30,10 +30,29 @@ def save_network(
 ) -> Path:
     """Write a network's weights and config to one safetensors file, atomically.
 
-    class_names: what the classes after the background mean, so that nobody scores them as others. fingerprint: what the
-    training data were like, so that a prediction can tell how far another picture is from them. half: store weight
-    matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm statistics stay
-    float32.
+    Args:
+        network: what to write.
+        path: the file.
+        half: store weight matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm
+            statistics stay float32.
+        class_names: what the classes after the background mean, so that nobody scores them as others.
+        fingerprint: what the training data were like, so that a prediction can tell how far another image is from
+            them.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> from msa2net_lib import MSA2Net, load_network, save_network
+        >>> network = MSA2Net.from_preset("tiny", num_classes=2, image_size=64)
+        >>> path = save_network(network, "lesions.safetensors", class_names=["lesion"])
+        >>> load_network(path).config == network.config
+        True
+
+    Source: this project.
     """
     tensors = {
         key: (value.half() if half and value.ndim >= 2 else value).detach().cpu().contiguous()
@@ -80,8 +99,23 @@ def _read_metadata(path: str | Path) -> dict[str, str]:
 def load_network(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:
     """Read a network written by `save_network`; float32, on the CPU, in evaluation mode.
 
-    image_size: build it for another input size than it was trained with. Raises: `InputError` if the file
-    is missing, damaged, or not one of ours.
+    Args:
+        path: a ``.safetensors`` file.
+        image_size: pixels, to build it for another input size than it was trained with.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no network of `save_network`.
+
+    Example:
+        >>> from msa2net_lib import load_network
+        >>> from msa2net_lib.checkpoints import SHIPPED_TINY
+        >>> load_network(SHIPPED_TINY, image_size=64).config.height_width
+        (64, 64)
+
+    Source: this project.
     """
     path = Path(path)
     if not path.is_file():

@@ -63,13 +63,34 @@ _DUAL = LevelConfig("dual_attention", "masag")
 class NetworkConfig:
     """Everything needed to build an `MSA2Net`.
 
-    encoder: name of a timm MaxViT; encoder_options: changes to its architecture (timm's keywords), for
-    which channels must double from stage to stage. pretrained: True downloads timm's ImageNet weights, a
-    path loads a file of them (the authors' ``maxvit_rmlp_small_rw_224_sw-6ef0ae4f.pth``). image_size:
-    pixels, one number or (height, width), multiples of 32; it sets the attention windows. levels: decoder
-    levels 0 (finest) to 3 (deepest). dilated: the dilated convolution in MASAG. layout: how tokens are laid
-    out on the grid. gray_stem: own the 1 -> 3 channel convolution that the released encoder never runs.
-    decoder_init: torch's own start for every layer, or the released code's, Xavier uniform and biases zero.
+    Args:
+        preset: the name in `PRESETS` that it started from.
+        encoder: name of a timm MaxViT.
+        encoder_options: changes to its architecture (timm's keywords), for which channels must double from stage to
+            stage.
+        pretrained: True downloads timm's ImageNet weights, a path loads a file of them (the authors'
+            ``maxvit_rmlp_small_rw_224_sw-6ef0ae4f.pth``).
+        image_size: pixels, one number or (height, width), multiples of 32; it sets the attention windows.
+        num_classes: K, background included.
+        levels: decoder levels 0 (finest) to 3 (deepest).
+        dilated: the dilated convolution in MASAG.
+        layout: how tokens are laid out on the grid.
+        gray_stem: own the 1 -> 3 channel convolution that the reference implementation's encoder never runs.
+        decoder_init: torch's own start for every layer, or the reference implementation's, Xavier uniform and biases
+            zero.
+
+    Raises:
+        InputError: a value that none of these can be, or levels that do not fit together.
+
+    Example:
+        >>> from msa2net_lib import NetworkConfig
+        >>> config = NetworkConfig.from_preset("tiny", num_classes=2, gate="attention")
+        >>> [level.gate for level in config.levels]
+        ['attention', 'attention', 'attention', 'none']
+        >>> NetworkConfig.from_dict(config.to_dict()) == config
+        True
+
+    Source: paper, section 3, Tables 1 and 3; the reference implementation for what it leaves open.
     """
 
     preset: str = "paper"
@@ -198,7 +219,18 @@ PRESETS: dict[str, NetworkConfig] = {
 
 
 def list_presets() -> list[str]:
-    """List the names of the presets of `NetworkConfig`."""
+    """List the names of the presets of `NetworkConfig`.
+
+    Returns:
+        Names for ``MSA2Net.from_preset``, the paper's first.
+
+    Example:
+        >>> from msa2net_lib import list_presets
+        >>> list_presets()
+        ['paper', 'published', 'released', 'tiny']
+
+    Source: `config.PRESETS`.
+    """
     return list(PRESETS)
 
 

@@ -57,14 +57,35 @@ def predict_volume(
     resampling: Resampling = "scipy",
     precision: InferencePrecision = "fp32",
 ) -> NDArray[np.uint8]:
-    """Label map of a volume, slice by slice.
+    """Predict the label map of a volume, slice by slice.
 
-    volume: (z, y, x), windowed to [0, 1]. Each slice goes through cubic zoom to the network's size,
-    (x - 0.5) / 0.5, argmax over classes and nearest zoom back (released code), ``batch_size`` slices at a time. Runs
-    on the network's own device, in evaluation mode. resampling: "scipy" zooms on the CPU, as the released code does;
-    "matrix" on the network's device, equal to 1e-4. precision: "bf16" is mixed precision, faster on recent hardware
-    and no longer the same to the last label. Returns (z, y, x) class ids. Raises: `InputError` for another shape,
-    range, resampling or precision.
+    Each slice goes through cubic zoom to the network's size, (x - 0.5) / 0.5, argmax over classes and nearest zoom
+    back. Runs on the network's own device, in evaluation mode.
+
+    Args:
+        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        volume: (Z, Y, X), windowed to [0, 1].
+        batch_size: slices at a time.
+        progress: show a bar.
+        resampling: "scipy" zooms on the CPU, as the reference implementation does; "matrix" on the network's device,
+            equal to 1e-4.
+        precision: "bf16" is mixed precision, faster on recent hardware and no longer the same to the last label.
+
+    Returns:
+        (Z, Y, X) class ids.
+
+    Raises:
+        InputError: another shape, range, resampling or precision.
+
+    Example:
+        >>> import numpy as np
+        >>> from msa2net_lib import MSA2Net, predict_volume
+        >>> network = MSA2Net.from_preset("tiny", num_classes=2, image_size=64)
+        >>> labels = predict_volume(network, np.random.default_rng(0).random((3, 50, 70)))
+        >>> labels.shape, labels.dtype
+        ((3, 50, 70), dtype('uint8'))
+
+    Source: the reference implementation's test script.
     """
     if volume.ndim != 3 or volume.size == 0:
         raise InputError(f"volume of shape {volume.shape}: give (slices, rows, columns)")
@@ -123,9 +144,26 @@ def predict_logits(
 
 
 def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
-    """Label map of one picture: (y, x) gray or (y, x, 3) RGB in [0, 1] -> (y, x) class ids.
+    """Predict the label map of one image, resized as in `predict_volume`.
 
-    Resized as in `predict_volume`. Raises: `InputError` for another shape or range.
+    Args:
+        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        image: (H, W) gray or (H, W, 3) RGB, in [0, 1].
+
+    Returns:
+        (H, W) class ids.
+
+    Raises:
+        InputError: another shape or range.
+
+    Example:
+        >>> import numpy as np
+        >>> from msa2net_lib import MSA2Net, predict_image
+        >>> network = MSA2Net.from_preset("tiny", num_classes=2, image_size=64)
+        >>> predict_image(network, np.random.default_rng(0).random((50, 70, 3))).shape
+        (50, 70)
+
+    Source: the reference implementation's test script, for volumes.
     """
     if image.ndim == 2:
         return predict_volume(network, image[None])[0]

@@ -81,7 +81,7 @@ class BoundaryDoULoss(nn.Module):
         (z + y - 2 i + 1e-5) / (z + y - (1 + alpha) i + 1e-5),   z = sum p², y = sum t², i = sum p t
 
     alpha comes from :func:`boundary_alpha`. The numerator is computed as ``sum (p - t)²``, the same
-    number without the cancellation that costs the released code all digits near a perfect prediction. A
+    number without the cancellation that costs the reference implementation all digits near a perfect prediction. A
     class absent from the batch costs exactly 1 and has no gradient of its own.
 
     Args:
@@ -90,10 +90,22 @@ class BoundaryDoULoss(nn.Module):
             batch is no mean of the losses of its parts.
         check_values: whether to look for targets outside 0..K-1, for which a device has to be waited for.
 
-    Raises:
-        InputError: ``num_classes`` is no integer of at least 2.
+    Returns:
+        Called with logits (B, K, H, W) and target (B, H, W): a scalar from about 0 (perfect) to 1, without unit.
 
-    Source: the released code's boundary DoU loss, softmax included.
+    Raises:
+        InputError: ``num_classes`` is no integer of at least 2; shapes, types or values of a call that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import BoundaryDoULoss
+        >>> target = torch.tensor([[[0, 0, 1], [0, 1, 1], [0, 0, 1]]])
+        >>> logits = 20.0 * torch.nn.functional.one_hot(target).movedim(-1, 1)
+        >>> loss = BoundaryDoULoss(num_classes=2)
+        >>> round(float(loss(logits, target)), 3), round(float(loss(-logits, target)), 3)
+        (0.0, 1.0)
+
+    Source: the reference implementation's boundary DoU loss, softmax included.
     """
 
     def __init__(self, num_classes: int, *, add_up: AddUp | None = None, check_values: bool = True) -> None:

@@ -61,13 +61,32 @@ class KeyReport:
 def load_official_checkpoint(
     path: str | Path, *, image_size: int | tuple[int, int] = 224, verbose: bool = True
 ) -> MSA2Net:
-    """Read weights saved by the released code into the network they belong to; float32, CPU, evaluation mode.
+    """Read weights saved by the reference implementation into the network they belong to.
 
     Whether it is the `published` or the `released` network and its number of classes are found out from the
     keys; a state dict may be plain, under "state_dict", "model" or "model_weights", and have "module." prefixes.
-    Prints a `KeyReport`. Raises: `InputError` for a missing or damaged file, one that would run code, another
-    network's weights, any entry missing, left over or of another shape or kind of number,
-    and values that are not finite.
+
+    Args:
+        path: a PyTorch file; nothing in it is executed.
+        image_size: pixels, multiples of 32, to build the network for.
+        verbose: print a `KeyReport`.
+
+    Returns:
+        The network; float32, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: a missing or damaged file, one that would run code, another network's weights, any entry missing,
+            left over or of another shape or kind of number, and values that are not finite.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import load_official_checkpoint
+        >>> torch.save({"conv1.weight": torch.zeros(3)}, "other.pth")
+        >>> load_official_checkpoint("other.pth", verbose=False)
+        Traceback (most recent call last):
+        msa2net_lib.errors.InputError: other.pth: not a checkpoint of MSA²Net's released code (0 of 1 keys fit)
+
+    Source: github.com/xmindflow/MSA-2Net, commit 209ca72, ``trainer.py``.
     """
     path = Path(path)
     state = read_state_dict(path)
@@ -89,10 +108,28 @@ def load_official_checkpoint(
 
 
 def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
-    """Write a `published` or `released` network as the released code saves it: a plain state dict, atomically.
+    """Write a `published` or `released` network as the reference implementation saves it, atomically.
 
     A `released` one runs in the authors' source as it stands, a `published` one after its second definition of
-    the deep level is removed. Raises: `InputError` for a network of another form, which that source cannot run.
+    the deep level is removed.
+
+    Args:
+        network: of preset `published` or `released`, with another number of classes or size at most.
+        path: the file; it gets a plain state dict.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a network of another form, which that source cannot run.
+
+    Example:
+        >>> from msa2net_lib import MSA2Net, save_official_checkpoint
+        >>> save_official_checkpoint(MSA2Net.from_preset("tiny", image_size=64), "tiny.pth")
+        Traceback (most recent call last):
+        msa2net_lib.errors.InputError: network of preset 'tiny', or changed from it, has another form than ...
+
+    Source: github.com/xmindflow/MSA-2Net, commit 209ca72, ``trainer.py``.
     """
     config = network.config
     same = NetworkConfig.from_preset(

@@ -86,12 +86,27 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
       use TF32 stays as the process has set it.
     - Other devices: a copy in evaluation mode.
 
-    The result takes the same input, is accepted by `predict_volume`, `predict_image` and `evaluate`, and runs
-    in evaluation mode without gradients. The original stays as it is, and later changes of it have no effect.
-    Memory: one copy of the weights, and with OpenVINO up to as much again, in its own arrangement, beside what
-    it needs for 4 slices a stream. Raises: `InputError` for something else than an `MSA2Net`, for weights in another
-    type than float32, and from the result for sizes and channels as from the network, for input of another type
-    or device, and for ``train(True)``, ``load_state_dict`` and ``to``.
+    The original stays as it is, and later changes of it have no effect. Memory: one copy of the weights, and with
+    OpenVINO up to as much again, in its own arrangement, beside what it needs for 4 slices a stream.
+
+    Args:
+        network: its weights in float32.
+
+    Returns:
+        A module that takes the same input, is accepted by `predict_volume`, `predict_image` and `evaluate`, and runs
+        in evaluation mode without gradients. It refuses input of another type or device, ``train(True)``,
+        ``load_state_dict`` and ``to``.
+
+    Raises:
+        InputError: something else than an `MSA2Net`, or weights in another type than float32.
+
+    Example:
+        >>> from msa2net_lib import MSA2Net, optimize_for_inference
+        >>> optimize_for_inference(MSA2Net.from_preset("tiny", image_size=64).double())
+        Traceback (most recent call last):
+        msa2net_lib.errors.InputError: network with weights in torch.float64: convert it with network.float() first
+
+    Source: this project; measured in ``benchmarks/inference.py``.
     """
     if not isinstance(network, MSA2Net):
         raise InputError(f"network of type {type(network).__name__}: give an MSA2Net")

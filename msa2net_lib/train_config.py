@@ -33,20 +33,46 @@ _REFERENCE_BATCH = 24  # the batch size for which the released script's base rat
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Every field is saved with the checkpoint.
+    """One training run; every field is saved with the checkpoint.
 
-    How long: ``steps`` of the optimizer or ``epochs``, one of them 0. ``batch_size``: samples a step, over all
-    processes and over ``accumulate`` parts, of which each is one forward and backward pass with a loss and batch
-    norms of its own.
+    Args:
+        recipe: the name in `RECIPES` that it started from.
+        steps: of the optimizer; or ``epochs``: one of the two is 0.
+        epochs: passes over the training data.
+        batch_size: samples a step, over all processes and over ``accumulate`` parts.
+        accumulate: parts of a batch, of which each is one forward and backward pass with a loss and batch norms of its
+            own.
+        optimizer: "sgd", "adam" or "adamw".
+        learning_rate: the peak, or the start for "poly".
+        scale_rate: multiply it by batch / 24 under the reference implementation's condition (see ``peak_rate``).
+        weight_decay: of the optimizer.
+        momentum: of "sgd".
+        schedule: "poly", "one_cycle" or "constant".
+        poly_power: exponent of "poly".
+        loss: a name of `losses.LOSSES`.
+        augment: see `data.augment`.
+        precision: "auto" is bf16 on a CUDA device that has it, else fp32; weights, loss and optimizer stay float32 in
+            both.
+        compilation: "auto" is torch.compile on CUDA.
+        selection: which weights are kept beside the last step's: none ("last"), the best on validation data taken out
+            of the training data ("validation"), or the best on the test data ("test", which makes their scores
+            optimistic).
+        validate_every: epochs from one selection to the next.
+        seed: of everything random.
+        checkpoint_every: steps from one saved state to the next.
+        log_every: steps from one entry of the log to the next.
+        notes: where values come from, by field.
 
-    learning_rate: the peak, or the start for "poly". scale_rate: multiply it by batch / 24 under the released
-    script's condition (see ``peak_rate``). augment: see `data.augment`. precision: "auto" is bf16 on a CUDA device
-    that has it, else fp32; weights, loss and optimizer stay float32 in both. compilation: "auto" is
-    torch.compile on CUDA.
+    Raises:
+        InputError: a value that none of these can be, or steps and epochs both given.
 
-    selection: which weights are kept beside the last step's: none ("last"), the best on validation data taken out
-    of the training data ("validation"), or the best on the test data ("test", which makes their scores
-    optimistic). validate_every: epochs. checkpoint_every, log_every: steps. notes: where values come from, by field.
+    Example:
+        >>> from msa2net_lib import TrainConfig
+        >>> config = TrainConfig.from_recipe("synapse", batch_size=10)
+        >>> config.epochs, config.total_steps(samples=2211), round(config.peak_rate, 4)
+        (700, 155400, 0.0208)
+
+    Source: paper, section 4.2, and the reference implementation; ``notes`` say which, field by field.
     """
 
     recipe: str = "smoke"

@@ -58,14 +58,47 @@ NETWORKS: dict[str, NetworkEntry] = {
 
 
 def list_networks() -> list[str]:
-    """List the names of all networks that `build_network` builds."""
+    """List the names of all networks.
+
+    Returns:
+        Names for `build_network`, in the order of lessons and tables.
+
+    Example:
+        >>> from msa2net_lib import list_networks
+        >>> list_networks()[0]
+        'msa2net'
+
+    Source: `baselines.registry.NETWORKS`.
+    """
     return list(NETWORKS)
 
 
 def build_network(
     name: str, num_classes: int = 9, image_size: int | tuple[int, int] = 224, **options: Any
 ) -> nn.Module:
-    """Build a network of `NETWORKS` by its name, untrained."""
+    """Build a network of `NETWORKS` by its name, untrained.
+
+    Args:
+        name: one of `list_networks`.
+        num_classes: K, background included.
+        image_size: pixels of the input, one number or (height, width).
+        options: its own; of the MSA²Nets, fields of `NetworkConfig`, and ``gate``.
+
+    Returns:
+        A module: images (B, 1 or 3, H, W) -> logits (B, K, H, W).
+
+    Raises:
+        InputError: an unknown name, or a size or an option that the network does not take.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import build_network
+        >>> network = build_network("msa2net_tiny", num_classes=2, image_size=64)
+        >>> network(torch.randn(1, 3, 64, 64)).shape
+        torch.Size([1, 2, 64, 64])
+
+    Source: `NETWORKS`, entry by entry; Tables 1 and 2.
+    """
     require_choice("network", name, tuple(NETWORKS))
     build = NETWORKS[name].build
     if isinstance(build, str):

@@ -189,11 +189,17 @@ TERMS: dict[str, Terms] = {terms.name: terms for entry in DATASETS.values() for 
 
 
 def list_datasets() -> dict[str, str]:
-    """Return name -> description of the data sets that `open_dataset` opens.
+    """List the data sets that `open_dataset` opens.
+
+    Returns:
+        Name -> description, in a line.
 
     Example:
+        >>> from msa2net_lib import list_datasets
         >>> list_datasets()["synapse"]
         'the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases'
+
+    Source: `data.catalog.DATASETS`.
     """
     return {name: entry.description for name, entry in DATASETS.items()}
 
@@ -212,6 +218,14 @@ def open_dataset(name: str, data_dir: str | Path = "data", *, progress: bool = T
 
     Raises:
         InputError: for an unknown name, or data that are not there and cannot be made here.
+
+    Example:
+        >>> from msa2net_lib import open_dataset
+        >>> dataset = open_dataset("synapse", "data")
+        >>> dataset.test_cases, dataset.class_names[0]
+        (['case0008'], 'aorta')
+
+    Source: `data.catalog.DATASETS`.
     """
     require_choice("data set", name, tuple(DATASETS))
     module, _, function = DATASETS[name].opener.partition(":")

@@ -72,15 +72,34 @@ def prepare_isic(
     workers: int | None = None,
     progress: bool = True,
 ) -> ImageDataset:
-    """Prepare ISIC 2018 task 1 for training and scoring, and return the prepared pictures.
+    """Prepare ISIC 2018 task 1 for training and scoring.
 
-    ``source`` holds the folders ``ISIC2018_Task1-2_Training_Input`` and ``ISIC2018_Task1_Training_GroundTruth``,
-    at its top or one level down, or the two archives of those names, which are unpacked beside themselves. Without
-    ``split`` it must be all 2594 pictures, and they are split 1815/259/520 in the order of the sorted ids;
-    a folder with other pictures in this layout needs a ``split``. Everything else as ``prepare_images``.
+    Everything that is not said here is as in `data.images.prepare.prepare_images`.
 
-    Raises InputError, in one line, if the pictures are not found or not all there, and as
-    ``prepare_images`` does.
+    Args:
+        source: holds the folders ``ISIC2018_Task1-2_Training_Input`` and ``ISIC2018_Task1_Training_GroundTruth``, at
+            its top or one level down, or the two archives of those names, which are unpacked beside themselves.
+        destination: the folder to write.
+        recipe: how images are resized and stored, by name or as an `ImageRecipe`.
+        split: shares or ids of training, validation and test. Without it there must be all 2594 images, and they are
+            split 1815/259/520 in the order of the sorted ids.
+        size: pixels, one number or (height, width).
+        workers: processes at once.
+        progress: show a bar.
+
+    Returns:
+        The prepared images.
+
+    Raises:
+        InputError: images are not found or not all there, and as ``prepare_images`` does.
+
+    Example:
+        >>> from msa2net_lib import prepare_isic
+        >>> dataset = prepare_isic("isic", "lesions", split=(0.5, 0.25, 0.25), size=32, workers=1, progress=False)
+        >>> len(dataset.train_ids)
+        2
+
+    Source: paper, section 4.1; the split of DermoSegDiff's code.
     """
     images, masks = find_isic(source, progress=progress)
     if split is None:

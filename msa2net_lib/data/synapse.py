@@ -55,17 +55,34 @@ def prepare_synapse(
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedDataset:
-    """Prepare a folder in the BTCV layout for training and evaluation, and return the prepared data.
+    """Prepare a folder in the BTCV layout for training and evaluation.
 
-    ``source`` holds ``img/img0005.nii.gz`` with ``label/label0005.nii.gz`` (raw BTCV ids) and so on. Without
-    ``train_cases`` and ``test_cases``, those of the published 18/12 split that are there; with either,
-    exactly the given four-digit ids (the one not given is empty). ``destination`` gets ``train_npz/``,
-    ``test_vol_h5/``, ``lists/``, ``dataset.json`` and the records in ``cases/``; what an earlier run with
-    other cases left there is removed. ``workers`` processes run at once (default: one a core or case, 1 for
-    none beside this one).
+    ``destination`` gets ``train_npz/``, ``test_vol_h5/``, ``lists/``, ``dataset.json`` and the records in ``cases/``;
+    what an earlier run with other cases left there is removed. Cases already finished stay and are not done again.
 
-    Raises InputError, in one line with the file's name, for anything wrong with the source, before any work
-    for files that are missing; cases already finished stay and are not done again.
+    Args:
+        source: holds ``img/img0005.nii.gz`` with ``label/label0005.nii.gz`` (raw BTCV ids) and so on.
+        destination: the folder to write.
+        train_cases: four-digit ids. Without these and ``test_cases``, those of the published 18/12 split that are
+            there; with either, exactly the given ones (the one not given is empty).
+        test_cases: four-digit ids.
+        workers: processes at once (default: one a core or case, 1 for none beside this one).
+        progress: show a bar.
+
+    Returns:
+        The prepared data.
+
+    Raises:
+        InputError: anything wrong with the source, with the file's name; before any work for files that are missing.
+
+    Example:
+        >>> from msa2net_lib import prepare_synapse
+        >>> options = {"train_cases": ["0005"], "test_cases": ["0008"]}
+        >>> dataset = prepare_synapse("btcv", "again", workers=1, progress=False, **options)
+        >>> dataset.test_cases, len(dataset.train_slices)
+        (['case0008'], 2)
+
+    Source: paper, section 4.1; TransUNet's preprocessing and split.
     """
     source, destination = Path(source), Path(destination)
     jobs = [

@@ -51,17 +51,40 @@ def evaluate(
     fast: bool = False,
     workers: int | None = None,
 ) -> Evaluation:
-    """Predict and score the test cases of a prepared data set (or those named), under each protocol.
+    """Predict and score the test cases of a prepared data set, under each protocol.
 
-    "strict" needs the cases' spacing; a case without it (TransUNet's own files store none) is an error
-    there, as is a network of another number of classes. Class i of the network is the data set's class i. See
-    `metrics.score_volume` for the protocols.
+    Class i of the network is the data set's class i. One case is in memory at a time.
 
-    One case is in memory at a time. keep_predictions: keep every label map in the result all the same;
-    predictions_dir: write them to CASE.nii.gz there, in the prepared data's voxels (1 mm where no spacing is stored)
-    and not in the place of the original scan. batch_size, resampling, precision: as `predict_volume` takes them.
-    fast: predict with `optimize_for_inference` of the network, if it is not optimized already. workers: threads that
-    measure distances (default: as many as torch has).
+    Args:
+        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        dataset: with test cases.
+        cases: names of some of them; None for all.
+        protocols: "paper" and "strict", see `metrics.score_volume`. "strict" needs the cases' spacing, which
+            TransUNet's own files do not store.
+        progress: show a bar.
+        keep_predictions: keep every label map in the result.
+        predictions_dir: write them to CASE.nii.gz there, in the prepared data's voxels (1 mm where no spacing is
+            stored) and not in the place of the original scan.
+        batch_size: as `predict_volume` takes it, like ``resampling`` and ``precision``.
+        resampling: "scipy" or "matrix".
+        precision: "fp32" or "bf16".
+        fast: predict with `optimize_for_inference` of the network, if it is not optimized already.
+        workers: threads that measure distances (default: as many as torch has).
+
+    Returns:
+        Scores by protocol, case and class, with the label maps.
+
+    Raises:
+        InputError: a case that is not there or has no spacing, or a network of another number of classes.
+
+    Example:
+        >>> from msa2net_lib import MSA2Net, evaluate, open_dataset
+        >>> network = MSA2Net.from_preset("tiny", image_size=64)
+        >>> found = evaluate(network, open_dataset("synapse"), protocols=["paper"], progress=False)
+        >>> found.by_organ().columns.tolist()
+        ['dsc', 'hd95']
+
+    Source: paper, section 4.1; the reference implementation's test script ("paper").
     """
     organs = dataset.class_names
     if network.config.num_classes != len(organs) + 1:

@@ -58,15 +58,36 @@ def export_network(
 ) -> Exported:
     """Write the network of a checkpoint, ours or the authors', as ONNX or ``.pt2``, and compare the file with it.
 
-    The file takes ``image`` (batch, channels, height, width), float32, any batch, and gives ``logits`` (batch,
-    classes, height, width); `read_metadata` says the rest. path: by default the checkpoint's name in this folder.
-    image_size: pixels, multiples of 32, for another size than the checkpoint's; it is fixed in the file, because the
-    encoder's attention windows depend on it. channels: 1 gray, 3 color; by default 3 if the network was trained on
-    pictures. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,
+    The file takes ``image`` (B, C, H, W), float32, any batch, and gives ``logits`` (B, K, H, W); `read_metadata` says
+    the rest. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,
     on one of its slices. An earlier export of the same checkpoint is replaced, another file is not.
 
-    Raises: `DifferentOutputsError` for a difference above ``tolerance``: nothing is kept; `InputError` for a missing
-    package, for sizes and channels that are none, for what `open_checkpoint` refuses and for a path in the way.
+    Args:
+        checkpoint: a file of `save_network` or of the reference implementation.
+        path: by default the checkpoint's name in this folder.
+        format: "onnx" or "pt2"; by default the path's, or what is installed.
+        image_size: pixels, multiples of 32, for another size than the checkpoint's; it is fixed in the file, because
+            the encoder's attention windows depend on it.
+        channels: 1 gray, 3 color; by default 3 if the network was trained on images.
+        input_range: "normalized", or "unit" for a file that takes [0, 1] and normalizes itself.
+        data_dir: where the example CT may be.
+        tolerance: the largest difference of logits that is accepted.
+
+    Returns:
+        What was written, and how far it is from the network on each input.
+
+    Raises:
+        DifferentOutputsError: a difference above ``tolerance``; nothing is kept.
+        InputError: a missing package, sizes and channels that are none, what `open_checkpoint` refuses, a path in the
+            way.
+
+    Example:
+        >>> from msa2net_lib import export_network
+        >>> export_network("none.safetensors", "none.pt2")
+        Traceback (most recent call last):
+        msa2net_lib.errors.InputError: none.safetensors: no such checkpoint; ...
+
+    Source: this project.
     """
     checkpoint = Path(checkpoint)
     require_choice("input_range", input_range, INPUT_RANGES)

@@ -23,16 +23,24 @@ PERCENTILE = 95
 
 
 def dice(pred: Any, target: Any) -> float:
-    """Return the Dice score of two binary masks, 2 |P and T| / (|P| + |T|), from 0 to 1.
+    """Return the Dice score of two binary masks, 2 |P and T| / (|P| + |T|).
 
     Two empty masks agree: 1.0, whatever the NumPy version (medpy alone gives nan from NumPy 2.3 on).
 
     Args:
-        pred, target: masks of one shape, any number of dimensions: booleans, integers (non-zero is
-            object) or floats that are all 0 or 1.
+        pred: mask of any number of dimensions: booleans, integers (non-zero is object) or floats that are all 0 or 1.
+        target: mask of the same shape.
+
+    Returns:
+        From 0 to 1.
 
     Raises:
         InputError: the shapes differ, or floats are neither 0 nor 1.
+
+    Example:
+        >>> from msa2net_lib import dice
+        >>> dice([1, 1, 0, 0], [1, 0, 0, 0]) == 2 / 3
+        True
 
     Source: ``medpy.metric.binary.dc``, which the reference implementation scores with.
     """
@@ -50,14 +58,24 @@ def hd95(pred: Any, target: Any, spacing: Sequence[float] | None = None) -> floa
     If either mask is empty, or both, there is no surface to measure from: nan (medpy raises).
 
     Args:
-        pred, target: masks of one shape, as for :func:`dice`.
-        spacing: the size of a voxel along each axis in mm; without it the distance is in voxels.
+        pred: mask, as for :func:`dice`.
+        target: mask of the same shape.
+        spacing: the size of a voxel along each axis in mm.
+
+    Returns:
+        In mm, without ``spacing`` in voxels.
 
     Raises:
         InputError: the shapes differ, floats are neither 0 nor 1, or ``spacing`` has not one positive
             number per axis.
 
-    Source: ``medpy.metric.binary.hd95``, which the reference implementation scores with (without spacing); equal to it.
+    Example:
+        >>> from msa2net_lib import hd95
+        >>> hd95([[1, 0, 0, 0]], [[0, 0, 0, 1]], spacing=(1.0, 0.5))
+        1.5
+
+    Source: ``medpy.metric.binary.hd95``, which the reference implementation scores with (without spacing); equal to
+    it.
     """
     first, second = mask_pair(pred, target)
     steps = checked_spacing(spacing, first.ndim)

@@ -26,8 +26,9 @@ def pixel_scores(
     images are left out of that score's mean (nan if none remains).
 
     Args:
-        preds, targets: as many masks each, a list or an array with the images along its first axis;
-            images may differ in size, (H, W) or (1, H, W). Values as for :func:`dice`.
+        preds: masks, a list or an array with the images along its first axis; images may differ in size, (H, W) or
+            (1, H, W). Values as for :func:`dice`.
+        targets: as many masks, of the same shapes.
         average: "pooled" or "per_image".
         threshold: if given, ``preds`` are probabilities or logits, and a pixel is lesion above it.
 
@@ -37,6 +38,12 @@ def pixel_scores(
     Raises:
         InputError: unknown average, no image, numbers of images or shapes that differ, an image with
             fewer than two dimensions or no pixel, floats other than 0 and 1 where a mask is expected.
+
+    Example:
+        >>> from msa2net_lib import pixel_scores
+        >>> scores = pixel_scores([[[0.9, 0.6], [0.2, 0.1]]], [[[1, 0], [0, 0]]], threshold=0.5)
+        >>> {name: round(float(score), 2) for name, score in scores.items()}
+        {'dsc': 0.67, 'se': 1.0, 'sp': 0.67, 'acc': 0.75}
 
     Source: the ISIC 2018 evaluations of BCDU-Net and DermoSegDiff, which pool ("pooled").
     """

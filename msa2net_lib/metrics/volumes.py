@@ -94,7 +94,8 @@ def score_volume(
     missed or invented organ the largest distance the volume can hold, the diagonal of its outer box in mm.
 
     Args:
-        pred, target: integer (or boolean) labels 0..K-1 of one shape, (Z, Y, X) or (Y, X).
+        pred: integer (or boolean) labels 0..K-1, (Z, Y, X) or (Y, X).
+        target: the same, of the same shape.
         num_classes: K, background included, at least 2.
         protocol: "paper" or "strict".
         spacing: the size of a voxel along each axis, (z, y, x), in mm; "strict" needs it.
@@ -105,6 +106,12 @@ def score_volume(
     Raises:
         InputError: unknown protocol, unequal shapes, labels that are no integers or outside 0..K-1,
             ``spacing`` missing for "strict" or without one positive number per axis.
+
+    Example:
+        >>> import numpy as np
+        >>> from msa2net_lib import score_volume
+        >>> score_volume(np.array([[0, 1, 1]]), np.array([[0, 0, 1]]), num_classes=2).round(3).tolist()
+        [[0.667, 0.9]]
 
     Source: the reference implementation's test script ("paper"); this project ("strict").
     """

@@ -205,10 +205,30 @@ class MASAGTrace:
 class MASAG(nn.Module):
     """The whole gate: fusion, selection, cross-modulation, recalibration.
 
-    Shapes: x, g (b, c, h, w) with c = ``channels`` -> y (b, c, h, w); with ``dims=3`` volumes (b, c, d, h, w).
-    ``dilated``: see `LocalContext`. Source: paper, section 3.3 and Figure 1; normalizations as in the released
-    code; the paper has no 3-D gate. Raises: `ValueError` for another ``dilated`` or ``dims``, and for x and g of two
-    shapes.
+    Normalizations are as in the reference implementation; the paper has no 3-D gate.
+
+    Args:
+        channels: C, of both inputs.
+        dilated: the dilated convolution, "depthwise" (Equation 1) or "dense" (reference implementation).
+        dims: 2 for maps (B, C, H, W), 3 for volumes (B, C, D, H, W).
+
+    Returns:
+        Called with skip features x and gating features g, both (B, C, H, W): the gated skip y (B, C, H, W).
+
+    Raises:
+        ValueError: another ``dilated`` or ``dims``, or x and g of two shapes.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import MASAG
+        >>> gate = MASAG(channels=8)
+        >>> x, g = torch.randn(2, 8, 6, 5), torch.randn(2, 8, 6, 5)
+        >>> gate(x, g).shape
+        torch.Size([2, 8, 6, 5])
+        >>> gate.trace(x, g).weight_x.shape
+        torch.Size([2, 1, 6, 5])
+
+    Source: paper, section 3.3, Equations 1 to 6 and Figure 1.
     """
 
     def __init__(self, channels: int, dilated: Dilated = "depthwise", dims: Dims = 2):

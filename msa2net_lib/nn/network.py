@@ -18,11 +18,29 @@ if TYPE_CHECKING:
 
 
 class MSA2Net(nn.Module):
-    """Segmentation network: (b, 1|3, h, w) -> logits (b, classes, h, w).
+    """The segmentation network: MaxViT encoder, gated skips and decoder.
 
     Build it by name, ``MSA2Net.from_preset("paper" | "published" | "released" | "tiny", **overrides)``, or
-    from a `NetworkConfig`. Input is normalized by (x - 0.5) / 0.5 from [0, 1]; height and width are the
-    config's image_size. Raises: `InputError` for unknown presets, sizes and channel counts.
+    from a `NetworkConfig`.
+
+    Args:
+        config: what it is made of.
+
+    Returns:
+        Called with images (B, 1 or 3, H, W) of the config's ``image_size``, normalized from [0, 1] by (x - 0.5) / 0.5:
+        logits (B, K, H, W).
+
+    Raises:
+        InputError: unknown presets, gates and encoders, sizes and numbers of channels that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import MSA2Net
+        >>> network = MSA2Net.from_preset("tiny", num_classes=3, image_size=64)
+        >>> network(torch.randn(2, 1, 64, 64)).shape
+        torch.Size([2, 3, 64, 64])
+
+    Source: paper, section 3 and Figure 1.
     """
 
     def __init__(self, config: NetworkConfig):

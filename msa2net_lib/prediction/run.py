@@ -70,17 +70,36 @@ def predict_file(
     device: str = "auto",
     progress: bool = True,
 ) -> Prediction:
-    """Predict on a scan or a picture without labels: NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG.
+    """Predict on a scan or an image without labels: NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG.
 
-    With ``output_dir`` it writes the label map on the image's own grid (``_labels.nii.gz``, or an indexed
-    ``_labels.png``), ``_overlay.png``, a table (volumes in ml) and ``_prediction.json``. A scan whose pixel size or
-    field of view is far from the training data's (`prediction.fit`) is resampled and cropped for the network, and the
-    label map mapped back; ``field_of_view`` may be "as-is", or mm. window: the values that become 0 and 1; "none" if
-    they are; "auto" as in training. series: UID or description, of a DICOM folder with several. What was
-    assumed or adapted is in the result's ``warnings``.
+    A scan whose pixel size or field of view is far from the training data's is resampled and cropped for the network,
+    and the label map mapped back. What was assumed or adapted is in the result's ``warnings``.
 
-    Raises: `InputError` for what cannot be read (a video, a text file, 4-D, several series), for gray values that
-    cannot be those the network knows, for a network of other data, and if the output cannot be written.
+    Args:
+        image: the file, or the folder of DICOM slices.
+        checkpoint: a file of `save_network` or of the reference implementation.
+        output_dir: where to write the label map on the image's own grid (``_labels.nii.gz``, or an indexed
+            ``_labels.png``), ``_overlay.png``, a table (volumes in ml) and ``_prediction.json``; None writes nothing.
+        field_of_view: "auto" matches it, "as-is" does not; or its side in mm.
+        window: the values that become 0 and 1; "none" if they are; "auto" as in training.
+        series: UID or description, of a DICOM folder with several.
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: show a bar.
+
+    Returns:
+        The label map, what it was made from, and what was found in it.
+
+    Raises:
+        InputError: what cannot be read (a video, a text file, 4-D, several series), gray values that cannot be those
+            the network knows, a network of other data, or an output that cannot be written.
+
+    Example:
+        >>> from msa2net_lib import predict_file
+        >>> found = predict_file("scan.nii.gz", field_of_view="as-is", progress=False)
+        >>> found.label.shape, found.class_names[0]
+        ((2, 64, 64), 'aorta')
+
+    Source: this project; slices as in the reference implementation's test script.
     """
     started = time.perf_counter()
     image, window, field = Path(image), check_window(window), check_field(field_of_view)

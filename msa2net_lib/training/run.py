@@ -70,15 +70,37 @@ def train(
 
     Everything random is a function of ``config.seed`` and the step, so a run that was interrupted and started again
     with the same arguments continues: bit for bit on the CPU, elsewhere within the device's rounding. A restart may
-    change the fields in `state.CHANGEABLE`, which is told in a warning and in ``run.json``. With ``output_dir`` it
-    writes ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on Ctrl-C;
-    ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and ``run.json``; and the
-    best weights by ``config.selection`` under a name that says by what. ``on_log`` is called with the log so far every
-    ``config.log_every`` steps. Started by a launcher as one of several processes, it shares every batch among them.
+    change the fields in `state.CHANGEABLE`, which is told in a warning and in ``run.json``. Started by a launcher as
+    one of several processes, it shares every batch among them.
 
-    Raises: `InputError` if ``output_dir`` cannot be written or holds another run's state, for a selection or batch
-    size that the data do not allow, where memory does not suffice (with what to try), and its kinds
-    `NotFiniteError` if loss or weights are not finite (the batch is saved) and `DiskFullError` (what was saved stays).
+    Args:
+        network: what to build.
+        config: how to train it.
+        dataset: its training samples, and cases to select on.
+        output_dir: gets ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on
+            Ctrl-C; ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and
+            ``run.json``; and the best weights by ``config.selection`` under a name that says by what.
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: show a bar.
+        on_log: called with the log so far every ``config.log_every`` steps.
+
+    Returns:
+        The trained network on the CPU, its log and its files.
+
+    Raises:
+        InputError: ``output_dir`` cannot be written or holds another run's state, a selection or batch size that the
+            data do not allow, or memory that does not suffice (with what to try).
+        NotFiniteError: loss or weights are not finite (the batch is saved).
+        DiskFullError: the disk is full (what was saved stays).
+
+    Example:
+        >>> from msa2net_lib import NetworkConfig, TrainConfig, open_dataset, train
+        >>> config = TrainConfig(steps=1, batch_size=2, log_every=1)
+        >>> network = NetworkConfig.from_preset("tiny", image_size=64)
+        >>> [entry["step"] for entry in train(network, config, open_dataset("synapse"), progress=False).history]
+        [1]
+
+    Source: paper, section 4.2; the reference implementation's ``trainer.py``.
     """
     started = time.perf_counter()
     choose_device(device)  # what is refused is refused before anything is written

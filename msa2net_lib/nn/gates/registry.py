@@ -156,7 +156,18 @@ GATES: dict[str, GateInfo] = {
 
 
 def list_gates() -> list[str]:
-    """List the names of all skip gates, in the order of lessons and tables."""
+    """List the names of all skip gates.
+
+    Returns:
+        Names for ``gate=`` and `build_gate`, in the order of lessons and tables.
+
+    Example:
+        >>> from msa2net_lib import list_gates
+        >>> "masag" in list_gates()
+        True
+
+    Source: `nn.gates.GATES`.
+    """
     return list(GATES)
 
 
@@ -168,8 +179,28 @@ def find_gate(name: str) -> GateInfo:
 
 
 def build_gate(name: str, channels: int, dilated: Dilated = "depthwise") -> nn.Module:
-    """Build a gate by name for ``channels`` channels; ``dilated`` matters where MASAG is inside.
+    """Build a gate of `GATES` by its name.
 
-    Raises: `InputError` for an unknown name.
+    Args:
+        name: one of `list_gates`.
+        channels: C, of skip and gating features.
+        dilated: "depthwise" or "dense", where MASAG is inside.
+
+    Returns:
+        A module: called with x and g, both (B, C, H, W), it gives y (B, C, H, W); ``attention(x, g)`` is its map in
+        (0, 1), or None.
+
+    Raises:
+        InputError: an unknown name.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import build_gate
+        >>> x, g = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4)
+        >>> gate = build_gate("attention", channels=8)
+        >>> gate(x, g).shape, gate.attention(x, g).shape
+        (torch.Size([1, 8, 4, 4]), torch.Size([1, 1, 4, 4]))
+
+    Source: `GATES`, entry by entry.
     """
     return find_gate(name).build(channels, dilated)
