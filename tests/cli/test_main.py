@@ -27,7 +27,7 @@ from msa2net_lib.data.isic import find_isic
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.skin.images import write_skin_images
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
+from msa2net_lib.lessons.l01_data.study import store_as_others
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 

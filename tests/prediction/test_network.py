@@ -20,7 +20,7 @@ from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.evaluation.images import evaluate_images
-from msa2net_lib.lessons.l01_data.foreign_data import store_as_others
+from msa2net_lib.lessons.l01_data.study import store_as_others
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import save_official_checkpoint
 from msa2net_lib.prediction import run

@@ -1,4 +1,4 @@
-"""Traces of the decoder's blocks are what the blocks computed; pictures show those numbers."""
+"""Traces of the decoder's blocks are what the blocks computed; figures show those numbers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from msa2net_lib.analysis.layers import capture
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l07_decoder_blocks import block_plots
-from msa2net_lib.lessons.l07_decoder_blocks.block_traces import (
+from msa2net_lib.lessons.l07_decoder_blocks import plots
+from msa2net_lib.lessons.l07_decoder_blocks.study import (
     DualTrace,
     LKATrace,
+    attention_row,
+    busiest_channel,
     by_context,
     by_matrix,
-    capture,
     channel_attention_maps,
+    count_attention,
     count_products,
     implied_attention,
+    mean_row,
+    sharpest_weight,
+    slopes,
     standard_attention,
     trace_blocks,
 )
@@ -62,7 +68,7 @@ def test_the_second_block_follows_the_first(study, traces):
     torch.testing.assert_close(second[0].block_input, traces[0].block_output)
 
 
-def test_hooks_go_and_idle_modules_are_named(study):
+def test_hooks_go_and_unused_modules_are_named(study):
     used, unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     with pytest.raises(InputError, match="unused did not run"):
         capture(lambda: used(torch.ones(1, 2)), {"used": used, "unused": unused})
@@ -99,31 +105,31 @@ def test_channel_maps_give_the_modules_output():
 def test_products_by_formula_and_their_slopes():
     assert count_products(by_context, 6, 10) == 2 * 10 * 6 * 6
     assert count_products(standard_attention, 6, 10) == count_products(by_matrix, 6, 10) == 2 * 10 * 10 * 6
-    table = block_plots.count_attention(6, [3, 6, 12])
+    table = count_attention(6, [3, 6, 12])
     assert (table.standard > table.efficient).tolist() == [False, False, True]
     assert table.standard[6] == table.efficient[6]
-    found = block_plots.slopes(table)
+    found = slopes(table)
     assert found["standard"] == pytest.approx(2)
     assert found["efficient"] == pytest.approx(1)
-    figure = block_plots.plot_cost({"six": table}, {"six": 4})
+    figure = plots.plot_cost({"six": table}, {"six": 4})
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), table.standard)
 
 
 def test_attention_rows_are_rows_of_the_matrix(traces):
     trace = traces[2]
-    row = block_plots.attention_row(trace, (3, 5))
+    row = attention_row(trace, (3, 5))
     matrix = implied_attention(trace.queries, trace.keys)[0]
     np.testing.assert_array_equal(row.ravel(), matrix[3 * 8 + 5].numpy())
     assert row.sum() == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(block_plots.mean_row(trace).ravel(), matrix.mean(0).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(mean_row(trace).ravel(), matrix.mean(0).numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("level", "panels"), [(0, 2), (1, 2), (2, 2), (3, 2)])
-def test_the_picture_follows_the_cursor(study, traces, level, panels):
-    first = block_plots.plot_pixel(study, traces, level, 10, 20)
-    other = block_plots.plot_pixel(study, traces, level, 90, 100)
+@pytest.mark.parametrize("level", range(4))
+def test_the_figure_follows_the_cursor(study, traces, level):
+    first = plots.plot_pixel(study, traces, level, 10, 20)
+    other = plots.plot_pixel(study, traces, level, 90, 100)
     for figure in (first, other):
-        assert len([ax for ax in figure.axes if ax.images]) == 1 + panels
+        assert len([ax for ax in figure.axes if ax.images]) == 3
         assert "noise of this test" in [text.get_text() for text in figure.texts]
     for one, two in zip(first.axes[1:3], other.axes[1:3], strict=True):
         changed = not np.array_equal(one.images[0].get_array(), two.images[0].get_array())
@@ -131,27 +137,19 @@ def test_the_picture_follows_the_cursor(study, traces, level, panels):
         assert changed
 
 
-def test_pixels_of_a_grid(study):
-    height, width = study.image.shape
-    assert block_plots.grid_pixel(study, (8, 8), 0, 0) == (0, 0)
-    assert block_plots.grid_pixel(study, (8, 8), height - 1, width // 2) == (7, 4)
-    with pytest.raises(InputError, match=f"row={height}, column=0: the image has rows 0 to {height - 1}"):
-        block_plots.grid_pixel(study, (8, 8), height, 0)
-
-
 def test_footprints_and_steps(study, traces):
-    figure = block_plots.plot_footprints({"5x5": [(5, 1)], "both": [(5, 1), (7, 3)]})
+    figure = plots.plot_footprints({"5x5": [(5, 1)], "both": [(5, 1), (7, 3)]})
     assert figure.axes[0].get_title() == "5x5\n5 x 5, 25 pixels seen"
     assert figure.axes[1].get_title() == "both\n23 x 23, 529 pixels seen"
-    figure = block_plots.plot_large_kernel(study, traces[0], 0, channel=3)
+    figure = plots.plot_large_kernel(study, traces[0], 0, channel=3)
     shown = {ax.get_title(): ax.images[0].get_array() for ax in figure.axes if ax.images and ax.get_title()}
     np.testing.assert_array_equal(shown["x times the map"], traces[0].product[0, 3].numpy())
     variances = traces[0].attention[0].var(dim=(1, 2))
-    assert variances[block_plots.busiest_channel(traces[0])] == variances.max()
+    assert variances[busiest_channel(traces[0])] == variances.max()
 
 
-def test_channel_attention_picture(study, traces):
-    figure = block_plots.plot_channel_attention(study, traces[2])
+def test_channel_attention_figure(study, traces):
+    figure = plots.plot_channel_attention(study, traces[2])
     maps = [ax.images[0].get_array() for ax in figure.axes if ax.images]
     np.testing.assert_array_equal(np.stack(maps), traces[2].channel_attention[0].numpy())
 
@@ -160,7 +158,7 @@ def test_channel_attention_picture(study, traces):
 def test_no_softmax_of_cosines_is_sharper(temperature):
     cosines = torch.tensor([1.0] + [-1.0] * 11)
     best = float((temperature * cosines).softmax(0)[0])
-    assert block_plots.sharpest_weight(temperature, 12) == pytest.approx(best, rel=1e-6)
+    assert sharpest_weight(temperature, 12) == pytest.approx(best, rel=1e-6)
     rng = np.random.default_rng(0)
     tried = torch.from_numpy(rng.uniform(-1, 1, (1000, 12)))
     assert float((temperature * tried).softmax(1).max()) < best

@@ -1,4 +1,4 @@
-"""Cross-modulation in pictures: they show the trace, the boundary measure is what it says, a widget's draw obeys."""
+"""Cross-modulation in figures: they show the trace, the boundary measure is what it says, a widget's draw obeys."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l04_modulation.modulation_plots import (
-    SQUARED,
-    boundary_contrast,
+from msa2net_lib.lessons.l04_modulation.plots import (
     plot_changed_inputs,
     plot_input_change,
     plot_modulation,
     plot_sharpness,
+)
+from msa2net_lib.lessons.l04_modulation.study import (
+    SQUARED,
+    boundary_contrast,
+    in_words,
     sharpness,
     strongest_channel,
-    verdict,
 )
 
 
@@ -59,7 +61,7 @@ def test_sharpness_by_organ_and_its_words(study):
         [[1.2, 0.8, 1.1, 1.0], [1.2, 0.8, 1.4, 1.5], [1.2, 0.8, 1.6, 1.5], [np.nan] * 4],
         columns=["X'", "G'", "U'", SQUARED],
     )
-    words = [verdict(row) for row in rows.to_dict("records")]
+    words = [in_words(row) for row in rows.to_dict("records")]
     assert words == [
         "does not sharpen",
         "sharpens, no more than squaring X' would",
@@ -80,7 +82,7 @@ def test_changed_inputs_side_by_side(study):
     assert sum(ax.get_title().startswith("Dice") for ax in figure.axes) == 2
 
 
-def test_the_widgets_picture_obeys_its_controls(study):
+def test_the_widgets_figure_obeys_its_controls(study):
     def images(*values):
         return [image.get_array() for image in plot_input_change(study, *values).axes[0].images]
 

@@ -1,27 +1,28 @@
-"""Inner tensors of the decoder's blocks, as a slice under study went through them, and what follows from them."""
+"""Inner tensors of the decoder's blocks on a slice, what their attention weighs, and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.analysis.slice_study import Study
-from msa2net_lib.data.resize import normalize
-from msa2net_lib.errors import InputError
+from msa2net_lib.analysis.layers import capture
+from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,27 +61,6 @@ class DualTrace:
     temperature: Tensor
 
 
-def capture(run: Callable[[], Any], modules: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Call ``run`` and note first input and output of each module by its name; hooks go whatever happens.
-
-    Raises: `InputError` for a module that did not run.
-    """
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def note(name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen[name] = inputs[0].detach(), output.detach()
-
-    hooks = [module.register_forward_hook(partial(note, name)) for name, module in modules.items()]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if unused := [name for name in modules if name not in seen]:
-        raise InputError(f"{', '.join(unused)} did not run: only modules that the forward pass calls can be captured")
-    return seen
-
-
 def trace_blocks(study: Study, index: int = 0) -> dict[int, LKATrace | DualTrace]:
     """Run a study's slice again and trace block ``index`` (0 or 1) of every decoder level that has blocks."""
     chosen: dict[int, nn.Module] = {}
@@ -88,16 +68,11 @@ def trace_blocks(study: Study, index: int = 0) -> dict[int, LKATrace | DualTrace
         assert isinstance(level, DecoderLevel)
         if len(level.blocks) and "blocks" not in level.config.unused:
             chosen[number] = level.blocks[index]
-    modules = {f"{number}/{name}": one for number, block in chosen.items() for name, one in _inner(block).items()}
-    device = next(study.network.parameters()).device
-    pixels = torch.from_numpy(normalize(study.image))[None, None].to(device)
+    modules = {(number, name): one for number, block in chosen.items() for name, one in _inner(block).items()}
+    pixels = network_input(study.network, study.image[None])
     with torch.no_grad():
         seen = capture(lambda: study.network.eval()(pixels), modules)
-    return {number: _trace(block, partial(_of, seen, number)) for number, block in chosen.items()}
-
-
-def _of(seen: Mapping[str, tuple[Tensor, Tensor]], number: int, name: str) -> tuple[Tensor, Tensor]:
-    return seen[f"{number}/{name}"]
+    return {number: _trace(block, lambda name, at=number: seen[at, name]) for number, block in chosen.items()}
 
 
 def _inner(block: nn.Module) -> dict[str, nn.Module]:
@@ -111,9 +86,9 @@ def _inner(block: nn.Module) -> dict[str, nn.Module]:
     return {**parts, "qkv": channel.qkv}
 
 
-def _trace(block: nn.Module, get: Callable[[str], tuple[Tensor, Tensor]]) -> LKATrace | DualTrace:
+def _trace(block: nn.Module, get: Callable[[str], tuple[tuple[Tensor, ...], Tensor]]) -> LKATrace | DualTrace:
     if isinstance(block, LKABlock):
-        (block_input, block_output), (x, product) = get("block"), get("attention")
+        ((block_input,), block_output), ((x,), product) = get("block"), get("attention")
         local, wide, attention = (get(name)[1] for name in ("depthwise", "dilated", "pointwise"))
         return LKATrace(block, block_input, x, local, wide, attention, product, block_output)
     assert isinstance(block, DualAttentionBlock)
@@ -121,7 +96,7 @@ def _trace(block: nn.Module, get: Callable[[str], tuple[Tensor, Tensor]]) -> LKA
     queries, keys, values = (get(name)[1].flatten(2) for name in ("queries", "keys", "values"))
     temperature = block.channel_attention.temperature.detach()
     maps = channel_attention_maps(get("qkv")[1], temperature)
-    attended = get("project")[0].flatten(2)
+    attended = get("project")[0][0].flatten(2)
     return DualTrace(block, (height, width), queries, keys, values, attended, maps, temperature.flatten())
 
 
@@ -164,3 +139,40 @@ def count_products(attend: Callable[[Tensor, Tensor, Tensor], Tensor], channels:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         attend(*(torch.empty(1, channels, positions) for _ in range(3)))
     return counter.get_total_flops() // 2
+
+
+def busiest_channel(trace: LKATrace) -> int:
+    """The channel whose attention map varies most over the slice."""
+    return int(trace.attention[0].var(dim=(1, 2)).argmax())
+
+
+def attention_row(trace: DualTrace, pixel: tuple[int, int]) -> NDArray[np.float32]:
+    """Weights (h, w) that a pixel (row, column) gives to all others in efficient attention; they sum to one."""
+    row = implied_attention(trace.queries, trace.keys)[0, pixel[0] * trace.grid[1] + pixel[1]]
+    return rearrange(row, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
+
+
+def mean_row(trace: DualTrace) -> NDArray[np.float32]:
+    """The mean over all pixels of `attention_row`, (h, w): what any pixel would get if its query did not matter."""
+    rows = implied_attention(trace.queries, trace.keys)[0].mean(dim=0)
+    return rearrange(rows, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
+
+
+def count_attention(channels: int, positions: Sequence[int]) -> pd.DataFrame:
+    """Multiply-adds of one attention with this many channels; index positions, columns standard and efficient."""
+    counts = {
+        n: [count_products(attend, channels, n) for attend in (standard_attention, by_context)] for n in positions
+    }
+    return pd.DataFrame.from_dict(counts, orient="index", columns=["standard", "efficient"])
+
+
+def slopes(table: pd.DataFrame) -> pd.Series:
+    """Slope of each column of `count_attention` on doubly logarithmic axes: the power of n with which it grows."""
+    logarithm = np.log(table.index.to_numpy(dtype=float))
+    return pd.Series({name: np.polyfit(logarithm, np.log(table[name]), 1)[0] for name in table.columns})
+
+
+def sharpest_weight(temperature: float, channels: int) -> float:
+    """The largest weight that a softmax over ``channels`` cosines times a temperature can give to one of them."""
+    high, low = np.exp([temperature, -temperature])
+    return float(high / (high + (channels - 1) * low))

@@ -1,18 +1,12 @@
-"""Pictures of the decoder's blocks: what they see, what they weigh, and what their attention costs."""
+"""Figures of the decoder's blocks: what they see, what they weigh, and what their attention costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from einops import rearrange
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from scipy import ndimage
 
 from msa2net_lib.analysis.receptive_field import (
     LARGE_KERNEL_ATTENTION,
@@ -21,24 +15,19 @@ from msa2net_lib.analysis.receptive_field import (
     place_footprint,
 )
 from msa2net_lib.analysis.slice_study import Study
-from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l07_decoder_blocks.block_traces import (
+from msa2net_lib.lessons.l07_decoder_blocks.study import (
     DualTrace,
     LKATrace,
-    by_context,
-    count_products,
+    attention_row,
+    busiest_channel,
     implied_attention,
+    mean_row,
 )
-from msa2net_lib.lessons.l07_decoder_blocks.block_traces import standard_attention as standard
-from msa2net_lib.viz.colors import ORGAN_COLORS
+from msa2net_lib.viz.cursor import CURSOR, cell_at, frame_cells
+from msa2net_lib.viz.gate_diagram import colored
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, plot_maps, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, stamp
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-CURSOR = "#E7298A"
 COUNTED = "counted on the layers, no image and no weights"
 
 
@@ -61,11 +50,6 @@ def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
     return stamp(figure, COUNTED)
 
 
-def busiest_channel(trace: LKATrace) -> int:
-    """The channel whose attention map varies most over the slice."""
-    return int(trace.attention[0].var(dim=(1, 2)).argmax())
-
-
 def plot_large_kernel(study: Study, trace: LKATrace, level: int, channel: int | None = None) -> Figure:
     """One channel of large-kernel attention, step by step: x, after 5x5, after 7x7, the map, x times the map."""
     channel = busiest_channel(trace) if channel is None else channel
@@ -77,26 +61,6 @@ def plot_large_kernel(study: Study, trace: LKATrace, level: int, channel: int | 
     return figure
 
 
-def grid_pixel(study: Study, grid: tuple[int, int], row: int, column: int) -> tuple[int, int]:
-    """The pixel of a grid (h, w) that holds an image pixel. Raises: `InputError` for one outside of the image."""
-    height, width = study.image.shape
-    if not (0 <= row < height and 0 <= column < width):
-        raise InputError(f"row={row}, column={column}: the image has rows 0 to {height - 1}, columns 0 to {width - 1}")
-    return row * grid[0] // height, column * grid[1] // width
-
-
-def attention_row(trace: DualTrace, pixel: tuple[int, int]) -> NDArray[np.float32]:
-    """Weights (h, w) that a pixel (row, column) gives to all others in efficient attention; they sum to one."""
-    row = implied_attention(trace.queries, trace.keys)[0, pixel[0] * trace.grid[1] + pixel[1]]
-    return rearrange(row, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
-
-
-def mean_row(trace: DualTrace) -> NDArray[np.float32]:
-    """The mean over all pixels of `attention_row`, (h, w): what any pixel would get if its query did not matter."""
-    rows = implied_attention(trace.queries, trace.keys)[0].mean(dim=0)
-    return rearrange(rows, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
-
-
 def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: int, row: int, column: int) -> Figure:
     """What one pixel of a level's traced block looks at: footprint and effective receptive field, or attention row.
 
@@ -104,11 +68,11 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
     """
     trace = traces[level]
     grid = trace.grid if isinstance(trace, DualTrace) else (trace.x.shape[-2], trace.x.shape[-1])
-    pixel = grid_pixel(study, grid, row, column)
+    pixel = cell_at(study, grid, row, column)
     # Fixed margins: the layout engine would take longer than all the drawing, and a widget waits for it.
     figure = Figure(figsize=(8.8, 3.2))
     axes = figure.subplots(1, 3, gridspec_kw={"left": 0.01, "right": 0.96, "bottom": 0.13, "top": 0.81, "wspace": 0.12})
-    axes[0].imshow(_with_organs(study))
+    axes[0].imshow(colored(study.image, study.label))
     axes[0].set_title(f"level {level}, grid of {grid[0]} x {grid[1]}", fontsize=9)
     axes[0].set_axis_off()
     for ax, panel in zip(axes[1:], _looks_at(trace, grid, pixel), strict=True):
@@ -118,8 +82,8 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
         bar = figure.colorbar(drawn, ax=ax, shrink=0.9, pad=0.02, ticks=ticks, format="%.2g")
         bar.ax.tick_params(labelsize=7)
     for ax in axes:
-        _mark(ax, study, pixel, grid)
-    organ_legend(figure, study.label)
+        frame_cells(ax, study, grid, pixel)
+    organ_legend(figure, study.label, study.class_names)
     return stamp(figure, study.source)
 
 
@@ -138,34 +102,6 @@ def _looks_at(trace: LKATrace | DualTrace, grid: tuple[int, int], pixel: tuple[i
         Panel(paths, f"paths of the attention,\n{np.count_nonzero(paths)} of {paths.size} pixels seen"),
         Panel(share, "gradient through the block,\nlog10, strongest is 0", "magma", (-4, 0)),
     )
-
-
-def _with_organs(study: Study) -> NDArray[np.float64]:
-    """The slice (h, w, 3) with the organs' boundary pixels in their colors; drawn faster than contours are."""
-    picture = np.repeat(np.clip(study.image, 0, 1)[..., None], 3, axis=2).astype(float)
-    for index, organ in enumerate(ORGANS, start=1):
-        mask = study.label == index
-        picture[mask & np.logical_not(ndimage.binary_erosion(mask))] = to_rgb(ORGAN_COLORS[organ])
-    return picture
-
-
-def _mark(ax: Axes, study: Study, pixel: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Frame the part of the image that a pixel of the grid stands for."""
-    high, wide = (size / cells for size, cells in zip(study.image.shape, grid, strict=True))
-    corner = (pixel[1] * wide - 0.5, pixel[0] * high - 0.5)
-    ax.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=CURSOR, linewidth=1.5))
-
-
-def count_attention(channels: int, positions: Sequence[int]) -> pd.DataFrame:
-    """Multiply-adds of one attention with this many channels; index positions, columns standard and efficient."""
-    counts = {n: [count_products(attend, channels, n) for attend in (standard, by_context)] for n in positions}
-    return pd.DataFrame.from_dict(counts, orient="index", columns=["standard", "efficient"])
-
-
-def slopes(table: pd.DataFrame) -> pd.Series:
-    """Slope of each column of `count_attention` on doubly logarithmic axes: the power of n with which it grows."""
-    logarithm = np.log(table.index.to_numpy(dtype=float))
-    return pd.Series({name: np.polyfit(logarithm, np.log(table[name]), 1)[0] for name in table.columns})
 
 
 def plot_cost(tables: Mapping[str, pd.DataFrame], at: Mapping[str, int]) -> Figure:
@@ -203,9 +139,3 @@ def plot_channel_attention(study: Study, trace: DualTrace) -> Figure:
     bar.set_label(f"weight; {1 / maps.shape[-1]:.3f} if all were equal", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return stamp(figure, f"{study.name}; {study.source}")
-
-
-def sharpest_weight(temperature: float, channels: int) -> float:
-    """The largest weight that a softmax over ``channels`` cosines times a temperature can give to one of them."""
-    high, low = np.exp([temperature, -temperature])
-    return float(high / (high + (channels - 1) * low))

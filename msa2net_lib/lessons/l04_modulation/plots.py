@@ -1,28 +1,21 @@
-"""Pictures and measures of cross-modulation: the two gated maps, organ boundaries, and what a changed input does."""
+"""Figures of cross-modulation: the two gated maps, organ boundaries, and what a changed input does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import ndimage
-from torch import Tensor
 
 from msa2net_lib.analysis.interventions import INPUTS, predict, relative_change, retrace, slice_dice, with_inputs
 from msa2net_lib.analysis.slice_study import Study
-from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l04_modulation.study import FEWEST_CELLS, SQUARED
 from msa2net_lib.nn.masag import MASAGTrace
 from msa2net_lib.viz.gate_diagram import put, sheet
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, plot_maps, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
 
 SYMBOLS: dict[str, str] = {
     "x": "X",
@@ -42,14 +35,6 @@ SHARE_TENSORS = ("x_gate", "g_gate", "attention")
 SHOWN = {SYMBOLS[name]: name for name in ("u_modulated", "x_selected", "g_selected", "x_modulated", "g_modulated",
                                           "attention")}  # fmt: skip
 """Choices of a menu: symbol -> tensor."""
-FEWEST_PIXELS = 4
-"""An organ that covers fewer pixels of a level's grid has no boundary worth measuring."""
-SQUARED = "X' squared"
-
-
-def strongest_channel(features: Float[Tensor, "1 c h w"]) -> int:
-    """The channel with the largest root mean square."""
-    return int(features[0].square().mean(dim=(1, 2)).argmax())
 
 
 def _panel(trace: MASAGTrace, name: str, channel: int | str, limits: tuple[float, float] | None = None) -> Panel:
@@ -77,48 +62,6 @@ def plot_modulation(study: Study, level: int, channel: int | str = "rms") -> Fig
     return plot_maps(study, rows)
 
 
-def boundary_contrast(features: Float[Tensor, "1 c h w"], organ: NDArray[np.bool_]) -> float:
-    """Mean gradient magnitude on an organ's boundary over the mean elsewhere; 1 is no contrast, nan if unmeasurable.
-
-    The gradient is taken by central differences on the grid of ``organ`` (h, w), its length over channels and both
-    axes. Boundary pixels touch it from either side. A factor on the features cancels.
-    """
-    if np.count_nonzero(organ) < FEWEST_PIXELS:
-        return float("nan")
-    boundary = np.logical_xor(ndimage.binary_dilation(organ), ndimage.binary_erosion(organ))
-    along_y, along_x = np.gradient(features[0].detach().float().cpu().numpy(), axis=(1, 2))
-    magnitude = np.sqrt((along_y**2 + along_x**2).sum(axis=0))
-    return float(magnitude[boundary].mean() / magnitude[~boundary].mean())
-
-
-def sharpness(study: Study, level: int) -> pd.DataFrame:
-    """`boundary_contrast` of each organ in the slice (rows) in X', G', U' and, as a control, in X' squared.
-
-    Squaring uses nothing of G and steepens any picture: only what goes beyond it speaks for the cross-modulation.
-    """
-    trace, label = study.traces[level], study.label_at(level)
-    tensors = {
-        "X'": trace.x_selected,
-        "G'": trace.g_selected,
-        "U'": trace.u_modulated,
-        SQUARED: trace.x_selected.square(),
-    }
-    rows = {
-        organ: {name: boundary_contrast(tensor, label == ORGANS.index(organ) + 1) for name, tensor in tensors.items()}
-        for organ in study.organs
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(tensors))
-
-
-def verdict(row: Mapping[str, float]) -> str:
-    """One row of `sharpness` in words."""
-    if np.isnan(row["U'"]):
-        return "not measured, too small here"
-    if row["U'"] <= max(row["X'"], row["G'"]):
-        return "does not sharpen"
-    return "sharpens" if row["U'"] > row[SQUARED] else "sharpens, no more than squaring X' would"
-
-
 def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
     """Dots: the contrast of each organ's boundary in each tensor, one panel per level of `sharpness`."""
     looks = {"X'": ("o", "#0072B2"), "G'": ("s", "#E69F00"), "U'": ("D", "#D55E00"), SQUARED: ("|", "0.3")}
@@ -134,11 +77,9 @@ def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
         ax.tick_params(axis="x", labelsize=7)
         if not measured.empty:
             ax.axvline(1, color="0.7", linewidth=0.8)
-        else:
-            ax.set_axis_off()
-            ax.text(
-                0.5, 0.5, f"no organ covers {FEWEST_PIXELS} pixels", transform=ax.transAxes, ha="center", fontsize=8
-            )
+            continue
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, f"no organ covers {FEWEST_CELLS} cells", transform=ax.transAxes, ha="center", fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return stamp(figure, source)
@@ -161,7 +102,7 @@ def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Fig
             if ax is axes[rows.index(name), -1]:
                 figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.03).ax.tick_params(labelsize=7)
         show_slice(column[-1], study.image, predicted, title=f"Dice {slice_dice(study, predicted)['mean']:.2f}")
-    organ_legend(figure)
+    organ_legend(figure, class_names=study.class_names)
     return stamp(figure, study.source)
 
 
