@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from msa2net_lib.data.augment.draws import Draws
+from msa2net_lib.data.augment.draws import Augmentation, Draws
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -29,7 +29,7 @@ class AffineDraws(Draws):
 
 
 @dataclass(frozen=True)
-class AffineAugmentation:
+class AffineAugmentation(Augmentation):
     """Random rotation, scale, shift, contrast and noise, another draw for every sample.
 
     rotation: degrees either way. scale: factor up to 1 + scale or down to 1 / (1 + scale). shift: share of
@@ -61,13 +61,6 @@ class AffineAugmentation:
         gain = (1 + self.contrast * draws.contrast[:, None, None, None]).to(images.device, non_blocking=True)
         noisy = warped * gain + self.noise * draws.noise.to(images.device, non_blocking=True)
         return noisy.to(images.dtype), moved[:, 0].to(labels.dtype)
-
-    def __call__(
-        self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"]
-    ) -> tuple[Float[Tensor, "b c h w"], Int[Tensor, "b h w"]]:
-        """Draw and apply."""
-        channels, height, width = images.shape[1:]
-        return self.apply(images, labels, self.draw(len(images), (channels, height, width)))
 
     def _matrices(self, draws: AffineDraws, aspect: float) -> Float[Tensor, "b 2 3"]:
         """Output-to-input maps in grid_sample's coordinates, corrected for images that are not square."""

@@ -27,8 +27,8 @@ def sampling_grid(
 
     Read backwards from the output: the affine maps that act after the piecewise one, as one matrix; the
     piecewise one, which is given in this direction already, evaluated there; the affine maps before it, as one
-    matrix. So the composition is exact, except that the picture is not cropped between the transforms: what one
-    moves out of it, the next may bring back, and the outermost nodes' moves go on outside the picture.
+    matrix. So the composition is exact, except that the image is not cropped between the transforms: what one
+    moves out of it, the next may bring back, and the outermost nodes' moves go on outside the image.
     """
     before, after = affine_maps(draws, height, width)
     bent = (draws.order == PIECEWISE).any(dim=1)
@@ -104,7 +104,7 @@ def _inverse_matrices(draws: ReleasedDraws, height: int, width: int) -> Float[Te
 def node_moves(draws: ReleasedDraws) -> Float[Tensor, "b 2 7 7"]:
     """Return the moves of the piecewise map, along x and y, on `FINE_NODES` squared nodes over -1..1.
 
-    As in imgaug, a node is moved within the picture only. Between nodes the move is bilinear, where imgaug's is
+    As in imgaug, a node is moved within the image only. Between nodes the move is bilinear, where imgaug's is
     linear on triangles: it is the same on the lines between neighboring nodes and, within a cell, lies between
     what the two ways to halve the cell give.
     """

@@ -16,6 +16,7 @@ from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
 from torch.nn import functional as F
 
+from msa2net_lib.data.augment.draws import Augmentation
 from msa2net_lib.data.augment.grid import sampling_grid
 from msa2net_lib.data.augment.policy import FLIPS, GEOMETRY, INTENSITY, NONE, TRANSFORMS, ReleasedDraws
 
@@ -36,14 +37,14 @@ _NUMBERS = {name: number for number, name in enumerate(TRANSFORMS)}
 
 
 @dataclass(frozen=True)
-class ReleasedAugmentation:
+class ReleasedAugmentation(Augmentation):
     """Per sample 0 to 4 (each as likely) of the ten `TRANSFORMS`, without replacement, in random order.
 
     noise: standard deviation on values in [0, 1], `RELEASED_NOISE` or `INTENDED_NOISE`. As in the released code: a
     flip acts with probability 0.5 once chosen; contrast multiplies values in [0, 1] (a float image's center is 0 in
     imgaug), half the samples with a factor for each channel; noise is the same in all channels; shear takes one
     angle for both axes; a piecewise affine map has 2 to 4 nodes a row and a column; what comes from outside the
-    picture is 0 of [0, 1], and background; nothing is clipped to [0, 1].
+    image is 0 of [0, 1], and background; nothing is clipped to [0, 1].
 
     Other than there: the images have the network's resolution, where the released code augments at 512 x 512 and then
     resizes (lengths in pixels go with the size); the geometry is one interpolation, bilinear for the image and
@@ -95,13 +96,6 @@ class ReleasedAugmentation:
                 self._change(name, images, draws, numbers == _NUMBERS[name])
         return images, labels
 
-    def __call__(
-        self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"]
-    ) -> tuple[Float[Tensor, "b c h w"], Int[Tensor, "b h w"]]:
-        """Draw and apply."""
-        channels, height, width = images.shape[1:]
-        return self.apply(images, labels, self.draw(len(images), (channels, height, width)))
-
     def describe(self, draws: ReleasedDraws, sample: int = 0) -> dict[str, str]:
         """Return what acts on a sample, first to last, and the strength that was drawn for it (none for a flip)."""
         one = draws[sample : sample + 1]
@@ -125,8 +119,8 @@ class ReleasedAugmentation:
         if not chosen.any():
             return
         rows = _rows(chosen, images.device)
-        grid = sampling_grid(draws.take(chosen), *images.shape[-2:], device=images.device)
-        # Zeros from outside the picture are black and background: hence the shift of the image's -1 to 0.
+        grid = sampling_grid(draws[chosen], *images.shape[-2:], device=images.device)
+        # Zeros from outside the image are black and background: hence the shift of the image's -1 to 0.
         _replace(images, rows, lambda part: _sample(part + 1, grid, "bilinear") - 1)
         _replace(labels, rows, lambda part: _sample(part[:, None], grid, "nearest")[:, 0])
 
