@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 InferencePrecision = Literal["fp32", "bf16"]
 BATCH_SIZE = 16
 
+NOT_CLINICAL = "research and teaching only, not for clinical use"
+"""What stands on everything that a network predicts here, and in every exported file."""
+
 
 @contextmanager
 def evaluation_mode(network: Network) -> Iterator[None]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any, BinaryIO
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import ArrayLike, NDArray
 
 from msa2net_lib.data.formats import dicom, metaimage, nifti, nrrd
-from msa2net_lib.data.formats.itk import quiet_itk
-from msa2net_lib.data.formats.stream import NOT_FINITE, last_line
+from msa2net_lib.data.formats.dicom_slice import has_magic
+from msa2net_lib.data.formats.grid import axes_of, check_3d, from_lps, quiet_itk, to_lps
+from msa2net_lib.data.formats.stream import intact, last_line
 from msa2net_lib.data.labels import BTCV_IDS, whole_labels
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import atomic_path
@@ -32,38 +34,77 @@ SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A scalar volume with its place in the scanner, in LPS orientation.
+    """A scalar volume with its place in the scanner, in LPS orientation, and what its file says beside that.
 
     ``array`` (Z, Y, X); ``spacing`` of its axes (z, y, x) in mm. ``origin`` is the (x, y, z) position of
     voxel [0, 0, 0] in mm and ``direction`` the nine direction cosines row by row, both as SimpleITK has them.
+    ``file_axes``: where the axes x, y, z of the file itself run, as "RAS" for right, front and head (`on_file_axes`).
+    ``modality``: as DICOM names it, "" where the file does not. ``series``: which one it is of several in a DICOM
+    folder. ``notes``: what was assumed while it was read, to be told.
     """
 
     array: NDArray
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    file_axes: str = "LPS"
+    modality: str = ""
+    is_dicom: bool = False
+    series: str = ""
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Index (x, y, z) -> LPS mm, (3, 4)."""
+        return np.column_stack([np.reshape(self.direction, (3, 3)) * self.spacing[::-1], self.origin])
+
+    def on_file_axes(self, array: NDArray) -> Volume:
+        """Turn an array (z, y, x) that lies on this volume to the file's own axes; voxels keep their places."""
+        return _placed(*from_lps(array, self.affine, self.file_axes))
 
 
 def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
     """Read a 3-D scalar volume, reoriented to LPS: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
     For DICOM, ``path`` is the folder (folders within it included) or one of its files, and ``series`` the
-    Series Instance UID to take where there are several (``formats.dicom.list_series`` lists them). The array is
-    in the file's unit (HU for a CT) and keeps its dtype where that is exact. Raises InputError, in one line
-    with the file's name, if the file is missing, of another format, cut short or corrupt, 2-D, 4-D, RGB or
+    Series Instance UID or the description of the one to take where there are several; left out, they are listed.
+    The array is in the file's unit (HU for a CT) and keeps its dtype where that is exact. Raises InputError, in one
+    line with the file's name, if the file is missing, of another format, cut short or corrupt, 2-D, 4-D, RGB or
     complex, or holds non-finite voxels; if DICOM slices are missing, doubled or do not belong together.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
-    module = _format_of(path)
-    if module is not None and series is not None:
+    if path.is_dir():
+        return decode_volume(path, None, series)
+    with intact(path), open(path, "rb") as stream:
+        volume = decode_volume(path, stream, series)
+    if volume.notes:
+        check_3d(path, volume.array.shape[:0:-1])
+    return volume
+
+
+def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None) -> Volume:
+    """Read the open file ``path``, or a folder of DICOM slices where ``stream`` is None, as `read_volume` does.
+
+    A NIfTI file of two dimensions is a volume of one slice here, which its ``notes`` say.
+    """
+    reader, told = None if stream is None else _reader_of(path, stream), {}
+    if reader is None:
+        stored, found, is_one_of_several = dicom.read(path, series, stream)
+        told = {"modality": found.modality, "is_dicom": True}
+        told["series"] = (found.description or found.uid) if is_one_of_several else ""
+    elif series is not None:
         raise InputError(f"{path}: is no DICOM, so there is no series {series} to choose; leave `series` out")
-    image = dicom.read(path, series) if module is None else module.read(path)
-    array = sitk.GetArrayFromImage(image)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{path}: {NOT_FINITE.format(np.count_nonzero(~np.isfinite(array)))}")
-    return Volume(array, image.GetSpacing()[::-1], image.GetOrigin(), image.GetDirection())
+    else:
+        stored = reader.read(path, stream)
+    array = stored.array
+    if array.dtype.kind == "f" and (bad := array.size - np.count_nonzero(np.isfinite(array))):
+        raise InputError(f"{path}: {bad} voxels are not finite (nan or inf); replace them and save it again")
+    axes = axes_of(stored.affine)
+    notes = ("2-D NIfTI: taken as a volume of one axial slice",) if stored.is_flat else ()
+    return _placed(*to_lps(array, stored.affine, axes), file_axes=axes, path=path, notes=notes, **told)
 
 
 def read_pair(image_path: str | Path, label_path: str | Path) -> tuple[Volume, Volume]:
@@ -128,17 +169,23 @@ def check_same_geometry(image: Volume, label: Volume, image_path: str | Path, la
             )
 
 
-def _format_of(path: Path) -> ModuleType | None:
-    """Return the module that reads ``path``, None for DICOM."""
-    if path.is_dir():
-        return None
+def _reader_of(path: Path, stream: BinaryIO) -> ModuleType | None:
+    """Return the module that reads an open file, None for DICOM."""
     name = path.name.lower()
     for suffix, module in _FORMATS.items():
         if name.endswith(suffix):
             return module
-    if name.endswith(dicom.SUFFIXES) or dicom.is_dicom(path):
+    head = stream.read(132)
+    stream.seek(0)
+    if name.endswith(dicom.SUFFIXES) or has_magic(head):
         return None
     raise InputError(f"{path}: not a format that is read; give {', '.join(SUFFIXES)}, or a folder of DICOM slices")
+
+
+def _placed(array: NDArray, affine: NDArray[np.float64], **told: Any) -> Volume:
+    x, y, z = np.linalg.norm(affine[:, :3], axis=0).tolist()
+    direction = (affine[:, :3] / (x, y, z)).ravel().tolist()
+    return Volume(array, (z, y, x), tuple(affine[:, 3].tolist()), tuple(direction), **told)
 
 
 def _shown(values: tuple[float, ...]) -> str:

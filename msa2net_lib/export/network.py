@@ -20,9 +20,9 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.export.compare import TOLERANCE, Exported
 from msa2net_lib.export.formats import Format, choose_format, read_metadata, require_packages
 from msa2net_lib.export.module import export_module, seeded_probes
+from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
-from msa2net_lib.prediction.result import NOT_CLINICAL
 from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.system_info import library_version
 

@@ -8,6 +8,7 @@ by 2 cost 0.03, by 3 0.08; finer ones nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,6 @@ from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.prediction.geometry import tilt
 
 FARTHEST_FIELD = 1.2
 """A field of view that differs by a larger factor is matched."""
@@ -34,7 +34,7 @@ FieldOption = Literal["auto", "as-is"] | float
 
 
 @dataclass(frozen=True)
-class Fit:
+class FieldMatching:
     """How slices are matched: resampled to ``size`` pixels, and of these ``field`` pixels cut out from ``corner`` on.
 
     All are (y, x). The corner may lie outside, where there is air.
@@ -81,9 +81,9 @@ def check_field(option: FieldOption) -> FieldOption:
     raise InputError(f"field_of_view={option!r}: give auto, as-is, or its width in mm, such as 350")
 
 
-def choose_fit(
+def match_field_of_view(
     image: NDArray[np.float32], volume: Volume, fingerprint: DatasetFingerprint | None, option: FieldOption = "auto"
-) -> tuple[Fit | None, list[str]]:
+) -> tuple[FieldMatching | None, list[str]]:
     """Return how to match slices (z, y, x) in [0, 1] to the training data, None for not at all, and what to say.
 
     volume: where their geometry is taken from. The field is centered on the body's middle over all slices.
@@ -107,19 +107,19 @@ def choose_fit(
         pixel = tuple(r.median for r in fingerprint.pixel_mm)
         wanted = tuple(r.median for r in fingerprint.field_of_view_mm)
         reason = "as in the training data; --field-of-view as-is leaves them alone"
-    fit, lost = _fit(image, spacing, pixel, wanted)
+    matching, lost = _matching(image, spacing, pixel, wanted)
     done = f"slices of {_mm(extent)} in pixels of {_mm(spacing)} were resampled to pixels of {_mm(pixel)}, and"
     warnings.append(f"{done} {_mm(wanted)} around the body cut out for the network ({reason})")
     if lost >= 0.005:
         all_of_it = f"{lost:.0%} of what is brighter than air (arms and table with it)"
         warnings.append(f"{all_of_it} lies outside what was cut out, and is background in the label map")
-    return fit, warnings
+    return matching, warnings
 
 
-def _fit(
+def _matching(
     image: NDArray[np.float32], spacing: tuple[float, ...], pixel: tuple[float, ...], wanted: tuple[float, ...]
-) -> tuple[Fit, float]:
-    """The fit for a pixel size and a field of view in mm, (y, x) each, and the share of the body outside of it."""
+) -> tuple[FieldMatching, float]:
+    """The matching to a pixel size and a field of view in mm, (y, x) each, and the share of the body outside of it."""
     size = [max(1, round(n * mm / new)) for n, mm, new in zip(image.shape[1:], spacing, pixel, strict=True)]
     field = [max(1, round(mm / new)) for mm, new in zip(wanted, pixel, strict=True)]
     # How often each pixel of the resampled slices is body, slice by slice for the sake of large volumes.
@@ -128,10 +128,10 @@ def _fit(
         body += resize_image(plane, (size[0], size[1])) > BODY
     middle = [_median(body.sum(axis=1)), _median(body.sum(axis=0))]
     corner = [center - length // 2 for center, length in zip(middle, field, strict=True)]
-    fit = Fit((size[0], size[1]), (corner[0], corner[1]), (field[0], field[1]))
-    _, there = fit._overlap()
+    matching = FieldMatching((size[0], size[1]), (corner[0], corner[1]), (field[0], field[1]))
+    _, there = matching._overlap()
     total = body.sum()
-    return fit, float(1 - body[there].sum() / total) if total else 0.0
+    return matching, float(1 - body[there].sum() / total) if total else 0.0
 
 
 def _median(counts: NDArray) -> int:
@@ -139,6 +139,12 @@ def _median(counts: NDArray) -> int:
     if not counts.any():
         return len(counts) // 2
     return round(float(np.median(np.repeat(np.arange(len(counts)), counts))))
+
+
+def tilt(direction: Sequence[float]) -> float:
+    """Angle in degrees by which the axes of a volume in LPS are turned away from the patient's."""
+    matrix = np.reshape(direction, (3, 3))
+    return float(np.degrees(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1))))
 
 
 def _untouched(volume: Volume, fingerprint: DatasetFingerprint | None) -> list[str]:

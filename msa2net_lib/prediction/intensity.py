@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,9 +10,8 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.scans.recipe import Window
-from msa2net_lib.data.volumes import window
+from msa2net_lib.data.volumes import Volume, window
 from msa2net_lib.errors import InputError
-from msa2net_lib.prediction.source import Photo, Scan
 
 WindowOption = Literal["auto", "none"] | tuple[float, float]
 """auto: as the network was trained. none: the values are 0 to 1 already. Two numbers: those that become 0 and 1."""
@@ -22,7 +22,7 @@ _HU_OF_WATER_AND_MORE = 100.0
 _MOST_LABELS = 32
 
 
-class Gray(NamedTuple):
+class GrayValues(NamedTuple):
     """``image``: float32 in [0, 1], of the source's shape. window: the values that became 0 and 1, None if none did."""
 
     image: NDArray[np.float32]
@@ -41,45 +41,45 @@ def check_window(option: WindowOption) -> WindowOption:
     return low, high
 
 
-def gray_scan(scan: Scan, path: str, option: WindowOption, fingerprint: DatasetFingerprint | None) -> Gray:
+def gray_scan(scan: Volume, option: WindowOption, fingerprint: DatasetFingerprint | None) -> GrayValues:
     """Window a scan as the network's training data were. Raises: `InputError` if its values cannot be those.
 
     A network for CT takes Hounsfield units. Values of 0 to 1 are taken as windowed already and values of 0 to 255 as an
     8-bit export of the window, with a warning; others without negative values, or with no bright ones, are refused.
     """
-    array = scan.volume.array
+    array, path = scan.array, scan.path
     low, high = float(array.min()), float(array.max())
     if option == "none":
         if low < 0 or high > 1:
             raise InputError(
                 f"{path}: --window none takes values of 0 to 1, these are {low:g} to {high:g}; {_NAME_ONE}"
             )
-        return Gray(array.astype(np.float32), None)
+        return GrayValues(array.astype(np.float32), None)
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return Gray(window(array, *option), option)
+        return GrayValues(window(array, *option), option)
     usual = Window() if fingerprint is None or fingerprint.window is None else Window(**fingerprint.window)
     if usual.unit != "HU":
-        return Gray(window(array, *usual.limits(array)), usual.limits(array))
-    return _from_hounsfield(scan, path, usual, low, high)
+        return GrayValues(window(array, *usual.limits(array)), usual.limits(array))
+    return _from_hounsfield(scan, usual, low, high)
 
 
-def gray_photo(photo: Photo, path: str, option: WindowOption) -> Gray:
-    """Scale a gray picture to [0, 1]: by the fewest bits that hold its brightest pixel, from 8 on, or by a window."""
-    low, high = float(photo.pixels.min()), float(photo.pixels.max())
+def gray_image(pixels: NDArray, path: Path, option: WindowOption) -> GrayValues:
+    """Scale gray pixels (H, W) to [0, 1]: by the fewest bits that hold the brightest, from 8 on, or by a window."""
+    low, high = float(pixels.min()), float(pixels.max())
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return Gray(window(photo.pixels, *option), option)
-    if photo.pixels.dtype == np.uint8:
-        return Gray(_share_of(photo.pixels, 255.0), (0.0, 255.0))
+        return GrayValues(window(pixels, *option), option)
+    if pixels.dtype == np.uint8:
+        return GrayValues(_share_of(pixels, 255.0), (0.0, 255.0))
     bits = max(8, int(high).bit_length())
     white = float(2**bits - 1)
-    deep = f"16-bit picture with values up to {high:g}: {bits} bits of them taken as used, so that {white:g} is white"
-    return Gray(_share_of(photo.pixels, white), (0.0, white), (f"{deep}; if not so, {_NAME_ONE}",))
+    deep = f"16-bit image with values up to {high:g}: {bits} bits of them taken as used, so that {white:g} is white"
+    return GrayValues(_share_of(pixels, white), (0.0, white), (f"{deep}; if not so, {_NAME_ONE}",))
 
 
-def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: float) -> Gray:
-    array, chosen = scan.volume.array, (float(usual.low), float(usual.high))
+def _from_hounsfield(scan: Volume, usual: Window, low: float, high: float) -> GrayValues:
+    array, path, chosen = scan.array, scan.path, (float(usual.low), float(usual.high))
     if scan.modality not in ("", "CT"):
         raise InputError(
             f"{path}: is {scan.modality}, the network was trained on CT; to predict all the same, {_NAME_ONE}"
@@ -91,10 +91,10 @@ def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: flo
         raise InputError(f"{path}: {shown}, all of them whole, are a label map's; give the image itself")
     if low >= 0 and high <= 1:
         taken = f"{shown} are no HU: taken as windowed already to {wanted}; if not so, {_NAME_ONE}"
-        return Gray(array.astype(np.float32), None, (taken,))
+        return GrayValues(array.astype(np.float32), None, (taken,))
     if low >= 0 and high <= 255:
         taken = f"{shown} are no HU: taken as an 8-bit export of {wanted}; if not so, {_NAME_ONE}"
-        return Gray(_share_of(array, 255.0), (0.0, 255.0), (taken,))
+        return GrayValues(_share_of(array, 255.0), (0.0, 255.0), (taken,))
     if low >= 0:
         shifted = f"--window {chosen[0] + 1024:g} {chosen[1] + 1024:g} if they are HU + 1024"
         raise InputError(f"{path}: {shown} are no HU, where air is -1000; export it in HU, or {_NAME_ONE} ({shifted})")
@@ -103,14 +103,14 @@ def _from_hounsfield(scan: Scan, path: str, usual: Window, low: float, high: flo
     cut = ()
     if low > chosen[0] or high < chosen[1]:
         cut = (f"{shown} do not fill the window of {wanted}: taken as HU all the same",)
-    return Gray(window(array, *chosen), chosen, cut)
+    return GrayValues(window(array, *chosen), chosen, cut)
 
 
 def _share_of(values: NDArray, white: float) -> NDArray[np.float32]:
     return values.astype(np.float32) / np.float32(white)
 
 
-def _check_meets(path: str, chosen: tuple[float, float], low: float, high: float) -> None:
+def _check_meets(path: Path | None, chosen: tuple[float, float], low: float, high: float) -> None:
     if not (low < chosen[1] and high > chosen[0]):
         raise InputError(
             f"{path}: no value lies within the window {chosen[0]:g} .. {chosen[1]:g}, they are {low:g} to {high:g}"

@@ -11,8 +11,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from msa2net_lib.data.volumes import write_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.prediction.overlay import palette
-from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
+from msa2net_lib.inference import NOT_CLINICAL
+from msa2net_lib.prediction.overlay import draw_overlay, palette
+from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.utils.files import atomic_path, writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
 
@@ -61,7 +62,7 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
     Each is renamed into place when it is whole. Ctrl-C waits until all are written. Raises: `InputError` if one
     cannot be written, as on a full disk.
     """
-    figure = prediction.overlay()
+    figure = draw_overlay(prediction)
     with deferred_interrupt():
         if prediction.own is not None:
             write_volume(prediction.own, paths["label map"])
@@ -75,7 +76,7 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
 
 
 def _write_indexed(prediction: Prediction, path: Path) -> None:
-    """Write the class ids of a picture as an indexed PNG, with the classes' names in its text."""
+    """Write the class ids of an image as an indexed PNG, with the classes' names in its text."""
     image = Image.fromarray(np.ascontiguousarray(prediction.label)).convert("L")
     image.putpalette(palette(prediction.class_names))
     text = PngInfo()

@@ -1,4 +1,4 @@
-"""The picture of a prediction: its richest slices with the classes outlined, named, and what they were made from."""
+"""The figure of a prediction: its richest slices with the classes outlined, named, and what they were made from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.prediction.field_of_view import BODY
-from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction
+from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.colors import ORGAN_COLORS
 
@@ -32,16 +33,16 @@ def class_colors(names: Sequence[str]) -> dict[str, str]:
 
 
 def palette(names: Sequence[str]) -> list[int]:
-    """The colors as a palette of an indexed picture: black for the background, then each class; 0 to 255."""
+    """The colors as a palette of an indexed image: black for the background, then each class; 0 to 255."""
     colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(names).values())]
     return [round(255 * value) for color in colors for value in color]
 
 
 def draw_overlay(prediction: Prediction) -> Figure:
-    """Draw up to `SLICES` slices of a volume, spread over it and rich in classes; a single one, or a picture, twice.
+    """Draw up to `SLICES` slices of a volume, spread over it and rich in classes; a single one, or an image, twice.
 
     Twice: plain and outlined. On it stand the image's and the checkpoint's name, the classes found, and that it is no
-    clinical result. R and L are the patient's; a picture does not say where they are.
+    clinical result. R and L are the patient's; an image does not say where they are.
     """
     slices: list[int | None] = [None] if prediction.spacing is None else [*_slices(prediction.label)]
     panels = [(z, True) for z in slices] if len(slices) > 1 else [(slices[0], False), (slices[0], True)]
@@ -60,7 +61,7 @@ def draw_overlay(prediction: Prediction) -> Figure:
 
 
 def draw_slice(ax: Axes, prediction: Prediction, z: int | None, *, outlines: bool = True) -> Axes:
-    """Draw slice ``z`` of a volume with the patient's R and L, or the picture (None), with its classes outlined."""
+    """Draw slice ``z`` of a volume with the patient's R and L, or the image (None), with its classes outlined."""
     image, label, spacing = prediction.image, prediction.label, prediction.spacing
     if z is not None:
         title = f"slice {z + 1} of {len(image)}"
@@ -78,7 +79,7 @@ def draw_slice(ax: Axes, prediction: Prediction, z: int | None, *, outlines: boo
 
 def _draw_classes(ax: Axes, label: NDArray[np.uint8], names: Sequence[str], aspect: float) -> None:
     fill = np.zeros((*label.shape, 4))
-    padded = np.pad(label, 1)  # so that the outline closes at the picture's edge, and one row is enough for it
+    padded = np.pad(label, 1)  # so that the outline closes at the image's edge, and one row is enough for it
     rows, columns = (np.arange(-1, length + 1) for length in label.shape)
     for index, color in enumerate(class_colors(names).values(), start=1):
         if (label == index).any():
@@ -101,7 +102,7 @@ def _slices(label: NDArray[np.uint8]) -> list[int]:
 
 
 def _shown_box(prediction: Prediction, slices: Sequence[int | None]) -> tuple[float, float, float, float]:
-    """Edges (top, bottom, left, right) of what is not air in these slices, with a margin; of all, in a picture."""
+    """Edges (top, bottom, left, right) of what is not air in these slices, with a margin; of all, in an image."""
     height, width = prediction.label.shape[-2:]
     if prediction.spacing is None:
         return -0.5, height - 0.5, -0.5, width - 0.5

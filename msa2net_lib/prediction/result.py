@@ -10,12 +10,9 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from msa2net_lib.data.volumes import Volume
-
-NOT_CLINICAL = "research and teaching only, not for clinical use"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +20,10 @@ class Prediction:
     """A label map and what it was made from.
 
     name: of the image. image: what the network was shown before it was matched and resized, in [0, 1]: a volume
-    (z, y, x) in LPS, or a picture (y, x) or (y, x, 3). label: class ids on it, uint8, 0 is background. spacing: (z, y,
-    x) in mm, None for a picture. own: of a volume, the same label map along the file's own axes, as it is written.
+    (z, y, x) in LPS, or an image (y, x) or (y, x, 3). label: class ids on it, uint8, 0 is background. spacing: (z, y,
+    x) in mm, None for an image. own: of a volume, the same label map along the file's own axes, as it is written.
     table: one row per class with its ``id`` and ``voxels``, ``ml`` and ``at_scan_end`` (whether it reaches the
-    first or last slice, so that a part may be missing), or ``pixels`` and ``share`` of a picture. warnings: what was
+    first or last slice, so that a part may be missing), or ``pixels`` and ``share`` of an image. warnings: what was
     assumed, and what was done about an image unlike the training data. files: what was written, by kind.
     record: all of this that JSON can hold, with checksums and versions.
     """
@@ -47,12 +44,6 @@ class Prediction:
     def found(self) -> list[str]:
         """The classes that are in the label map."""
         return [str(name) for name in self.table.index[self.table.iloc[:, 1] > 0]]
-
-    def overlay(self) -> Figure:
-        """Draw the overlay picture; see `prediction.overlay.draw_overlay`."""
-        from msa2net_lib.prediction.overlay import draw_overlay
-
-        return draw_overlay(self)
 
     def __str__(self) -> str:
         """The table in words: what was found, what was not."""
@@ -85,7 +76,7 @@ def volume_table(label: NDArray[np.uint8], spacing: tuple[float, float, float], 
 
 
 def image_table(label: NDArray[np.uint8], names: tuple[str, ...]) -> pd.DataFrame:
-    """Count the pixels (y, x) of each class, and their share of the picture."""
+    """Count the pixels (y, x) of each class, and their share of the image."""
     counts = np.bincount(label.ravel(), minlength=len(names) + 1)[1:]
     rows = {"id": range(1, len(names) + 1), "pixels": counts, "share": counts / label.size}
     return pd.DataFrame(rows, index=pd.Index(names, name="class"))

@@ -15,15 +15,15 @@ from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerp
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_label
+from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.inference import predict_image, predict_volume
+from msa2net_lib.inference import NOT_CLINICAL, predict_image, predict_volume
 from msa2net_lib.official_checkpoints import open_checkpoint
-from msa2net_lib.prediction.field_of_view import FieldOption, check_field, choose_fit
-from msa2net_lib.prediction.geometry import on_own_grid
-from msa2net_lib.prediction.intensity import Gray, WindowOption, check_window, gray_photo, gray_scan
+from msa2net_lib.prediction.field_of_view import FieldOption, check_field, match_field_of_view
+from msa2net_lib.prediction.intensity import GrayValues, WindowOption, check_window, gray_image, gray_scan
 from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
-from msa2net_lib.prediction.result import NOT_CLINICAL, Prediction, image_table, volume_table
-from msa2net_lib.prediction.source import Photo, Scan, read_source
+from msa2net_lib.prediction.result import Prediction, image_table, volume_table
+from msa2net_lib.prediction.source import FlatImage, describe_source, read_source, result_name
 from msa2net_lib.training.engine import choose_device
 from msa2net_lib.utils.files import sha256
 
@@ -105,18 +105,17 @@ def predict_file(
     image, window, field = Path(image), check_window(window), check_field(field_of_view)
     trained = _open(Path(checkpoint), device)
     source = read_source(image, series)
-    _check_kind(image, source, trained)
     gray = _gray(image, source, trained, window)
-    voxels = source.volume.array if isinstance(source, Scan) else source.pixels
-    digest = hashlib.sha256(np.ascontiguousarray(voxels).data).hexdigest()
+    array = source.array if isinstance(source, Volume) else source.pixels
+    digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
     paths = {}
     if output_dir is not None:  # before the work, not after it
-        paths = output_paths(Path(output_dir), source.name, isinstance(source, Scan))
+        paths = output_paths(Path(output_dir), result_name(source), isinstance(source, Volume))
         check_output(Path(output_dir), image, paths, digest)
-    if isinstance(source, Scan):
+    if isinstance(source, Volume):
         made = _predict_scan(source, gray, trained, field, progress)
     else:
-        made = _predict_photo(source, gray, trained)
+        made = _predict_image(source, gray, trained)
     record = _record(image, source, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
     made = dataclasses.replace(made, record=record, files=paths)
     if paths:
@@ -139,66 +138,59 @@ def _open(path: Path, device: str) -> _Trained:
     return _Trained(network, path, names, fingerprint, warnings)
 
 
-def _check_kind(image: Path, source: Scan | Photo, trained: _Trained) -> None:
-    """Raise InputError for a scan and a network for pictures, or the other way round."""
+def _gray(image: Path, source: Volume | FlatImage, trained: _Trained, window: WindowOption) -> GrayValues:
+    """Bring the values to [0, 1]; colors stay colors. Raises InputError for a network of the other kind of data."""
     classes = ", ".join(trained.class_names[:3]) + (", ..." if len(trained.class_names) > 3 else "")
     network = f"{trained.path.name} ({classes})"
-    if isinstance(source, Scan) and trained.is_for_scans is False:
-        raise InputError(f"{image}: is a scan, {network} was trained on color pictures; name another checkpoint")
-    if isinstance(source, Photo) and not source.is_gray and trained.is_for_scans:
-        raise InputError(f"{image}: is a color picture, {network} was trained on scans; name another checkpoint")
-
-
-def _gray(image: Path, source: Scan | Photo, trained: _Trained, window: WindowOption) -> Gray:
-    """Bring the values to [0, 1]; colors stay colors."""
-    if isinstance(source, Scan):
-        return gray_scan(source, str(image), window, trained.fingerprint)
+    if isinstance(source, Volume):
+        if trained.is_for_scans is False:
+            raise InputError(f"{image}: is a scan, {network} was trained on color images; name another checkpoint")
+        return gray_scan(source, window, trained.fingerprint)
     if source.is_gray:
-        return gray_photo(source, str(image), window)
+        return gray_image(source.pixels, image, window)
+    if trained.is_for_scans:
+        raise InputError(f"{image}: is a color image, {network} was trained on scans; name another checkpoint")
     if isinstance(window, tuple):
-        raise InputError(f"{image}: is a color picture, to which no window applies; leave --window out")
-    return Gray(source.pixels.astype(np.float32) / np.float32(255), None)
+        raise InputError(f"{image}: is a color image, to which no window applies; leave --window out")
+    return GrayValues(source.pixels.astype(np.float32) / np.float32(255), None)
 
 
-def _predict_scan(scan: Scan, gray: Gray, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
-    fit, adapted = choose_fit(gray.image, scan.volume, trained.fingerprint, field)
-    seen = gray.image if fit is None else fit.apply(gray.image)
+def _predict_scan(scan: Volume, gray: GrayValues, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
+    matching, adapted = match_field_of_view(gray.image, scan, trained.fingerprint, field)
+    seen = gray.image if matching is None else matching.apply(gray.image)
     label = predict_volume(trained.network, seen, progress=progress)
-    if fit is not None:
-        label = fit.undo(label, gray.image.shape[1:])
-    own = on_own_grid(label, scan.volume, scan.direction)
-    table = volume_table(label, scan.volume.spacing, trained.class_names)
-    warnings = (*trained.warnings, *scan.warnings, *gray.warnings, *adapted)
-    matched = None if fit is None else dataclasses.asdict(fit)
+    if matching is not None:
+        label = matching.undo(label, gray.image.shape[1:])
+    matched = None if matching is None else dataclasses.asdict(matching)
     return Prediction(
-        scan.name,
+        result_name(scan),
         gray.image,
         label,
-        scan.volume.spacing,
-        own,
+        scan.spacing,
+        scan.on_file_axes(label),
         trained.class_names,
-        table,
+        volume_table(label, scan.spacing, trained.class_names),
         trained.words,
-        warnings,
+        (*trained.warnings, *scan.notes, *gray.warnings, *adapted),
         {"window": gray.window, "field_of_view": {"asked": field, "matched": matched}},
     )
 
 
-def _predict_photo(photo: Photo, gray: Gray, trained: _Trained) -> Prediction:
-    warnings = [*trained.warnings, *photo.warnings, *gray.warnings]
+def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Prediction:
+    warnings = [*trained.warnings, *image.notes, *gray.warnings]
     recipe = None if trained.fingerprint is None else trained.fingerprint.recipe
     if trained.is_for_scans:
-        warnings.append("a picture has no HU and no pixel size: taken as windowed already, field of view not checked")
+        warnings.append("an image has no HU and no pixel size: taken as windowed already, field of view not checked")
         warnings.append("taken as an upright axial slice with the patient's right on the left")
-    elif photo.is_gray:
-        warnings.append("a gray picture; the network was trained on color")
+    elif image.is_gray:
+        warnings.append("a gray image; the network was trained on color")
     if recipe is None:
         label = predict_image(trained.network, gray.image)
     else:
         size = trained.fingerprint and trained.fingerprint.height_width
         label = _predict_by_recipe(trained.network, gray.image, ImageRecipe(**recipe), size)
     return Prediction(
-        photo.name,
+        result_name(image),
         gray.image,
         label,
         None,
@@ -214,7 +206,7 @@ def _predict_photo(photo: Photo, gray: Gray, trained: _Trained) -> Prediction:
 def _predict_by_recipe(
     network: MSA2Net, image: NDArray[np.float32], recipe: ImageRecipe, prepared: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
-    """Predict on a picture (y, x) or (y, x, 3) made as the training pictures were, through the size they had."""
+    """Predict on an image (y, x) or (y, x, 3) made as the training images were, through the size they had."""
     pixels = np.rint(image * 255).astype(np.uint8)
     pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     prepared = prepared or network.config.height_width
@@ -224,13 +216,13 @@ def _predict_by_recipe(
     return resize_label(resize_label(label, prepared), image.shape[:2])
 
 
-def _record(path: Path, source: Scan | Photo, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
+def _record(path: Path, source: Volume | FlatImage, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
     from msa2net_lib.utils.system_info import versions
 
     described = trained.fingerprint
     return {
         "mind": NOT_CLINICAL,
-        "image": {"name": path.resolve().name, "is": str(source), "voxels_sha256": digest},
+        "image": {"name": path.resolve().name, "is": describe_source(source), "voxels_sha256": digest},
         "checkpoint": {
             "name": trained.path.name,
             "sha256": sha256(trained.path),

@@ -18,7 +18,7 @@ from fuzz_process import Reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from msa2net_lib.data.formats.itk import displacement
+from msa2net_lib.data.formats.grid import displacement
 
 EXAMPLES = 60
 DISTINCT = 40

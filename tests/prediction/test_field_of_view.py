@@ -11,7 +11,7 @@ from msa2net_lib.data.labels import raw_to_scheme
 from msa2net_lib.data.volumes import Volume, read_volume, window
 from msa2net_lib.evaluation.volumes import rescaled_case
 from msa2net_lib.metrics import dice
-from msa2net_lib.prediction.field_of_view import Fit, check_field, choose_fit
+from msa2net_lib.prediction.field_of_view import FieldMatching, check_field, match_field_of_view
 from msa2net_lib.prediction.run import predict_file
 
 
@@ -66,9 +66,9 @@ def test_cut_is_that_of_lesson_11(patient_2):
     path, label = patient_2
     volume = read_volume(path)
     image = window(volume.array)
-    fit, _ = choose_fit(image, volume, like())
+    matching, _ = match_field_of_view(image, volume, like())
     case = rescaled_case(Case("patient 2", image, label, volume.spacing), (3.0, 3.0), (101, 122))
-    np.testing.assert_array_equal(fit.apply(image), case.image)
+    np.testing.assert_array_equal(matching.apply(image), case.image)
 
 
 # ---- when ---------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_cut_is_that_of_lesson_11(patient_2):
 @pytest.mark.parametrize("factor", [1 / 1.15, 1.0, 1.15])
 def test_field_of_view_within_the_limit_is_left_alone(factor):
     image, volume = body((3, 101, 122), (3.0, 3.0 * factor, 3.0 * factor))
-    assert choose_fit(image, volume, like()) == (None, [])
+    assert match_field_of_view(image, volume, like()) == (None, [])
 
 
 @pytest.mark.parametrize("factor", [1 / 1.3, 1.3])
@@ -86,17 +86,17 @@ def test_field_of_view_beyond_it_is_matched(factor, axis):
     spacing = [3.0, 3.0]
     spacing[axis] *= factor
     image, volume = body((3, 101, 122), (3.0, *spacing))
-    fit, warnings = choose_fit(image, volume, like())
-    assert fit.field == (101, 122)
-    assert fit.size[axis] == round((101, 122)[axis] * factor)
+    matching, warnings = match_field_of_view(image, volume, like())
+    assert matching.field == (101, 122)
+    assert matching.size[axis] == round((101, 122)[axis] * factor)
     assert "resampled" in warnings[0]
 
 
 @pytest.mark.parametrize(("pixel", "matched"), [(1.6, False), (1.4, True), (5.5, False), (6.5, True)])
 def test_pixel_size_alone(pixel, matched):
     shape = (2, round(303 / pixel), round(366 / pixel))
-    fit, _ = choose_fit(*body(shape, (3.0, pixel, pixel)), like())
-    assert (fit is not None) == matched
+    matching, _ = match_field_of_view(*body(shape, (3.0, pixel, pixel)), like())
+    assert (matching is not None) == matched
 
 
 def test_spread_of_the_training_data_counts():
@@ -105,24 +105,24 @@ def test_spread_of_the_training_data_counts():
     )  # fmt: skip
     for field in (260, 320, 500, 590):
         image, volume = body((2, 512, 512), (3.0, field / 512, field / 512))
-        assert choose_fit(image, volume, wide)[0] is None
-    assert choose_fit(*body((2, 512, 512), (3.0, 1.3, 1.3)), wide)[0] is not None
+        assert match_field_of_view(image, volume, wide)[0] is None
+    assert match_field_of_view(*body((2, 512, 512), (3.0, 1.3, 1.3)), wide)[0] is not None
 
 
 def test_unknown_training_data_change_nothing_and_say_so():
     for unknown in (None, DatasetFingerprint("scans", "CT")):
-        fit, (warning,) = choose_fit(*body((2, 64, 64), (3.0, 8.0, 8.0)), unknown)
-        assert fit is None
+        matching, (warning,) = match_field_of_view(*body((2, 64, 64), (3.0, 8.0, 8.0)), unknown)
+        assert matching is None
         assert "does not say" in warning
         assert "512 x 512 mm" in warning
 
 
 def test_field_of_view_that_is_asked_for():
     image, volume = body((2, 100, 100), (3.0, 4.0, 4.0))
-    fit, (warning,) = choose_fit(image, volume, None, 200.0)
-    assert (fit.size, fit.field) == ((100, 100), (50, 50))
+    matching, (warning,) = match_field_of_view(image, volume, None, 200.0)
+    assert (matching.size, matching.field) == ((100, 100), (50, 50))
     assert "200 x 200 mm" in warning
-    np.testing.assert_array_equal(fit.apply(image), image[:, 7:57, 41:91])  # around the body's 16..49 and 50..82
+    np.testing.assert_array_equal(matching.apply(image), image[:, 7:57, 41:91])  # around the body's 16..49 and 50..82
 
 
 @pytest.mark.parametrize("option", ["wide", 0.0, -3.0, 1e9, float("nan")])
@@ -132,14 +132,14 @@ def test_field_of_view_that_is_none(refused, option):
 
 def test_slices_far_apart_and_turned_axes_are_told_only():
     image, volume = body((3, 101, 122), (10.0, 3.0, 3.0))
-    fit, (warning,) = choose_fit(image, volume, like())
-    assert fit is None
+    matching, (warning,) = match_field_of_view(image, volume, like())
+    assert matching is None
     assert "10 mm apart" in warning
     assert "3 mm" in warning
     angle = np.radians(20)
     turned = (np.cos(angle), -np.sin(angle), 0.0, np.sin(angle), np.cos(angle), 0.0, 0.0, 0.0, 1.0)
     upright = Volume(image, (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), turned)
-    _, (warning,) = choose_fit(image, upright, like())
+    _, (warning,) = match_field_of_view(image, upright, like())
     assert "20 degrees" in warning
 
 
@@ -153,14 +153,16 @@ def test_scan_much_longer_than_the_training_scans_is_told(root, threshold):
 
 def test_body_outside_the_field_is_told():
     image = np.full((2, 100, 100), 0.8, np.float32)
-    _, warnings = choose_fit(image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0)))
+    _, warnings = match_field_of_view(image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0)))
     assert any(line.startswith("75% of what is brighter than air") for line in warnings)
 
 
 def test_nothing_but_air_is_cut_around_the_middle():
     image = np.zeros((2, 100, 100), np.float32)
-    fit, warnings = choose_fit(image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0)))
-    assert fit.corner == (25, 25)
+    matching, warnings = match_field_of_view(
+        image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0))
+    )
+    assert matching.corner == (25, 25)
     assert not any("brighter" in line for line in warnings)
 
 
@@ -172,18 +174,18 @@ def test_nothing_but_air_is_cut_around_the_middle():
 def test_label_comes_back_where_it_was(corner, field):
     """Without resampling, exactly; what the field does not cover is background."""
     label = np.random.default_rng(0).integers(0, 9, (3, 60, 50)).astype(np.uint8)
-    fit = Fit((60, 50), corner, field)
-    cut = np.rint(fit.apply(label / np.float32(8)) * 8).astype(np.uint8)
+    matching = FieldMatching((60, 50), corner, field)
+    cut = np.rint(matching.apply(label / np.float32(8)) * 8).astype(np.uint8)
     assert cut.shape == (3, *field)
     inside = np.zeros((60, 50), bool)
     inside[max(0, corner[0]) : max(0, corner[0] + field[0]), max(0, corner[1]) : max(0, corner[1] + field[1])] = True
-    np.testing.assert_array_equal(fit.undo(cut, (60, 50)), np.where(inside, label, 0))
+    np.testing.assert_array_equal(matching.undo(cut, (60, 50)), np.where(inside, label, 0))
 
 
 def test_field_beside_the_slice_is_air():
-    fit = Fit((10, 10), (20, -40), (8, 8))
-    assert not fit.apply(np.ones((1, 10, 10), np.float32)).any()
-    assert not fit.undo(np.ones((1, 8, 8), np.uint8), (10, 10)).any()
+    matching = FieldMatching((10, 10), (20, -40), (8, 8))
+    assert not matching.apply(np.ones((1, 10, 10), np.float32)).any()
+    assert not matching.undo(np.ones((1, 8, 8), np.uint8), (10, 10)).any()
 
 
 @pytest.mark.parametrize("pixel", [1.0, 2.0, 3.0])
@@ -191,9 +193,11 @@ def test_resampled_discs_come_back_in_place(pixel):
     """Center of mass within 0.15 of a new pixel, area within 3 %, through another pixel size and back."""
     rows, columns = np.mgrid[:200, :180]
     disc = ((rows - 70) ** 2 + (columns - 110) ** 2 < 40**2).astype(np.uint8)
-    fit, _ = choose_fit(disc[None].astype(np.float32), Volume(disc[None], (3.0, 1.0, 1.0)), like(pixel, (150.0, 150.0)))
-    matched = (fit.apply(disc[None].astype(np.float32)) > 0.5).astype(np.uint8)
-    back = fit.undo(matched, disc.shape)[0]
+    matching, _ = match_field_of_view(
+        disc[None].astype(np.float32), Volume(disc[None], (3.0, 1.0, 1.0)), like(pixel, (150.0, 150.0))
+    )
+    matched = (matching.apply(disc[None].astype(np.float32)) > 0.5).astype(np.uint8)
+    back = matching.undo(matched, disc.shape)[0]
     for center, positions in zip((70, 110), np.nonzero(back), strict=True):
         assert np.mean(positions) == pytest.approx(center, abs=0.15 * pixel + 1e-9)
     assert int(back.sum()) == pytest.approx(int(disc.sum()), rel=0.03)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from msa2net_lib.data.volumes import Volume, read_volume
-from msa2net_lib.prediction.geometry import file_direction, on_own_grid, tilt
+from msa2net_lib.data.volumes import read_volume
+from msa2net_lib.prediction.field_of_view import tilt
 from msa2net_lib.prediction.run import predict_file
 
 
@@ -156,16 +156,16 @@ def test_what_the_network_sees_does_not_depend_on_how_it_is_stored(tmp_path, roo
     np.testing.assert_array_equal(other.own.array, sitk.GetArrayFromImage(back))
 
 
-def test_own_grid_refuses_a_direction_of_another_image():
-    volume = Volume(np.zeros((2, 3, 4), np.uint8), (1.0, 1.0, 1.0))
-    with pytest.raises(ValueError, match="not those of one image"):
-        on_own_grid(volume.array, volume, tuple(rotation(0, 0, 30).ravel()))
-
-
-def test_direction_of_a_file_is_that_before_reorientation(tmp_path, scan_hu):
-    as_simpleitk(tmp_path / "scan.MHA".lower(), scan_hu(), SIGNED["sagittal"])
-    np.testing.assert_allclose(file_direction(tmp_path / "scan.mha"), SIGNED["sagittal"].ravel())
-    np.testing.assert_allclose(read_volume(tmp_path / "scan.mha").direction, np.eye(3).ravel())
+@pytest.mark.parametrize("turn", [*SIGNED, *OBLIQUE])
+def test_volume_knows_the_axes_of_its_file(tmp_path, scan_hu, turn):
+    array, direction = scan_hu(), (SIGNED | OBLIQUE)[turn]
+    as_simpleitk(tmp_path / "scan.mha", array, direction)
+    volume = read_volume(tmp_path / "scan.mha")
+    own = volume.on_file_axes(volume.array)
+    np.testing.assert_array_equal(own.array, array)
+    np.testing.assert_allclose(own.direction, direction.ravel(), atol=1e-9)
+    np.testing.assert_allclose((*own.spacing[::-1], *own.origin), (*SPACING, *ORIGIN))
+    assert (volume.path, volume.modality, volume.is_dicom) == (tmp_path / "scan.mha", "", False)
 
 
 @pytest.mark.parametrize("angle", [0, 8, 30])

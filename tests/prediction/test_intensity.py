@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.volumes import Volume
-from msa2net_lib.prediction.intensity import check_window, gray_photo, gray_scan
-from msa2net_lib.prediction.source import Photo, Scan
-
-UPRIGHT = (1.0, 0, 0, 0, 1, 0, 0, 0, 1)
+from msa2net_lib.prediction.intensity import check_window, gray_image, gray_scan
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def make_scan(scan_hu):
     """A scan of random HU, its values changed by a function."""
 
     def make(change=lambda hu: hu, modality=""):
-        return Scan("scan", Volume(change(scan_hu().astype(np.float64)), (2.5, 0.8, 0.7)), UPRIGHT, modality)
+        return Volume(change(scan_hu().astype(np.float64)), (2.5, 0.8, 0.7), modality=modality, path=Path("scan.nii"))
 
     return make
 
@@ -28,7 +27,7 @@ def windowed(hu):
 
 
 def test_hounsfield_units_are_windowed_without_a_word(make_scan, scan_hu):
-    image, chosen, warnings = gray_scan(make_scan(), "scan.nii", "auto", None)
+    image, chosen, warnings = gray_scan(make_scan(), "auto", None)
     np.testing.assert_allclose(image, windowed(scan_hu().astype(float)), atol=1e-6)
     assert (image.dtype, chosen, warnings) == (np.float32, (-125.0, 275.0), ())
 
@@ -42,14 +41,14 @@ TAKEN = {
 @pytest.mark.parametrize("kind", TAKEN)
 def test_other_values_that_are_taken_for_the_window_say_so(make_scan, scan_hu, kind):
     change, words, tolerance = TAKEN[kind]
-    image, _, (warning,) = gray_scan(make_scan(change), "scan.nii", "auto", None)
+    image, _, (warning,) = gray_scan(make_scan(change), "auto", None)
     np.testing.assert_allclose(image, windowed(scan_hu().astype(float)), atol=tolerance + 1e-6)
     assert words in warning
     assert "--window LOW HIGH" in warning
 
 
 def test_clipped_hounsfield_units_are_taken_and_said(make_scan, scan_hu):
-    image, _, (warning,) = gray_scan(make_scan(lambda hu: np.clip(hu, -100, 240)), "scan.nii", "auto", None)
+    image, _, (warning,) = gray_scan(make_scan(lambda hu: np.clip(hu, -100, 240)), "auto", None)
     np.testing.assert_allclose(image, windowed(np.clip(scan_hu().astype(float), -100, 240)), atol=1e-6)
     assert "-100 to 240" in warning
 
@@ -68,39 +67,37 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_values_that_are_refused(make_scan, refused, kind):
     change, words = REFUSED[kind]
-    refused(["scan.nii", *words], gray_scan, make_scan(change), "scan.nii", "auto", None)
+    refused(["scan.nii", *words], gray_scan, make_scan(change), "auto", None)
 
 
 def test_other_modality(make_scan, refused):
     scan = make_scan(modality="MR")
-    refused(["is MR", "trained on CT", "--window LOW HIGH"], gray_scan, scan, "series", "auto", None)
-    assert gray_scan(scan, "series", (0, 500), None).window == (0, 500)
-    assert gray_scan(make_scan(modality="CT"), "series", "auto", None).warnings == ()
+    refused(["is MR", "trained on CT", "--window LOW HIGH"], gray_scan, scan, "auto", None)
+    assert gray_scan(scan, (0, 500), None).window == (0, 500)
+    assert gray_scan(make_scan(modality="CT"), "auto", None).warnings == ()
 
 
 def test_window_that_is_named(make_scan, scan_hu, refused):
     shifted = make_scan(lambda hu: hu + 1024)
-    image, chosen, warnings = gray_scan(shifted, "scan.nii", (899, 1299), None)
+    image, chosen, warnings = gray_scan(shifted, (899, 1299), None)
     np.testing.assert_allclose(image, windowed(scan_hu().astype(float)), atol=1e-6)
     assert (chosen, warnings) == ((899, 1299), ())
-    refused(["no value lies within", "5000 .. 6000"], gray_scan, shifted, "scan.nii", (5000, 6000), None)
+    refused(["no value lies within", "5000 .. 6000"], gray_scan, shifted, (5000, 6000), None)
 
 
 def test_no_window(make_scan, refused):
-    image, chosen, _ = gray_scan(make_scan(windowed), "scan.nii", "none", None)
-    np.testing.assert_allclose(image, make_scan(windowed).volume.array, atol=1e-6)
+    image, chosen, _ = gray_scan(make_scan(windowed), "none", None)
+    np.testing.assert_allclose(image, make_scan(windowed).array, atol=1e-6)
     assert chosen is None
-    refused(["--window none", "-1024 to 1500"], gray_scan, make_scan(), "scan.nii", "none", None)
+    refused(["--window none", "-1024 to 1500"], gray_scan, make_scan(), "none", None)
 
 
 def test_window_of_the_training_data(make_scan):
     lung = DatasetFingerprint("scans", "CT", {"low": -1000.0, "high": 200.0, "unit": "HU"})
-    assert gray_scan(make_scan(), "scan.nii", "auto", lung).window == (-1000, 200)
+    assert gray_scan(make_scan(), "auto", lung).window == (-1000, 200)
     mr = DatasetFingerprint("scans", "MR", {"low": 0.5, "high": 99.5, "unit": "percentile"})
     scan = make_scan(lambda hu: hu + 3000, modality="MR")
-    assert gray_scan(scan, "series", "auto", mr).window == pytest.approx(
-        tuple(np.percentile(scan.volume.array, (0.5, 99.5)))
-    )
+    assert gray_scan(scan, "auto", mr).window == pytest.approx(tuple(np.percentile(scan.array, (0.5, 99.5))))
 
 
 @pytest.mark.parametrize("option", [(1, 1), (2, 1), "wide", (1, 2, 3), (float("nan"), 1)])
@@ -108,6 +105,6 @@ def test_window_that_is_none(refused, option):
     refused(["window"], check_window, option)
 
 
-def test_picture_of_few_bits_is_eight(scan_hu):
-    dark = Photo("dark", np.array([[0, 50], [100, 200]], np.uint16))
-    np.testing.assert_allclose(gray_photo(dark, "dark.png", "auto").image * 255, dark.pixels, rtol=1e-6)
+def test_image_of_few_bits_is_eight(scan_hu):
+    dark = np.array([[0, 50], [100, 200]], np.uint16)
+    np.testing.assert_allclose(gray_image(dark, Path("dark.png"), "auto").image * 255, dark, rtol=1e-6)

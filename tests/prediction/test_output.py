@@ -18,6 +18,7 @@ from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.prediction import output, overlay, run
+from msa2net_lib.prediction.overlay import draw_overlay
 from msa2net_lib.prediction.run import predict_file
 from msa2net_lib.viz.colors import ORGAN_COLORS
 
@@ -38,7 +39,7 @@ def scan_file(tmp_path, scan_hu):
 
 @pytest.fixture(scope="session")
 def lesion_network(tmp_path_factory):
-    """A random network for lesions on color pictures, on disk."""
+    """A random network for lesions on color images, on disk."""
     network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32, num_classes=2))
     path = tmp_path_factory.mktemp("weights") / "lesions.safetensors"
     return checkpoints.save_network(network, path, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
@@ -166,10 +167,10 @@ def test_failure_while_writing_leaves_nothing_half(scan_file, tmp_path, threshol
     Image.open(tmp_path / "out" / "scan_overlay.png").load()
 
 
-# ---- pictures -----------------------------------------------------------------------------------------------
+# ---- images -----------------------------------------------------------------------------------------------
 
 
-def test_indexed_picture_of_its_own_size(tmp_path, threshold):
+def test_indexed_image_of_its_own_size(tmp_path, threshold):
     gray = np.full((50, 70), 30, np.uint8)
     gray[10:30, 20:60] = 220
     Image.fromarray(gray).save(tmp_path / "slice.png")
@@ -189,7 +190,7 @@ def test_indexed_picture_of_its_own_size(tmp_path, threshold):
     assert table.loc["liver", "share"] == pytest.approx(800 / 3500, rel=1e-5)
 
 
-def test_color_picture(tmp_path, lesion_network):
+def test_color_image(tmp_path, lesion_network):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "skin.jpg")
     made = predict_file(tmp_path / "skin.jpg", lesion_network, tmp_path / "out")
@@ -211,7 +212,7 @@ def texts(figure):
 
 def test_overlay_of_a_scan_names_what_it_shows(root):
     made = predict_file(root / "data" / "example_ct" / "img" / "img0002.nii.gz", progress=False)
-    legend, axes, title = texts(made.overlay())
+    legend, axes, title = texts(draw_overlay(made))
     assert sorted(line.rsplit(" ", 2)[0] for line in legend) == sorted(made.found)
     liver = made.table.loc["liver", "ml"]
     assert f"liver {liver:,.0f} ml" in legend
@@ -224,7 +225,7 @@ def test_overlay_shows_right_on_the_left(scan_file, threshold, monkeypatch):
     """R is the patient's right: the side of small x in LPS, on the left of every slice."""
     monkeypatch.undo()
     made = predict_file(scan_file, progress=False)
-    (ax,) = overlay.draw_overlay(made).axes[:1]
+    (ax,) = draw_overlay(made).axes[:1]
     (right, left) = ax.texts
     assert (right.get_text(), left.get_text()) == ("R", "L")
     assert right.get_position()[0] < left.get_position()[0]
@@ -234,14 +235,14 @@ def test_overlay_shows_right_on_the_left(scan_file, threshold, monkeypatch):
 def test_overlay_of_nothing(scan_file, monkeypatch, shipped):
     monkeypatch.setattr(run, "predict_volume", lambda _, image, progress: np.zeros(image.shape, np.uint8))
     made = predict_file(scan_file, progress=False)
-    legend, _, _ = texts(made.overlay())
+    legend, _, _ = texts(draw_overlay(made))
     assert legend == ["nothing found: all background"]
     assert str(made) == "nothing was found: all voxels are background"
 
 
-def test_overlay_of_a_picture_does_not_guess_sides(tmp_path, lesion_network):
+def test_overlay_of_an_image_does_not_guess_sides(tmp_path, lesion_network):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)).save(tmp_path / "a.png")
-    _, axes, title = texts(predict_file(tmp_path / "a.png", lesion_network).overlay())
+    _, axes, title = texts(draw_overlay(predict_file(tmp_path / "a.png", lesion_network)))
     assert "R" not in axes
     assert "lesions.safetensors" in title
     assert "not for clinical use" in title

@@ -12,12 +12,12 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from msa2net_lib.prediction.run import predict_file
-from msa2net_lib.prediction.source import read_source
+from msa2net_lib.prediction.source import read_source, result_name
 
 
 @pytest.fixture
 def gray():
-    """A gray picture (24, 20), all values from 0 to 255."""
+    """A gray image (24, 20), all values from 0 to 255."""
     values = np.random.default_rng(3).integers(0, 256, (24, 20)).astype(np.uint8)
     values.flat[:2] = 0, 255
     return values
@@ -57,8 +57,8 @@ def test_text_named_like_a_text_header_is_the_formats_own_refusal(tmp_path, refu
 
 
 OTHERS = {
-    "a TIFF": (b"II*\0" + bytes(60), "a TIFF picture"),
-    "a WebP": (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(60), "a WebP picture"),
+    "a TIFF": (b"II*\0" + bytes(60), "a TIFF image"),
+    "a WebP": (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(60), "a WebP image"),
     "a HEIC": (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC"),
     "a QuickTime": (b"\0\0\0\x08moov" + bytes(60), "a video (QuickTime)"),
     "a PDF": (b"%PDF-1.7\n\xe2\xe3\0", "a PDF"),
@@ -92,10 +92,10 @@ def test_empty_folder_and_one_without_dicom(tmp_path, refused):
     refused([tmp_path, "holds no DICOM images", "scan.nii.gz", "name that file"], read_source, tmp_path)
 
 
-def test_animated_and_transparent_pictures(tmp_path, gray, refused):
+def test_animated_and_transparent_images(tmp_path, gray, refused):
     frames = [Image.fromarray(np.roll(gray, shift)) for shift in range(3)]
     frames[0].save(tmp_path / "film.png", save_all=True, append_images=frames[1:])
-    refused([tmp_path / "film.png", "several pictures"], read_source, tmp_path / "film.png")
+    refused([tmp_path / "film.png", "several images"], read_source, tmp_path / "film.png")
     clear = Image.fromarray(np.dstack([gray, gray, gray, np.full_like(gray, 100)]))
     clear.save(tmp_path / "clear.png")
     refused(["clear.png", "transparent"], read_source, tmp_path / "clear.png")
@@ -120,8 +120,8 @@ def test_two_series_are_refused_and_listed(two_series, refused):
 @pytest.mark.parametrize("name", ["1.2.3.5", "Scout", "scout"])
 def test_series_by_its_uid_or_description(two_series, scan_hu, name):
     source = read_source(two_series, name)
-    np.testing.assert_array_equal(source.volume.array, scan_hu(2, (3, 24, 20)))
-    assert (source.name, source.modality) == ("study_Scout", "CT")
+    np.testing.assert_array_equal(source.array, scan_hu(2, (3, 24, 20)))
+    assert (result_name(source), source.modality) == ("study_Scout", "CT")
 
 
 def test_series_that_is_not_there(two_series, refused):
@@ -136,16 +136,16 @@ def test_description_of_two_series_chooses_none(tmp_path, scan_hu, write_dicom, 
 
 def test_series_of_what_has_none(tmp_path, gray, refused):
     Image.fromarray(gray).save(tmp_path / "gray.png")
-    refused(["is a picture", "leave it out"], read_source, tmp_path / "gray.png", "Scout")
+    refused(["is an image", "leave it out"], read_source, tmp_path / "gray.png", "Scout")
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "scan.nii")
     refused(["is no DICOM", "Scout"], read_source, tmp_path / "scan.nii", "Scout")
 
 
-# ---- pictures and single slices -----------------------------------------------------------------------------
+# ---- images and single slices -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["gray.png", "gray.PNG", "gray.bmp", "png without an ending"])
-def test_gray_picture(tmp_path, gray, threshold, name):
+def test_gray_image(tmp_path, gray, threshold, name):
     buffer = io.BytesIO()
     Image.fromarray(gray).save(buffer, format="BMP" if name.endswith("bmp") else "PNG")
     (tmp_path / name).write_bytes(buffer.getvalue())
@@ -167,7 +167,7 @@ def test_gray_jpeg_in_color_is_gray(tmp_path, gray):
 @pytest.mark.parametrize(
     ("stored", "bits"), [(lambda g: g.astype(np.uint16) * 257, 16), (lambda g: g.astype(np.uint16) * 16 + 15, 12)]
 )
-def test_sixteen_bit_picture_is_that_of_eight_bits(tmp_path, gray, stored, bits):
+def test_sixteen_bit_image_is_that_of_eight_bits(tmp_path, gray, stored, bits):
     """Whether all 16 bits are used or, as scanners do, 12: the same organs, from the shipped network."""
     large = cv2.resize(gray, (128, 128), interpolation=cv2.INTER_CUBIC)
     Image.fromarray(large).save(tmp_path / "eight.png")
@@ -179,14 +179,14 @@ def test_sixteen_bit_picture_is_that_of_eight_bits(tmp_path, gray, stored, bits)
     assert any(f"{bits} bits" in line for line in deep.warnings)
 
 
-def test_sixteen_bit_picture_through_a_window(tmp_path, threshold):
+def test_sixteen_bit_image_through_a_window(tmp_path, threshold):
     hu = np.arange(-1000, 1000, 10, dtype=np.int32).reshape(10, 20)
     cv2.imwrite(str(tmp_path / "ct.png"), (hu + 1024).astype(np.uint16))
     made = predict_file(tmp_path / "ct.png", window=(899, 1299))
     np.testing.assert_array_equal(made.label, np.where(hu > threshold, 5, 0))
 
 
-def test_damaged_sixteen_bit_picture(tmp_path, gray, refused):
+def test_damaged_sixteen_bit_image(tmp_path, gray, refused):
     cv2.imwrite(str(tmp_path / "deep.png"), gray.astype(np.uint16) * 200)
     content = bytearray((tmp_path / "deep.png").read_bytes())
     content[len(content) // 2] ^= 1
@@ -195,7 +195,7 @@ def test_damaged_sixteen_bit_picture(tmp_path, gray, refused):
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_picture_is_turned_upright_and_says_so(tmp_path, orientation):
+def test_image_is_turned_upright_and_says_so(tmp_path, orientation):
     rows = np.linspace(0, 255, 40).astype(np.uint8)[:, None].repeat(64, 1)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -204,7 +204,7 @@ def test_picture_is_turned_upright_and_says_so(tmp_path, orientation):
     expected = np.rot90(rows, 2 if orientation == 3 else -1)
     assert source.pixels.shape == expected.shape
     assert np.abs(source.pixels.astype(int) - expected).max() < 10
-    assert any("EXIF" in line for line in source.warnings)
+    assert any("EXIF" in line for line in source.notes)
 
 
 def test_single_slice_as_a_volume(tmp_path, scan_hu, threshold):
@@ -243,4 +243,4 @@ def test_damaged_nifti_of_two_dimensions_names_the_file(tmp_path, scan_hu, refus
 def test_names_of_results_are_plain(tmp_path, scan_hu, write_dicom):
     folder = write_dicom(tmp_path / "st:udy", scan_hu(), SeriesDescription="Abd/omen *1")
     write_dicom(folder, scan_hu(), series="1.9", SeriesDescription="x")
-    assert read_source(folder, "Abd/omen *1").name == "st_udy_Abd_omen _1"
+    assert result_name(read_source(folder, "Abd/omen *1")) == "st_udy_Abd_omen _1"

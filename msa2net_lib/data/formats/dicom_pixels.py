@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import RLELosslessDecoder
 
 from msa2net_lib.data.formats import jpeg
-from msa2net_lib.data.formats.dicom_slice import PYDICOM_ERRORS, Slice, numbers, parse, text, whole
-from msa2net_lib.data.formats.stream import intact, last_line, printable
+from msa2net_lib.data.formats.dicom_slice import PYDICOM_ERRORS, Slice, numbers, text, whole
+from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 
 _PLAIN = {
@@ -92,9 +92,7 @@ def read_slice(one: Slice, whole: bool) -> NDArray:
     InputError, naming the file, if the pixels are missing, cut short, damaged, of another size than the header
     says, or compressed in a way that is not read.
     """
-    with intact(one.path):
-        dataset = parse(one.path, one.path.read_bytes(), pixels=True)
-    values = _stored_values(one.path, dataset, _Layout(one.path, dataset))
+    values = _stored_values(*one, _Layout(*one))
     slope, intercept = _rescaling(one)
     if whole:
         values = values * int(slope) + int(intercept)

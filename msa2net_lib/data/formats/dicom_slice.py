@@ -59,11 +59,12 @@ _KEYWORDS = (
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
+    "PixelData",
 )
 
 
 class Slice(NamedTuple):
-    """A file and its header, without the pixels."""
+    """A file and its elements."""
 
     path: Path
     header: Dataset
@@ -74,17 +75,16 @@ def has_magic(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
-def parse(path: Path, content: bytes, *, pixels: bool) -> Dataset:
+def parse(path: Path, content: bytes) -> Dataset:
     """Return the elements that a volume is made from, every one converted; InputError if one cannot be.
 
     ``content`` is the whole file: pydicom then never asks for more bytes than there are, whatever a damaged
     length says.
     """
-    keywords: list[str] = [*_KEYWORDS, *(["PixelData"] if pixels else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that bend the standard; what is needed is checked on use
         try:
-            header = pydicom.dcmread(BytesIO(content), stop_before_pixels=not pixels, specific_tags=keywords)
+            header = pydicom.dcmread(BytesIO(content), specific_tags=list(_KEYWORDS))
             for _ in (*header.file_meta, *header):
                 pass
         except PYDICOM_ERRORS as error:

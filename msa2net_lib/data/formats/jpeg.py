@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
-from msa2net_lib.data.formats.itk import quiet_itk
+from msa2net_lib.data.formats.grid import quiet_itk
 from msa2net_lib.data.formats.stream import last_line
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import tell_disk_full

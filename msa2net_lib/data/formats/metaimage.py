@@ -1,19 +1,20 @@
 """MetaImage: ``.mha``, and ``.mhd`` with its data in a file beside it, plain or compressed.
 
-The reader inside SimpleITK takes a default for every line that is missing or misspelt; so what decides the volume
-must be there. Keys: the MetaIO documentation of Kitware.
+SimpleITK's reader opens a file several times and takes a default for every line that is missing or misspelt; here
+what decides the volume must be there. Keys: the MetaIO documentation of Kitware.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
-from msa2net_lib.data.formats.itk import Header, check_3d, make_header, read_image
-from msa2net_lib.data.formats.stream import check_voxels, chunks, inflated, intact
-from msa2net_lib.data.formats.text_header import MOST_HEADER_BYTES, beside, decode, numbers, whole_numbers
+from msa2net_lib.data.formats.grid import Grid, Stored, check_3d, make_grid
+from msa2net_lib.data.formats.stream import chunks, inflated
+from msa2net_lib.data.formats.text_header import MOST_HEADER_BYTES, decode, numbers, opened_data, whole_numbers
 from msa2net_lib.errors import InputError
 
 SUFFIXES = (".mha", ".mhd")
@@ -49,37 +50,38 @@ _OTHER_NAMES = {
 }
 
 
-def read(path: Path) -> sitk.Image:
-    """Read a MetaImage in LPS; raises InputError, naming the file, for all that is not a whole 3-D volume."""
-    fields, local_start = _parse(path)
-    header = _check(path, fields)
-    local = fields["ElementDataFile"].upper() == "LOCAL"
-    data_path = path if local else beside(path, fields["ElementDataFile"])
-    with intact(data_path), open(data_path, "rb") as stream:
-        start = stream.seek(local_start if local else 0)
-        compressed = _flag(path, fields, "CompressedData", default="False")
-        if compressed:
-            _check_packed_size(data_path, fields, data_path.stat().st_size - start)
-        check_voxels(data_path, inflated(stream) if compressed else chunks(stream), path, header.data_bytes)
-    return read_image(path, "MetaImageIO", header)
+def read(path: Path, stream: BinaryIO) -> Stored:
+    """Read an open MetaImage; raises InputError, naming the file, for all that is not a whole 3-D volume."""
+    fields = _parse(path, stream)
+    grid = _check(path, fields)
+    name = fields["ElementDataFile"]
+    with opened_data(path, stream, None if name.upper() == "LOCAL" else name) as (data_path, data):
+        if not _flag(path, fields, "CompressedData", default="False"):
+            return Stored(grid.read(data_path, chunks(data), path), grid.affine)
+        stored, declared = os.fstat(data.fileno()).st_size - data.tell(), fields.get("CompressedDataSize")
+        if declared != str(stored):
+            raise InputError(
+                f"{data_path}: truncated or corrupt, {stored} of {declared or 'an unknown number'} compressed bytes; "
+                "copy or download it again"
+            )
+        return Stored(grid.read(data_path, inflated(data), path), grid.affine)
 
 
-def _parse(path: Path) -> tuple[dict[str, str], int]:
-    """Return the header's fields and where it ends; its last line is the one that names the data."""
+def _parse(path: Path, stream: BinaryIO) -> dict[str, str]:
+    """Return the header's fields; its last line is the one that names the data."""
     fields: dict[str, str] = {}
-    with intact(path), open(path, "rb") as stream:
-        while "ElementDataFile" not in fields:
-            key, equals, value = decode(stream.readline(MOST_HEADER_BYTES)).partition("=")
-            key = _OTHER_NAMES.get(key.strip(), key.strip())
-            if not equals or stream.tell() > MOST_HEADER_BYTES:
-                raise InputError(f"{path}: its header is no MetaImage header; check what it is, or export it again")
-            if key in fields:
-                raise InputError(f"{path}: its header says `{key}` twice; keep the right one")
-            fields[key] = value.strip()
-        return fields, stream.tell()
+    while "ElementDataFile" not in fields:
+        key, equals, value = decode(stream.readline(MOST_HEADER_BYTES)).partition("=")
+        key = _OTHER_NAMES.get(key.strip(), key.strip())
+        if not equals or stream.tell() > MOST_HEADER_BYTES:
+            raise InputError(f"{path}: its header is no MetaImage header; check what it is, or export it again")
+        if key in fields:
+            raise InputError(f"{path}: its header says `{key}` twice; keep the right one")
+        fields[key] = value.strip()
+    return fields
 
 
-def _check(path: Path, fields: dict[str, str]) -> Header:
+def _check(path: Path, fields: dict[str, str]) -> Grid:
     for key in _NEEDED:
         if key not in fields:
             raise InputError(f"{path}: its header lacks `{key}`; export it again")
@@ -94,7 +96,7 @@ def _check(path: Path, fields: dict[str, str]) -> Header:
     if kind is None:
         raise InputError(f"{path}: ElementType {fields['ElementType']} is not read; save it as MET_SHORT or MET_FLOAT")
     big = kind[1] != "1" and _flag(path, fields, "BinaryDataByteOrderMSB")
-    return make_header(path, size, np.dtype((">" if big else "<") + kind), _affine(path, fields))
+    return make_grid(path, size, np.dtype((">" if big else "<") + kind), _affine(path, fields))
 
 
 def _affine(path: Path, fields: dict[str, str]) -> np.ndarray:
@@ -113,12 +115,3 @@ def _flag(path: Path, fields: dict[str, str], key: str, default: str = "") -> bo
     if value not in ("True", "False"):
         raise InputError(f"{path}: its header needs `{key}` with True or False; export it again")
     return value == "True"
-
-
-def _check_packed_size(path: Path, fields: dict[str, str], stored: int) -> None:
-    """Raise InputError unless the header says how many bytes there are; without that SimpleITK returns garbage."""
-    declared = fields.get("CompressedDataSize", "an unknown number")
-    if declared != str(stored):
-        raise InputError(
-            f"{path}: truncated or corrupt, {stored} of {declared} compressed bytes; copy or download it again"
-        )

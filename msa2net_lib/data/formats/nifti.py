@@ -1,7 +1,7 @@
 """NIfTI-1: ``.nii``, ``.nii.gz``, and pairs of ``.hdr`` and ``.img``.
 
-The header is checked field by field because SimpleITK puts something in place of what makes no sense: zeros for
-missing voxels and for nan, 1 for an infinite or minute slope, 1 mm for a spacing of 0, the header itself for voxels.
+The header is checked field by field, because other readers put something in place of what makes no sense: zeros for
+missing voxels, 1 for an infinite or minute slope, 1 mm for a spacing of 0, the header itself for voxels.
 Field offsets: nifti1.h of the NIfTI standard.
 """
 
@@ -10,21 +10,34 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-from io import BufferedReader
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import IO, Any, BinaryIO
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from msa2net_lib.data.formats.itk import Header, check_3d, displacement, make_header, read_image
-from msa2net_lib.data.formats.stream import check_voxels, chunks, intact
+from msa2net_lib.data.formats.grid import Grid, Stored, check_3d, displacement, make_grid
+from msa2net_lib.data.formats.stream import chunks, intact
 from msa2net_lib.errors import InputError
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 
 _HEADER_BYTES = 348
+_FIELDS = {  # where each lies in the header, and what it is
+    "dim": (40, "8h"),
+    "datatype": (70, "h"),
+    "bits": (72, "h"),
+    "pixdim": (76, "8f"),
+    "offset": (108, "f"),
+    "scaling": (112, "2f"),
+    "units": (123, "B"),
+    "form_codes": (252, "2h"),
+    "quaternion": (256, "3f"),
+    "shift": (268, "3f"),
+    "rows": (280, "12f"),
+}
 _DTYPES = {
     2: "u1",
     4: "i2",
@@ -41,91 +54,79 @@ _SEVERAL_VALUES = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 
 _SMALLEST_SLOPE = 1e-10
 _MILLIMETERS = (0, 2)  # not said, and said
 
-
-class _Fields(NamedTuple):
-    """The header's fields that matter here, in the file's order."""
-
-    dim: tuple[int, ...]
-    datatype: int
-    bits: int
-    pixdim: tuple[float, ...]
-    offset: float
-    slope: float
-    intercept: float
-    units: int
-    form_codes: tuple[int, ...]
-    quaternion: tuple[float, ...]
-    shift: tuple[float, ...]
-    rows: tuple[float, ...]
-    order: str
+_Fields = Any
+"""The header's fields as attributes: a number, or a tuple of several; and ``order``, that of the bytes."""
 
 
-def read(path: Path) -> sitk.Image:
-    """Read a NIfTI-1 file in LPS; raises InputError, naming the file, for all that is not a whole 3-D volume."""
+def read(path: Path, stream: BinaryIO) -> Stored:
+    """Read an open NIfTI-1 file; raises InputError, naming the file, for all that is not a whole volume or slice.
+
+    A file of two dimensions is one slice, 1 mm thick where it says nothing else, and said to be flat.
+    """
+    header_path = data_path = path
     if path.suffix.lower() in (".hdr", ".img"):
         upper = path.suffix.isupper()
         header_path, data_path = (path.with_suffix(s.upper() if upper else s) for s in (".hdr", ".img"))
-    else:
-        header_path = data_path = path
-    with intact(header_path), _open(header_path) as stream:
-        head = stream.read(_HEADER_BYTES)
     single = header_path == data_path
-    fields = _parse(header_path, head, magic=b"n+1\0" if single else b"ni1\0")
-    header = _check(header_path, fields, first_byte=352 if single else 0)
-    floats = header.dtype if header.dtype.kind == "f" else None
-    with intact(data_path), _open(data_path) as stream:
-        stream.seek(int(fields.offset))
-        check_voxels(data_path, chunks(stream), header_path, header.data_bytes, floats)
-    return read_image(path, "NiftiImageIO", header)
+    with ExitStack() as stack:
 
+        def opened(one: Path) -> IO[bytes]:
+            if one == path:
+                return stack.enter_context(gzip.open(stream, "rb")) if path.suffix.lower() == ".gz" else stream
+            stack.enter_context(intact(one))
+            return stack.enter_context(open(one, "rb"))
 
-def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
+        header = opened(header_path)
+        fields = _parse(header_path, header.read(_HEADER_BYTES), magic=b"n+1\0" if single else b"ni1\0")
+        is_flat = fields.dim[0] == 2
+        grid = _check(header_path, _lifted(fields) if is_flat else fields, first_byte=352 if single else 0)
+        data = header if single else opened(data_path)
+        data.seek(int(fields.offset))
+        array = grid.read(data_path, chunks(data), header_path)
+    slope, intercept = fields.scaling
+    if not _is_plain(fields):
+        with np.errstate(over="ignore"):  # inf is refused with the volume
+            scaled = array * np.float64(slope) + intercept
+            array = scaled.astype(array.dtype if array.dtype.kind == "f" else np.float32)
+    return Stored(array, grid.affine, is_flat)
 
 
 def _parse(path: Path, head: bytes, magic: bytes) -> _Fields:
     for order in "<>":
         if len(head) == _HEADER_BYTES and head[344:] == magic and struct.unpack_from(f"{order}i", head) == (348,):
-            break
-    else:
-        raise InputError(f"{path}: not a NIfTI-1 file, the kind SimpleITK reads; check what it is, or export it again")
-
-    def field(offset: int, kind: str) -> tuple:
-        return struct.unpack_from(order + kind, head, offset)
-
-    return _Fields(
-        dim=field(40, "8h"),
-        datatype=field(70, "h")[0],
-        bits=field(72, "h")[0],
-        pixdim=field(76, "8f"),
-        offset=field(108, "f")[0],
-        slope=field(112, "f")[0],
-        intercept=field(116, "f")[0],
-        units=field(123, "B")[0] & 7,
-        form_codes=field(252, "2h"),
-        quaternion=field(256, "3f"),
-        shift=field(268, "3f"),
-        rows=field(280, "12f"),
-        order=order,
-    )
+            values = {name: struct.unpack_from(order + kind, head, offset) for name, (offset, kind) in _FIELDS.items()}
+            return SimpleNamespace(
+                order=order, **{name: value if len(value) > 1 else value[0] for name, value in values.items()}
+            )
+    raise InputError(f"{path}: not a NIfTI-1 file; check what it is, or export it again")
 
 
-def _check(path: Path, fields: _Fields, first_byte: int) -> Header:
+def _lifted(fields: _Fields) -> _Fields:
+    """The fields of a flat file as those of a volume of one slice."""
+    pixdim = fields.pixdim
+    thick = (*pixdim[:3], pixdim[3] if pixdim[3] > 0 else 1.0, *pixdim[4:])
+    return SimpleNamespace(**vars(fields) | {"dim": (3, *fields.dim[1:3], 1, *fields.dim[4:]), "pixdim": thick})
+
+
+def _is_plain(fields: _Fields) -> bool:
+    return fields.scaling in ((0.0, 0.0), (1.0, 0.0))
+
+
+def _check(path: Path, fields: _Fields, first_byte: int) -> Grid:
     """Return what the header says of the voxels, if all of it makes sense."""
-    again = "export it again"
     dtype, size = _dtype(path, fields), _size(path, fields)
     if not all(math.isfinite(pixdim) and pixdim > 0 for pixdim in fields.pixdim[1:4]):
-        raise InputError(f"{path}: its voxel size is {fields.pixdim[1:4]}; {again}")
-    if fields.units not in _MILLIMETERS:
-        raise InputError(f"{path}: its lengths are not in mm (unit code {fields.units}); save it in mm")
+        raise InputError(f"{path}: its voxel size is {fields.pixdim[1:4]}; export it again")
+    if fields.units & 7 not in _MILLIMETERS:
+        raise InputError(f"{path}: its lengths are not in mm (unit code {fields.units & 7}); save it in mm")
     if not (first_byte <= fields.offset < 2**31 and fields.offset == int(fields.offset)):
-        raise InputError(f"{path}: its voxels begin at byte {fields.offset:g}, which makes no sense; {again}")
-    slope, intercept = fields.slope, fields.intercept
-    plain = (slope, intercept) in ((0.0, 0.0), (1.0, 0.0))
-    if not (plain or (_SMALLEST_SLOPE <= abs(slope) < math.inf and math.isfinite(intercept))):
-        raise InputError(f"{path}: its scaling makes no sense (slope {slope:g}, intercept {intercept:g}); {again}")
-    affine = _affine(path, fields, size)
-    return make_header(path, size, dtype, affine, scaled=not plain)
+        raise InputError(f"{path}: its voxels begin at byte {fields.offset:g}, which makes no sense; export it again")
+    slope, intercept = fields.scaling
+    if not (_is_plain(fields) or (_SMALLEST_SLOPE <= abs(slope) < math.inf and math.isfinite(intercept))):
+        raise InputError(
+            f"{path}: its scaling makes no sense (slope {slope:g}, intercept {intercept:g}); export it again"
+        )
+    return make_grid(path, size, dtype, _affine(path, fields, size))
 
 
 def _dtype(path: Path, fields: _Fields) -> np.dtype:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
-from msa2net_lib.data.formats.itk import Header, check_3d, make_header, read_image
-from msa2net_lib.data.formats.stream import check_voxels, chunks, intact
-from msa2net_lib.data.formats.text_header import MOST_HEADER_BYTES, beside, decode, numbers, whole_numbers
+from msa2net_lib.data.formats.grid import Grid, Stored, check_3d, make_grid
+from msa2net_lib.data.formats.stream import chunks
+from msa2net_lib.data.formats.text_header import MOST_HEADER_BYTES, decode, numbers, opened_data, whole_numbers
 from msa2net_lib.errors import InputError
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -39,48 +39,58 @@ _TO_LPS = {
     "left-anterior-superior": (1, -1, 1),
     "las": (1, -1, 1),
 }
+_FIELDS = {
+    *("content", "number", "type", "dimension", "sizes", "endian", "encoding", "data file", "space", "space units"),
+    *(
+        "space dimension",
+        "space origin",
+        "space directions",
+        "measurement frame",
+        "kinds",
+        "labels",
+        "units",
+        "centers",
+    ),
+    *("spacings", "thicknesses", "axis mins", "axis maxs", "sample units", "min", "max", "block size"),
+    *("old min", "old max", "line skip", "byte skip"),
+}
+"""All that the format knows; anything else is damage."""
 _NOT_READ = ("line skip", "byte skip", "old min", "old max")
-_OTHER_NAMES = {
-    "datafile": "data file",
-    "lineskip": "line skip",
-    "byteskip": "byte skip",
-    "oldmin": "old min",
-    "oldmax": "old max",
+_OTHER_NAMES = {name.replace(" ", ""): name for name in _FIELDS if not name.startswith("space")} | {
+    "centerings": "centers"
 }
 
 
-def read(path: Path) -> sitk.Image:
-    """Read a NRRD file in LPS; raises InputError, naming the file, for all that is not a whole 3-D volume."""
-    fields, local_start = _parse(path)
-    header = _check(path, fields)
-    data_path = beside(path, fields["data file"]) if "data file" in fields else path
-    with intact(data_path), open(data_path, "rb") as stream:
-        stream.seek(local_start if data_path == path else 0)
-        with stream if fields["encoding"].lower() == "raw" else gzip.open(stream, "rb") as unpacked:
-            check_voxels(data_path, chunks(unpacked), path, header.data_bytes)
-    return read_image(path, "NrrdImageIO", header)
+def read(path: Path, stream: BinaryIO) -> Stored:
+    """Read an open NRRD file; raises InputError, naming the file, for all that is not a whole 3-D volume."""
+    fields = _parse(path, stream)
+    grid = _check(path, fields)
+    is_raw = fields["encoding"].lower() == "raw"
+    with (
+        opened_data(path, stream, fields.get("data file")) as (data_path, data),
+        data if is_raw else gzip.open(data, "rb") as unpacked,
+    ):
+        return Stored(grid.read(data_path, chunks(unpacked), path), grid.affine)
 
 
-def _parse(path: Path) -> tuple[dict[str, str], int]:
-    """Return the header's fields and where it ends: at an empty line, or with the file."""
+def _parse(path: Path, stream: BinaryIO) -> dict[str, str]:
+    """Return the header's fields; it ends at an empty line, or with the file."""
     fields: dict[str, str] = {}
-    with intact(path), open(path, "rb") as stream:
-        magic = stream.readline(16).strip()
-        if magic not in [b"NRRD000%d" % version for version in range(1, 6)]:
-            raise InputError(f"{path}: not a NRRD file; check what it is, or export it again")
-        while line := decode(stream.readline(MOST_HEADER_BYTES)):
-            key, colon, value = line.partition(":")
-            key = key.strip().lower()
-            key = _OTHER_NAMES.get(key, key)
-            if line.startswith("#") or value.startswith("="):  # a comment, a key of somebody's own
-                continue
-            if not colon or key in fields or stream.tell() > MOST_HEADER_BYTES:
-                raise InputError(f"{path}: its header is damaged at `{line[:40]}`; export it again")
-            fields[key] = value.strip()
-        return fields, stream.tell()
+    if stream.readline(16).strip() not in [b"NRRD000%d" % version for version in range(1, 6)]:
+        raise InputError(f"{path}: not a NRRD file; check what it is, or export it again")
+    while line := decode(stream.readline(MOST_HEADER_BYTES)):
+        key, colon, value = line.partition(":")
+        key = key.strip().lower()
+        key = _OTHER_NAMES.get(key, key)
+        if line.startswith("#") or value.startswith("="):  # a comment, a key of somebody's own
+            continue
+        if not colon or key not in _FIELDS or key in fields or stream.tell() > MOST_HEADER_BYTES:
+            raise InputError(f"{path}: its header is damaged at `{line[:40]}`; export it again")
+        fields[key] = value.strip()
+    return fields
 
 
-def _check(path: Path, fields: dict[str, str]) -> Header:
+def _check(path: Path, fields: dict[str, str]) -> Grid:
     for key in _NOT_READ:
         if fields.get(key, "0") != "0":
             raise InputError(f"{path}: `{key}: {fields[key]}` is not read; save it as a plain NRRD file")
@@ -102,7 +112,7 @@ def _check(path: Path, fields: dict[str, str]) -> Header:
     order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower())
     if order is None and kind[1] != "1":
         raise InputError(f"{path}: its header needs `endian` with little or big; export it again")
-    return make_header(path, size, np.dtype((order or "") + kind), _affine(path, fields))
+    return make_grid(path, size, np.dtype((order or "") + kind), _affine(path, fields))
 
 
 def _affine(path: Path, fields: dict[str, str]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Reading the voxels' bytes through once: are they all there, undamaged and finite?
+"""Reading the voxels' bytes: all that a header declares, undamaged, and not one more.
 
-SimpleITK fills what is missing with zeros and carries on; so every format counts its bytes here first.
+Other readers fill what is missing with zeros and carry on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from msa2net_lib.errors import InputError
-
-NOT_FINITE = "{} voxels are not finite (nan or inf); replace them and save it again"
 
 _CHUNK_BYTES = 1 << 22
 
@@ -43,7 +39,7 @@ def intact(path: Path) -> Iterator[None]:
 
 
 def chunks(stream: Readable) -> Iterator[bytes]:
-    """Yield what is left of an open file in pieces that hold whole voxels."""
+    """Yield what is left of an open file, piece by piece."""
     while chunk := stream.read(_CHUNK_BYTES):
         yield chunk
 
@@ -62,26 +58,22 @@ def inflated(stream: Readable) -> Iterator[bytes]:
         raise EOFError("the compressed voxels end too early")
 
 
-def check_voxels(
-    path: Path, pieces: Iterable[bytes], header_path: Path, expected: int, floats: np.dtype | None = None
-) -> None:
-    """Raise InputError unless ``pieces`` are exactly ``expected`` bytes and, if ``floats``, finite numbers.
+def voxel_bytes(path: Path, pieces: Iterable[bytes], header_path: Path, expected: int) -> bytearray:
+    """Return the bytes of ``pieces``; InputError unless they are exactly ``expected``.
 
     ``path`` is the file that they are read from, ``header_path`` the one that declares them.
     """
     source = "its header" if header_path == path else header_path.name
     declared = f"the {expected} bytes of voxels that {source} declares"
-    size = bad = 0
+    raw = bytearray()
     with intact(path):
         for piece in pieces:
-            size += len(piece)
-            bad += _count_non_finite(piece, floats)
-            if size > expected:
+            raw += piece
+            if len(raw) > expected:
                 raise InputError(f"{path}: holds more than {declared}; export it again")
-    if size < expected:
-        raise InputError(f"{path}: truncated, {size} of {declared}; copy or download it again")
-    if bad:
-        raise InputError(f"{path}: {NOT_FINITE.format(bad)}")
+    if len(raw) < expected:
+        raise InputError(f"{path}: truncated, {len(raw)} of {declared}; copy or download it again")
+    return raw
 
 
 def last_line(error: BaseException) -> str:
@@ -92,10 +84,3 @@ def last_line(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Return ``text`` with everything escaped that would break a message's one line, or could not be printed."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
-def _count_non_finite(piece: bytes, floats: np.dtype | None) -> int:
-    if floats is None:
-        return 0
-    values = np.frombuffer(piece, floats, count=len(piece) // floats.itemsize)
-    return values.size - int(np.count_nonzero(np.isfinite(values)))

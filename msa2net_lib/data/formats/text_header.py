@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from msa2net_lib.data.formats.stream import printable
+from msa2net_lib.data.formats.stream import intact, printable
 from msa2net_lib.errors import InputError
 
 MOST_HEADER_BYTES = 1 << 20
@@ -36,10 +38,18 @@ def whole_numbers(path: Path, fields: Mapping[str, str], key: str) -> tuple[int,
     return tuple(int(word) for word in words)
 
 
-def beside(path: Path, name: str) -> Path:
-    """Return the data file ``name`` of the header ``path``: one file, in the same folder and nowhere else."""
+@contextmanager
+def opened_data(path: Path, stream: BinaryIO, name: str | None) -> Iterator[tuple[Path, BinaryIO]]:
+    """Give the file of the voxels and its open stream: what follows in the header's own, or the file ``name``.
+
+    That file lies in the same folder and nowhere else.
+    """
+    if name is None:
+        yield path, stream
+        return
     if not name or "/" in name or "\\" in name or name in (".", ".."):
         raise InputError(f"{path}: its data file `{name}` is not in the same folder; put it beside the header")
     if not (found := path.with_name(name)).is_file():
         raise InputError(f"{path}: its data file `{name}` is missing; put it beside the header")
-    return found
+    with intact(found), open(found, "rb") as data:
+        yield found, data

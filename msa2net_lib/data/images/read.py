@@ -11,8 +11,9 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ IMAGE_FORMATS: dict[str, tuple[str, ...]] = {
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before a pixel is decoded; ISIC's largest has 30 million."""
 
+_DEEP = ("I", "I;16", "I;16B", "I;16L")
+
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 """What Pillow raises on damaged files, in its decoders and in its reading of metadata."""
 
@@ -43,8 +46,16 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit gray.
     """
     path = Path(path)
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         return np.array(_in_mode(_opaque(image, path), "RGB"))
+
+
+def read_upright(path: Path, stream: BinaryIO) -> tuple[NDArray, bool]:
+    """Read an open file as ``read_image`` does, but gray of 16 bits as (H, W) uint16; and whether EXIF turned it."""
+    with _opened(path, stream, _DEEP) as (image, is_turned):
+        if image.mode in _DEEP:
+            return np.array(image).astype(np.uint16), is_turned
+        return np.array(_in_mode(_opaque(image, path), "RGB")), is_turned
 
 
 def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.bool_]:
@@ -57,7 +68,7 @@ def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.b
     path = Path(path)
     if threshold is not None and not 0 <= threshold <= 254:
         raise InputError(f"threshold={threshold}: give a gray value of 0 to 254, such as 127")
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         gray = _only_gray(_opaque(image, path), path)
         values = np.flatnonzero(gray.histogram())
         pixels = np.array(gray)
@@ -90,7 +101,7 @@ def stored_image_size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _header(path: Path) -> Iterator[Image.Image]:
+def _header(path: Path, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
     """Open a picture without decoding it, and turn whatever goes wrong inside into InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
@@ -99,7 +110,10 @@ def _header(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures and odd metadata: both are dealt with here
-            with Image.open(path, formats=tuple(IMAGE_FORMATS)) as image:
+            with (
+                open(path, "rb") if stream is None else nullcontext(stream) as file,
+                Image.open(file, formats=tuple(IMAGE_FORMATS)) as image,
+            ):
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(path, f"{image.width} x {image.height}")
                 yield image
@@ -118,27 +132,25 @@ def _header(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open and decode a picture, checked for damage and turned upright."""
-    with _header(path) as image:
-        if image.format == "PNG":
-            _check_png(path)
+def _opened(
+    path: Path, stream: BinaryIO | None = None, modes: tuple[str, ...] = ()
+) -> Iterator[tuple[Image.Image, bool]]:
+    """Open, check and decode an image of the usual modes and these; yield it upright, and whether it was turned."""
+    with _header(path, stream) as image:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG with previews behind it
-            raise InputError(f"{path}: holds several pictures; save the one you mean on its own")
-        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+            raise InputError(f"{path}: holds several images; save the one you mean on its own")
+        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *modes):
             raise InputError(f"{path}: has pixels of kind {image.mode!r}; save it as RGB or gray, 8 bits a channel")
+        if image.format == "PNG":
+            # Decoding compares none of the checksums, and stops at the last pixel.
+            file = image.fp
+            image.verify()
+            file.seek(0)
+            image = Image.open(file, formats=("PNG",))
         image.load()
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         ImageOps.exif_transpose(image, in_place=True)
-        yield image
-
-
-def _check_png(path: Path) -> None:
-    """Raise OSError or SyntaxError unless every chunk's checksum is right and the last chunk is there.
-
-    Decoding compares none of the checksums, and stops at the last pixel.
-    """
-    with Image.open(path, formats=("PNG",)) as image:
-        image.verify()
+        yield image, is_turned
 
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:

@@ -21,7 +21,7 @@ def prediction_browser(prediction: Prediction, reference: NDArray | None = None,
     as for `viz.browsers.volume_browser`. Raises: `InputError` for an image, and as from `volume_browser`.
     """
     if prediction.spacing is None:
-        raise InputError(f"{prediction.name}: is an image and has no slices to browse; use prediction.overlay()")
+        raise InputError(f"{prediction.name}: is an image and has no slices to browse; use draw_overlay(prediction)")
     label = prediction.label if reference is None else reference
     case = Case(prediction.name, prediction.image, label, prediction.spacing, tuple(prediction.class_names))
     return volume_browser(case, {"prediction": prediction.label}, viewer, reference=reference is not None)

@@ -86,7 +86,7 @@ LINES = [
     (b"sizes: 5 4 3", b"sizes: 5 4 3.0", "`sizes` with whole numbers"),
     (b"dimension: 3", b"dimension: 4", "another dimension"),
     (b"type: int16", b"type: block", "voxel type `block`"),
-    (b"type: int16", b"t\xffpe: int16", "voxel type ``"),
+    (b"type: int16", b"t\xffpe: int16", r"damaged at `t\xffpe: int16`"),
     (b"endian: little", b"endian: middle", "`endian` with little or big"),
     (b"space origin: (1,2,3)", b"space origin: (1,2)", "`space origin` with 3 numbers"),
     (b"encoding: raw", b"encoding: raw\nbyte skip: 4", "`byte skip: 4` is not read"),
@@ -94,7 +94,7 @@ LINES = [
     (b"encoding: raw", b"encoding: raw\nwhat is \x1b this", r"damaged at `what is \x1b this`"),
     (b"encoding: raw", b"encoding: raw\ndatafile: ../scan.raw", "not in the same folder"),
     (b"encoding: raw", b"encoding: raw\ndata file: LIST", "`LIST` is missing"),
-    (b"encoding: raw", b"encoding: raw\nnonsense: 4", "SimpleITK cannot read it"),
+    (b"encoding: raw", b"encoding: raw\nnonsense: 4", "damaged at `nonsense: 4`"),
     (b"NRRD000", b"NARD000", "not a NRRD file"),
 ]
 
