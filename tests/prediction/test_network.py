@@ -121,14 +121,14 @@ def test_range_counts_only_what_lies_outside():
 # ---- what does not go together ------------------------------------------------------------------------------
 
 
-def test_color_picture_and_a_network_for_scans(color, refused):
-    refused([color, "is a color picture", "tiny.safetensors (aorta,", "trained on scans"], predict_file, color)
+def test_color_image_and_a_network_for_scans(color, refused):
+    refused([color, "is a color image", "tiny.safetensors (aorta,", "trained on scans"], predict_file, color)
 
 
-def test_scan_and_a_network_for_pictures(save, example, refused):
-    for told in ({"class_names": ("lesion",)}, {"fingerprint": DatasetFingerprint("pictures")}):
-        path = save("pictures", 2, **told)
-        refused([example, "is a scan", path.name, "color pictures"], predict_file, example, path)
+def test_scan_and_a_network_for_images(save, example, refused):
+    for told in ({"class_names": ("lesion",)}, {"fingerprint": DatasetFingerprint("images")}):
+        path = save("images", 2, **told)
+        refused([example, "is a scan", path.name, "color images"], predict_file, example, path)
 
 
 def test_classes_that_are_misnamed(save, example, refused):
@@ -136,8 +136,8 @@ def test_classes_that_are_misnamed(save, example, refused):
     refused([path, "names 2 classes and has 8"], predict_file, example, path)
 
 
-def test_window_for_a_color_picture(save, color, refused):
-    path = save("pictures", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
+def test_window_for_a_color_image(save, color, refused):
+    path = save("images", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("images"))
     refused(["no window applies"], predict_file, color, path, window=(0, 100))
 
 
@@ -175,12 +175,12 @@ def test_authors_checkpoint(tmp_path, example, monkeypatch):
     assert any("nothing was resampled" in line and "500 x 500 mm" in line for line in made.warnings)
 
 
-# ---- pictures go through the recipe they were trained with --------------------------------------------------
+# ---- images go through the recipe they were trained with --------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", ["dermosegdiff", "dlka"])
-def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
-    """The raw picture through `predict_file`, and prepared through `evaluate_images`: the same label map."""
+def test_image_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
+    """The raw image through `predict_file`, and prepared through `evaluate_images`: the same label map."""
     rng = np.random.default_rng(1)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -210,8 +210,8 @@ def test_picture_is_predicted_as_it_is_evaluated(tmp_path, save, recipe):
     assert 0 < np.mean([label.mean() for label in expected.values()]) < 1
 
 
-def test_gray_picture_and_a_network_for_color(tmp_path, save):
+def test_gray_image_and_a_network_for_color(tmp_path, save):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80)).astype(np.uint8)).save(tmp_path / "gray.png")
-    path = save("pictures", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
+    path = save("images", 2, class_names=("lesion",), fingerprint=DatasetFingerprint("images"))
     made = predict_file(tmp_path / "gray.png", path)
     assert any("trained on color" in line for line in made.warnings)

@@ -42,7 +42,7 @@ def lesion_network(tmp_path_factory):
     """A random network for lesions on color images, on disk."""
     network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=32, num_classes=2))
     path = tmp_path_factory.mktemp("weights") / "lesions.safetensors"
-    return checkpoints.save_network(network, path, class_names=("lesion",), fingerprint=DatasetFingerprint("pictures"))
+    return checkpoints.save_network(network, path, class_names=("lesion",), fingerprint=DatasetFingerprint("images"))
 
 
 def names(folder):

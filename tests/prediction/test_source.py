@@ -38,14 +38,14 @@ def video(path, gray):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("film.mp4", "MP4"), ("film.avi", "AVI")])
-@pytest.mark.parametrize("renamed", [None, "picture.png", "picture.jpg", "scan.nii.gz", "scan"])
+@pytest.mark.parametrize("renamed", [None, "image.png", "image.jpg", "scan.nii.gz", "scan"])
 def test_video_whatever_its_name(tmp_path, gray, refused, name, kind, renamed):
     path = video(tmp_path / name, gray)
     path = path.rename(tmp_path / renamed) if renamed else path
     refused([path, f"is a video ({kind})", "as PNG"], predict_file, path, progress=False)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "scan.nii", "scan.nii.gz", "picture.png", "scan", "scan.dcm", "a.jpg"])
+@pytest.mark.parametrize("name", ["notes.txt", "scan.nii", "scan.nii.gz", "image.png", "scan", "scan.dcm", "a.jpg"])
 def test_text_file_whatever_its_name(tmp_path, refused, name):
     (tmp_path / name).write_text("patient: Müller\nliver: unremarkable\n" * 200, encoding="utf-8")
     refused([tmp_path / name, "is a text file", "NIfTI"], read_source, tmp_path / name)
