@@ -19,7 +19,7 @@ from msa2net_lib.data.volumes import read_volume, window
 from msa2net_lib.export import export_network, open_exported
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.nn.network import count_parameters
-from msa2net_lib.prediction.field_of_view import choose_fit
+from msa2net_lib.prediction.field_of_view import match_field_of_view
 
 SLICES = (75, 90, 100, 110)  # of patient 1: 4 to 8 organs each
 
@@ -53,7 +53,7 @@ def test_run_onnx(onnx_file, tmp_path, root):
     scan = root / "data" / "example_ct" / "img" / "img0001.nii.gz"
     volume = read_volume(scan)
     gray = window(volume.array)
-    assert choose_fit(gray, volume, read_fingerprint(SHIPPED_TINY), "auto")[0] is None
+    assert match_field_of_view(gray, volume, read_fingerprint(SHIPPED_TINY), "auto")[0] is None
     expected = predict_volume(load_network(SHIPPED_TINY), gray[list(SLICES)])
     for index, labels in zip(SLICES, expected, strict=True):
         found = labeled_alone(root / "docs" / "run_onnx.py", onnx_file.path, scan, index, tmp_path / "labels.npy")
