@@ -44,9 +44,7 @@ FIGURE_A = (
 """Layers of the reproduced Figure A: encoder stages, and decoder levels after their blocks, rows as data flow."""
 
 
-def plot_spectra(
-    panels: Sequence[Mapping[str, Mapping[str, Curve]]], source: str, note: str = "", share_y: bool = True
-) -> Figure:
+def plot_spectra(panels: Sequence[Mapping[str, Mapping[str, Curve]]], source: str, note: str = "") -> Figure:
     """Rows of panels, each with curves by name over the frequency in cycles per pixel of that layer.
 
     panels: row -> title -> name -> curve; a name has one style throughout. A curve's spread over seeds is a filled
@@ -65,8 +63,7 @@ def plot_spectra(
         for ax in line[len(row) :]:
             ax.set_axis_off()
         line[0].set_ylabel("relative log amplitude\n(natural log)", fontsize=8)
-        if share_y:
-            share_limits(line[: len(row)])
+        share_limits(line[: len(row)])
     handles: list[Any] = [
         Line2D([], [], color=style[name][0], linestyle=style[name][1], marker=style[name][2], markersize=4, label=name)
         for name in names

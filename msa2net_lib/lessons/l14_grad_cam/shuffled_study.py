@@ -128,29 +128,19 @@ def field_radii(network: MSA2Net, case: Case, count: int) -> dict[str, float]:
     return {f"radius {share:.0%}": holding_radius(field, center, share) for share in SHARES}
 
 
-def heat_by_slice(network: MSA2Net, case: Case, count: int, layers: Sequence[str] = LAYERS) -> dict[str, dict]:
-    """Layer -> (organ, z) -> map (h, w), for slices of a case and the organs in them."""
-    images, labels, chosen = slices_of(case, network.config.height_width, count)
-    targets = organ_targets(labels, case.class_names)
-    heat = heat_maps(network, network_input(network, images), targets, layers)
-    return {
-        layer: {
-            (organ, z): heat[organ][layer][index]
-            for organ, (_, regions) in targets.items()
-            for index, z in enumerate(chosen)
-            if regions[index].any()
-        }
-        for layer in layers
-    }
-
-
 def pair_table(networks: Mapping[tuple[str, int], MSA2Net], case: Case, count: int) -> pd.DataFrame:
     """How like the maps of two networks are: true labels with two seeds, and true beside permuted at each seed.
 
     networks: (variant, seed) -> network. Columns: pair, seeds, layer, rank, ssim (see `study.similarity`).
     If the first kind of pair is no more alike than the second, the maps do not show what the labels taught.
     """
-    maps = {key: heat_by_slice(one, case, count) for key, one in networks.items() if key[0] != ADDITION}
+    images, labels, _ = slices_of(case, next(iter(networks.values())).config.height_width, count)
+    targets, maps = organ_targets(labels, case.class_names), {}
+    present = [(organ, z) for organ, (_, regions) in targets.items() for z in np.flatnonzero(regions.any(axis=(1, 2)))]
+    for key, network in networks.items():
+        if key[0] != ADDITION:
+            heat = heat_maps(network, network_input(network, images), targets)
+            maps[key] = {layer: {(organ, z): heat[organ][layer][z] for organ, z in present} for layer in LAYERS}
     seeds = sorted({seed for _, seed in maps})
     pairs = [("true, two seeds", f"{a}, {b}", (TRUE, a), (TRUE, b)) for a, b in combinations(seeds, 2)]
     pairs += [("true and permuted", str(seed), (TRUE, seed), (PERMUTED, seed)) for seed in seeds]
