@@ -24,8 +24,8 @@ from measure import NOT_MEASURED, RESULTS, write_record
 
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_prepared
+from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.synapse import prepare_synapse
-from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import Compilation, Precision, TrainConfig

@@ -236,12 +236,15 @@ def open_dataset(name: str, data_dir: str | Path = "data", *, progress: bool = T
 def open_prepared(root: str | Path) -> PreparedDataset | ImageDataset:
     """Open a prepared folder of either kind: scans or images. Raises: `InputError` as their ``open``."""
     from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.images.dataset import ImageDataset, is_image_dataset
+    from msa2net_lib.data.images.dataset import ImageDataset
+    from msa2net_lib.data.prepared_files import IMAGES_KIND, read_manifest
 
     inside = Path(root) / "prepared"  # where cohorts and skin images keep theirs, beside what it was made from
     if not (Path(root) / "dataset.json").is_file() and (inside / "dataset.json").is_file():
         raise InputError(f"{root}: holds no prepared data, but {inside} does; give that folder")
-    return ImageDataset.open(root) if is_image_dataset(root) else PreparedDataset.open(root)
+    return (
+        ImageDataset.open(root) if read_manifest(Path(root)).get("kind") == IMAGES_KIND else PreparedDataset.open(root)
+    )
 
 
 def show_terms(name: str) -> str:

@@ -12,14 +12,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.contract.flips import flip_spacing
 from msa2net_lib.data.contract.reading import Reading, read_contract, unread
-from msa2net_lib.data.dataset_json import manifest_spacing, organ_ids, prepared_here
 from msa2net_lib.data.labels import ORGANS, whole_labels
 from msa2net_lib.data.prepared_files import (
     PreparedFiles,
@@ -32,7 +31,40 @@ from msa2net_lib.data.prepared_files import (
     split_slice_id,
 )
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
+from msa2net_lib.data.splits import choose_validation
 from msa2net_lib.errors import InputError
+
+
+class TrainingData(Protocol):
+    """What `training.train` asks of a data set, of whatever kind."""
+
+    @property
+    def root(self) -> Path:
+        """The folder it was opened from."""
+        ...
+
+    @property
+    def train_ids(self) -> Sequence[str]:
+        """Ids of the training samples, in list order."""
+        ...
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes without the background: the label id is the index plus one."""
+        ...
+
+    def digest(self) -> str:
+        """What tells this data set, as it is read, from any other: 64 hexadecimal digits."""
+        ...
+
+    def training_sample(
+        self, sample_id: str, size: int | tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image (c, h, w), normalized, and label map (h, w) of one sample, resized to ``size``.
+
+        Several threads call it at once.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +83,13 @@ class Case:
 
 
 @dataclass(frozen=True)
-class PreparedDataset:
+class PreparedDataset(PreparedFiles):
     """Handle on a folder of prepared data; ``PreparedDataset.open(root)`` makes one.
 
-    ``train_slices`` are ids such as "case0005_slice000" and ``test_cases`` such as "case0008", in list order.
-    ``manifest`` is the content of ``dataset.json``, empty for data that others prepared. ``reading`` is how
-    those are read, None for data of our own (and without a contract that holds). ``refusal``: what is wrong with it.
+    ``reading`` is how data of others are read, None for data of our own (and without a contract that holds).
+    ``refusal``: what is wrong with it.
     """
 
-    root: Path
-    train_slices: list[str]
-    test_cases: list[str]
-    manifest: dict[str, Any] = field(repr=False)
     reading: Reading | None = None
     refusal: str = field(default="", repr=False)
 
@@ -80,19 +107,12 @@ class PreparedDataset:
             _check_listed(files.lists / "train.txt", files.train_slices, files.slice_path)
             _check_listed(files.lists / "test_vol.txt", files.test_cases, files.case_path)
         reading, refusal = None, ""
-        if not prepared_here(files.manifest):
+        if not files.is_own:
             try:
                 reading = read_contract(files)
             except InputError as error:
                 refusal = str(error)
-        dataset = cls(files.root, files.train_slices, files.test_cases, files.manifest, reading, refusal)
-        organ_ids(dataset.manifest, dataset.root)  # refuses what is none
-        return dataset
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes without the background: the label id is the index plus one."""
-        return tuple(organ_ids(self.manifest, self.root))
+        return cls(**vars(files), reading=reading, refusal=refusal)
 
     def counts(self) -> str:
         """How much there is, in words."""
@@ -100,7 +120,7 @@ class PreparedDataset:
 
     def read_as(self, label_scheme: str, flip: str = "none") -> PreparedDataset:
         """Return this data set of others read in a given way, to try it out: nothing is checked or recorded."""
-        if prepared_here(self.manifest):
+        if self.is_own:
             raise InputError(f"{self.root}: dataset.json says how to read it; leave label scheme and flip out")
         return replace(self, reading=Reading(label_scheme, flip), refusal="")
 
@@ -110,14 +130,6 @@ class PreparedDataset:
         if self.reading is not None:
             content.append(self.reading.record())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def slice_path(self, slice_id: str) -> Path:
-        """Return the file of a training slice."""
-        return self._files.slice_path(slice_id)
-
-    def case_path(self, name: str) -> Path:
-        """Return the file of a test case."""
-        return self._files.case_path(name)
 
     def load_slice(self, slice_id: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return a training slice: image (H, W) float32 in [0, 1] and label (H, W) uint8, 0 to the number of organs.
@@ -130,7 +142,7 @@ class PreparedDataset:
 
     @property
     def train_ids(self) -> list[str]:
-        """Ids of the training samples, as `training_slices.TrainingData` asks for them."""
+        """Ids of the training samples, as `TrainingData` asks for them."""
         return self.train_slices
 
     def training_sample(
@@ -172,10 +184,6 @@ class PreparedDataset:
         rest = [slice_id for slice_id in self.train_slices if slice_id not in held]
         return replace(self, train_slices=rest), ValidationCases(self, {case: by_case[case] for case in cases})
 
-    @property
-    def _files(self) -> PreparedFiles:
-        return PreparedFiles(self.root, self.train_slices, self.test_cases, self.manifest, None)
-
     def _as_read(self, path: Path, image: NDArray, label: NDArray, ndim: int) -> tuple[NDArray, NDArray[np.uint8]]:
         """Check a stored image and label and bring them to float32 and uint8, our labels and orientation.
 
@@ -186,8 +194,7 @@ class PreparedDataset:
             image.size and image.dtype.kind in "buif" and image.min() >= 0.0 and image.max() <= 1.0
         ):  # nan fails both
             raise InputError(f"{path}: image leaves [0, 1]; prepare it with the [-125, 275] HU window")
-        own = prepared_here(self.manifest)
-        if not own and self.reading is None:
+        if not self.is_own and self.reading is None:
             raise InputError(self.refusal) if self.refusal else unread(self.root)
         try:
             if self.reading is None:
@@ -230,7 +237,7 @@ class ValidationCases:
         reading = self.dataset.reading
         if reading is not None and "z" in reading.flip:
             image, label = image[::-1].copy(), label[::-1].copy()
-        spacing = manifest_spacing(self.dataset.manifest, name)
+        spacing = self.dataset.recorded_spacing(name)
         return Case(name, image, label, spacing, self.dataset.class_names)
 
 
@@ -251,3 +258,15 @@ def _check_listed(list_path: Path, names: Iterable[str], locate: Callable[[str],
         raise InputError(
             f"{missing[0]}: named in {list_path} but missing ({len(missing)} in all); prepare the data again"
         )
+
+
+def validation_cases(dataset: PreparedDataset) -> list[str]:
+    """Name the training cases to hold out of any prepared data set.
+
+    They are those that were named when it was prepared (``prepare_pairs``, ``prepare_nnunet``), else chosen by
+    the rule of ``splits.choose_validation``: of the 18 Synapse training cases, ``SYNAPSE_VALIDATION_CASES``. Test cases
+    are never chosen.
+    """
+    if dataset.is_own and (recorded := dataset.manifest.get("validation")):
+        return list(recorded)
+    return choose_validation({case: len(slices) for case, slices in slices_by_case(dataset.train_slices).items()})

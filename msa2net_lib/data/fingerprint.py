@@ -1,4 +1,4 @@
-"""What a network was trained on, as far as a picture that comes later has to be like it; stored in checkpoints."""
+"""What a network was trained on, as far as an image that comes later has to be like it; stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
-    from msa2net_lib.data.datasets import PreparedDataset
-    from msa2net_lib.data.training_slices import TrainingData
+    from msa2net_lib.data.datasets import PreparedDataset, TrainingData
 
 
 class Range(NamedTuple):
@@ -33,11 +32,11 @@ class DatasetFingerprint:
     """The kind and the geometry of training data; None or "" for what is not recorded.
 
     window: ``low``, ``high`` and ``unit`` of the gray values that became 0 and 1 (`data.scans.recipe.Window`). recipe:
-    that of pictures (`data.pictures.recipes.ImageRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
+    that of images (`data.images.recipes.ImageRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
     of slices. length_mm: of the scans, across their slices. pixel_mm, field_of_view_mm: of whole slices, along (y, x).
     """
 
-    kind: Literal["scans", "pictures"]
+    kind: Literal["scans", "images"]
     modality: str = ""
     window: dict[str, Any] | None = None
     recipe: dict[str, Any] | None = None
@@ -79,7 +78,7 @@ def describe(data: TrainingData) -> DatasetFingerprint | None:
     from msa2net_lib.data.images.dataset import ImageDataset
 
     if isinstance(data, ImageDataset):
-        return DatasetFingerprint("pictures", recipe=data.manifest["recipe"], height_width=data.height_width)
+        return DatasetFingerprint("images", recipe=data.manifest["recipe"], height_width=data.height_width)
     if isinstance(data, PreparedDataset):
         return _describe_scans(data)
     return None

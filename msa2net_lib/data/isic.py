@@ -1,6 +1,6 @@
-"""ISIC 2018 task 1: 2594 dermoscopic pictures with the lesion outlined, downloaded and prepared.
+"""ISIC 2018 task 1: 2594 dermoscopic images with the lesion outlined, downloaded and prepared.
 
-The paper names the 2594 pictures of the training set and leaves the split to a reference, without numbers; its
+The paper names the 2594 images of the training set and leaves the split to a reference, without numbers; its
 authors released neither their code for ISIC nor a list of ids. The lineage it compares with, BCDU-Net and D-LKA
 among them, takes 1815, 259 and 520 of them (the challenge's own validation and test sets are not used) in the
 order in which a directory happened to be listed, which nobody published. Here the order is that of the sorted
@@ -30,14 +30,14 @@ MASKS = "ISIC2018_Task1_Training_GroundTruth"
 """The two folders of the release, and of the archives of those names."""
 
 ISIC_ADDRESS = "https://isic-challenge-data.s3.amazonaws.com/2018"
-"""Where challenge.isic-archive.com/data links to; the pictures are 11.2 GB, the masks 27 MB."""
+"""Where challenge.isic-archive.com/data links to; the images are 11.2 GB, the masks 27 MB."""
 
 ISIC_COUNT = 2594
 ISIC_IDS_SHA256 = "b6a11fa50b1cf0363160258b5cac96ccae382ea524e34434c3212d1fbb1e4775"
 """SHA-256 of the 2594 ids, sorted, one a line: those of ``data/splits/isic2018_*.txt`` in their order."""
 
 ISIC_SHARES = (0.7, 0.1, 0.2)
-"""Shares of train, validation and test; of 2594 pictures they make 1815, 259 and 520."""
+"""Shares of train, validation and test; of 2594 images they make 1815, 259 and 520."""
 
 
 def download_isic(
@@ -111,7 +111,7 @@ def prepare_isic(
 
 
 def find_isic(source: str | Path, *, progress: bool = True) -> tuple[Path, Path]:
-    """Return the folders of pictures and masks below ``source``, unpacking the archives if need be."""
+    """Return the folders of images and masks below ``source``, unpacking the archives if need be."""
     source = Path(source)
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; give the one that holds {IMAGES} and {MASKS}")
@@ -120,12 +120,12 @@ def find_isic(source: str | Path, *, progress: bool = True) -> tuple[Path, Path]
 
 
 def check_complete(images: Path) -> None:
-    """Raise InputError unless the folder holds exactly ISIC 2018's 2594 training pictures, by their names."""
+    """Raise InputError unless the folder holds exactly ISIC 2018's 2594 training images, by their names."""
     ids = sorted(path.stem for path in images.glob("*.jpg"))
     found = hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest()
     if found != ISIC_IDS_SHA256:
         raise InputError(
-            f"{images}: its {len(ids)} pictures are not the {ISIC_COUNT} of ISIC 2018 (listed in "
+            f"{images}: its {len(ids)} images are not the {ISIC_COUNT} of ISIC 2018 (listed in "
             f"data/splits/isic2018_*.txt); complete them, or give split={ISIC_SHARES}"
         )
 
@@ -140,7 +140,7 @@ def _find(source: Path, name: str, progress: bool) -> Path:
         if not archive.is_file():
             break
         unpack(archive, source / name, progress=progress)
-    raise InputError(f"{source}: holds no {name} with ISIC pictures, nor {name}.zip; download both archives")
+    raise InputError(f"{source}: holds no {name} with ISIC images, nor {name}.zip; download both archives")
 
 
 def open_isic(data_dir: Path, *, progress: bool = True) -> ImageDataset:

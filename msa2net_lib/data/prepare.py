@@ -1,6 +1,6 @@
 """What every preparation shares: one run a folder, cases in parallel, and going on after a stop.
 
-A kind of data (``data.scans.prepare``, ``data.pictures.prepare``) subclasses ``CaseJob`` and brings a function that
+A kind of data (``data.scans.prepare``, ``data.images.prepare``) subclasses ``CaseJob`` and brings a function that
 prepares one case, writing every file atomically and the case's record last. A case is finished when its record
 says that it was made from these very files with these settings; so a run that was stopped continues where it
 was, and its result is the same as that of a run that was not.
@@ -9,22 +9,18 @@ was, and its result is the same as that of a run that was not.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msa2net_lib.data.parallel import in_processes
+from msa2net_lib.data.prepared_files import read_manifest
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import tell_disk_full, writable_folder, write_text
+from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, two runs into one folder are the user's to avoid
-    fcntl = None
 
 RECORDS = "cases"
 """The folder, within the destination, of the finished cases' records and the lock."""
@@ -127,28 +123,9 @@ def locked(destination: Path) -> Iterator[None]:
     records = destination / RECORDS
     if other := _not_ours(destination):
         raise InputError(f"{destination}: holds {other}, which something else put there; choose an empty folder")
-    writable_folder(records)
-    with tell_disk_full(destination):
-        lock = open(records / _LOCK, "w")  # noqa: SIM115 - closed below, at the end of the run
-    with lock as handle:
-        _claim(handle.fileno(), destination)
+    busy = "another preparation is writing there; wait for it"
+    with exclusive(destination, lock=records / _LOCK, wait=PATIENCE, busy=busy):
         yield
-
-
-def _claim(handle: int, destination: Path) -> None:
-    if fcntl is None:
-        return
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= give_up:
-                raise InputError(f"{destination}: another preparation is writing there; wait for it") from error
-            time.sleep(0.05)
-        except OSError as error:  # some network drives have no locks
-            raise InputError(f"{destination}: cannot be locked ({error.strerror}); name another folder") from error
 
 
 def remove_partials(destination: Path, folders: Iterable[str]) -> None:
@@ -164,6 +141,14 @@ def other_records(jobs: Iterable[CaseJob], destination: Path) -> Iterator[tuple[
     for path in sorted((destination / RECORDS).glob("*.json")):
         if path not in wanted and (record := _read_record(path)):
             yield path, record
+
+
+def earlier_settings(destination: Path) -> list[dict[str, Any]]:
+    """Return what earlier runs into a folder were set to, as its ``dataset.json`` and its records say."""
+    manifest: dict[str, Any] = {}
+    with suppress(InputError):  # a damaged one is written anew
+        manifest = read_manifest(destination)
+    return [manifest, *(record["settings"] for _, record in other_records((), destination))]
 
 
 def _not_ours(destination: Path) -> str:

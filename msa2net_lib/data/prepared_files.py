@@ -1,14 +1,16 @@
-"""The files of a folder in the field's format: where they are, and what is stored in them, unchecked."""
+"""The files of a folder in the field's format: where they are, what ``dataset.json`` says, and what is stored."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.dataset_json import prepared_here, read_manifest
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
+
+MANIFEST = "dataset.json"
+"""The file by which we tell what we prepared ourselves: its classes and where its cases come from."""
+
+IMAGES_KIND = "images with lesion masks"
+"""What the ``dataset.json`` of prepared images says of itself; that of scans says nothing."""
 
 _SLICE_ID = re.compile(r"(.+)_slice(\d+)")
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -28,15 +36,31 @@ _DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError, zi
 class PreparedFiles:
     """A folder of prepared data. ``lists`` is the folder of its id lists, or None if it has none.
 
-    train_slices, test_cases: the ids, in the order of the lists, or sorted where there are none. manifest:
-    the content of ``dataset.json``, empty for data that others prepared.
+    train_slices, test_cases: the ids, such as "case0005_slice000" and "case0008", in the order of the lists, or sorted
+    where there are none. manifest: the content of ``dataset.json``, empty for data that others prepared.
     """
 
     root: Path
     train_slices: list[str]
     test_cases: list[str]
-    manifest: dict[str, Any]
-    lists: Path | None
+    manifest: dict[str, Any] = field(repr=False)
+    lists: Path | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is our own preparation, labels and orientation known."""
+        return "organs" in self.manifest or self.manifest.get("label_scheme") == "A"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes without the background: the label id is the index plus one."""
+        organs = self.manifest.get("organs")
+        return ORGANS if organs is None else tuple(sorted(organs, key=organs.get))
+
+    def recorded_spacing(self, case: str) -> tuple[float, float, float] | None:
+        """Return the spacing (z, y, x) in mm of a case that we prepared, None where none is recorded."""
+        stored = self.manifest.get("cases", {}).get(case, {}).get("spacing_mm") if self.is_own else None
+        return None if stored is None else (float(stored[0]), float(stored[1]), float(stored[2]))
 
     def slice_path(self, slice_id: str) -> Path:
         """Return the file of a training slice."""
@@ -76,20 +100,60 @@ def find_prepared(root: str | Path) -> PreparedFiles:
     make_it = f"prepare it with prepare_synapse(SOURCE, {str(root)!r}) or `msa2net prepare`"
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {make_it}")
-    if (root / "cases").is_dir() and not (root / "dataset.json").is_file():
+    if (root / "cases").is_dir() and not (root / MANIFEST).is_file():
         raise InputError(f"{root}: its preparation did not finish; run prepare_synapse once more")
     manifest = read_manifest(root)
+    _check_manifest(root / MANIFEST, manifest)
     for lists in (root / "lists", root / "lists" / "lists_Synapse"):
         names = [_read_list(lists / name) for name in ("train.txt", "test_vol.txt")]
         if any(name is not None for name in names):
             return PreparedFiles(root, names[0] or [], names[1] or [], manifest, lists)
     slices = sorted((p.name.removesuffix(".npz") for p in root.glob("train_npz/*.npz")), key=_natural)
     volumes = sorted(p.name.removesuffix(".npy.h5") for p in root.glob("test_vol_h5/*.npy.h5"))
-    if prepared_here(manifest) or not (slices or volumes):
+    found = PreparedFiles(root, slices, volumes, manifest)
+    if found.is_own or not (slices or volumes):
         inside = next((p.parent for depth in range(1, 5) for p in sorted(root.glob("*/" * depth + "train_npz"))), None)
         hint = make_it if inside is None else f"but {inside} does: give that folder"
         raise InputError(f"{root}: holds no prepared data (no lists/train.txt); {hint}")
-    return PreparedFiles(root, slices, volumes, manifest, None)
+    return found
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """Return the content of a folder's ``dataset.json``, empty if there is none. Raises: `InputError`."""
+    path = root / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); prepare the data again") from error
+    if not isinstance(manifest, dict):
+        raise InputError(f"{path}: should hold one JSON object; prepare the data again")
+    return manifest
+
+
+def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Raise InputError unless the classes, and what is recorded of cases of our own, can be read."""
+    if "organs" in manifest:
+        organs = manifest["organs"]
+        ids = organs.values() if isinstance(organs, dict) else ()
+        whole = all(type(value) is int for value in ids) and 0 < len(ids) < 256
+        if not whole or sorted(ids) != list(range(1, len(ids) + 1)):
+            raise InputError(f"{path}: `organs` should map names to ids 1, 2, ...; prepare the data again")
+    elif manifest.get("label_scheme") != "A":
+        return
+    cases, validation = manifest.get("cases", {}), manifest.get("validation", [])
+    if not (isinstance(cases, dict) and all(isinstance(case, dict) for case in cases.values())):
+        raise InputError(f"{path}: `cases` should map names to what is known of them; prepare the data again")
+    for name, case in cases.items():
+        if case.get("spacing_mm") is not None and not _is_spacing(case["spacing_mm"]):
+            raise InputError(f"{path}: `spacing_mm` of {name} should be three positive mm; prepare the data again")
+    if not (isinstance(validation, list) and all(isinstance(name, str) for name in validation)):
+        raise InputError(f"{path}: `validation` should list names of training cases; prepare the data again")
+
+
+def _is_spacing(stored: Any) -> bool:
+    if not (isinstance(stored, list) and len(stored) == 3):
+        return False
+    return all(type(value) in (int, float) and 0 < value < math.inf for value in stored)
 
 
 def split_slice_id(slice_id: str) -> tuple[str, int]:

@@ -8,17 +8,21 @@ are set aside to choose by, and the test cases are left alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from msa2net_lib.data.dataset_json import recorded_validation
-from msa2net_lib.data.prepared_files import slices_by_case
-from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.errors import InputError
 
-if TYPE_CHECKING:
-    from msa2net_lib.data.datasets import PreparedDataset
-
 # fmt: off
+SYNAPSE_TRAIN_CASES: tuple[str, ...] = (
+    "0005", "0006", "0007", "0009", "0010", "0021", "0023", "0024", "0026",
+    "0027", "0028", "0030", "0031", "0033", "0034", "0037", "0039", "0040",
+)
+"""The 18 training cases of the split everyone uses (TransUNet's), in list order."""
+
+SYNAPSE_TEST_CASES: tuple[str, ...] = (
+    "0008", "0022", "0038", "0036", "0032", "0002", "0029", "0003", "0001", "0004", "0025", "0035",
+)
+"""The 12 test cases of that split, in list order."""
+
 SYNAPSE_SLICES: dict[str, int] = {
     "0005": 117, "0006": 131, "0007": 163, "0009": 149, "0010": 148, "0021": 143, "0023": 96, "0024": 124,
     "0026": 131, "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99,
@@ -53,15 +57,3 @@ def choose_validation(slices: Mapping[str, int]) -> list[str]:
     if not chosen:
         raise InputError(f"{len(ordered)} training cases are too few to choose from: name one in hold_out")
     return chosen
-
-
-def validation_cases(dataset: PreparedDataset) -> list[str]:
-    """Name the training cases to hold out of any prepared data set.
-
-    They are those that were named when it was prepared (``prepare_pairs``, ``prepare_nnunet``), else chosen by
-    the rule of ``choose_validation``: of the 18 Synapse training cases, ``SYNAPSE_VALIDATION_CASES``. Test cases are
-    never chosen.
-    """
-    if recorded := recorded_validation(dataset.manifest):
-        return recorded
-    return choose_validation({case: len(slices) for case, slices in slices_by_case(dataset.train_slices).items()})

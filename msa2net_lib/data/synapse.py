@@ -15,24 +15,12 @@ from typing import TYPE_CHECKING
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans
 from msa2net_lib.data.scans.recipe import ScanRecipe, Window
+from msa2net_lib.data.splits import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.volumes import WINDOW_HU
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
-
-# fmt: off
-SYNAPSE_TRAIN_CASES: tuple[str, ...] = (
-    "0005", "0006", "0007", "0009", "0010", "0021", "0023", "0024", "0026",
-    "0027", "0028", "0030", "0031", "0033", "0034", "0037", "0039", "0040",
-)
-"""The 18 training cases of the split everyone uses (TransUNet's), in list order."""
-
-SYNAPSE_TEST_CASES: tuple[str, ...] = (
-    "0008", "0022", "0038", "0036", "0032", "0002", "0029", "0003", "0001", "0004", "0025", "0035",
-)
-"""The 12 test cases of that split, in list order."""
-# fmt: on
 
 SYNAPSE_RECIPE = ScanRecipe(
     modality="CT",

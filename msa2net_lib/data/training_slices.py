@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,43 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from msa2net_lib.data.cache import SliceCache, decode_all, open_cache
-from msa2net_lib.data.cache_build import CacheUnavailable
+from msa2net_lib.data.cache import CacheUnavailable, SliceCache, decode_all, open_cache
+from msa2net_lib.data.datasets import TrainingData
 
 WORTH_CACHING = 1000
 """From so many samples on, tensors are read through a cache on disk; fewer decode in seconds anyway."""
-
-
-class TrainingData(Protocol):
-    """What `training.train` asks of a data set, of whatever kind."""
-
-    @property
-    def root(self) -> Path:
-        """The folder it was opened from."""
-        ...
-
-    @property
-    def train_ids(self) -> Sequence[str]:
-        """Ids of the training samples, in list order."""
-        ...
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        """Names of the classes without the background: the label id is the index plus one."""
-        ...
-
-    def digest(self) -> str:
-        """What tells this data set, as it is read, from any other: 64 hexadecimal digits."""
-        ...
-
-    def training_sample(
-        self, sample_id: str, size: int | tuple[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image (c, h, w), normalized, and label map (h, w) of one sample, resized to ``size``.
-
-        Several threads call it at once.
-        """
-        ...
 
 
 class SliceDataset(Dataset):

@@ -144,7 +144,7 @@ def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[
 
     Raises: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
-    source = dataset.manifest["pictures"][image_id]["sources"]["mask"]
+    source = dataset.manifest["images"][image_id]["sources"]["mask"]
     path = masks / source["file"]
     if not path.is_file():
         raise InputError(f"{path}: no such mask; name the folder that the images were prepared from")

@@ -98,7 +98,7 @@ def export_network(
     digest = sha256(checkpoint)
     _check_free(path, checkpoint, digest)
     fingerprint = read_fingerprint(checkpoint)
-    depth = channels or (3 if fingerprint is not None and fingerprint.kind == "pictures" else 1)
+    depth = channels or (3 if fingerprint is not None and fingerprint.kind == "images" else 1)
     seen = torch.zeros(2, depth, *network.config.height_width)
     probes = seeded_probes({"image": seen})
     example = example_slice(Path(data_dir), network.config.height_width)

@@ -9,7 +9,7 @@ from typing import Literal
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.isic import ISIC_COUNT, ISIC_SHARES
-from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES
+from msa2net_lib.data.splits import SYNAPSE_TEST_CASES
 from msa2net_lib.train_config import TrainConfig
 
 PAPER_FORMS = ("paper", "published", "released")

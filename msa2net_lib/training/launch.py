@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from msa2net_lib.checkpoints import load_network, load_state
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE, TrainResult, train

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.fingerprint import describe
-from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.resize import height_width
-from msa2net_lib.data.training_slices import SliceDataset, TrainingData, decode_training_data
+from msa2net_lib.data.training_slices import SliceDataset, decode_training_data
 from msa2net_lib.errors import InputError
 from msa2net_lib.training.failures import FREE_DEVICE, told_out_of_memory
 

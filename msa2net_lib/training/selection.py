@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
+from msa2net_lib.data.datasets import Case, PreparedDataset, TrainingData, ValidationCases, validation_cases
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.resize import normalize, resize_images, resize_labels
-from msa2net_lib.data.splits import validation_cases
-from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_classes
 from msa2net_lib.nn.network import MSA2Net
@@ -30,7 +28,7 @@ def arrange_selection(
 ) -> tuple[TrainingData, Score | None]:
     """Return what is left to train on, and what scores a network for ``config.selection`` (None for "last").
 
-    For "validation" some training cases of scans are set aside (`data.splits.validation_cases`); prepared pictures
+    For "validation" some training cases of scans are set aside (`data.datasets.validation_cases`); prepared pictures
     have validation pictures anyway. For "test" nothing is set aside: the reported cases choose. Raises: `InputError`
     for data that have none.
     """

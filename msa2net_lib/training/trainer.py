@@ -12,7 +12,7 @@ from torch import Tensor
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.augment import build_augmentation
-from msa2net_lib.data.training_slices import TrainingData
+from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import BoundaryDoULoss, build_loss
 from msa2net_lib.nn.dilated import train_on_grids

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from msa2net_lib.data.images.dataset import Picture
+from msa2net_lib.data.images.dataset import LesionImage
 from msa2net_lib.viz.plots import SOURCES, figure_grid, stamp
 
 SYNTHETIC = SOURCES["skin"]
@@ -25,7 +25,7 @@ def show_image(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str
     return ax
 
 
-def plot_images(pictures: Sequence[Picture], source: str, columns: int = 5) -> Figure:
+def plot_images(pictures: Sequence[LesionImage], source: str, columns: int = 5) -> Figure:
     """A sheet of pictures with their lesions outlined; source: `SYNTHETIC`, or what else they are."""
     rows = -(-len(pictures) // columns)
     figure, axes = figure_grid(rows, columns, width=1.9, height=1.9)

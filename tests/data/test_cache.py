@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msa2net_lib.data import cache_build
-from msa2net_lib.data.cache import SliceCache, decode_all, open_cache
-from msa2net_lib.data.cache_build import CacheUnavailable
+from msa2net_lib.data import cache as slice_cache
+from msa2net_lib.data.cache import CacheUnavailable, SliceCache, decode_all, open_cache, read_record
 from msa2net_lib.errors import InputError
 
 SIZE = (12, 10)
@@ -151,11 +150,11 @@ def _build_until(root, function, call):
     opened(Samples(root))
 
 
-# 40 samples are chunks of 16, 16 and 8. Files reach the disk (fsync) in the order: record, then images, labels
-# and record of each chunk; they are put in place (replace): four records, images, labels, final record.
+# 40 samples are chunks of 16, 16 and 8. Files reach the disk (fsync) in the order: record, empty images, empty labels,
+# then images, labels and record of each chunk; put in place (replace) are all but the rows of the chunks.
 @pytest.mark.parametrize(
     ("function", "call", "kept"),
-    [("fsync", 2, [0]), ("fsync", 6, [0, 1]), ("replace", 3, [1]), ("replace", 6, [3]), ("replace", 7, [3])],
+    [("fsync", 2, [0]), ("fsync", 8, [0, 1]), ("replace", 2, [0]), ("replace", 5, [1]), ("replace", 6, [2])],
 )
 def test_killed_build_goes_on(data, tmp_path, tree, function, call, kept):
     process = SPAWN.Process(target=_build_until, args=(data.root, function, call))
@@ -163,8 +162,7 @@ def test_killed_build_goes_on(data, tmp_path, tree, function, call, kept):
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     folder = data.root / "cache" / "12x10-00000000"
-    assert not (folder / "cache.json").exists()
-    done = len(cache_build.read_record(folder / "building.json")["done"])
+    done = len(read_record(folder)["done"])
     assert done in kept  # the record of one chunk and the next chunk's arrays are written side by side
     cache = opened(data)
     assert data.asked == ["sample000", *data.train_ids[16 * done :]]  # the first tells the shape
@@ -180,7 +178,7 @@ def _build_slowly(root):
 def wait_for_chunks(folder, count):
     """Return once a build has recorded so many chunks."""
     for _ in range(3000):
-        record = cache_build.read_record(folder / "building.json")
+        record = read_record(folder)
         if record and len(record["done"]) >= count:
             return
         time.sleep(0.01)
@@ -199,7 +197,6 @@ def test_killed_from_outside(data, tmp_path, tree):
     assert tree(folder) == tree(opened(Samples(tmp_path / "undisturbed")).folder)
 
 
-@pytest.mark.skipif(cache_build.fcntl is None, reason="this system has no file locks to wait for")
 def test_second_process_waits_and_uses_what_the_first_built(data):
     process = SPAWN.Process(target=_build_slowly, args=(data.root,))
     process.start()
@@ -234,13 +231,13 @@ def test_error_in_one_sample_keeps_the_rest(data, stopped):
 
 
 def test_stopped_build_of_other_data_is_not_gone_on_with(data, stopped):
-    assert (stopped / "building.json").exists()
+    assert read_record(stopped)["done"] == {0, 1}
     other = dataclasses.replace(data, version=1)
     assert_holds(opened(other), other)
 
 
-def test_damaged_building_files_start_over(data, stopped):
-    images = stopped / "building-images.npy"
+def test_damaged_files_of_a_stopped_build_start_over(data, stopped):
+    images = stopped / "images.npy"
     os.truncate(images, images.stat().st_size // 2)
     assert_holds(opened(data), data)
 
@@ -322,29 +319,29 @@ def test_folder_that_cannot_be_written(data, tmp_path, refused):
 def test_too_little_space_is_noticed_before_any_work(data, monkeypatch, refused, tree):
     needed = 40 * 12 * 10 * 5
     usage = shutil.disk_usage(data.root.parent)
-    monkeypatch.setattr(cache_build.shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
+    monkeypatch.setattr(slice_cache.shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
     with pytest.raises(CacheUnavailable):
         opened(data)
     refused(["needs 0 MB", "free some"], opened, data)
     assert tree(data.root) == {}
-    monkeypatch.setattr(cache_build.shutil, "disk_usage", lambda _: usage._replace(free=needed))
+    monkeypatch.setattr(slice_cache.shutil, "disk_usage", lambda _: usage._replace(free=needed))
     assert_holds(opened(data), data)
-    monkeypatch.setattr(cache_build.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    monkeypatch.setattr(slice_cache.shutil, "disk_usage", lambda _: usage._replace(free=0))
     other = dataclasses.replace(data, version=1)
     assert_holds(opened(other), other)  # takes the place of the first
 
 
 def test_disk_that_fills_up_meanwhile(data, monkeypatch, refused):
-    write, calls = cache_build._write_rows, iter(range(100))
+    write, calls = slice_cache.write_rows, iter(range(100))
 
     def full(*arguments):
         if next(calls) == 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(*arguments)
 
-    monkeypatch.setattr(cache_build, "_write_rows", full)
+    monkeypatch.setattr(slice_cache, "write_rows", full)
     refused(["the disk is full", "name another folder"], opened, data)
-    monkeypatch.setattr(cache_build, "_write_rows", write)
+    monkeypatch.setattr(slice_cache, "write_rows", write)
     data.asked.clear()
     assert_holds(opened(data), data)
     assert data.asked[1:25] == data.train_ids[16:]  # the first chunk was there

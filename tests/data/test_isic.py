@@ -39,7 +39,7 @@ def listed(root):
 
 @pytest.fixture
 def release(tmp_path):
-    """Return a function that writes three pictures in the release's layout below a folder."""
+    """Return a function that writes three images in the release's layout below a folder."""
 
     def write(folder):
         rng = np.random.default_rng(0)
@@ -100,9 +100,9 @@ def test_completeness_is_by_names(listed, tmp_path, refused):
     (tmp_path / "ATTRIBUTION.txt").touch()
     check_complete(tmp_path)
     (tmp_path / "ISIC_0000003.jpg").rename(tmp_path / "ISIC_0000002.jpg")
-    refused([tmp_path, "2594 pictures are not the 2594"], check_complete, tmp_path)
+    refused([tmp_path, "2594 images are not the 2594"], check_complete, tmp_path)
     (tmp_path / "ISIC_0000002.jpg").unlink()
-    refused([tmp_path, "2593 pictures", "isic2018_*.txt"], check_complete, tmp_path)
+    refused([tmp_path, "2593 images", "isic2018_*.txt"], check_complete, tmp_path)
 
 
 # ---- finding the files ------------------------------------------------------------------------------------
@@ -151,15 +151,15 @@ def test_prepared(release, tmp_path):
     dataset = prepare(release(tmp_path / "raw"), tmp_path / "out", recipe="dlka")
     assert (dataset.train_ids, dataset.validation_ids, dataset.test_ids) == (SPLIT["train"], [], SPLIT["test"])
     assert dataset.recipe.name == "dlka"
-    with Image.open(tmp_path / "raw" / IMAGES / "ISIC_0000003.jpg") as picture:
-        expected = np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
+    with Image.open(tmp_path / "raw" / IMAGES / "ISIC_0000003.jpg") as stored:
+        expected = np.asarray(stored.resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
     low, high = expected.min(), expected.max()
     np.testing.assert_allclose(dataset.load("ISIC_0000003").image, (expected - low) / (high - low), atol=1e-6)
 
 
 def test_published_split_wants_all_of_it(release, tmp_path, refused):
     source = release(tmp_path / "raw")
-    refused([source / IMAGES, "3 pictures", "split=(0.7, 0.1, 0.2)"], prepare, source, tmp_path / "out", split=None)
+    refused([source / IMAGES, "3 images", "split=(0.7, 0.1, 0.2)"], prepare, source, tmp_path / "out", split=None)
     assert not (tmp_path / "out").exists()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from msa2net_lib.data import splits
-from msa2net_lib.data.datasets import PreparedDataset
+from msa2net_lib.data.datasets import PreparedDataset, validation_cases
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_the_rule_does_not_depend_on_the_order(refused):
 def test_validation_cases_of_any_data(tmp_path):
     slices = [f"case{case}_slice{z:03d}" for case, n in splits.SYNAPSE_SLICES.items() for z in range(n)]
     dataset = PreparedDataset(tmp_path, slices, ["case0008"], {})
-    assert splits.validation_cases(dataset) == ["case0039", "case0005", "case0009"]
+    assert validation_cases(dataset) == ["case0039", "case0005", "case0009"]
     own = PreparedDataset(tmp_path, [f"liver_{n}_slice{z:03d}" for n in range(4) for z in range(5 - n)], [], {})
-    assert splits.validation_cases(own) == ["liver_1"]
+    assert validation_cases(own) == ["liver_1"]
 
 
 def test_validation_cases_that_were_named(tmp_path):
@@ -66,7 +66,7 @@ def test_validation_cases_that_were_named(tmp_path):
     slices = [f"liver_{n}_slice{z:03d}" for n in range(4) for z in range(5 - n)]
     for named, expected in ((["liver_3", "liver_0"], ["liver_3", "liver_0"]), ([], ["liver_1"])):
         own = PreparedDataset(tmp_path, slices, [], {"organs": {"liver": 1}, "validation": named})
-        assert splits.validation_cases(own) == expected
+        assert validation_cases(own) == expected
     # Only a dataset.json of our own is believed.
     others = PreparedDataset(tmp_path, slices, [], {"validation": ["liver_3"]})
-    assert splits.validation_cases(others) == ["liver_1"]
+    assert validation_cases(others) == ["liver_1"]

@@ -19,7 +19,8 @@ from stopping import SLOW_RENAMES, alive, children
 
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.scans import prepare as scans
-from msa2net_lib.data.synapse import SYNAPSE_RECIPE, SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES, prepare_synapse
+from msa2net_lib.data.splits import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
+from msa2net_lib.data.synapse import SYNAPSE_RECIPE, prepare_synapse
 from msa2net_lib.utils import files
 
 RAW_TO_A = {8: 1, 4: 2, 3: 3, 2: 4, 6: 5, 11: 6, 1: 7, 7: 8}

@@ -23,7 +23,7 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.system_info import library_version
 
-PICTURES = DatasetFingerprint("pictures", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
+PICTURES = DatasetFingerprint("images", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
 
 
 @pytest.fixture

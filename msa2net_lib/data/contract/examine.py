@@ -25,7 +25,6 @@ from msa2net_lib.data.contract.rows import (
     organ_rows,
 )
 from msa2net_lib.data.contract.survey import Survey, survey
-from msa2net_lib.data.dataset_json import organ_ids, prepared_here
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
 from msa2net_lib.data.prepared_files import find_prepared
 from msa2net_lib.data.splits import SYNAPSE_CASES
@@ -125,7 +124,7 @@ def examine(
     label_scheme = None if label_scheme is None else check_scheme(label_scheme)
     flip = None if flip is None else parse_flip(flip)
     prepared = find_prepared(root)
-    own = prepared_here(prepared.manifest)
+    own = prepared.is_own
     if own and (label_scheme is not None or flip is not None):
         raise InputError(f"{prepared.root}: dataset.json says how to read it; leave label scheme and flip out")
     found = survey(prepared, progress)
@@ -140,14 +139,13 @@ def examine(
 def _judge_own(contract: Contract, found: Survey, published: bool) -> Contract:
     """Add the rows on labels and orientation of data of our own: do the organs agree with ``dataset.json``?"""
     manifest = found.prepared.manifest
-    ids = organ_ids(manifest, contract.root)
-    organs = {number: organ for organ, number in ids.items()}
+    organs = dict(enumerate(found.prepared.class_names, start=1))
     shapes = {case.name: case.shapes for case in found.cases if case.slices}
     what, expected = "label scheme", "as dataset.json says"
-    is_scheme_a = tuple(ids) == ORGANS
+    is_scheme_a = found.prepared.class_names == ORGANS
     finding = detect_scheme(shapes)
     if not is_scheme_a:
-        scheme_row = Row(what, expected, ", ".join(ids), "not checked")
+        scheme_row = Row(what, expected, ", ".join(organs.values()), "not checked")
     elif against := finding.against("A"):
         scheme_row = Row(what, expected, against, "wrong", "look at the source's label ids and prepare it again")
     else:

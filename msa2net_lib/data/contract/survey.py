@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.contract.reading import StoredFiles
 from msa2net_lib.data.contract.shapes import CaseShapes, ShapeCounter
-from msa2net_lib.data.dataset_json import manifest_spacing
 from msa2net_lib.data.prepared_files import (
     PreparedFiles,
     check_shapes,
@@ -95,7 +94,7 @@ def survey(prepared: PreparedFiles, progress: bool = True) -> Survey:
             bar.update(sizes[path])
 
         for name, slice_ids in by_case.items():
-            case = CaseSurvey(name, "train", spacing=manifest_spacing(prepared.manifest, name))
+            case = CaseSurvey(name, "train", spacing=prepared.recorded_spacing(name))
             case.numbers = [split_slice_id(slice_id)[1] for slice_id in slice_ids]
             _collect(case, _slices(case, map(prepared.slice_path, slice_ids), done))
             cases.append(case)

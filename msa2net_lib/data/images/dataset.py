@@ -1,4 +1,4 @@
-"""Prepared pictures: open the folder, load pictures and training samples.
+"""Prepared images: open the folder, load images and training samples.
 
 The folder is what ``prepare_images`` writes, for ISIC 2018 through ``data.isic.prepare_isic``.
 """
@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.images.arrays import Rows, array_shapes, checksums, read_rows, stored_shape
-from msa2net_lib.data.images.prepare import KIND
+from msa2net_lib.data.images.arrays import Rows, checksums, missing_arrays, read_pair
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, resize_mask, scale_image
 from msa2net_lib.data.images.split import PARTS
+from msa2net_lib.data.prepared_files import IMAGES_KIND, MANIFEST, read_manifest
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """One prepared picture: ``image`` (H, W, 3) float32 in [0, 1], ``mask`` (H, W) uint8, 1 is lesion."""
+class LesionImage:
+    """One prepared image: ``image`` (H, W, 3) float32 in [0, 1], ``mask`` (H, W) uint8, 1 is lesion."""
 
     id: str
     image: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Handle on a folder of prepared pictures; ``ImageDataset.open(root)`` makes one.
+    """Handle on a folder of prepared images; ``ImageDataset.open(root)`` makes one.
 
     ``ids`` is part ("train", "validation", "test") -> ids in list order; ``manifest`` the content of
     ``dataset.json``.
@@ -52,30 +52,28 @@ class ImageDataset:
         Raises InputError if it is none, its preparation did not finish, or an array is missing or cut short.
         """
         root = Path(root)
-        path = root / "dataset.json"
-        if not path.is_file():
-            why = "its preparation did not finish" if (root / "cases").is_dir() else "holds no prepared pictures"
+        manifest = read_manifest(root)
+        if not manifest:
+            why = "its preparation did not finish" if (root / "cases").is_dir() else "holds no prepared images"
             raise InputError(f"{root}: {why}; run prepare_images or prepare_isic (`msa2net prepare`)")
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["kind"] != KIND:
+            if manifest["kind"] != IMAGES_KIND:
                 raise KeyError("kind")
             ids: dict[str, list[str]] = {part: [] for part in PARTS}
-            for name, entry in manifest["pictures"].items():
+            for name, entry in manifest["images"].items():
                 ids[entry["split"]].append(name)
             height, width = manifest["height_width"]
             ImageRecipe(**manifest["recipe"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: does not describe prepared pictures; prepare them again") from error
-        shapes = array_shapes({part: len(names) for part, names in ids.items()}, (height, width))
-        for name, shape in shapes.items():
-            if stored_shape(root / name) != shape:
-                raise InputError(f"{root / name}: missing or damaged (expected shape {shape}); prepare it again")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{root / MANIFEST}: does not describe prepared images; prepare them again") from error
+        counts = {part: len(names) for part, names in ids.items()}
+        for path, shape in missing_arrays(root, counts, (height, width)).items():
+            raise InputError(f"{path}: missing or damaged (expected shape {shape}); prepare it again")
         return cls(root, ids, manifest)
 
     @property
     def train_ids(self) -> list[str]:
-        """Ids to train on, as `training_slices.TrainingData` asks for them."""
+        """Ids to train on, as `datasets.TrainingData` asks for them."""
         return self.ids["train"]
 
     @property
@@ -96,41 +94,39 @@ class ImageDataset:
     def counts(self) -> str:
         """How much there is, in words."""
         train, validation, test = (len(self.ids[part]) for part in PARTS)
-        return f"{train} training, {validation} validation and {test} test pictures"
+        return f"{train} training, {validation} validation and {test} test images"
 
     @property
     def height_width(self) -> tuple[int, int]:
-        """Height and width of every prepared picture, in pixels."""
+        """Height and width of every prepared image, in pixels."""
         height, width = self.manifest["height_width"]
         return height, width
 
     @cached_property
     def recipe(self) -> ImageRecipe:
-        """How the pictures were prepared."""
+        """How the images were prepared."""
         return ImageRecipe(**self.manifest["recipe"])
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether a program drew the pictures; say so wherever a score on them is shown."""
+        """Whether a program drew the images; say so wherever a score on them is shown."""
         return self.manifest["synthetic"] is not None
 
     def digest(self) -> str:
         """What tells this data set from another: SHA-256 of split, recipe and the checksums of the rows."""
-        rows = {
-            name: (entry["split"], entry["row"], entry["crc32"]) for name, entry in self.manifest["pictures"].items()
-        }
+        rows = {name: (entry["split"], entry["row"], entry["crc32"]) for name, entry in self.manifest["images"].items()}
         content = [rows, self.manifest["recipe"], self.manifest["height_width"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def load(self, image_id: str) -> Picture:
-        """Return one picture of any part; raises InputError for an unknown id or a damaged array."""
+    def load(self, image_id: str) -> LesionImage:
+        """Return one image of any part; raises InputError for an unknown id or a damaged array."""
         image, mask = self._rows(image_id)
-        return Picture(image_id, scale_image(image, self.recipe), mask)
+        return LesionImage(image_id, scale_image(image, self.recipe), mask)
 
     def training_sample(
         self, sample_id: str, size: int | tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return a picture as the network sees it: (3, h, w) float32 in [-1, 1] and its mask (h, w), 0 and 1.
+        """Return an image as the network sees it: (3, h, w) float32 in [-1, 1] and its mask (h, w), 0 and 1.
 
         At another ``size`` than the prepared one it is resized once more, by the recipe's filters.
         """
@@ -139,22 +135,13 @@ class ImageDataset:
         return np.ascontiguousarray(normalize(image).transpose(2, 0, 1)), resize_mask(mask, size, self.recipe)
 
     def _rows(self, image_id: str) -> Rows:
-        entry = self.manifest["pictures"].get(image_id)
+        entry = self.manifest["images"].get(image_id)
         if entry is None:
-            raise InputError(f"{self.root}: holds no picture {image_id!r}; see its lists/ for the ids")
+            raise InputError(f"{self.root}: holds no image {image_id!r}; see its lists/ for the ids")
         try:
-            rows = read_rows(self.root, entry["split"], entry["row"])
+            rows = read_pair(self.root, entry["split"], entry["row"])
         except (OSError, ValueError, IndexError) as error:
             raise InputError(f"{self.root}: the arrays of {entry['split']} are damaged; prepare them again") from error
         if checksums(rows) != entry["crc32"]:
-            raise InputError(f"{self.root}: {image_id} is not as it was prepared; prepare the pictures again")
+            raise InputError(f"{self.root}: {image_id} is not as it was prepared; prepare the images again")
         return rows
-
-
-def is_image_dataset(root: str | Path) -> bool:
-    """Whether a folder describes itself as prepared pictures; a folder of prepared scans does not."""
-    try:
-        manifest = json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == KIND

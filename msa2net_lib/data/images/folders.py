@@ -1,4 +1,4 @@
-"""A folder of pictures and a folder of masks: which mask belongs to which picture."""
+"""A folder of images and a folder of masks: which mask belongs to which image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from msa2net_lib.data.images.read import IMAGE_FORMATS, stored_image_size
 from msa2net_lib.errors import InputError
 
 MASK_SUFFIXES: tuple[str, ...] = ("_segmentation", "_mask")
-"""What is taken off a mask's name to find its picture, in letters of either case; ISIC's is the first."""
+"""What is taken off a mask's name to find its image, in letters of either case; ISIC's is the first."""
 
 _ENDINGS = {ending for endings in IMAGE_FORMATS.values() for ending in endings}
-_NOT_PICTURES = re.compile(r"(?i)\..*|.*_superpixels")
-"""Names without ending to pass over: hidden files, and what ISIC 2016 and 2017 put beside the pictures."""
+_PASSED_OVER = re.compile(r"(?i)\..*|.*_superpixels")
+"""Names without ending to pass over: hidden files, and what ISIC 2016 and 2017 put beside the images."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its mask. ``id`` is the picture's file name without its ending."""
+    """An image and its mask. ``id`` is the image's file name without its ending."""
 
     id: str
     image: Path
@@ -28,22 +28,22 @@ class Pair:
 
 
 def pair_images(images: str | Path, masks: str | Path, *, mask_suffix: str | None = None) -> list[Pair]:
-    """Pair the pictures of one folder with the masks of another, or of the same, by name; sorted by id.
+    """Pair the images of one folder with the masks of another, or of the same, by name; sorted by id.
 
     The mask of ``lesion1.jpg`` is ``lesion1.png``, ``lesion1_segmentation.png`` or ``lesion1_mask.png``; give
-    ``mask_suffix`` for any other addition. Masks without a picture and files of other kinds are passed over.
-    Raises InputError, naming the file, for a folder without pictures, a picture without mask, two files of
+    ``mask_suffix`` for any other addition. Masks without an image and files of other kinds are passed over.
+    Raises InputError, naming the file, for a folder without images, an image without mask, two files of
     one id, and a mask of another size (by the files' headers).
     """
     images, masks = Path(images), Path(masks)
     suffixes = MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)
-    pictures, candidates = _pictures(images), _pictures(masks)
+    found, candidates = _image_files(images), _image_files(masks)
     if images.resolve() == masks.resolve():
-        pictures = [path for path in pictures if not _is_marked(path, suffixes)]
+        found = [path for path in found if not _is_marked(path, suffixes)]
         candidates = [path for path in candidates if _is_marked(path, suffixes)]
-    by_id = _by_id(images, ((path.stem, path) for path in pictures))
+    by_id = _by_id(images, ((path.stem, path) for path in found))
     if not by_id:
-        raise InputError(f"{images}: holds no picture ({', '.join(sorted(_ENDINGS))}); check the folder")
+        raise InputError(f"{images}: holds no image ({', '.join(sorted(_ENDINGS))}); check the folder")
     mask_of = _by_id(masks, ((_image_id(path.stem, suffixes, by_id), path) for path in candidates))
     missing = [name for name in by_id if name not in mask_of]
     if missing:
@@ -59,17 +59,17 @@ def check_same_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -
     if image[:2] != mask[:2]:
         raise InputError(
             f"{pair.mask}: has {mask[0]} rows and {mask[1]} columns, but {pair.image} has {image[0]} and {image[1]}; "
-            "use the mask drawn on this picture"
+            "use the mask drawn on this image"
         )
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _ENDINGS and not _NOT_PICTURES.fullmatch(path.stem) and path.is_file()
+        if path.suffix.lower() in _ENDINGS and not _PASSED_OVER.fullmatch(path.stem) and path.is_file()
     )
 
 
@@ -77,9 +77,9 @@ def _is_marked(path: Path, suffixes: Iterable[str]) -> bool:
     return any(suffix and path.stem.lower().endswith(suffix.lower()) for suffix in suffixes)
 
 
-def _image_id(mask: str, suffixes: Iterable[str], pictures: Iterable[str]) -> str:
-    """Return the id of the picture that a mask of this name belongs to; the name itself if it is one's."""
-    if mask in pictures:
+def _image_id(mask: str, suffixes: Iterable[str], ids: Iterable[str]) -> str:
+    """Return the id of the image that a mask of this name belongs to; the name itself if it is one's."""
+    if mask in ids:
         return mask
     marks = (suffix for suffix in suffixes if suffix and mask.lower().endswith(suffix.lower()))
     return next((mask[: -len(mark)] for mark in marks), mask)
@@ -97,5 +97,5 @@ def _by_id(folder: Path, named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 def _missing(missing: list[str], count: int, masks: Path, suffixes: tuple[str, ...]) -> str:
     looked = ", ".join(f"{missing[0]}{suffix}.png" for suffix in dict.fromkeys(("", *suffixes)))
     if len(missing) == count:
-        return f"{masks}: no mask matches any of the {count} pictures (looked for {looked}); give mask_suffix"
+        return f"{masks}: no mask matches any of the {count} images (looked for {looked}); give mask_suffix"
     return f"{masks}: {missing[0]} has no mask ({len(missing)} of {count} have none; looked for {looked}); add it"

@@ -1,7 +1,7 @@
-"""Prepare a folder of pictures and masks: all brought to one size, in one memory-mapped array a split.
+"""Prepare a folder of images and masks: all brought to one size, in one memory-mapped array a split.
 
-Every picture has its row in the arrays, is written there on its own, and its record (with the row's checksum)
-last. A run that was stopped at any moment goes on with the pictures whose record and row do not agree, and
+Every image has its row in the arrays, is written there on its own, and its record (with the row's checksum)
+last. A run that was stopped at any moment goes on with the images whose record and row do not agree, and
 ends with the same bytes. How runs keep out of each other's way: see ``data.prepare``.
 """
 
@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, read_rows, write_rows
+from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, read_pair, write_pair
 from msa2net_lib.data.images.folders import Pair, check_same_size, pair_images
 from msa2net_lib.data.images.read import read_image, read_mask
 from msa2net_lib.data.images.recipes import ImageRecipe, image_recipe, resize_color, resize_mask
 from msa2net_lib.data.images.split import Split, split_ids
 from msa2net_lib.data.parallel import check_workers
-from msa2net_lib.data.prepare import RECORDS, CaseJob, locked, other_records, prepare_pending, remove_partials
+from msa2net_lib.data.prepare import (
+    RECORDS,
+    CaseJob,
+    earlier_settings,
+    locked,
+    other_records,
+    prepare_pending,
+    remove_partials,
+)
+from msa2net_lib.data.prepared_files import IMAGES_KIND, MANIFEST
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256, write_text
@@ -32,14 +41,12 @@ from msa2net_lib.utils.progress import progress_bar
 if TYPE_CHECKING:
     from msa2net_lib.data.images.dataset import ImageDataset
 
-KIND = "pictures with lesion masks"
-"""What ``dataset.json`` says about itself, so that it is told from one with CT volumes."""
 CLASSES: tuple[str, ...] = ("background", "lesion")
 
 
 @dataclass(frozen=True, eq=False)
 class _Job(CaseJob):
-    """One picture: where it comes from, its row in the arrays of its part, and how it is made."""
+    """One image: where it comes from, its row in the arrays of its part, and how it is made."""
 
     image: Path
     mask: Path
@@ -70,7 +77,7 @@ class _Job(CaseJob):
         record = self.read_record()
         if record.get("settings") != self.settings or not all(path.is_file() for path in self.outputs(())):
             return False
-        stored = checksums(read_rows(Path(self.destination), self.split, self.row))
+        stored = checksums(read_pair(Path(self.destination), self.split, self.row))
         return record.get("crc32") == stored and self.is_finished(self.settings)
 
 
@@ -88,7 +95,7 @@ def prepare_images(
     workers: int | None = None,
     progress: bool = True,
 ) -> ImageDataset:
-    """Prepare any folder of pictures with a folder of masks for training and scoring, and return the result.
+    """Prepare any folder of images with a folder of masks for training and scoring, and return the result.
 
     Pairs as ``pair_images`` finds them. ``split``: shares of train, validation and test in the order of the
     sorted ids, or ids by part. ``size`` in pixels, one number or (height, width). ``threshold`` as for
@@ -97,7 +104,7 @@ def prepare_images(
     ``dataset.json`` and the records in ``cases/``. ``workers`` processes run at once (default: one a core).
 
     Raises InputError, in one line with the file's name, for whatever is wrong; before any work where names
-    or headers tell. Pictures that are finished stay, and are not done again.
+    or headers tell. Images that are finished stay, and are not done again.
     """
     from msa2net_lib.data.images.dataset import ImageDataset
 
@@ -105,7 +112,7 @@ def prepare_images(
     check_workers(workers)
     pairs = {pair.id: pair for pair in pair_images(images, masks, mask_suffix=mask_suffix)}
     if destination.resolve() in (images.resolve(), Path(masks).resolve()):
-        raise InputError(f"{destination}: holds the pictures to prepare; choose another folder")
+        raise InputError(f"{destination}: holds the images to prepare; choose another folder")
     parts = split_ids(sorted(pairs), split)
     options = {"threshold": threshold, "allow_empty": allow_empty}
     jobs = list(_jobs(pairs, parts, destination, height_width(size), chosen, options))
@@ -114,11 +121,11 @@ def prepare_images(
         remove_partials(destination, ["lists"])
         make_arrays(destination, {part: len(ids) for part, ids in parts.items()}, height_width(size))
         known = any((destination / RECORDS).glob("*.json"))
-        checked = progress_bar(jobs, desc="checking", unit="picture", enabled=progress and known)
+        checked = progress_bar(jobs, desc="checking", unit="image", enabled=progress and known)
         pending = [job for job in checked if not job.is_done()]
         if pending:  # until all are done there is no data set here to open
-            (destination / "dataset.json").unlink(missing_ok=True)
-        prepare_pending(_prepare_picture, jobs, pending, workers, progress)
+            (destination / MANIFEST).unlink(missing_ok=True)
+        prepare_pending(_prepare_image, jobs, pending, workers, progress)
         _write_index(destination, jobs, parts, chosen, _synthetic(images))
         for path, _ in other_records(jobs, destination):
             path.unlink()
@@ -141,14 +148,13 @@ def _jobs(
 
 def _refuse_other_data(destination: Path) -> None:
     """Raise InputError for a folder that CT volumes were prepared into, whether or not to the end."""
-    manifest = destination / "dataset.json"
-    other = manifest.is_file() and KIND not in manifest.read_text(encoding="utf-8", errors="replace")
-    if other or any((destination / folder).exists() for folder in ("train_npz", "test_vol_h5")):
+    scans = any((destination / folder).exists() for folder in ("train_npz", "test_vol_h5"))
+    if scans or any(found and "recipe" not in found for found in earlier_settings(destination)):
         raise InputError(f"{destination}: holds prepared data of another kind; choose another folder")
 
 
-def _prepare_picture(job: _Job) -> None:
-    """Read one picture and its mask and write their row, the record last."""
+def _prepare_image(job: _Job) -> None:
+    """Read one image and its mask and write their row, the record last."""
     sources = job.sources()
     image, mask = read_image(job.image), read_mask(job.mask, threshold=job.options["threshold"])
     check_same_size(Pair(job.case, job.image, job.mask), image.shape, mask.shape)
@@ -161,7 +167,7 @@ def _prepare_picture(job: _Job) -> None:
     rows = resize_color(image, job.height_width, job.recipe), resize_mask(mask, job.height_width, job.recipe)
     # The old record goes first: if this run is stopped, a row of two halves must not look finished.
     job.record_path.unlink(missing_ok=True)
-    write_rows(Path(job.destination), job.split, job.row, rows)
+    write_pair(Path(job.destination), job.split, job.row, rows)
     facts = {
         "sources": sources,
         "source_lesion_pixels": int(np.count_nonzero(mask)),
@@ -180,30 +186,30 @@ def _write_index(
 ) -> None:
     """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
     kept = ("split", "shape", "sources", "source_lesion_pixels", "lesion_pixels", "crc32")
-    pictures = {}
+    entries = {}
     for job in jobs:
         record = job.read_record()
-        pictures[job.name] = {key: record[key] for key in kept} | {"row": job.row}
+        entries[job.name] = {key: record[key] for key in kept} | {"row": job.row}
     size = job.height_width
     for part, ids in parts.items():
         write_text(destination / "lists" / f"{part}.txt", "".join(f"{name}\n" for name in ids))
     manifest = {
-        "kind": KIND,
+        "kind": IMAGES_KIND,
         "format": 1,
         "classes": CLASSES,
         "height_width": size,
         "recipe": asdict(recipe),
         "synthetic": synthetic,
         "options": job.options,
-        "prevalence": {part: _prevalence([pictures[name] for name in ids], size) for part, ids in parts.items()},
-        "empty_masks": [name for name, entry in pictures.items() if not entry["source_lesion_pixels"]],
-        "pictures": pictures,
+        "prevalence": {part: _prevalence([entries[name] for name in ids], size) for part, ids in parts.items()},
+        "empty_masks": [name for name, entry in entries.items() if not entry["source_lesion_pixels"]],
+        "images": entries,
     }
-    write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
+    write_text(destination / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 def _prevalence(entries: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> dict[str, float | None]:
-    """Return the share of lesion pixels, pooled over the pictures, as they came and as they are prepared."""
+    """Return the share of lesion pixels, pooled over the images, as they came and as they are prepared."""
     if not entries:
         return {"source": None, "prepared": None}
     source = sum(entry["source_lesion_pixels"] for entry in entries) / sum(math.prod(e["shape"]) for e in entries)
@@ -212,7 +218,7 @@ def _prevalence(entries: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> 
 
 
 def _synthetic(images: Path) -> dict[str, Any] | None:
-    """Return what the record of a generator beside the pictures says, None for pictures without one."""
+    """Return what the record of a generator beside the images says, None for images without one."""
     for folder in (images, images.parent):
         path = folder / "synthetic.json"
         if path.is_file():
@@ -220,5 +226,5 @@ def _synthetic(images: Path) -> dict[str, Any] | None:
                 plan = json.loads(path.read_text(encoding="utf-8"))["plan"]
                 return {"generator": plan["generator"], "seed": plan["seed"]}
             except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}: damaged; write the synthetic pictures again") from error
+                raise InputError(f"{path}: damaged; write the synthetic images again") from error
     return None

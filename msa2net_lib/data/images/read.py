@@ -1,8 +1,8 @@
 """Photographs and their masks: read, checked, and brought to one form.
 
 Pillow decodes and leaves much unsaid: it does not compare a PNG's checksums when it decodes pixels, and it
-turns a picture only on request. What it leaves out is checked here, so that a damaged file is an error and
-never a picture.
+turns an image only on request. What it leaves out is checked here, so that a damaged file is an error and
+never an image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IMAGE_FORMATS: dict[str, tuple[str, ...]] = {
 """Pillow's name of each format that is read -> the file names' endings."""
 
 MAX_PIXELS = 80_000_000
-"""Larger pictures are refused before a pixel is decoded; ISIC's largest has 30 million."""
+"""Larger images are refused before a pixel is decoded; ISIC's largest has 30 million."""
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L")
 
@@ -40,7 +40,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EO
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or BMP file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
-    Gray and palette pictures become RGB; of 16 bits a channel the upper 8 are kept; color profiles are not
+    Gray and palette images become RGB; of 16 bits a channel the upper 8 are kept; color profiles are not
     applied. JPEG and BMP carry no checksums: a changed byte in the middle of one need not be noticed. Raises
     InputError, in one line with the file's name, if the file is missing, of another format, cut short or
     damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit gray.
@@ -102,14 +102,14 @@ def stored_image_size(path: str | Path) -> tuple[int, int]:
 
 @contextmanager
 def _header(path: Path, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
-    """Open a picture without decoding it, and turn whatever goes wrong inside into InputError."""
+    """Open an image without decoding it, and turn whatever goes wrong inside into InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise InputError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, which hides damaged files; set it to False")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures and odd metadata: both are dealt with here
+            warnings.simplefilter("ignore")  # of large images and odd metadata: both are dealt with here
             with (
                 open(path, "rb") if stream is None else nullcontext(stream) as file,
                 Image.open(file, formats=tuple(IMAGE_FORMATS)) as image,
@@ -123,7 +123,7 @@ def _header(path: Path, stream: BinaryIO | None = None) -> Iterator[Image.Image]
         raise _too_large(path, "far more") from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(IMAGE_FORMATS)
-        raise InputError(f"{path}: not a picture of a known kind ({known}), or damaged; export it as PNG") from error
+        raise InputError(f"{path}: not an image of a known kind ({known}), or damaged; export it as PNG") from error
     except PermissionError as error:
         raise InputError(f"{path}: reading it is not permitted; change its permissions") from error
     except _DAMAGE as error:
@@ -154,7 +154,7 @@ def _opened(
 
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:
-    """Return the picture without its alpha channel, if that hides nothing."""
+    """Return the image without its alpha channel, if that hides nothing."""
     if not image.has_transparency_data:
         return image
     image = _in_mode(image, "RGBA")
@@ -165,7 +165,7 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _only_gray(image: Image.Image, path: Path) -> Image.Image:
-    """Return the picture with one channel; InputError if its channels differ anywhere."""
+    """Return the image with one channel; InputError if its channels differ anywhere."""
     if image.mode in ("1", "L"):
         return _in_mode(image, "L")
     red, green, blue = _in_mode(image, "RGB").split()
@@ -175,7 +175,7 @@ def _only_gray(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Convert a picture; one that is in that mode already is not copied, as large ones are hundreds of MB."""
+    """Convert an image; one that is in that mode already is not copied, as large ones are hundreds of MB."""
     return image if image.mode == mode else image.convert(mode)
 
 

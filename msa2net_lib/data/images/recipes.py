@@ -1,7 +1,7 @@
-"""How a picture and its mask become what the network sees: size, filter, range; one recipe per lineage.
+"""How an image and its mask become what the network sees: size, filter, range; one recipe per lineage.
 
 The paper's authors released no ISIC code. Two preparations are in circulation in their group's repositories,
-and they differ in both filters; both stretch each picture to its own darkest and brightest value.
+and they differ in both filters; both stretch each image to its own darkest and brightest value.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from msa2net_lib.errors import InputError
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """One way to prepare pictures.
+    """One way to prepare images.
 
     image_filter: "area" averages over what shrinks into one pixel (bilinear weights, as Pillow resizes),
     "bilinear" mixes the four nearest pixels only. mask_filter: "area" likewise, above one half is lesion;
-    "nearest" takes one pixel. intensity: "stretched" maps the darkest value of a resized picture to 0 and the
+    "nearest" takes one pixel. intensity: "stretched" maps the darkest value of a resized image to 0 and the
     brightest to 1, over all channels together; "as stored" divides by 255. notes: the source of each field.
     """
 
@@ -46,7 +46,7 @@ RECIPES: dict[str, ImageRecipe] = {
             "image_filter": "D-LKA, skin_code/Prepare_ISIC2018.py: Pillow's bilinear resize (BCDU-Net's first, to 256)",
             "mask_filter": "the same script resizes masks so too; the loader trains on the soft masks and the "
             "evaluation takes those above 0.5 for DSC, which are the labels here",
-            "intensity": "skin_code/loader.py: each picture's own minimum to maximum (there 0 to 255, here 0 to 1)",
+            "intensity": "skin_code/loader.py: each image's own minimum to maximum (there 0 to 255, here 0 to 1)",
             "split": f"Prepare_ISIC2018.py: {_SPLIT}",
             "left out": "skin_code/evaluate_skin.ipynb opens and fills predictions with sizes chosen on the test set",
         },
@@ -60,7 +60,7 @@ RECIPES: dict[str, ImageRecipe] = {
             "image_filter": "DermoSegDiff, src/datasets/isic2018.py: torchvision's Resize on tensors, which did not "
             "smooth before version 0.17; the version used is not stated",
             "mask_filter": "the same file: InterpolationMode.NEAREST",
-            "intensity": "the same file: each picture's own minimum to maximum, after resizing",
+            "intensity": "the same file: each image's own minimum to maximum, after resizing",
             "split": f"the same file: {_SPLIT}",
         },
     ),
@@ -106,10 +106,10 @@ def scale_image(image: NDArray[np.uint8], recipe: ImageRecipe) -> NDArray[np.flo
 
 
 def _four_neighbors(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Interpolate between the four pixels around each new pixel's center, however far the picture shrinks."""
+    """Interpolate between the four pixels around each new pixel's center, however far the image shrinks."""
     (top, bottom, down), (left, right, across) = _between(image.shape[0], height), _between(image.shape[1], width)
     down, across = down[:, None, None], across[None, :, None]
-    # Rows first: all later work is on pictures that are already small.
+    # Rows first: all later work is on images that are already small.
     upper, lower = (image[rows][:, np.stack([left, right])].astype(np.float32) for rows in (top, bottom))
     rows = upper * (1 - down[:, None]) + lower * down[:, None]
     mixed = rows[:, 0] * (1 - across) + rows[:, 1] * across

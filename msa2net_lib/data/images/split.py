@@ -1,4 +1,4 @@
-"""Which pictures are for training, which for choosing, and which for testing."""
+"""Which images are for training, which for choosing, and which for testing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def split_ids(ids: Sequence[str], split: Split) -> dict[str, list[str]]:
     parts = _as_listed(split) if isinstance(split, Mapping) else _by_shares(ids, split)
     listed = Counter(name for part in parts.values() for name in part)
     if not listed:
-        raise InputError("split: lists no picture; name at least one")
+        raise InputError("split: lists no image; name at least one")
     if missing := sorted(listed.keys() - set(ids)):
-        raise InputError(f"split: {missing[0]} is not among the pictures ({len(missing)} such); correct the list")
+        raise InputError(f"split: {missing[0]} is not among the images ({len(missing)} such); correct the list")
     if twice := [name for name, times in listed.items() if times > 1]:
         raise InputError(f"split: {twice[0]} is listed twice; list it once")
     return parts

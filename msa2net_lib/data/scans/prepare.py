@@ -22,12 +22,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.images.arrays import ARRAY_NAMES
 from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.prepare import (
-    RECORDS,
     CaseJob,
     check_inputs_exist,
+    earlier_settings,
     locked,
     other_records,
     prepare_pending,
@@ -254,19 +253,11 @@ def _check_names(jobs: Iterable[ScanJob]) -> None:
 
 def _refuse_other_data(destination: Path, recipe: ScanRecipe) -> None:
     """Raise InputError if a run with other classes, or of another kind of data, has written here: it would be lost."""
-    if any((destination / name).exists() for name in ARRAY_NAMES):
-        raise InputError(f"{destination}: holds prepared pictures; choose another folder")
-    for path in (destination / "dataset.json", *(destination / RECORDS).glob("*.json")):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            settings = found.get("settings", found)
-            organs = settings.get("organs", None if "recipe" in settings else recipe.organs)
-        except (OSError, ValueError, AttributeError):
-            continue
-        if organs is None:
-            raise InputError(f"{destination}: holds prepared pictures; choose another folder")
-        if organs != recipe.organs:
-            raise InputError(f"{destination}: holds prepared data with other classes; choose another folder")
+    earlier = earlier_settings(destination)
+    if any(destination.glob("*_images.npy")) or any("recipe" in settings for settings in earlier):
+        raise InputError(f"{destination}: holds prepared images; choose another folder")
+    if any(settings.get("organs", recipe.organs) != recipe.organs for settings in earlier):
+        raise InputError(f"{destination}: holds prepared data with other classes; choose another folder")
 
 
 def _bytes(job: ScanJob) -> int:

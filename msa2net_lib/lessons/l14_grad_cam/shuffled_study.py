@@ -20,9 +20,8 @@ import pandas as pd
 from msa2net_lib.analysis.network_field import holding_radius, logit_field
 from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.datasets import Case, PreparedDataset, TrainingData
 from msa2net_lib.data.resize import resize_image, resize_label
-from msa2net_lib.data.training_slices import TrainingData
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.lessons.l14_grad_cam.study import (
     LAYERS,

@@ -1,4 +1,4 @@
-"""Prepared pictures: what opens, what is loaded, and what training asks for."""
+"""Prepared images: what opens, what is loaded, and what training asks for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDS = [f"p{number}" for number in range(10)]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(3)
     for folder in ("images", "masks"):
         (root / folder).mkdir()
@@ -54,26 +54,26 @@ def test_parts_and_size(dataset):
 @pytest.mark.parametrize(("name", "part", "row"), [("p2", "train", 2), ("p7", "validation", 0), ("p9", "test", 1)])
 def test_load_is_the_row_stretched_to_its_own_range(dataset, name, part, row):
     image, mask = stored(dataset, part, row)
-    picture = dataset.load(name)
-    assert (picture.id, picture.image.dtype, picture.mask.dtype) == (name, np.float32, np.uint8)
+    loaded = dataset.load(name)
+    assert (loaded.id, loaded.image.dtype, loaded.mask.dtype) == (name, np.float32, np.uint8)
     low, high = float(image.min()), float(image.max())
-    np.testing.assert_allclose(picture.image, (image - low) / (high - low), atol=1e-6)
-    np.testing.assert_array_equal(picture.mask, mask)
+    np.testing.assert_allclose(loaded.image, (image - low) / (high - low), atol=1e-6)
+    np.testing.assert_array_equal(loaded.mask, mask)
     assert set(np.unique(mask)) == {0, 1}
 
 
 def test_training_sample(dataset):
-    picture = dataset.load("p3")
+    loaded = dataset.load("p3")
     image, mask = dataset.training_sample("p3", (32, 64))
     assert (image.shape, image.dtype, mask.shape, mask.dtype) == ((3, 32, 64), np.float32, (32, 64), np.uint8)
-    np.testing.assert_allclose(image, 2 * picture.image.transpose(2, 0, 1) - 1, atol=1e-6)
-    np.testing.assert_array_equal(mask, picture.mask)
+    np.testing.assert_allclose(image, 2 * loaded.image.transpose(2, 0, 1) - 1, atol=1e-6)
+    np.testing.assert_array_equal(mask, loaded.mask)
     assert (image.min(), image.max()) == (-1, 1)
     # At another size: the recipe's filters once more, and stretched after that.
     small, small_mask = dataset.training_sample("p3", 16)
     assert small.shape == (3, 16, 16)
     assert (small.min(), small.max()) == (-1, 1)
-    np.testing.assert_array_equal(small_mask, picture.mask[::2, ::4])  # nearest, at whole factors
+    np.testing.assert_array_equal(small_mask, loaded.mask[::2, ::4])  # nearest, at whole factors
 
 
 def test_training_takes_it(dataset):
@@ -86,7 +86,7 @@ def test_training_takes_it(dataset):
         np.testing.assert_array_equal(labels[row], mask)
 
 
-def test_digest_depends_on_pictures_and_recipe_only(dataset, source, folder, tmp_path):
+def test_digest_depends_on_images_and_recipe_only(dataset, source, folder, tmp_path):
     assert ImageDataset.open(folder).digest() == dataset.digest()
     folders = source / "images", source / "masks"
     seen = {dataset.digest()}
@@ -102,13 +102,13 @@ def test_unknown_id(dataset, refused):
 
 
 def test_folders_that_do_not_open(folder, tmp_path, refused):
-    refused([tmp_path / "none", "holds no prepared pictures"], ImageDataset.open, tmp_path / "none")
+    refused([tmp_path / "none", "holds no prepared images"], ImageDataset.open, tmp_path / "none")
     manifest = json.loads((folder / "dataset.json").read_text())
     damaged = ["{", "[]", '{"format": 1}', json.dumps(manifest | {"kind": "CT"})]
-    damaged += [json.dumps(manifest | {"pictures": {"p0": {"split": "dev"}}}), json.dumps(manifest | {"recipe": {}})]
+    damaged += [json.dumps(manifest | {"images": {"p0": {"split": "dev"}}}), json.dumps(manifest | {"recipe": {}})]
     for text in damaged:
         (folder / "dataset.json").write_text(text)
-        refused([folder / "dataset.json", "prepare them again"], ImageDataset.open, folder)
+        refused([folder / "dataset.json", "again"], ImageDataset.open, folder)
     (folder / "dataset.json").unlink()
     refused([folder, "did not finish"], ImageDataset.open, folder)
 
@@ -129,7 +129,7 @@ def test_arrays_cut_short_missing_or_of_another_shape(folder, dataset, refused):
 
 def test_a_changed_pixel_is_noticed_when_it_is_read(folder, refused):
     content = bytearray((folder / "train_images.npy").read_bytes())
-    content[-7] ^= 1  # of the last training picture
+    content[-7] ^= 1  # of the last training image
     (folder / "train_images.npy").write_bytes(content)
     dataset = ImageDataset.open(folder)
     dataset.load("p5")

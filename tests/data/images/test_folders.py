@@ -1,4 +1,4 @@
-"""Which mask belongs to which picture."""
+"""Which mask belongs to which image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msa2net_lib.data.images.folders import Pair, pair_images
 
 @pytest.fixture
 def folders(tmp_path):
-    """Return a function that writes small pictures and masks by name, of (rows, columns), and the folders."""
+    """Return a function that writes small images and masks by name, of (rows, columns), and the folders."""
 
     def write(images, masks, shape=(6, 8)):
         for folder, names in (("images", images), ("masks", masks)):
@@ -44,7 +44,7 @@ def test_other_suffix_has_to_be_given(folders, refused):
     ]
 
 
-def test_picture_whose_own_name_ends_like_a_mask(folders):
+def test_image_whose_own_name_ends_like_a_mask(folders):
     images, masks = folders(["face_mask.png", "face.png"], ["face_mask.png", "face.png"])
     assert [(pair.id, pair.mask.name) for pair in pair_images(images, masks)] == [
         ("face", "face.png"),
@@ -61,7 +61,7 @@ def test_both_in_one_folder(folders):
 
 
 def test_what_is_passed_over(folders):
-    """Hidden files, superpixels beside ISIC 2016's and 2017's pictures, texts, and masks of other pictures."""
+    """Hidden files, superpixels beside ISIC 2016's and 2017's images, texts, and masks of other images."""
     images, masks = folders(["a.png", "a_superpixels.png", ".b.png"], ["a.png", "c_segmentation.png"])
     (images / "LICENSE.txt").write_text("terms")
     (images / "d.png").mkdir()
@@ -78,7 +78,7 @@ def test_missing_masks_are_counted_and_named(folders, refused):
     [
         (["a.jpg", "a.png"], ["a.png"], ["images", "a.jpg and a.png"]),
         (["a.jpg"], ["a.png", "a_segmentation.png"], ["masks", "a.png and a_segmentation.png"]),
-        ([], ["a.png"], ["images", "holds no picture"]),
+        ([], ["a.png"], ["images", "holds no image"]),
         (["a.png"], [], ["masks", "no mask matches any of the 1"]),
     ],
 )
@@ -98,8 +98,8 @@ def test_mask_of_another_size(folders, refused):
     refused([masks / "b.png", "8 rows and 6 columns", images / "b.png", "6 and 8"], pair_images, images, masks)
 
 
-def test_turned_picture_and_the_mask_drawn_on_it(folders, refused):
-    """The size that counts is the one the picture is seen at, after its EXIF orientation."""
+def test_turned_image_and_the_mask_drawn_on_it(folders, refused):
+    """The size that counts is the one the image is seen at, after its EXIF orientation."""
     images, masks = folders([], ["a.png"], shape=(8, 6))
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,4 +1,4 @@
-"""Preparing folders of pictures: content, splits, errors, and being stopped at any moment."""
+"""Preparing folders of images: content, splits, errors, and being stopped at any moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 from stopping import SLOW_RENAMES, alive, children
 
-from msa2net_lib.data.images import arrays as image_arrays
 from msa2net_lib.data.images import prepare as prepare_images
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.synapse import prepare_synapse
@@ -32,7 +31,7 @@ SIZE = (16, 24)
 
 @pytest.fixture
 def source(tmp_path):
-    """Five pictures of different sizes with masks, in two folders."""
+    """Five images of different sizes with masks, in two folders."""
     rng = np.random.default_rng(1)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -85,7 +84,7 @@ def test_manifest_and_prevalence(source, tmp_path):
         assert manifest["prevalence"][part]["source"] == pytest.approx(pooled, abs=1e-6)
         prepared = np.load(tmp_path / "out" / f"{part}_masks.npy").mean()
         assert manifest["prevalence"][part]["prepared"] == pytest.approx(prepared, abs=1e-6)
-    entry = manifest["pictures"]["e"]
+    entry = manifest["images"]["e"]
     assert (entry["split"], entry["row"], entry["shape"]) == ("test", 1, [58, 38])
     for kind, name in (("image", "images/e.png"), ("mask", "masks/e_segmentation.png")):
         digest = hashlib.sha256((source / name).read_bytes()).hexdigest()
@@ -98,8 +97,8 @@ def test_default_split_is_by_sorted_ids(source, tmp_path):
     assert (dataset.train_ids, dataset.validation_ids, dataset.test_ids) == (["a", "b", "c"], [], ["d", "e"])
 
 
-def test_synthetic_pictures_stay_synthetic(source, tmp_path, refused):
-    record = {"plan": {"generator": "some.program", "seed": 3, "more": 1}, "pictures": {}}
+def test_synthetic_images_stay_synthetic(source, tmp_path, refused):
+    record = {"plan": {"generator": "some.program", "seed": 3, "more": 1}, "images": {}}
     (source / "synthetic.json").write_text(json.dumps(record))
     dataset = prepare(source, tmp_path / "out")
     assert dataset.is_synthetic
@@ -190,7 +189,7 @@ def test_clean_up_leaves_what_is_no_record(source, tmp_path):
 
 
 @pytest.mark.parametrize("lost", [[], ["test_images.npy", "test_masks.npy"], ["*.npy"]])
-def test_scans_do_not_replace_unfinished_pictures(source, btcv, tmp_path, refused, tree, lost):
+def test_scans_do_not_replace_unfinished_images(source, btcv, tmp_path, refused, tree, lost):
     """Also when only the records are left."""
     out = tmp_path / "out"
     prepare(source, out)
@@ -198,7 +197,7 @@ def test_scans_do_not_replace_unfinished_pictures(source, btcv, tmp_path, refuse
         for path in out.glob(pattern):
             path.unlink()
     before = tree(out)
-    refused([out, "holds prepared pictures"], prepare_synapse, btcv, out, workers=1, progress=False)
+    refused([out, "holds prepared images"], prepare_synapse, btcv, out, workers=1, progress=False)
     assert tree(out) == before
 
 
@@ -214,7 +213,7 @@ def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return fsync(handle)
 
-    monkeypatch.setattr(image_arrays.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     refused([tmp_path / "out", "disk is full"], prepare, source, tmp_path / "out")
     monkeypatch.undo()
     prepare(source, tmp_path / "out")
@@ -228,7 +227,7 @@ def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
 def test_second_run_does_nothing_again(source, tmp_path, monkeypatch, tree):
     prepare(source, tmp_path / "out")
     before = tree(tmp_path / "out")
-    monkeypatch.setattr(prepare_images, "read_image", lambda *_: pytest.fail("a finished picture was read again"))
+    monkeypatch.setattr(prepare_images, "read_image", lambda *_: pytest.fail("a finished image was read again"))
     prepare(source, tmp_path / "out")
     assert tree(tmp_path / "out") == before
 
@@ -262,7 +261,7 @@ def test_stopped_at_every_single_write_and_run_again(source, tmp_path, monkeypat
         assert not (tmp_path / f"stopped{stop}" / "dataset.json").exists()
         prepare(source, tmp_path / f"stopped{stop}", split=split)
         assert tree(tmp_path / f"stopped{stop}") == clean
-    # Arrays, records, lists and manifest are written and renamed; each picture has two rows besides.
+    # Arrays, records, lists and manifest are written and renamed; each image has two rows besides.
     assert stops == 2 * (6 + 3 + 3 + 1) + 3 * 2
 
 
@@ -280,7 +279,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """Fifty larger pictures, and what they are when prepared without disturbance."""
+    """Fifty larger images, and what they are when prepared without disturbance."""
     root = tmp_path_factory.mktemp("many")
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):

@@ -1,4 +1,4 @@
-"""Reading pictures and masks, against OpenCV's decoders, and refusing what is damaged or means something else."""
+"""Reading images and masks, against OpenCV's decoders, and refusing what is damaged or means something else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from msa2net_lib.data.images import read as pictures
+from msa2net_lib.data.images import read as images
 from msa2net_lib.data.images.read import read_image, read_mask, stored_image_size
 
 ORIENTATION = 0x0112
@@ -18,7 +18,7 @@ ORIENTATION = 0x0112
 
 @pytest.fixture(scope="module")
 def scene():
-    """A picture of (36, 52, 3), smooth enough for JPEG and different in every direction and channel."""
+    """An image of (36, 52, 3), smooth enough for JPEG and different in every direction and channel."""
     y, x = np.mgrid[:36, :52]
     channels = [7 * y, 4 * x + y, 255 - 3 * x - 2 * y]
     return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
@@ -154,7 +154,7 @@ def chunks(png):
 
 
 def test_every_flipped_byte_of_png_pixels_is_noticed(scene, tmp_path, refused):
-    """Pillow alone decodes some of these files into another picture without a word."""
+    """Pillow alone decodes some of these files into another image without a word."""
     path = tmp_path / "a.png"
     png = encoded(scene // 16 * 16, path)
     start, length = next((start, length) for kind, start, length in chunks(png) if kind == b"IDAT")
@@ -182,12 +182,12 @@ def test_truncated_anywhere(scene, tmp_path, refused, name, kept):
 def test_missing_and_other_files(scene, tmp_path, refused):
     refused([tmp_path / "a.png", "no such file"], read_image, tmp_path / "a.png")
     refused([tmp_path, "no such file"], stored_image_size, tmp_path)
-    (tmp_path / "a.png").write_text("not a picture")
+    (tmp_path / "a.png").write_text("not an image")
     for read in (read_image, read_mask, stored_image_size):
         refused([tmp_path / "a.png", "PNG, JPEG, BMP"], read, tmp_path / "a.png")
     for ending in ("gif", "tiff", "webp"):
         Image.fromarray(scene).save(tmp_path / f"a.{ending}")
-        refused([tmp_path / f"a.{ending}", "not a picture of a known kind"], read_image, tmp_path / f"a.{ending}")
+        refused([tmp_path / f"a.{ending}", "not an image of a known kind"], read_image, tmp_path / f"a.{ending}")
 
 
 def test_kinds_of_pixels_that_are_refused(scene, tmp_path, refused):
@@ -220,9 +220,9 @@ def test_bombs_are_refused_from_their_header(tmp_path, refused, side):
 
 def test_limit_is_on_pixels(scene, tmp_path, refused, monkeypatch):
     encoded(scene, tmp_path / "a.png")
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 36 * 52)
+    monkeypatch.setattr(images, "MAX_PIXELS", 36 * 52)
     read_image(tmp_path / "a.png")
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 36 * 52 - 1)
+    monkeypatch.setattr(images, "MAX_PIXELS", 36 * 52 - 1)
     refused([tmp_path / "a.png", "52 x 36"], read_image, tmp_path / "a.png")
 
 

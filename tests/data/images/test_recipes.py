@@ -23,7 +23,7 @@ SIZES = [((96, 131), (56, 56)), ((40, 31), (64, 96)), ((77, 300), (32, 32))]
 
 @pytest.fixture(params=SIZES, ids=str)
 def case(request):
-    """A picture of uint8 noise, a blobby mask, and the size wanted."""
+    """An image of uint8 noise, a blobby mask, and the size wanted."""
     shape, size = request.param
     rng = np.random.default_rng(5)
     image = rng.integers(20, 231, (*shape, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def test_dermosegdiff_is_torchvisions_resize_of_tensors(case):
     np.testing.assert_array_equal(255 * resize_mask(mask, size, recipe), expected)
 
 
-def test_the_two_differ_where_a_picture_shrinks(case):
+def test_the_two_differ_where_an_image_shrinks(case):
     """Enlarging, both mix the same four neighbors."""
     image, mask, size = case
     area, nearby = (resize_color(image, size, RECIPES[name]).astype(int) for name in ("dlka", "dermosegdiff"))

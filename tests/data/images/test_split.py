@@ -44,7 +44,7 @@ def test_lists_are_taken_as_given():
         ({"train": ["p0001"], "val": ["p0002"]}, "'val' is no part"),
         ({"train": ["p0001", "q"], "test": ["r"]}, ["q is not among", "2 such"]),
         ({"train": ["p0001"], "test": ["p0001"]}, "p0001 is listed twice"),
-        ({"train": []}, "lists no picture"),
+        ({"train": []}, "lists no image"),
     ],
 )
 def test_wrong_splits(refused, split, words):

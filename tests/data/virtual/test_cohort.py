@@ -13,7 +13,7 @@ import pytest
 
 from msa2net_lib.data import prepare
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
-from msa2net_lib.data.synapse import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
+from msa2net_lib.data.splits import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.virtual import cohort as virtual_cohort
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, CohortSize, write_virtual_cohort
 from msa2net_lib.data.virtual.patient import PHASES, make_virtual_patient
