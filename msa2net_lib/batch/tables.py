@@ -13,7 +13,7 @@ from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
 from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, reproduced_table_3
 from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
 from msa2net_lib.train_config import Selection
-from msa2net_lib.training.run import RECORD_FILE
+from msa2net_lib.training.files import RECORD_FILE
 from msa2net_lib.utils.files import write_text
 
 FOLDER = Path("tables")

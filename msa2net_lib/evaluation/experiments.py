@@ -23,7 +23,7 @@ from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training.state import STATE_FILE
+from msa2net_lib.training.files import STATE_FILE
 from msa2net_lib.utils.files import write_text
 
 NetworkT = TypeVar("NetworkT")

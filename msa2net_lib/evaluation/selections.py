@@ -14,8 +14,7 @@ import pandas as pd
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, Evaluation, Protocol
 from msa2net_lib.metrics import UNITS
-from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE
-from msa2net_lib.training.selection import BEST_FILES
+from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, WEIGHTS_FILE
 
 SELECTIONS = {
     "last": "last step",

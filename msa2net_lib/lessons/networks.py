@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.training.files import WEIGHTS_FILE
 
 
 def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:
@@ -14,7 +15,7 @@ def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path
     results: the folder of this profile's results. checkpoint: a file, or "auto" for the one that lesson 10 trained
     there, else the one that ships.
     """
-    trained_here = results / "10_training" / "run" / "weights.safetensors"
+    trained_here = results / "10_training" / "run" / WEIGHTS_FILE
     if checkpoint != "auto":
         path, origin = Path(checkpoint), "the checkpoint you named"
     elif trained_here.is_file():

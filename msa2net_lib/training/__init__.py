@@ -1,8 +1,8 @@
 """Training: one loop for a CPU, a GPU or many, that can be stopped anywhere and goes on as if it had not been.
 
-`run` is the loop; `order` says which sample is seen when, `optimizer` how weights move, `engine` what it runs on,
-`samples` where samples lie, `selection` which weights are kept, `logger` what is written down, `trouble` what
-is said when something goes wrong, `distributed` how several processes act as one.
+`run` is the loop; `sampler` says which sample is seen when, `optimizer` how weights move, `engine` what it runs on,
+`samples` where samples lie, `selection` which weights are kept, `files` what the files of a run are called, `logger`
+what is written down, `failures` what is said when something goes wrong, `distributed` how several processes act as one.
 """
 
 from msa2net_lib.training.engine import choose_device

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training.files import BATCH_FILE
 from msa2net_lib.utils.files import atomic_path
-
-BATCH_FILE = "not_finite.pt"
-"""Holds the batch at which the loss was no finite number: images and labels as the network got them, and ids."""
 
 FREE_DEVICE = "a device that other programs leave free"
 """What to try where the batch is not what needs the memory."""

@@ -20,9 +20,8 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE, TrainResult, train
-from msa2net_lib.training.selection import BEST_FILES
-from msa2net_lib.training.state import STATE_FILE
+from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
+from msa2net_lib.training.run import TrainResult, train
 
 
 def train_on_gpus(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training.files import EVENTS_FOLDER, LOG_FILE
 from msa2net_lib.utils.files import DiskFullError, tell_disk_full, write_text
 from msa2net_lib.utils.progress import progress_bar
 
@@ -34,10 +35,10 @@ class Logger:
         self._events: _Events | None = None
         if folder is not None:
             with self._told():
-                self._events = _Events(folder / "tensorboard", first_step)
+                self._events = _Events(folder / EVENTS_FOLDER, first_step)
 
     def _told(self) -> AbstractContextManager[None]:
-        return tell_disk_full(f"{self.folder}/tensorboard")
+        return tell_disk_full(f"{self.folder}/{EVENTS_FOLDER}")
 
     def saw(self, samples: int) -> None:
         """Count samples for the rate."""
@@ -76,7 +77,7 @@ class Logger:
         writer: Any = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
-        write_text(self.folder / "log.csv", text.getvalue())
+        write_text(self.folder / LOG_FILE, text.getvalue())
 
     def __enter__(self) -> Logger:
         return self

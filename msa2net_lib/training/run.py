@@ -29,15 +29,14 @@ from msa2net_lib.training.failures import (
     told_lost_process,
     told_out_of_memory,
 )
+from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
 from msa2net_lib.training.logger import Bars, History, Logger
 from msa2net_lib.training.samples import Samples, load_samples
-from msa2net_lib.training.selection import BEST_FILES, Best, Score, arrange_selection
+from msa2net_lib.training.selection import Best, Score, arrange_selection
 from msa2net_lib.training.trainer import Trainer
 from msa2net_lib.utils.files import writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
-
-WEIGHTS_FILE = "weights.safetensors"
-RECORD_FILE = "run.json"
+from msa2net_lib.utils.system_info import versions
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class _Run:
 
     def restore(self) -> None:
         """Take over the state in the folder, if there is one, after checking that it is of the same run."""
-        path = None if self.folder is None else self.folder / saved.STATE_FILE
+        path = None if self.folder is None else self.folder / STATE_FILE
         if path is None or not path.is_file():
             return
         state = load_state(path)
@@ -188,7 +187,7 @@ class _Run:
                 "best": {"score": self.best.score, "step": self.best.step} if self.best.step else None,
                 "changed_on_resume": self.changes,
                 "minutes": round(minutes, 2),
-                "versions": saved.versions(),
+                "versions": versions(saved.PACKAGES),
             }
             write_text(folder / RECORD_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         self.trainer.accelerator.wait_for_everyone()
@@ -249,10 +248,10 @@ class _Run:
             "best": {"score": self.best.score, "step": self.best.step},
             "random": saved.random_state(),
             "changed_on_resume": self.changes,
-            "versions": saved.versions(),
+            "versions": versions(saved.PACKAGES),
             **self.trainer.state_dict(),
         }
-        save_state(state, self.folder / saved.STATE_FILE)
+        save_state(state, self.folder / STATE_FILE)
         logger.write()
 
     def _stop_if_not_finite(self, samples: Samples, with_weights: bool) -> None:
@@ -260,7 +259,7 @@ class _Run:
 
         A gradient may overflow where the loss does not, and the loss shows it one step later only.
         """
-        step, what = self.trainer.trouble.step(), "loss is"
+        step, what = self.trainer.not_finite.step(), "loss is"
         if step is None:
             if not with_weights or is_finite(self.trainer.network):
                 return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import platform
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,24 +12,14 @@ import torch
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.system_info import versions
 
-STATE_FILE = "state.pt"
 FORMAT = 2
 CHANGEABLE = ("learning_rate", "accumulate", "precision", "compilation", "log_every", "checkpoint_every")
 """Fields of `TrainConfig` that a resumed run may change: what the messages of a run that failed advise, and its log."""
 
-_PACKAGES = ("msa2net-workbook", "torch", "timm", "accelerate", "numpy", "scipy")
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide a run's numbers, by package."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+PACKAGES = ("msa2net-workbook", "torch", "timm", "accelerate", "numpy", "scipy")
+"""Packages that decide a run's numbers."""
 
 
 def random_state() -> dict[str, Any]:
@@ -88,7 +76,7 @@ def warn_of_changes(changes: list[dict[str, Any]], written_with: dict[str, str],
     if changes:
         fields = ", ".join(f"{change['field']}={change['to']} (was {change['from']})" for change in changes)
         warnings.warn(f"{path}: goes on from step {changes[0]['step']} with {fields}", stacklevel=2)
-    here = versions()
+    here = versions(PACKAGES)
     others = [
         f"{name} {there} (here {here.get(name, 'without')})"
         for name, there in written_with.items()

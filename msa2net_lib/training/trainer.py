@@ -35,7 +35,7 @@ from msa2net_lib.training.samples import Batch, HeldSamples, Samples
 class Trainer:
     """A network in training, on this process's device, as one of ``processes``.
 
-    step: how many steps it has taken of ``total``. trouble: the first step with a loss that was not finite.
+    step: how many steps it has taken of ``total``. not_finite: the first step with a loss that was not finite.
     """
 
     def __init__(self, network: NetworkConfig, config: TrainConfig, data: TrainingData, device: str) -> None:
@@ -54,7 +54,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.network, config)
         self.schedule = build_schedule(self.optimizer, config, self.total)
         self.model = self.accelerator.prepare_model(self.network, device_placement=False)
-        self.trouble = FirstNotFinite(self.device)
+        self.not_finite = FirstNotFinite(self.device)
 
     def _build_network(self) -> Any:
         with kept_random_state(self.device):
@@ -106,7 +106,7 @@ class Trainer:
         self.optimizer.step()
         self.schedule.step()
         total = torch.stack(losses).sum()
-        self.trouble.watch(total, self.step)
+        self.not_finite.watch(total, self.step)
         self.step += 1
         return total
 

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -33,10 +34,10 @@ def hardware() -> dict[str, str | int | float]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Python, the system and the packages that decide the numbers."""
     found = {"python": platform.python_version(), "system": platform.system()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

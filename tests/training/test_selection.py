@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +12,19 @@ from small_run import CONFIG, SMALL, Slices
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import dice
+from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training import train
+from msa2net_lib.training import selection, train
 from msa2net_lib.training.selection import (
     Best,
+    ImageScore,
     VolumeScore,
     arrange_selection,
-    dice_by_class,
-    mean_over_organs,
 )
 
 SIZE = (128, 128)
@@ -38,20 +41,33 @@ def config(**fields):
     return TrainConfig(**(CONFIG.to_dict() | fields))
 
 
-def test_dice_by_class_is_dice():
-    rng = np.random.default_rng(0)
-    label, predicted = rng.integers(0, 4, (2, 3, 9, 8)).astype(np.uint8)
-    label[label == 2] = 0
-    scores = dice_by_class(predicted, label, 4)
-    assert np.isnan(scores[1])
-    for index in (1, 3):
-        assert scores[index - 1] == pytest.approx(dice(predicted == index, label == index))
+class Held:
+    """Two cases of two slices; the first has class 1 only, the second 1 and 2."""
+
+    test_cases = ("first", "second")
+
+    def load_case(self, name):
+        label = np.zeros((2, 8, 8), np.uint8)
+        label[:, :4] = 1
+        if name == "second":
+            label[:, 6:] = 2
+        return Case(name, np.zeros(label.shape, np.float32), label, None)
 
 
-def test_mean_over_organs_leaves_out_what_no_label_has():
-    nan = float("nan")
-    assert mean_over_organs([np.array([0.5, nan, nan]), np.array([0.7, 0.2, nan])]) == pytest.approx((0.6 + 0.2) / 2)
-    assert np.isnan(mean_over_organs([np.array([nan])]))
+def test_mean_over_organs_leaves_out_what_no_label_has(monkeypatch):
+    def ones_above(network, images, batch_size):
+        return np.stack([np.repeat([1, 1, 1, 1, 0, 0, 0, 2], 8).reshape(8, 8).astype(np.uint8)] * len(images))
+
+    monkeypatch.setattr(selection, "predict_classes", ones_above)
+    network = load_network(SHIPPED_TINY)
+    assert VolumeScore(Held(), (8, 8))(network) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_an_images_score_is_that_of_its_evaluation(tmp_path):
+    dataset = prepare_skin(tmp_path, count=4, size=64, workers=1, progress=False)
+    network = MSA2Net(dataclasses.replace(SMALL, num_classes=2))
+    expected = evaluate_images(network, dataset, split="train", progress=False).scores.loc["pooled", "dsc"]
+    assert ImageScore(dataset, "train", batch_size=1)(network) == pytest.approx(expected)
 
 
 @dataclass

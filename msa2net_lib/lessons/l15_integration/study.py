@@ -153,7 +153,7 @@ def train_third_party(
     samples = load_samples(dataset, size.height_width, size.num_classes, trainer.device, False)
     with kept_random_state(trainer.device):
         losses = [loss for _, loss in trainer.learn(samples)]
-    step = trainer.trouble.step()
+    step = trainer.not_finite.step()
     if step is not None:
         raise not_finite("loss is", step + 1, config, trainer.precision, None)
     return trainer.network.eval(), losses[-1].item()

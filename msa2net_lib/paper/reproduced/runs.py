@@ -15,7 +15,7 @@ from msa2net_lib.evaluation.images import COUNTS, ImageEvaluation
 from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weights_of_run
 from msa2net_lib.evaluation.table import Evaluation
 from msa2net_lib.train_config import Selection, TrainConfig
-from msa2net_lib.training.run import RECORD_FILE, WEIGHTS_FILE
+from msa2net_lib.training.files import RECORD_FILE, WEIGHTS_FILE
 
 Choice = Selection | Literal["unknown"]
 CHOSEN: dict[str, str] = {**SELECTIONS, "unknown": "not recorded"}

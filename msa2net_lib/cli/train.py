@@ -1,0 +1,68 @@
+"""``msa2net train``: its options, and what it trains and says."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from msa2net_lib.config import DEVICES
+from msa2net_lib.train_config import CHOICES
+
+Parsers = Any  # argparse's own class for subparsers is private
+COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every", "seed")
+NAMED = ("augment", "precision", "compilation", "selection")
+
+
+def add_train(commands: Parsers) -> None:
+    """Add the command to the command line's subparsers."""
+    parser = commands.add_parser("train", help="train a network, or go on with a stopped run")
+    parser.set_defaults(run=run_train)
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
+    parser.add_argument("--preset", default="tiny", help="the network; default: tiny")
+    parser.add_argument("--recipe", default="smoke", help="the training; default: smoke")
+    for name in COUNTS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
+    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the recipe's")
+    scaling = "multiply the rate by batch / 24 as the released script does; default: the recipe's"
+    parser.add_argument("--scale-rate", action=argparse.BooleanOptionalAction, help=scaling)
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the preset's")
+    for name in NAMED:
+        parser.add_argument(f"--{name}", choices=CHOICES[name], help="default: the recipe's")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    imagenet = "start the encoder from ImageNet weights: FILE, or a download without one"
+    parser.add_argument("--pretrained", nargs="?", const=True, default=False, metavar="FILE", help=imagenet)
+    parser.add_argument("--half", action="store_true", help="store the weights in float16")
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train, or go on; say where the weights are, and return the exit code."""
+    from msa2net_lib.checkpoints import read_fingerprint, save_network
+    from msa2net_lib.config import NetworkConfig
+    from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.train_config import TrainConfig
+    from msa2net_lib.training import train
+    from msa2net_lib.training.files import WEIGHTS_FILE
+
+    given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED, "learning_rate", "scale_rate")}
+    config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
+    dataset = open_prepared(arguments.dataset)
+    size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
+    network = NetworkConfig.from_preset(
+        arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1, **size
+    )
+    result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
+    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes speaks for all
+        return 0
+    weights = result.weights or arguments.output / WEIGHTS_FILE
+    if arguments.half:
+        fingerprint = read_fingerprint(weights)
+        save_network(result.network, weights, half=True, class_names=dataset.class_names, fingerprint=fingerprint)
+    steps = int(result.history[-1]["step"])
+    print(f"weights: {weights} ({steps} steps; {result.minutes:.1f} min in this run)")
+    if result.best is not None:
+        print(f"best on {config.selection} data: {result.best} (mean DSC {result.best_score:.4f})")
+    return 0
