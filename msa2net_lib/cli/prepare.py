@@ -135,8 +135,7 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
 def _synapse(arguments: argparse.Namespace) -> int:
     """Prepare raw scans, or take prepared data, and end with the data contract."""
     from msa2net_lib.data.catalog import show_terms
-    from msa2net_lib.data.download.btcv import fetch_raw, find_raw
-    from msa2net_lib.data.download.synapse import download_synapse
+    from msa2net_lib.data.download.synapse import download_synapse, fetch_raw, find_raw
     from msa2net_lib.data.synapse import prepare_synapse
 
     destination, downloads = arguments.destination, arguments.destination.parent / "downloads"

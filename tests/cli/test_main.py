@@ -39,29 +39,37 @@ def checkpoint(tmp_path_factory):
     return checkpoints.save_network(network, tmp_path_factory.mktemp("weights") / "tiny.safetensors")
 
 
-@pytest.fixture
-def raw(tmp_path):
-    """Scans 0001, 0005 and 0008 in the BTCV layout, 12 slices of 40 x 36 voxels, all 13 structures."""
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Scans 0001, 0005 and 0008 in the BTCV layout, 12 slices of 40 x 36 voxels, all 13 structures. Read only."""
     rng = np.random.default_rng(0)
     label = np.zeros((36, 40, 12), np.uint8)
     for number in range(1, 14):
         row, column = divmod(number, 4)
         label[9 * column : 9 * column + 7, 10 * row : 10 * row + 7, 3:9] = number
     affine = np.diag([-4.0, -4.0, 5.0, 1.0])
+    folder = tmp_path_factory.mktemp("scans") / "raw"
     for case in ("0001", "0005", "0008"):
         image = rng.normal(40, 20, label.shape).astype(np.int16)
         for kind, array in (("img", image), ("label", label)):
-            (tmp_path / "raw" / kind).mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(array, affine), tmp_path / "raw" / kind / f"{kind}{case}.nii.gz")
-    return tmp_path / "raw"
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array, affine), folder / kind / f"{kind}{case}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared_once(raw, tmp_path_factory):
+    """Case 0005 to train on, 0008 to test on."""
+    folder = tmp_path_factory.mktemp("scans") / "prepared"
+    run("prepare", "synapse", "--source", raw, "--destination", folder, "--workers", 1,
+        "--train-cases", "0005", "--test-cases", "0008")  # fmt: skip
+    return folder
 
 
 @pytest.fixture
-def prepared(raw, tmp_path):
-    """Case 0005 to train on, 0008 to test on."""
-    run("prepare", "synapse", "--source", raw, "--destination", tmp_path / "prepared", "--workers", 1,
-        "--train-cases", "0005", "--test-cases", "0008")  # fmt: skip
-    return tmp_path / "prepared"
+def prepared(prepared_once, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(prepared_once, tmp_path / "prepared"))
 
 
 def run(*arguments):
@@ -86,10 +94,11 @@ def test_help_is_fast_because_torch_is_not_loaded():
 
 
 def test_as_a_module():
-    command = [sys.executable, "-m", "msa2net_lib", "train", "--dataset", "nowhere", "--output", "nowhere"]
+    command = [sys.executable, "-m", "msa2net_lib", "prepare", "scans", "--images", "nowhere", "--labels", "nowhere"]
+    command += ["--destination", "nowhere", "--classes", "liver"]  # a mistake that needs no torch to be seen
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.startswith("msa2net: nowhere: no such folder")
+    assert result.stderr.startswith("msa2net: --classes liver: write NAME=ID")
     assert result.stderr.count("\n") == 1
 
 
@@ -272,11 +281,11 @@ def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
     assert list(pd.read_csv(tmp_path / "scores.csv").columns)[:2] == ["image", "dsc"]
 
 
-def test_prepare_pictures_and_isic(tmp_path, capsys):
+def test_prepare_images_and_isic(tmp_path, capsys):
     write_skin_images(tmp_path / "raw", count=5, size=(64, 80), progress=False)
     images, masks = find_isic(tmp_path / "raw", progress=False)
     small = ("--size", 32, "--workers", 1)
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     assert run("prepare", "images", "--images", images, "--masks", masks, "--destination", out, *small) == 0
     assert "3 training, 0 validation and 2 test pictures" in capsys.readouterr().out
     line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)

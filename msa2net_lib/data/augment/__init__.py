@@ -6,8 +6,8 @@ its own rows: ``augmentation.apply(images, labels, augmentation.draw(count, shap
 
 from __future__ import annotations
 
-from msa2net_lib.data.augment.affine import AffineAugmentation, AffineDraws
-from msa2net_lib.data.augment.draws import Augmentation, Draws
+from msa2net_lib.data.augment.affine import AffineAugmentation
+from msa2net_lib.data.augment.draws import Augmentation
 from msa2net_lib.data.augment.policy import TRANSFORMS, ReleasedDraws
 from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, ReleasedAugmentation
 from msa2net_lib.errors import InputError
@@ -18,9 +18,6 @@ __all__ = [
     "RELEASED_NOISE",
     "TRANSFORMS",
     "AffineAugmentation",
-    "AffineDraws",
-    "Augmentation",
-    "Draws",
     "ReleasedAugmentation",
     "ReleasedDraws",
     "build_augmentation",

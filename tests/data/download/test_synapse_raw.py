@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from msa2net_lib.data.download.btcv import ARCHIVE, PAGE, RAW_ENTITY, fetch_raw, find_raw
+from msa2net_lib.data.download.synapse import ARCHIVE, PAGE, RAW_ENTITY, fetch_raw, find_raw
 
 LAYOUTS = ["", "Training", "RawData/Training", "Abdomen/RawData/Training"]
 
