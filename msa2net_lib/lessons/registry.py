@@ -146,6 +146,7 @@ LESSONS: dict[str, Lesson] = {
             "The gate in other U-Nets, in 3-D and in ONNX: a few lines to copy, and what it costs and gains.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
             (OF_PROFILE, "patient2"),
+            quick={"STEPS": 4, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
         ),
         Lesson(
             "16_paper_audit",
