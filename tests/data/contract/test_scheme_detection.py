@@ -102,7 +102,7 @@ def test_one_organ_missing_everywhere(cohort, scheme):
 def test_several_organs_missing_is_right_or_undecided(cohort):
     found = []
     for number in (3, 4, 5, 6):
-        for organs, scheme in zip(list(itertools.combinations(ORGANS, number))[::5], itertools.cycle(SCHEMES)):
+        for organs, scheme in zip(list(itertools.combinations(ORGANS, number))[::9], itertools.cycle(SCHEMES)):
             finding = detect_scheme(as_scheme(cohort, scheme, organs))
             assert finding.best in (scheme, None), (organs, scheme, finding)
             assert finding.against(scheme) is None, (organs, scheme, finding)
@@ -144,9 +144,9 @@ def test_the_other_real_patient(example_ct):
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_no_made_up_numbering_is_taken_for_a_scheme(two, scheme):
-    """Exchange two labels: every pair in scheme A, every third in the others, whose organs are the same."""
+    """Exchange two labels: every other pair in scheme A, every sixth in the others, whose organs are the same."""
     cases = as_scheme({name: measure(label) for name, label in two.items()}, scheme)
-    for one, other in list(itertools.combinations(range(1, 9), 2))[:: 1 if scheme == "A" else 3]:
+    for one, other in list(itertools.combinations(range(1, 9), 2))[:: 2 if scheme == "A" else 6]:
         table = {label: label for label in range(1, 9)} | {one: other, other: one}
         finding = detect_scheme(renumbered(cases, table))
         assert finding.best is None
@@ -164,7 +164,7 @@ def test_random_numberings_are_made_up(two):
     cases = {name: measure(label) for name, label in two.items()}
     named = {tuple(table[organ] for organ in ORGANS) for table in SCHEMES.values()}
     rng = np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(6):
         numbers = tuple(int(n) for n in rng.permutation(8) + 1)
         finding = detect_scheme(renumbered(cases, dict(enumerate(numbers, start=1))))
         assert (finding.best is None) == (numbers not in named)
