@@ -1,7 +1,8 @@
-"""The doctor: what is here, what is missing, and what to do about it."""
+"""``msa2net doctor``: what is here, what is missing, and what to do about it."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import platform
 import re
@@ -9,11 +10,26 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256
 
 DISTRIBUTION = "msa2net-workbook"
+
+
+def add_doctor(commands: Any) -> None:
+    """Add the command to the command line's subparsers."""
+    parser = commands.add_parser("doctor", help="say what is here, what is missing and what to do about it")
+    parser.add_argument("--data", type=Path, default="data", metavar="DIR", help="default: data")
+    parser.set_defaults(run=run_doctor)
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Print what was found and return the exit code: 1 if something needed is not well."""
+    findings = examine(arguments.data)
+    print(*findings, sep="\n")
+    return int(any(found.needed and not found.ok for found in findings))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from msa2net_lib.cli.doctor import add_doctor
 from msa2net_lib.cli.evaluate import add_evaluate
 from msa2net_lib.cli.evaluate import run as run_evaluate
 from msa2net_lib.cli.export import add_export, run_export
@@ -19,6 +19,9 @@ from msa2net_lib.cli.prepare import add_prepare
 from msa2net_lib.cli.reproduce import add_reproduce
 from msa2net_lib.cli.train import add_train
 from msa2net_lib.errors import InputError
+
+COMMANDS = (add_doctor, add_prepare, add_train, add_evaluate, add_predict, add_export, add_reproduce)
+"""One function a command, each in its own file: it adds the command's options, and what runs it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,21 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="msa2net", description="MSA²Net as a workbook: its batch commands.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    doctor = commands.add_parser("doctor", help="say what is here, what is missing and what to do about it")
-    doctor.add_argument("--data", type=Path, default="data", metavar="DIR", help="default: data")
-    doctor.set_defaults(run=_doctor)
-    add_prepare(commands)
-    add_train(commands)
-    add_evaluate(commands)
-    add_predict(commands)
-    add_export(commands)
-    add_reproduce(commands)
+    for add_command in COMMANDS:
+        add_command(commands)
     return parser
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from msa2net_lib.cli.doctor import examine
-
-    findings = examine(arguments.data)
-    print(*findings, sep="\n")
-    return int(any(found.needed and not found.ok for found in findings))
