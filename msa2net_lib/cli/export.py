@@ -29,7 +29,7 @@ def add_export(subparsers: Parsers) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help=output)
     size = "height and width, or one number for both, multiples of 32; fixed in the file; default: the checkpoint's"
     parser.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help=size)
-    channels = "1 gray, 3 color; default: 3 for a network trained on pictures, else 1"
+    channels = "1 gray, 3 color; default: 3 for a network trained on images, else 1"
     parser.add_argument("--channels", type=int, choices=(1, 3), help=channels)
     values = "normalized (default): the file takes (x - 0.5) / 0.5. unit: it takes x in [0, 1] and does that itself"
     parser.add_argument("--input-range", choices=("normalized", "unit"), default="normalized", help=values)

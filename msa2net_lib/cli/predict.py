@@ -1,4 +1,4 @@
-"""``msa2net predict IMAGE``: a label map for a scan or a picture of one's own."""
+"""``msa2net predict IMAGE``: a label map for a scan or an image of one's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Parsers = Any  # argparse's own class for subparsers is private
 def add_predict(subparsers: Parsers) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "predict", help="segment a scan or a picture of your own", description=__doc__
+        "predict", help="segment a scan or an image of your own", description=__doc__
     )
     parser.set_defaults(run=run_predict)
     image = "NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG; no labels needed"
@@ -76,7 +76,7 @@ def _split(image: Path | None, given: list[str] | None) -> tuple[Path, WindowOpt
     if image is None and values and values != ["none"] and not _is_number(values[-1]):
         image = Path(values.pop())
     if image is None:
-        raise InputError("IMAGE is missing: name a scan or a picture, such as `msa2net predict scan.nii.gz`")
+        raise InputError("IMAGE is missing: name a scan or an image, such as `msa2net predict scan.nii.gz`")
     if given is None:
         return image, "auto"
     if values == ["none"]:

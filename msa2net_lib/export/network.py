@@ -182,7 +182,7 @@ def describe_file(
 
 
 def _resize(fingerprint: DatasetFingerprint | None) -> str:
-    """How images are brought to the network's size; a recipe says so for pictures."""
+    """How images are brought to the network's size; a recipe says so for images."""
     recipe = None if fingerprint is None else fingerprint.recipe
     return "cubic splines" if recipe is None else recipe["image_filter"]
 

@@ -247,8 +247,8 @@ def test_format_and_ending(convolution, tmp_path, refused, name, format, words):
 def test_axes(convolution, tmp_path, refused):
     short = {"image": torch.zeros(1, 1, 8, 8)}
     refused(("'image'", "axis 0", "2 or more"), export_module, convolution, short, tmp_path / "one.pt2")
-    axes = {"picture": {0: "batch"}}
-    refused(("picture", "image"), export_module, convolution, IMAGE, tmp_path / "one.pt2", dynamic_axes=axes)
+    axes = {"photograph": {0: "batch"}}
+    refused(("photograph", "image"), export_module, convolution, IMAGE, tmp_path / "one.pt2", dynamic_axes=axes)
 
 
 @BOTH

@@ -65,7 +65,7 @@ def test_what_the_checkpoint_does_not_say_is_not_made_up(thin, tmp_path):
     assert told["window_assumed"]  # the field's, for a network of the authors
 
 
-def test_networks_for_pictures(thin, tmp_path):
+def test_networks_for_images(thin, tmp_path):
     checkpoint = thin(PICTURES, ("lesion",), 2)
     made = export_network(checkpoint, tmp_path / "skin.onnx")
     told = read_metadata(made.path)

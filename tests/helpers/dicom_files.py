@@ -80,7 +80,7 @@ def write_slice(path: Path, pixels: NDArray, *, syntax: uid.UID = uid.ExplicitVR
 
 
 def set_frame(dataset: Dataset, frame: bytes, syntax: uid.UID) -> None:
-    """Put a compressed picture into a dataset."""
+    """Put a compressed image into a dataset."""
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].VR = "OB"
     dataset.file_meta.TransferSyntaxUID = syntax

@@ -45,11 +45,11 @@ def ordered(path: Path, slices: list[Slice]) -> tuple[list[Slice], NDArray[np.fl
 
 
 def _check_plain(one: Slice) -> None:
-    """Raise InputError unless the file is a single gray picture."""
+    """Raise InputError unless the file is a single gray image."""
     path, header = one
     kind = text(path, header, "PhotometricInterpretation")
     if whole(path, header, "SamplesPerPixel") != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise InputError(f"{path}: is a color picture ({kind}), not a slice of a scan; choose another series")
+        raise InputError(f"{path}: is a color image ({kind}), not a slice of a scan; choose another series")
     if header.get("NumberOfFrames") not in (None, "", 1):
         raise InputError(f"{path}: holds several slices in one file (multi-frame); export one file a slice, or NIfTI")
 

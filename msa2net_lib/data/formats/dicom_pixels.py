@@ -143,7 +143,7 @@ def _stored_values(path: Path, dataset: Dataset, layout: _Layout) -> NDArray[np.
 
 
 def _frame(path: Path, data: bytes) -> bytes:
-    """Return the compressed picture, put together from its fragments, which must fill ``data``."""
+    """Return the compressed image, put together from its fragments, which must fill ``data``."""
     fragments, position = [], 0
     while position < len(data):
         tag, length = struct.unpack_from("<II", data.ljust(position + 8, b"\0"), position)

@@ -1,6 +1,6 @@
 """Pixels of the JPEG family (JPEG, JPEG-LS, JPEG 2000) in DICOM, decoded by SimpleITK's GDCM.
 
-The compressed picture is handed over in a file of its own that says nothing of rescaling, so that the stored
+The compressed image is handed over in a file of its own that says nothing of rescaling, so that the stored
 values come back whatever kind of object they are from.
 """
 
@@ -37,7 +37,7 @@ _DAMAGE = (
 _HARMLESS = b"Unsupported JPEG data precision"  # of the 8-bit decoder, before the 12-bit one is tried
 _CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000 begins
 _LOSSLESS = 0xC3
-_PICTURE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, _LOSSLESS, 0xF7})  # the headers of JPEG, lossless JPEG and JPEG-LS
+_IMAGE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, _LOSSLESS, 0xF7})  # the headers of JPEG, lossless JPEG and JPEG-LS
 _HUFFMAN_TABLES = 0xC4
 _SCAN = 0xDA  # the header of the compressed pixels
 _KEPT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
@@ -45,16 +45,16 @@ _stderr_lock = threading.Lock()
 
 
 def decode(path: Path, dataset: Dataset, frame: bytes) -> NDArray:
-    """Return the stored values (rows, columns) of the compressed picture ``frame`` of a file's ``dataset``.
+    """Return the stored values (rows, columns) of the compressed image ``frame`` of a file's ``dataset``.
 
-    Raises InputError, naming ``path``, if the picture has another size than the header says, or is damaged as
+    Raises InputError, naming ``path``, if the image has another size than the header says, or is damaged as
     far as its decoder notices: JPEG holds no checksum.
     """
     expected = int(dataset.Rows), int(dataset.Columns)
     try:
         size, bits = _jpeg_2000_size(frame) if frame.startswith(_CODESTREAM) else _jpeg_size(frame)
     except (IndexError, ValueError, struct.error) as error:
-        raise InputError(f"{path}: corrupt, its pixels are no JPEG picture; copy or download it again") from error
+        raise InputError(f"{path}: corrupt, its pixels are no JPEG image; copy or download it again") from error
     if size != expected or bits > int(dataset.BitsAllocated):
         shown, header = (f"{rows} x {columns}" for rows, columns in (size, expected))
         raise InputError(
@@ -62,7 +62,7 @@ def decode(path: Path, dataset: Dataset, frame: bytes) -> NDArray:
             f"{dataset.BitsAllocated}; copy or download it again"
         )
     with tell_disk_full(tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder:
-        alone = _write_alone(Path(folder, "picture.dcm"), dataset, frame)
+        alone = _write_alone(Path(folder, "image.dcm"), dataset, frame)
         try:
             with quiet_itk(), _stderr_watched():
                 pixels = sitk.GetArrayFromImage(sitk.ReadImage(alone, imageIO="GDCMImageIO")).squeeze()
@@ -75,17 +75,17 @@ def decode(path: Path, dataset: Dataset, frame: bytes) -> NDArray:
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[tuple[int, int], int]:
-    """Return (rows, columns) and bits of a value, as the picture has them itself."""
+    """Return (rows, columns) and bits of a value, as the image has them itself."""
     width, height, left, top = struct.unpack_from(">4I", frame, 8)
     return (height - top, width - left), (frame[42] & 0x7F) + 1
 
 
 def _jpeg_size(frame: bytes) -> tuple[tuple[int, int], int]:
-    """Return (rows, columns) and bits of a value, as the picture has them itself; GDCM crashes on too many bits."""
+    """Return (rows, columns) and bits of a value, as the image has them itself; GDCM crashes on too many bits."""
     position, found, lossless = 2, None, False
     while frame[position] == 0xFF:
         marker, start = frame[position + 1], position + 4
-        if marker in _PICTURE_MARKERS:
+        if marker in _IMAGE_MARKERS:
             bits, rows, columns, components = struct.unpack_from(">BHHB", frame, start)
             found, lossless = ((rows, columns), bits), marker == _LOSSLESS
             if components != 1 or bits > 16:
@@ -113,7 +113,7 @@ def _check_tables(tables: bytes) -> None:
 
 
 def _write_alone(path: Path, dataset: Dataset, frame: bytes) -> str:
-    """Write a file with nothing but the picture and return its name."""
+    """Write a file with nothing but the image and return its name."""
     alone = Dataset()
     for keyword in _KEPT:
         setattr(alone, keyword, dataset[keyword].value)

@@ -93,7 +93,7 @@ def test_files_of_pydicom_read_as_pydicom_reads_them(shipped, name):
     np.testing.assert_array_equal(read_volume(path).array[0], theirs)
 
 
-def test_jpeg_ls_holds_the_uncompressed_picture(shipped):
+def test_jpeg_ls_holds_the_uncompressed_image(shipped):
     ours, plain = (read_volume(shipped(f"MR_small{name}.dcm")).array for name in ("_jpeg_ls_lossless", ""))
     np.testing.assert_array_equal(ours, plain)
 
@@ -174,7 +174,7 @@ def test_compressed_pixels_of_another_size(tmp_path, pixels, refused, syntax, si
 
 
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.keyword)
-def test_picture_cut_short_inside_its_fragment(tmp_path, pixels, refused, capfd, syntax):
+def test_image_cut_short_inside_its_fragment(tmp_path, pixels, refused, capfd, syntax):
     path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
     frame, dataset = frame_of(path), pydicom.dcmread(path)
     for length in np.linspace(2, len(frame) - 8, 20).astype(int) // 2 * 2:
@@ -213,11 +213,11 @@ def test_lossless_jpeg_that_its_decoder_should_not_be_given(tmp_path, pixels, re
     frame[place] = new
     set_frame(dataset, bytes(frame), uid.JPEGLosslessSV1)
     dataset.save_as(path)
-    refused([path, "no JPEG picture"], read_volume, path)
+    refused([path, "no JPEG image"], read_volume, path)
 
 
 def test_damage_that_only_the_decoder_notices(tmp_path, pixels, refused, capfd):
-    """GDCM prints a complaint about this picture and returns it all the same."""
+    """GDCM prints a complaint about this image and returns it all the same."""
     path = write_slice(tmp_path / "one.dcm", pixels, syntax=uid.JPEGLosslessSV1)
     dataset, frame = pydicom.dcmread(path), frame_of(path)
     middle = len(frame) // 2
