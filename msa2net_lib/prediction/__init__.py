@@ -1,1 +1,1 @@
-"""Predicting on a scan or an image of one's own, without labels: ``predict_file`` and what it takes (`prediction.run`)."""
+"""Prediction on one's own scan or image, without labels: ``predict_file`` and what it takes (`prediction.run`)."""
