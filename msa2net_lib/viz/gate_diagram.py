@@ -1,11 +1,10 @@
-"""The gate as one drawing: every tensor of a pass through it, in its place, with its picture and its shape."""
+"""The gate as one drawing: every tensor of a pass through it, in its place, with its map and its shape."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from einops import reduce
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from msa2net_lib.analysis.interventions import STAGES, predict, relative_change,
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.nn.masag import MASAGTrace
 from msa2net_lib.viz.colors import class_color
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, channel_map
 from msa2net_lib.viz.plots import draw_outlines, stamp
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ class Box(NamedTuple):
 
     @property
     def center(self) -> tuple[float, float]:
-        """Middle of the picture, in inches from the lower left corner."""
+        """Middle of the map, in inches from the lower left corner."""
         return LEFT + COLUMN * self.column, HEIGHT - TOP - ROW * self.row
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """A point by its shares of the picture's width and height, from the lower left."""
+        """A point by its shares of the map's width and height, from the lower left."""
         return self.center[0] + (x - 0.5) * SIDE, self.center[1] + (y - 0.5) * SIDE
 
 
@@ -90,11 +89,8 @@ STAGE_COLUMNS = (
 
 
 def thumbnail(tensor: Tensor, cmap: str) -> NDArray[np.float32]:
-    """One number per pixel of (1, c, h, w): root mean square over channels; of shares and single channels the mean."""
-    kind = "mean" if cmap in (SHARES, DIVERGING) else "rms"
-    features = tensor.detach()[0].float()
-    pixels = reduce(features if kind == "mean" else features.square(), "c h w -> h w", "mean")
-    return (pixels if kind == "mean" else pixels.sqrt()).cpu().numpy()
+    """One number per cell of (1, c, h, w): root mean square over channels; of shares and single channels the mean."""
+    return channel_map(tensor, "mean" if cmap in (SHARES, DIVERGING) else "rms")
 
 
 def limits_of(values: NDArray, cmap: str) -> tuple[float, float]:
@@ -104,7 +100,7 @@ def limits_of(values: NDArray, cmap: str) -> tuple[float, float]:
 
 
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty figure of one axes in inches: many pictures on one axes are drawn in a fraction of the time."""
+    """An empty figure of one axes in inches: many maps on one axes are drawn in a fraction of the time."""
     figure = Figure(figsize=(width, height))
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     ax.set_axis_off()
@@ -122,7 +118,7 @@ def put(
 
 
 def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool = True) -> Figure:
-    """Draw the gate of a level as it met the study's slice, every tensor with its picture and shape.
+    """Draw the gate of a level as it met the study's slice, every tensor with its map and shape.
 
     stage: one of `STAGES` to switch off; what was replaced and what changed with it are framed, and the sheet says by
     how much the output moved. outlines: show the slice with its organs outlined. Raises: `InputError`.
@@ -246,5 +242,5 @@ def _legend(usual: MASAGTrace, trace: MASAGTrace, stage: str | None) -> str:
     return (
         f"Switched off: {stage}, instead {STAGES[stage][0]}. Dark orange frame: replaced; light orange: changed as a "
         f"consequence. The output moved by {moved:.0%} of its length.\nColors as they are in the gate as it was "
-        "trained, so that pictures can be compared."
+        "trained, so that maps can be compared."
     )

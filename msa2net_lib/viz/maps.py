@@ -1,4 +1,4 @@
-"""Feature maps as pictures: one number per pixel, stretched over the slice it came from, organs outlined."""
+"""Feature maps as figures: one number per pixel, stretched over the slice it came from, organs outlined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEQUENTIAL, DIVERGING, SHARES, BRIGHTNESS = "viridis", "RdBu_r", "cividis", "gra
 
 
 class Panel(NamedTuple):
-    """One picture of a figure: values (h, w), a title, and how to color them.
+    """One map of a figure: values (h, w), a title, and how to color them.
 
     limits: values at the ends of the color map; None for the map's own (symmetric about zero if diverging).
     """
@@ -65,6 +65,20 @@ def show_map(ax: Axes, study: Study, panel: Panel, outlines: bool = True) -> Any
     return drawn
 
 
+def color_bar(drawn: Any, ax: Any, **options: Any) -> Any:
+    """A bar for a map drawn, beside one or more axes, with small numbers; options: as for ``Figure.colorbar``."""
+    place = {} if "cax" in options else {"ax": ax, "pad": 0.02, "shrink": 0.75}
+    bar = drawn.axes.figure.colorbar(drawn, **place | options)
+    bar.ax.tick_params(labelsize=7)
+    return bar
+
+
+def sign(figure: Figure, study: Study, source: str = "") -> Figure:
+    """Name the colors of the organs in the slice, and say what the data are: the study's source, or another."""
+    organ_legend(figure, study.label, study.class_names)
+    return stamp(figure, source or study.source)
+
+
 def draw_signs(ax: Axes, values: NDArray) -> None:
     """Lines at half of the largest size of signed values (h, w), drawn on their own grid: solid plus, dashed minus.
 
@@ -92,16 +106,14 @@ def plot_maps(
             if panel is None:
                 show_slice(ax, study.image, study.label, title=study.name)
                 continue
-            bar = figure.colorbar(show_map(ax, study, panel), ax=ax, shrink=0.72, pad=0.02)
-            bar.ax.tick_params(labelsize=6.5)
+            color_bar(show_map(ax, study, panel), ax)
         for ax in line[len(row) :]:
             ax.set_axis_off()
         if name:
             line[0].text(
                 -0.06, 0.5, name, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
             )
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, study.source)
+    return sign(figure, study)
 
 
 def _rows(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,29 +73,32 @@ global_pooling = Check(
         "the first two channels of G, nothing pooled": lambda g: g[:, :2],
     },
 )
+
+
+def _layers(count: Callable[[list[tuple[int, int]]], int]) -> Callable[[list[int], list[int]], int]:
+    """A wrong side of the footprint from the (kernel, dilation) of each layer."""
+    return lambda kernels, dilations: count(list(zip(kernels, dilations, strict=True)))
+
+
 receptive_field = Check(
     "receptive_field",
     receptive_field_size,
     _draw_chain,
     {
-        "the dilation is forgotten": lambda kernels, dilations: 1 + sum(k - 1 for k in kernels),
-        "kernels added whole: a layer adds k - 1 steps, not k": lambda kernels, dilations: (
-            1 + sum(d * k for k, d in zip(kernels, dilations, strict=True))
+        "the dilation is forgotten": _layers(lambda layers: 1 + sum(k - 1 for k, _ in layers)),
+        "kernels added whole: a layer adds k - 1 steps, not k": _layers(
+            lambda layers: 1 + sum(d * k for k, d in layers)
         ),
-        "off by one: start from 1, a pixel sees itself": lambda kernels, dilations: sum(
-            d * (k - 1) for k, d in zip(kernels, dilations, strict=True)
+        "off by one: start from 1, a pixel sees itself": _layers(lambda layers: sum(d * (k - 1) for k, d in layers)),
+        "multiplied: footprints of layers in a row add up": _layers(
+            lambda layers: math.prod(d * (k - 1) + 1 for k, d in layers)
         ),
-        "multiplied: footprints of layers in a row add up": lambda kernels, dilations: int(
-            np.prod([d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True)])
+        "that is the radius: both sides count": _layers(lambda layers: sum(d * (k - 1) // 2 for k, d in layers)),
+        "only the widest layer counted: each one adds to what was seen before": _layers(
+            lambda layers: max(d * (k - 1) + 1 for k, d in layers)
         ),
-        "that is the radius: both sides count": lambda kernels, dilations: sum(
-            d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)
-        ),
-        "only the widest layer counted: each one adds to what was seen before": lambda kernels, dilations: max(
-            d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True)
-        ),
-        "the dilation is added, where it multiplies the steps": lambda kernels, dilations: (
-            1 + sum(k - 1 + d for k, d in zip(kernels, dilations, strict=True))
+        "the dilation is added, where it multiplies the steps": _layers(
+            lambda layers: 1 + sum(k - 1 + d for k, d in layers)
         ),
     },
 )

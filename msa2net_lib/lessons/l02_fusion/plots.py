@@ -12,8 +12,8 @@ from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, footprint_paths,
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
 from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map
-from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, color_bar, sign
+from msa2net_lib.viz.plots import figure_grid, show_slice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,11 +53,9 @@ def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int
         frame_cells(ax, study, study.grid(level), cell, len(paths))
         ax.title.set_fontsize(8)
     if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes[0, -1], shrink=0.7, ticks=np.unique(paths[paths > 0]))
+        bar = color_bar(drawn, axes[0, -1], ticks=np.unique(paths[paths > 0]))
         bar.set_label("paths from a cell to the cursor's", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, f"{study.name}: {study.source}")
+    return sign(figure, study, f"{study.name}: {study.source}")
 
 
 def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
@@ -70,20 +68,21 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
     figure, (left, middle, right) = cursor_axes()
     show_slice(left, study.image, study.label, title=f"{study.name}, level {level}")
     frame_cells(left, study, study.grid(level), cell, side)
-    _grid(left, study, level, cell, side)
+    down, across = _edges(study, level, cell, side)
+    left.vlines(across, down[0], down[-1], colors=CURSOR, linewidth=0.4, alpha=0.8)
+    left.hlines(down, across[0], across[-1], colors=CURSOR, linewidth=0.4, alpha=0.8)
     field = local_field(study, level, cell)
     show_slice(middle, study.image, title="reaction of the local branch to X", sides=False)
     drawn = _lay_over(middle, study, field, "magma", (0.0, float(field.max()) or 1.0), alpha=0.8)
     frame_cells(middle, study, study.grid(level), cell, side)
-    _zoom(middle, study, level, cell, side + 2)
-    bar = figure.colorbar(drawn, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
-    bar.ax.tick_params(labelsize=7)
+    down, across = _edges(study, level, cell, side + 2)  # beyond the slice's border if need be
+    middle.set(xlim=across[[0, -1]], ylim=down[[-1, 0]])
+    color_bar(drawn, middle, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
     here = (0, slice(None), *cell)
     _channels(right, *(tensor[here].cpu().numpy() for tensor in (trace.local_context, trace.global_context, trace.u)))
     right.set_box_aspect(1)
     right.set_title(f"cell ({cell[0]}, {cell[1]}), channel by channel", fontsize=9)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, study.source)
+    return sign(figure, study)
 
 
 def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
@@ -100,10 +99,9 @@ def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
     for ax in (left, right):
         frame_cells(ax, study, study.grid(level), cell)
         frame_cells(ax, study, study.grid(level), cell, len(footprint_paths(LOCAL_CONTEXT)))
-    bar = figure.colorbar(drawn, ax=right, shrink=0.7, pad=0.02, extend="min", ticks=[-4, -3, -2, -1, 0])
+    bar = color_bar(drawn, right, extend="min", ticks=[-4, -3, -2, -1, 0])
     bar.ax.set_yticklabels(["1/10000", "1/1000", "1/100", "1/10", "largest"], fontsize=7)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, f"{study.name}: {study.source}")
+    return sign(figure, study, f"{study.name}: {study.source}")
 
 
 def _lay_over(ax: Axes, study: Study, values: NDArray, cmap: str = SEQUENTIAL, limits=(0.0, 1.0), alpha: float = 0.6):
@@ -115,21 +113,10 @@ def _lay_over(ax: Axes, study: Study, values: NDArray, cmap: str = SEQUENTIAL, l
     return ax.imshow(seen, cmap=cmap, vmin=low, vmax=high, extent=extent, alpha=alpha, interpolation="nearest")
 
 
-def _zoom(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
-    """Show only ``side`` x ``side`` cells around a cell, beyond the slice's border if need be."""
-    (height, width), (row, column), radius = cell_size(study, study.grid(level)), cell, side // 2
-    ax.set_xlim((column - radius) * width - 0.5, (column + radius + 1) * width - 0.5)
-    ax.set_ylim((row + radius + 1) * height - 0.5, (row - radius) * height - 0.5)
-
-
-def _grid(ax: Axes, study: Study, level: int, cell: tuple[int, int], side: int) -> None:
-    """Thin lines between the cells of a footprint."""
-    (height, width), (row, column), radius = cell_size(study, study.grid(level)), cell, side // 2
-    across = np.arange(column - radius, column + radius + 2) * width - 0.5
-    down = np.arange(row - radius, row + radius + 2) * height - 0.5
-    style = {"colors": CURSOR, "linewidth": 0.4, "alpha": 0.8}
-    ax.vlines(across, down[0], down[-1], **style)
-    ax.hlines(down, across[0], across[-1], **style)
+def _edges(study: Study, level: int, cell: tuple[int, int], side: int) -> tuple[NDArray, NDArray]:
+    """Where ``side`` x ``side`` cells around a cell begin and end: (down, across), in pixels of the slice."""
+    (height, width), (row, column), steps = cell_size(study, study.grid(level)), cell, np.arange(side + 1) - side // 2
+    return (row + steps) * height - 0.5, (column + steps) * width - 0.5
 
 
 def _channels(ax: Axes, local: NDArray, shared: NDArray, fused: NDArray) -> None:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.cursor import CURSOR, cell_at, cursor_axes, frame_cells
-from msa2net_lib.viz.maps import DIVERGING, SHARES, Panel, channel_map, show_map
-from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.maps import DIVERGING, SHARES, Panel, channel_map, color_bar, show_map, sign
+from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
 BINS = np.linspace(0, 1, 11)
 
@@ -76,9 +76,7 @@ def plot_weight_histograms(values: pd.DataFrame, source: str) -> Figure:
         ax.set_xlabel("weight of X", fontsize=8)
         ax.tick_params(axis="x", labelsize=7)
     if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes[0, -1], shrink=0.8)
-        bar.set_label("share of the tissue's cells; diamond: mean", fontsize=7)
-        bar.ax.tick_params(labelsize=7)
+        color_bar(drawn, axes[0, -1]).set_label("share of the tissue's cells; diamond: mean", fontsize=7)
     return stamp(figure, source)
 
 
@@ -93,8 +91,7 @@ def plot_weight_cursor(study: Study, level: int, row: int, column: int) -> Figur
     show_slice(left, study.image, study.label, title=f"{study.name}, level {level}")
     weight = channel_map(trace.weight_x, 0)
     drawn = show_map(middle, study, Panel(weight, "weight of X", SHARES, (0, 1)), outlines=False)
-    bar = figure.colorbar(drawn, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
-    bar.ax.tick_params(labelsize=7)
+    color_bar(drawn, middle, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
     for ax in (left, middle):
         frame_cells(ax, study, grid, cell)
         ax.axhline(row, color=CURSOR, linewidth=0.5)
@@ -108,5 +105,4 @@ def plot_weight_cursor(study: Study, level: int, row: int, column: int) -> Figur
     right.tick_params(labelsize=8)
     right.set_box_aspect(1)
     right.set_title(f"cell ({cell[0]}, {cell[1]}): {tissues[study.label_at(level)[cell]]}", fontsize=9)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, study.source)
+    return sign(figure, study)

@@ -14,7 +14,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l04_modulation.study import FEWEST_CELLS, SQUARED
 from msa2net_lib.nn.masag import MASAGTrace
 from msa2net_lib.viz.gate_diagram import put, sheet
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, plot_maps, show_map
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, color_bar, plot_maps, show_map
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
 SYMBOLS: dict[str, str] = {
@@ -100,7 +100,7 @@ def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Fig
             title = f"{change}\n{SYMBOLS[name]}" if name == rows[0] else SYMBOLS[name]
             drawn = show_map(ax, study, _panel(trace, name, "rms", limits[name])._replace(title=title), outlines=False)
             if ax is axes[rows.index(name), -1]:
-                figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.03).ax.tick_params(labelsize=7)
+                color_bar(drawn, ax)
         show_slice(column[-1], study.image, predicted, title=f"Dice {slice_dice(study, predicted)['mean']:.2f}")
     organ_legend(figure, class_names=study.class_names)
     return stamp(figure, study.source)

@@ -50,8 +50,16 @@ def _draw_gate(rng: np.random.Generator) -> tuple[Any, ...]:
     return _trained(MASAG(shape[1]), rng), random_tensor(rng, *shape), random_tensor(rng, *shape)
 
 
-def _selected(gate: MASAG, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    return gate.selection(gate.fusion(x, g), x, g)
+def _composed(
+    compose: Callable[[MASAG, Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> Callable[[MASAG, Tensor, Tensor], Tensor]:
+    """A gate that is right up to X' and G': ``compose`` gets the gate, X, G, X' and G'."""
+    return lambda gate, x, g: compose(gate, x, g, *gate.selection(gate.fusion(x, g), x, g))
+
+
+def _selecting(select: Callable[[MASAG, Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
+    """A gate whose first two stages are others, and whose last two are right."""
+    return lambda gate, x, g: gate.recalibration(gate.cross_modulation(*select(gate, x, g)), x)
 
 
 recalibration = Check(
@@ -59,37 +67,27 @@ recalibration = Check(
     _recalibration,
     _draw_recalibration,
     {
-        "the attention is multiplied onto U': it weighs the original X": lambda u, x, attend, project: project(
-            attend(u).sigmoid() * u
+        "the attention is multiplied onto U': it weighs the original X": lambda u, x, a, p: p(a(u).sigmoid() * u),
+        "the sigmoid is missing: attention lies between 0 and 1": lambda u, x, a, p: p(a(u) * x),
+        "softmax over channels where the sigmoid belongs: each channel has its own gate": lambda u, x, a, p: p(
+            a(u).softmax(dim=1) * x
         ),
-        "the sigmoid is missing: attention lies between 0 and 1": lambda u, x, attend, project: project(attend(u) * x),
-        "softmax over channels where the sigmoid belongs: each channel has its own gate": (
-            lambda u, x, attend, project: project(attend(u).softmax(dim=1) * x)
+        "a residual is added to the output: Equation 6 has none": lambda u, x, a, p: p(a(u).sigmoid() * x) + x,
+        "a residual is added before `project`: Equation 6 has none": lambda u, x, a, p: p(a(u).sigmoid() * x + x),
+        "`project` comes too early: first the product, then the last convolution": lambda u, x, a, p: (
+            a(u).sigmoid() * p(x)
         ),
-        "a residual is added to the output: Equation 6 has none": lambda u, x, attend, project: (
-            project(attend(u).sigmoid() * x) + x
+        "`project` is missing: a last 1x1 convolution follows the product": lambda u, x, a, p: a(u).sigmoid() * x,
+        "`attend` is missing: a 1x1 convolution comes before the sigmoid": lambda u, x, a, p: p(u.sigmoid() * x),
+        "U' and X are swapped: the attention is made of U', and X is weighed by it": lambda u, x, a, p: p(
+            a(x).sigmoid() * u
         ),
-        "a residual is added before `project`: Equation 6 has none": lambda u, x, attend, project: project(
-            attend(u).sigmoid() * x + x
+        "the attention is made of X: it is made of U'": lambda u, x, a, p: p(a(x).sigmoid() * x),
+        "the attention is added to X: multiply them": lambda u, x, a, p: p(a(u).sigmoid() + x),
+        "the sigmoid comes before `attend`: first the convolution, then the sigmoid": lambda u, x, a, p: p(
+            a(u.sigmoid()) * x
         ),
-        "`project` comes too early: first the product, then the last convolution": lambda u, x, attend, project: (
-            attend(u).sigmoid() * project(x)
-        ),
-        "`project` is missing: a last 1x1 convolution follows the product": lambda u, x, attend, project: (
-            attend(u).sigmoid() * x
-        ),
-        "`attend` is missing: a 1x1 convolution comes before the sigmoid": lambda u, x, attend, project: project(
-            u.sigmoid() * x
-        ),
-        "U' and X are swapped: the attention is made of U', and X is weighed by it": (
-            lambda u, x, attend, project: project(attend(x).sigmoid() * u)
-        ),
-        "the attention is made of X: it is made of U'": lambda u, x, attend, project: project(attend(x).sigmoid() * x),
-        "the attention is added to X: multiply them": lambda u, x, attend, project: project(attend(u).sigmoid() + x),
-        "the sigmoid comes before `attend`: first the convolution, then the sigmoid": (
-            lambda u, x, attend, project: project(attend(u.sigmoid()) * x)
-        ),
-        "`attend` and `project` are swapped": lambda u, x, attend, project: attend(project(u).sigmoid() * x),
+        "`attend` and `project` are swapped": lambda u, x, a, p: a(p(u).sigmoid() * x),
     },
 )
 whole_gate = Check(
@@ -98,29 +96,29 @@ whole_gate = Check(
     _draw_gate,
     {
         "X and G are swapped: X is the skip, G comes from the decoder": lambda gate, x, g: gate(g, x),
-        "the attention weighs X': stage 4 goes back to the original X": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(*_selected(gate, x, g)), _selected(gate, x, g)[0]
+        "the attention weighs X': stage 4 goes back to the original X": _composed(
+            lambda gate, x, g, x_new, g_new: gate.recalibration(gate.cross_modulation(x_new, g_new), x_new)
         ),
-        "the attention weighs G: stage 4 goes back to the original X": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(*_selected(gate, x, g)), g
+        "the attention weighs G: stage 4 goes back to the original X": _composed(
+            lambda gate, x, g, x_new, g_new: gate.recalibration(gate.cross_modulation(x_new, g_new), g)
         ),
-        "the selection weights are made of X: they are made of the fused U": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(*gate.selection(x, x, g)), x
+        "the selection weights are made of X: they are made of the fused U": _selecting(
+            lambda gate, x, g: gate.selection(x, x, g)
         ),
-        "the two selection weights are swapped: selection takes U, X, G": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(*gate.selection(gate.fusion(x, g), g, x)), x
+        "the two selection weights are swapped: selection takes U, X, G": _selecting(
+            lambda gate, x, g: gate.selection(gate.fusion(x, g), g, x)
         ),
-        "fusion's inputs are swapped: local context is taken of X, global of G": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(*gate.selection(gate.fusion(g, x), x, g)), x
+        "fusion's inputs are swapped: local context is taken of X, global of G": _selecting(
+            lambda gate, x, g: gate.selection(gate.fusion(g, x), x, g)
         ),
         "cross-modulation is skipped: U goes into the last stage where U' belongs": lambda gate, x, g: (
             gate.recalibration(gate.fusion(x, g), x)
         ),
-        "fusion and selection are skipped: cross-modulation takes X' and G'": lambda gate, x, g: gate.recalibration(
-            gate.cross_modulation(x, g), x
-        ),
+        "fusion and selection are skipped: cross-modulation takes X' and G'": _selecting(lambda gate, x, g: (x, g)),
         "the original X is added to the output: the gate has no residual of its own": lambda gate, x, g: gate(x, g) + x,
         "G is added to the output: that is the decoder's work, after the gate": lambda gate, x, g: gate(x, g) + g,
-        "it stops at U': recalibration is missing": lambda gate, x, g: gate.cross_modulation(*_selected(gate, x, g)),
+        "it stops at U': recalibration is missing": _composed(
+            lambda gate, x, g, x_new, g_new: gate.cross_modulation(x_new, g_new)
+        ),
     },
 )

@@ -28,7 +28,7 @@ from msa2net_lib.lessons.l06_skip_gates.plots import map_panel
 from msa2net_lib.nn.gates import GATES, GateInfo, find_gate
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz.gate_diagram import sheet
-from msa2net_lib.viz.maps import show_map
+from msa2net_lib.viz.maps import color_bar, show_map
 from msa2net_lib.viz.plots import stamp
 
 if TYPE_CHECKING:
@@ -357,5 +357,4 @@ def _draw_map(figure: Figure, study: Study, name: str, attention: NDArray) -> No
     width, height = figure.get_size_inches()
     side = SIDE - 0.25
     ax = figure.add_axes(((width - SIDE - 0.1) / width, (height - 0.75 - side) / height, side / width, side / height))
-    bar = figure.colorbar(show_map(ax, study, map_panel(study, name, attention)), ax=ax, shrink=0.7, pad=0.02)
-    bar.ax.tick_params(labelsize=6)
+    color_bar(show_map(ax, study, map_panel(study, name, attention)), ax)

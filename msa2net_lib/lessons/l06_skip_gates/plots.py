@@ -15,8 +15,8 @@ from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, CONTROLS, GATES, Maps, agreement
 from msa2net_lib.viz.intervals import BLUE, ORANGE
-from msa2net_lib.viz.maps import Panel, show_map
-from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.maps import Panel, color_bar, show_map, sign
+from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,12 +36,10 @@ def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, 
     flat = axes.ravel()
     show_slice(flat[0], study.image, study.label, title=study.name)
     for ax, (name, values) in zip(flat[1:], maps.items(), strict=False):
-        bar = figure.colorbar(show_map(ax, study, map_panel(study, name, values)), ax=ax, shrink=0.72, pad=0.02)
-        bar.ax.tick_params(labelsize=7)
+        color_bar(show_map(ax, study, map_panel(study, name, values)), ax)
     for ax in flat[len(maps) + 1 :]:
         ax.set_axis_off()
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, source or study.source)
+    return sign(figure, study, source or "")
 
 
 def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
@@ -56,8 +54,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     figure, axes = figure_grid(1, 3, width=2.7, height=2.5)
     whole, over, counts = axes[0]
     show_slice(whole, study.image, study.label, title=study.name)
-    bar = figure.colorbar(show_map(over, study, map_panel(study, gate, values), outlines=False), ax=over, shrink=0.72)
-    bar.ax.tick_params(labelsize=7)
+    color_bar(show_map(over, study, map_panel(study, gate, values), outlines=False), over)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)
     # Without color a pale area and hatched bars still differ, where they overlap too.
@@ -69,8 +66,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     counts.set_yticks([])
     counts.tick_params(labelsize=7.5)
     counts.legend(fontsize=7.5, frameon=False)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, study.source)
+    return sign(figure, study)
 
 
 def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) -> Figure:

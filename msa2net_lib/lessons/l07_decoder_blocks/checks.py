@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,37 +53,45 @@ def _dense(x: Tensor, weight: Tensor, padding: int, dilation: int = 1) -> Tensor
     return F.conv2d(x, weight.expand(channels, channels, *weight.shape[2:]), padding=padding, dilation=dilation)
 
 
+def _map(x: Tensor, d: Tensor, w: Tensor, p: Tensor) -> Tensor:
+    """The map as it should be."""
+    return F.conv2d(_wide(_local(x, d), w), p)
+
+
+def _seeing(see: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The attention with something else in place of its two depthwise convolutions."""
+    return lambda x, d, w, p: x * F.conv2d(see(x, d, w), p)
+
+
 large_kernel_attention = Check(
     "large_kernel_attention",
     _library_lka,
     _draw_lka,
     {
-        "the product is missing: the map multiplies x": lambda x, d, w, p: F.conv2d(_wide(_local(x, d), w), p),
-        "the map is added to x: it must multiply it": lambda x, d, w, p: x + F.conv2d(_wide(_local(x, d), w), p),
-        "the 7x7 has no dilation: its taps lie 3 pixels apart": lambda x, d, w, p: (
-            x * F.conv2d(_wide(_local(x, d), w, padding=3, dilation=1), p)
+        "the product is missing: the map multiplies x": _map,
+        "the map is added to x: it must multiply it": lambda x, d, w, p: x + _map(x, d, w, p),
+        "the 7x7 has no dilation: its taps lie 3 pixels apart": _seeing(
+            lambda x, d, w: _wide(_local(x, d), w, padding=3, dilation=1)
         ),
-        "the padding is on one side: 9 zeros belong on each, or the map is shifted": lambda x, d, w, p: (
-            x * F.conv2d(_shifted(_local(x, d), w), p)
+        "the padding is on one side: 9 zeros belong on each, or the map is shifted": _seeing(
+            lambda x, d, w: _shifted(_local(x, d), w)
         ),
-        "the padding is too small and the map stretched to fit: pad by 9, dilation times 3": lambda x, d, w, p: (
-            x * F.conv2d(_stretched(_local(x, d), w), p)
+        "the padding is too small and the map stretched to fit: pad by 9, dilation times 3": _seeing(
+            lambda x, d, w: _stretched(_local(x, d), w)
         ),
-        "the 7x7 runs before the 5x5: at the border, where zeros come in, that differs": lambda x, d, w, p: (
-            x * F.conv2d(_local(_wide(x, w), d), p)
+        "the 7x7 runs before the 5x5: at the border, where zeros come in, that differs": _seeing(
+            lambda x, d, w: _local(_wide(x, w), d)
         ),
-        "the two convolutions run side by side: the 7x7 takes what the 5x5 gives": lambda x, d, w, p: (
-            x * F.conv2d(_local(x, d) + _wide(x, w), p)
+        "the two convolutions run side by side: the 7x7 takes what the 5x5 gives": _seeing(
+            lambda x, d, w: _local(x, d) + _wide(x, w)
         ),
-        "the 5x5 is missing": lambda x, d, w, p: x * F.conv2d(_wide(x, w), p),
-        "the dilated 7x7 is missing": lambda x, d, w, p: x * F.conv2d(_local(x, d), p),
+        "the 5x5 is missing": _seeing(lambda x, d, w: _wide(x, w)),
+        "the dilated 7x7 is missing": _seeing(lambda x, d, w: _local(x, d)),
         "the 1x1 is missing: so far no channel has seen another": lambda x, d, w, p: x * _wide(_local(x, d), w),
-        "dense for depthwise: a channel's kernel sees that channel alone, use groups": lambda x, d, w, p: (
-            x * F.conv2d(_dense(_dense(x, d, padding=2), w, padding=9, dilation=3), p)
+        "dense for depthwise: a channel's kernel sees that channel alone, use groups": _seeing(
+            lambda x, d, w: _dense(_dense(x, d, padding=2), w, padding=9, dilation=3)
         ),
-        "there is no sigmoid: the map may have any sign and size": lambda x, d, w, p: (
-            x * F.conv2d(_wide(_local(x, d), w), p).sigmoid()
-        ),
+        "there is no sigmoid: the map may have any sign and size": lambda x, d, w, p: x * _map(x, d, w, p).sigmoid(),
     },
 )
 
@@ -114,8 +123,11 @@ def _library_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention with queries and keys that have been through their softmax already."""
-    context = keys @ values.transpose(1, 2)
-    return context.transpose(1, 2) @ queries
+    return values @ keys.mT @ queries
+
+
+def _standard(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1.0) -> Tensor:
+    return values @ (scale * queries.mT @ keys).softmax(2).mT
 
 
 efficient_attention = Check(
@@ -135,20 +147,16 @@ efficient_attention = Check(
         "the queries' softmax is missing": lambda q, k, v: _attend(q, k.softmax(2), v),
         "the keys' softmax is missing": lambda q, k, v: _attend(q.softmax(1), k, v),
         "there is no softmax at all": _attend,
-        "that is standard attention, softmax(QK^T)V: here each has a softmax of its own": lambda q, k, v: (
-            v @ (q.transpose(1, 2) @ k).softmax(2).transpose(1, 2)
-        ),
-        "that is standard attention, scaled by sqrt(c): here each has a softmax of its own": lambda q, k, v: (
-            v @ (q.transpose(1, 2) @ k / q.shape[1] ** 0.5).softmax(2).transpose(1, 2)
+        "that is standard attention, softmax(QK^T)V: here each has a softmax of its own": _standard,
+        "that is standard attention, scaled by sqrt(c): here each has a softmax of its own": lambda q, k, v: _standard(
+            q, k, v, q.shape[1] ** -0.5
         ),
         "the context is transposed: sum over the keys' channels, not the values'": lambda q, k, v: (
-            (k.softmax(2) @ v.transpose(1, 2)) @ q.softmax(1)
+            k.softmax(2) @ v.mT @ q.softmax(1)
         ),
         "keys and values have changed places": lambda q, k, v: _attend(q.softmax(1), v.softmax(2), k),
         "keys and queries have changed places": lambda q, k, v: _attend(k.softmax(1), q.softmax(2), v),
-        "the softmax is on the context: it belongs on queries and keys": lambda q, k, v: (
-            (k @ v.transpose(1, 2)).softmax(-1).transpose(1, 2) @ q
-        ),
+        "the softmax is on the context: it belongs on queries and keys": lambda q, k, v: (k @ v.mT).softmax(-1).mT @ q,
         "scaled by sqrt(c): the softmaxes make that unnecessary": lambda q, k, v: (
             _attend(q.softmax(1), k.softmax(2), v) / q.shape[1] ** 0.5
         ),

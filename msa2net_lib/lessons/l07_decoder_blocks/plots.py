@@ -25,8 +25,8 @@ from msa2net_lib.lessons.l07_decoder_blocks.study import (
 )
 from msa2net_lib.viz.cursor import CURSOR, cell_at, frame_cells
 from msa2net_lib.viz.gate_diagram import colored
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, plot_maps, show_map
-from msa2net_lib.viz.plots import figure_grid, organ_legend, stamp
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, color_bar, plot_maps, show_map, sign
+from msa2net_lib.viz.plots import figure_grid, stamp
 
 COUNTED = "counted on the layers, no image and no weights"
 
@@ -41,8 +41,7 @@ def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
         centered[centered == 0] = np.nan
         drawn = ax.imshow(centered, cmap=SEQUENTIAL, vmin=0)
         ax.plot(side // 2, side // 2, "+", color=CURSOR, markersize=7)
-        bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
-        bar.ax.tick_params(labelsize=7)
+        color_bar(drawn, ax)
         ax.set_title(f"{name}\n{len(paths)} x {len(paths)}, {np.count_nonzero(paths)} pixels seen", fontsize=9)
         ax.set(xticks=[], yticks=[])
         ax.set_facecolor("0.93")
@@ -79,12 +78,10 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
         drawn = show_map(ax, study, panel, outlines=False)
         low, high = drawn.get_clim()
         ticks = [low, (low + high) / 2, high]  # each tick costs some milliseconds
-        bar = figure.colorbar(drawn, ax=ax, shrink=0.9, pad=0.02, ticks=ticks, format="%.2g")
-        bar.ax.tick_params(labelsize=7)
+        color_bar(drawn, ax, ticks=ticks, format="%.2g")
     for ax in axes:
         frame_cells(ax, study, grid, pixel)
-    organ_legend(figure, study.label, study.class_names)
-    return stamp(figure, study.source)
+    return sign(figure, study)
 
 
 def _looks_at(trace: LKATrace | DualTrace, grid: tuple[int, int], pixel: tuple[int, int]) -> tuple[Panel, Panel]:
@@ -135,7 +132,6 @@ def plot_channel_attention(study: Study, trace: DualTrace) -> Figure:
         ax.set_ylabel("query channel", fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("key channel", fontsize=8)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02)
+    bar = color_bar(drawn, axes)
     bar.set_label(f"weight; {1 / maps.shape[-1]:.3f} if all were equal", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
     return stamp(figure, f"{study.name}; {study.source}")
