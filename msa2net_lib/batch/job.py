@@ -9,9 +9,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from filelock import FileLock
 
 from msa2net_lib.batch.gpus import one_gpu
 from msa2net_lib.batch.plan import Job, Plan
-from msa2net_lib.batch.work import job_folder, work
+from msa2net_lib.batch.work import LessonFailedError, Outcome, job_folder, work
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import RECORD
 from msa2net_lib.utils.files import write_text
@@ -29,16 +30,16 @@ DONE, LOG, LOCK = "done", "log.txt", ".lock"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do the named job of the plan in the working folder; returns the exit code."""
-    if len(arguments) != 1:
-        print("usage: python -m msa2net_lib.batch JOB", file=sys.stderr)
+    """Do the named job of the plan in the working folder, with the checkout's data; returns the exit code."""
+    if len(arguments) not in (1, 2):
+        print("usage: python -m msa2net_lib.batch JOB [CHECKOUT]", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)  # what a batch system sends first: a training saves where it is
     try:
         plan = Plan.load(Path())
         if arguments[0] not in plan.jobs:
             raise InputError(f"job {arguments[0]!r} is not in the plan: there are {', '.join(plan.jobs)}")
-        return run_job(plan, plan.jobs[arguments[0]])
+        return run_job(plan, plan.jobs[arguments[0]], *map(Path, arguments[1:]))
     except InputError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 2
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def run_job(plan: Plan, job: Job) -> int:
+def run_job(plan: Plan, job: Job, checkout: Path | None = None) -> int:
     """Do a job unless its record says that it is done; returns 0, or 1 where it failed.
 
     It is done if its record has its key and was made from what the jobs before it have found now: one of these that
@@ -58,7 +59,7 @@ def run_job(plan: Plan, job: Job) -> int:
     with FileLock(folder / LOCK):
         record, found = read_job(folder), {name: result_of(job_folder(name)) for name in job.needs}
         if record is None or not is_done(record, job, found):
-            record = _do(plan, job, folder, found)
+            record = _do(partial(work, plan, job, checkout), plan, job, folder, found)
         if record["status"] == "done":
             mark_done(folder, job)
         return int(record["status"] != "done")
@@ -95,14 +96,16 @@ def mark_done(folder: Path, job: Job) -> None:
     os.utime(folder / DONE, ns=(stamp, stamp))
 
 
-def _do(plan: Plan, job: Job, folder: Path, found: Mapping[str, str | None]) -> dict[str, Any]:
+def _do(
+    doing: Callable[[], Outcome], plan: Plan, job: Job, folder: Path, found: Mapping[str, str | None]
+) -> dict[str, Any]:
     started, clock = datetime.now(UTC), time.perf_counter()
     print(f"{job.name}: running", flush=True)
     record = _about(job, folder) | {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "made_from": dict(found)}
     with _logged(folder / LOG, f"{job.name} {started:%Y-%m-%d %H:%M:%S} UTC") as log:
         try:
             with one_gpu(plan):
-                record |= {"status": "done"} | work(plan, job)
+                record |= {"status": "done"} | doing()
         except Exception as failure:
             traceback.print_exc(file=log)
             record |= {"status": "failed", "error": _one_line(failure)}
@@ -136,8 +139,6 @@ def _about(job: Job, folder: Path) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     """Say what went wrong: our own words as they are, others' with their kind."""
-    from msa2net_lib.batch.work import LessonFailedError
-
     words = " ".join(str(error).split())
     return words if isinstance(error, InputError | LessonFailedError) else f"{type(error).__name__}: {words}"
 

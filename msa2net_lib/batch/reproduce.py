@@ -18,11 +18,9 @@ from msa2net_lib.batch.report import write_report
 from msa2net_lib.batch.work import job_folder
 from msa2net_lib.config import PROFILES, require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.execute import ROOT
+from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.utils.files import writable_folder
 
-SNAKEFILE = ROOT / "workflow" / "Snakefile"
-CONFIGS = ROOT / "workflow" / "config"
 SNAKEMAKE_LOG, LOCK = "snakemake.log", ".reproduce.lock"
 
 
@@ -41,11 +39,11 @@ def profile_plan(
     profile's to say; else jobs share those of this machine. Raises: `InputError` for an unknown profile, lesson or
     parameter, and without Snakemake.
     """
-    _check_installed()
+    workflow = find_workflow()
     import yaml
 
     require_choice("profile", profile, tuple(PROFILES))
-    settings = yaml.safe_load((CONFIGS / f"{profile}.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((workflow / "config" / f"{profile}.yaml").read_text(encoding="utf-8"))
     given = dict(parameters or {})
     chosen = seeds or ([given["SEED"]] if "SEED" in given else settings["seeds"])
     changes = {"lessons": lessons, "seeds": chosen, "parameters": given, "device": device}
@@ -79,9 +77,9 @@ def reproduce(
     same time, all by default; jobs that do not need each other run side by side. cluster: a folder with a Snakemake
     profile, such as ``workflow/profiles/slurm``. dry_run: only say what would be done. A job that fails is named with
     its log and stops only those that need it; the same command again goes on where the last one ended. Errors:
-    `InputError` without Snakemake or the checkout, and while another batch works on the same folder.
+    `InputError` without Snakemake, outside of a checkout, and while another batch works on the same folder.
     """
-    _check_installed()
+    workflow = find_workflow()
     if cores is not None and cores < 1:
         raise InputError(f"cores={cores}: give 1 or more")
     if cluster is not None and not Path(cluster).is_dir():
@@ -89,16 +87,16 @@ def reproduce(
     folder = writable_folder(Path(output_dir).resolve() / plan.profile)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            return _reproduce(plan, folder, _command(plan, folder, cores, cluster, dry_run), dry_run)
+            return _reproduce(plan, folder, _command(workflow, plan, folder, cores, cluster, dry_run), dry_run)
     except Timeout as error:
         raise InputError(f"{folder}: another batch is at work there; wait for it, or name another --output") from error
 
 
-def _check_installed() -> None:
+def find_workflow() -> Path:
+    """The folder of the checkout with the Snakefile. Raises: `InputError` without Snakemake or the checkout."""
     if importlib.util.find_spec("snakemake") is None:
         raise InputError("Snakemake is not installed: run pip install -e '.[batch]' in the checkout, or make workbook")
-    if not SNAKEFILE.is_file():
-        raise InputError(f"{SNAKEFILE}: no such file; run from a checkout of the workbook")
+    return find_checkout() / "workflow"
 
 
 def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool) -> int:
@@ -134,9 +132,11 @@ def _named(undone: list[Job], folder: Path) -> list[str]:
     return sorted(lines, key=lambda line: not line.startswith("FAILED"))
 
 
-def _command(plan: Plan, folder: Path, cores: int | None, cluster: str | Path | None, dry_run: bool) -> list[str]:
+def _command(
+    workflow: Path, plan: Plan, folder: Path, cores: int | None, cluster: str | Path | None, dry_run: bool
+) -> list[str]:
     options: dict[str, Any] = {
-        "--snakefile": SNAKEFILE,
+        "--snakefile": workflow / "Snakefile",
         "--directory": folder,
         "--configfile": folder / PLAN_FILE,
         "--cores": "all" if cores is None else cores,
@@ -144,7 +144,7 @@ def _command(plan: Plan, folder: Path, cores: int | None, cluster: str | Path | 
     if cluster is None:  # there Snakemake would count the GPUs of all nodes together
         options["--resources"] = f"gpu={plan.gpus}"
     words = [str(word) for option in options.items() for word in option]
-    # Its own lock outlives a kill; ours does not. What it thinks incomplete is asked of the job's record.
+    # Its own lock outlives a kill; `LOCK` does not. What it thinks incomplete is asked of the job's record.
     words += ["--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"]
     if cluster is not None:
         words += ["--profile", str(Path(cluster).resolve())]

@@ -21,6 +21,7 @@ Outcome = dict[str, Any]
 """What a job adds to its record: "numbers", "data_sha256", and what else it knows."""
 OF_RUN = "of_run.txt"
 """In the folder of a training's job: where the training lies, and what it is a function of."""
+MEASURED_ABLATION = Path("benchmarks", "results", "ablation.json")
 
 
 def training_folder(plan: Plan, seed: int, results: Path = Path()) -> Path:
@@ -38,18 +39,23 @@ def scores_file(seed: int, selection: str) -> Path:
     return job_folder(f"evaluate-{seed}") / f"scores_{selection}.csv"
 
 
-def work(plan: Plan, job: Job) -> Outcome:
-    """Do a job; the working folder is the profile's results. Raises: `InputError`, and whatever else goes wrong."""
-    return WORK[job.kind](plan, job)
+def work(plan: Plan, job: Job, checkout: Path | None = None) -> Outcome:
+    """Do a job; the working folder is the profile's results. Raises: `InputError`, and whatever else goes wrong.
+
+    checkout: of the workbook, whose data and notebooks are used; by default the one around the working folder.
+    """
+    from msa2net_lib.lessons.execute import find_checkout
+
+    return WORK[job.kind](plan, job, checkout or find_checkout())
 
 
-def _data(plan: Plan, job: Job) -> Outcome:
-    dataset = _dataset(plan, job.parameters["dataset"])
+def _data(plan: Plan, job: Job, checkout: Path) -> Outcome:
+    dataset = _dataset(plan, job.parameters["dataset"], checkout)
     numbers = {"training slices": len(dataset.train_slices), "test cases": len(dataset.test_cases)}
     return {"numbers": numbers, "data_sha256": {job.parameters["dataset"]: dataset.digest()}}
 
 
-def _train(plan: Plan, job: Job) -> Outcome:
+def _train(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.config import NetworkConfig
     from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
@@ -59,7 +65,7 @@ def _train(plan: Plan, job: Job) -> Outcome:
     changes |= {name.lower(): given[name] for name in ("STEPS", "BATCH_SIZE") if given.get(name)}
     network = NetworkConfig.from_preset(settings.preset, pretrained=settings.pretrained)
     config = TrainConfig.from_recipe(settings.recipe, **changes)
-    dataset = _dataset(plan, given["dataset"])
+    dataset = _dataset(plan, given["dataset"], checkout)
     folder = training_folder(plan, given["seed"])
     make_room(folder, job, dataset.digest())
     result = train(network, config, dataset, folder, device=plan.device, progress=False)
@@ -92,7 +98,7 @@ def make_room(folder: Path, job: Job, digest: str) -> None:
     write_text(mark, of)
 
 
-def _evaluate(plan: Plan, job: Job) -> Outcome:
+def _evaluate(plan: Plan, job: Job, checkout: Path) -> Outcome:
     """Score all weights that the training left: the last step's, and the best by what it was asked to choose on."""
     from msa2net_lib.checkpoints import load_network
     from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS
@@ -100,7 +106,7 @@ def _evaluate(plan: Plan, job: Job) -> Outcome:
     from msa2net_lib.training import choose_device
 
     given = job.parameters
-    dataset = _dataset(plan, given["dataset"])
+    dataset = _dataset(plan, given["dataset"], checkout)
     protocols = ("paper", "strict") if dataset.load_case(dataset.test_cases[0]).spacing else ("paper",)
     numbers, checksums = {}, {given["dataset"]: dataset.digest()}
     for selection, name in SELECTION_FILES.items():
@@ -117,55 +123,67 @@ def _evaluate(plan: Plan, job: Job) -> Outcome:
     return {"numbers": numbers, "data_sha256": checksums, "protocol": "paper"}
 
 
-def _ablation(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.lessons.execute import ROOT
-    from msa2net_lib.paper.ablation.runs import ablation_run
-
+def _ablation(plan: Plan, job: Job, checkout: Path) -> Outcome:
     given = job.parameters
-    options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
-    made = ablation_run(
-        plan.profile,
-        given["row"],
-        given["seed"],
-        data_dir=ROOT / plan.data_dir,
-        output_dir=Path.cwd().parent,
-        device=plan.device,
-        progress=False,
-        dataset=plan.dataset,
-        **options,
-    )
+    _, runs = ablation_runs(plan, checkout, rows=[given["row"]], seeds=[given["seed"]])
     return {
-        "numbers": {"mean DSC": made["dsc"], "mean HD95, voxels": made["hd95"]},
-        "data_sha256": {given["dataset"]: _dataset(plan, given["dataset"]).digest()},
+        "numbers": {"mean DSC": runs.dsc.item(), "mean HD95, voxels": runs.hd95.item()},
+        "data_sha256": {given["dataset"]: _dataset(plan, given["dataset"], checkout).digest()},
         "folder": f"{ABLATION_LESSON}/runs",
     }
 
 
-def ablation_runs(plan: Plan) -> tuple[AblationPlan, pd.DataFrame]:
-    """What the ablation of a plan trains, and its runs: those that are done are read back."""
+def ablation_runs(plan: Plan, checkout: Path, **chosen: Any) -> tuple[AblationPlan, pd.DataFrame]:
+    """What the ablation of a plan trains, and its runs, all or the ``rows`` and ``seeds`` chosen.
+
+    They lie where lesson 12 looks for them: those that are done are read back.
+    """
     from msa2net_lib.paper.ablation.runs import ablation_plan, run_ablation, runs_folder
 
     options = {name.lower(): value for name, value in plan.shared_with(ABLATION_LESSON).items()}
     ablation = ablation_plan(
         plan.profile, seed=plan.seeds[0], seeds=plan.ablation_seeds, dataset=plan.dataset, **options
     )
-    folder = runs_folder(Path.cwd().parent, plan.profile)
-    return ablation, run_ablation(ablation, _dataset(plan, plan.dataset), folder, device=plan.device)
+    dataset, folder = _dataset(plan, plan.dataset, checkout), runs_folder(Path.cwd().parent, plan.profile)
+    return ablation, run_ablation(ablation, dataset, folder, device=plan.device, **chosen)
 
 
-def _tables(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.batch.tables import write_all_tables
+def _tables(plan: Plan, job: Job, checkout: Path) -> Outcome:
+    """Write Tables 1, 3 and A with the reproduced rows below to ``tables/``.
 
-    written = write_all_tables(plan)
+    Table 2 is lesson 11's, which trains and scores on images. Table 3 has the batch's own ablation first, then the
+    longer one that was measured once and lies in the checkout.
+    """
+    from msa2net_lib.evaluation.selections import SELECTION_FILES
+    from msa2net_lib.paper.reproduced.runs import ReproducedRun
+    from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
+    from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, reproduced_table_3
+    from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
+
+    named = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
+    runs = [
+        ReproducedRun.from_files(path, training_folder(plan, seed) / "run.json", selection=selection, **named)
+        for seed in plan.seeds
+        for selection in SELECTION_FILES
+        if (path := scores_file(seed, selection)).is_file()
+    ]
+    ablation, found = ablation_runs(plan, checkout)
+    blocks = [measured_by(ablation, found), measured_once(checkout / MEASURED_ABLATION, ablation.reading)]
+    tables = {
+        "table_1": reproduced_table_1(runs),
+        "table_3": reproduced_table_3(blocks),
+        "table_a": reproduced_table_a(),
+    }
+    written = [write_text(Path("tables", f"{name}.csv"), table.to_csv()) for name, table in tables.items()]
     return {"numbers": {}, "data_sha256": {path.name: sha256(path) for path in written}}
 
 
-def _lesson(plan: Plan, job: Job) -> Outcome:
-    from msa2net_lib.lessons.execute import ROOT, notebook_path, run_lesson
+def _lesson(plan: Plan, job: Job, checkout: Path) -> Outcome:
+    from msa2net_lib.lessons.execute import notebook_path, run_lesson
     from msa2net_lib.lessons.records import read_record
 
     name, here = job.name.removeprefix("lesson-"), Path.cwd()
-    error = run_lesson(notebook_path(ROOT, name), plan.profile, here.parent, {**job.parameters})
+    error = run_lesson(notebook_path(checkout, name), plan.profile, here.parent, {**job.parameters})
     if error is not None:
         raise LessonFailedError(error)
     record = read_record(here.parent, plan.profile, name)
@@ -174,7 +192,7 @@ def _lesson(plan: Plan, job: Job) -> Outcome:
     return {key: record[key] for key in ("numbers", "data_sha256", "seed")} | {"folder": name}
 
 
-def _report(plan: Plan, job: Job) -> Outcome:
+def _report(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.batch.report import write_report
 
     here = Path.cwd()
@@ -185,17 +203,16 @@ class LessonFailedError(Exception):
     """A notebook stopped at an error; the message is its first line."""
 
 
-def _dataset(plan: Plan, name: str) -> Any:
+def _dataset(plan: Plan, name: str, checkout: Path) -> Any:
     from msa2net_lib.data.catalog import open_dataset
-    from msa2net_lib.lessons.execute import ROOT
 
-    dataset = open_dataset(name, ROOT / plan.data_dir, progress=False)
+    dataset = open_dataset(name, checkout / plan.data_dir, progress=False)
     if not dataset.test_cases:
         raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
     return dataset
 
 
-WORK: dict[str, Callable[[Plan, Job], Outcome]] = {
+WORK: dict[str, Callable[[Plan, Job, Path], Outcome]] = {
     "data": _data,
     "train": _train,
     "evaluate": _evaluate,

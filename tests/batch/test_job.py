@@ -26,7 +26,7 @@ def calls(tmp_path, monkeypatch):
     """Stand in for the work; returns what was done."""
     done: list[str] = []
 
-    def work(plan, job):
+    def work(plan, job, checkout):
         done.append(job.name)
         subprocess.run([sys.executable, "-c", "print('said by a child')"], check=True)
         return {"numbers": {"answer": 42}, "data_sha256": {"x": "0" * 64}}
@@ -77,7 +77,7 @@ def finds(monkeypatch, **numbers):
     """Let jobs find these numbers; returns the names of those that were done."""
     done: list[str] = []
 
-    def work(plan, job):
+    def work(plan, job, checkout):
         done.append(job.name)
         return {"numbers": numbers, "data_sha256": {}}
 
@@ -103,7 +103,7 @@ def test_a_job_is_done_anew_if_what_it_was_made_from_has_changed(calls, monkeypa
 def test_a_failure_is_recorded_and_tried_again(calls, monkeypatch, capfd):
     works = batch_job.work
 
-    def fail(plan, job):
+    def fail(plan, job, checkout):
         raise ValueError("no such\nluck")
 
     monkeypatch.setattr(batch_job, "work", fail)
@@ -120,7 +120,7 @@ def test_a_failure_is_recorded_and_tried_again(calls, monkeypatch, capfd):
 
 
 def test_our_own_words_stand_alone(calls, monkeypatch):
-    def refuse(plan, job):
+    def refuse(plan, job, checkout):
         raise InputError("x: wrong; do y")
 
     monkeypatch.setattr(batch_job, "work", refuse)
@@ -129,7 +129,7 @@ def test_our_own_words_stand_alone(calls, monkeypatch):
 
 
 def test_ctrl_c_leaves_no_record(calls, monkeypatch):
-    def stop(plan, job):
+    def stop(plan, job, checkout):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(batch_job, "work", stop)

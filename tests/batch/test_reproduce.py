@@ -18,31 +18,41 @@ import pytest
 import yaml
 
 from msa2net_lib.batch.plan import Plan
-from msa2net_lib.batch.reproduce import SNAKEFILE, profile_plan, reproduce
+from msa2net_lib.batch.reproduce import profile_plan, reproduce
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.registry import LESSONS
 
 LESSON = "00_start_here"
-PLAYED = """
+KEPT = (LESSON, "01_data", "10_training", "11_evaluation", "12_ablation")
+"""The lessons that played batches have: each kind of job, and what needs what, is among them."""
+PLAYED = (
+    f"""
 import os, time
 import msa2net_lib.batch.work as batch
+from msa2net_lib.lessons.registry import LESSONS
 
-def play(plan, job):
+for name in set(LESSONS) - set({KEPT}):
+    del LESSONS[name]
+"""
+    + """
+def play(plan, job, checkout):
     if job.name in os.environ.get("PLANTED_FAILURE", "").split():
         raise RuntimeError("planted")
     with open("began.txt", "a") as began:
         began.write(f"{job.name} {time.time()}" + chr(10))
-    time.sleep(0.3)
+    time.sleep(float(os.environ.get("PLAYED_SECONDS", 0)))
     with open("did.txt", "a") as did:
         did.write(f"{job.name} {time.time()}" + chr(10))
     return {"numbers": {"length of the name": len(job.name), **job.parameters}, "data_sha256": {}}
 
 batch.WORK.update({kind: play for kind in batch.WORK if kind != "report"})
 """
+)
 RUN = """
 import sys
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.reproduce import reproduce
-sys.exit(reproduce(Plan(seeds=(1, 2), ablation_seeds=1), sys.argv[1], cores=2))
+sys.exit(reproduce(Plan(seeds=(1,), ablation_seeds=1), sys.argv[1], cores=2))
 """
 
 
@@ -52,6 +62,8 @@ def played(tmp_path, monkeypatch):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(PLAYED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    for name in set(LESSONS) - set(KEPT):
+        monkeypatch.delitem(LESSONS, name)
     return tmp_path / "results"
 
 
@@ -85,12 +97,13 @@ def names(noted_jobs: list[tuple[str, float]]) -> list[str]:
     return [name for name, _ in noted_jobs]
 
 
-def test_killed_at_ten_random_moments_it_ends_the_same_and_does_nothing_twice(played, tmp_path):
+def test_killed_at_random_moments_it_ends_the_same_and_does_nothing_twice(played, tmp_path, monkeypatch):
     """Each kill waits for a job to begin, the first, second or third of its start, and hits within its 0.3 seconds."""
-    whole, jobs = finish(start(tmp_path / "whole")), Plan(seeds=(1, 2), ablation_seeds=1).jobs
+    whole, jobs = finish(start(tmp_path / "whole")), Plan(seeds=(1,), ablation_seeds=1).jobs
+    monkeypatch.setenv("PLAYED_SECONDS", "0.3")
     assert whole.count(": running") == len(jobs)
     moments = random.Random(0)
-    for _ in range(10):
+    for _ in range(4):
         process, before = start(played), len(noted(played, "began.txt"))
         wanted = before + moments.randint(1, 3)
         while len(noted(played, "began.txt")) < wanted:
@@ -101,6 +114,7 @@ def test_killed_at_ten_random_moments_it_ends_the_same_and_does_nothing_twice(pl
         process.communicate()
     undone = set(jobs) - {path.parent.name for path in (played / "smoke" / "jobs").glob("*/done")}
     assert 0 < len(undone) < len(jobs), "the kills met nothing that was under way"
+    monkeypatch.delenv("PLAYED_SECONDS")
     finish(start(played))
     logs = {path.parent.name: path.read_text() for path in (played / "smoke" / "jobs").glob("*/log.txt")}
     assert all(len(re.findall(r"^== \S+ done$", log, re.M)) == 1 for log in logs.values())
@@ -115,10 +129,11 @@ def test_killed_at_ten_random_moments_it_ends_the_same_and_does_nothing_twice(pl
     assert ": running" not in nothing
 
 
-def test_jobs_run_side_by_side_within_the_cores_that_are_allowed(played):
+def test_jobs_run_side_by_side_within_the_cores_that_are_allowed(played, monkeypatch):
+    monkeypatch.setenv("PLAYED_SECONDS", "1")
     most = {}
     for cores in (1, 2):
-        plan = Plan(lessons=("00_start_here", "02_fusion", "03_selection", "04_modulation"))
+        plan = Plan(lessons=("00_start_here", "01_data"))
         assert reproduce(plan, played / str(cores), cores=cores) == 0
         began, did = (noted(played / str(cores), name) for name in ("began.txt", "did.txt"))
         moments = sorted([(at, 1) for _, at in began] + [(at, -1) for _, at in did])
@@ -214,7 +229,7 @@ def test_a_cluster_runs_them(root, played, tmp_path, monkeypatch, capfd):
     settings = (root / "workflow" / "profiles" / "slurm" / "config.yaml").read_text()
     for name, value in (("account", "us"), ("partition", "normal")):
         settings = settings.replace(f"# - slurm_{name}=NAME", f"- slurm_{name}={value}")
-    settings += "slurm-init-seconds-before-status-checks: 2\n"
+    settings += "slurm-init-seconds-before-status-checks: 1\nseconds-between-status-checks: 1\n"
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile" / "config.yaml").write_text(settings.replace("latency-wait: 60", "latency-wait: 2"))
     plan = profile_plan("gpu", lessons=[LESSON], on_cluster=True)
@@ -229,7 +244,15 @@ def test_a_cluster_runs_them(root, played, tmp_path, monkeypatch, capfd):
 
 def test_a_cluster_gets_the_same_jobs(root, tmp_path):
     """A dry run with the Slurm profile, as a user types it; no cluster was at hand to run it on."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, "--directory", tmp_path / "paper"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        root / "workflow" / "Snakefile",
+        "--directory",
+        tmp_path / "paper",
+    ]
     command += ["--configfile", root / "workflow" / "config" / "paper.yaml", "--dry-run"]
     command += ["--profile", root / "workflow" / "profiles" / "slurm"]
     done = subprocess.run(command, capture_output=True, text=True)

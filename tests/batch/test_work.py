@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from msa2net_lib.batch import work as batch_work
 from msa2net_lib.batch.job import run_job
 from msa2net_lib.batch.plan import Job, Plan
-from msa2net_lib.batch.tables import write_all_tables
 from msa2net_lib.batch.work import make_room, scores_file, training_folder, work
 from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.paper.ablation.runs import ablation_plan
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +27,10 @@ def record(name: str) -> dict:
     return json.loads(Path("jobs", name, "record.json").read_text(encoding="utf-8"))
 
 
-def test_a_training_of_other_settings_is_set_aside_and_made_anew():
+def test_a_training_of_other_settings_is_set_aside_and_made_anew(root):
     def train(**settings) -> Plan:
         plan = Plan(**settings)
-        assert run_job(plan, plan.jobs[plan.main_training]) == 0, record(plan.main_training)
+        assert run_job(plan, plan.jobs[plan.main_training], root) == 0, record(plan.main_training)
         return plan
 
     train(seeds=(1,), parameters={"STEPS": 1, "BATCH_SIZE": 2})
@@ -66,7 +68,10 @@ def test_every_selection_that_a_training_kept_is_scored_and_in_the_tables(root, 
         (folder / f"{name}.safetensors").write_bytes(SHIPPED_TINY.read_bytes())
     shipped = json.loads(SHIPPED_TINY.with_suffix(".json").read_text(encoding="utf-8"))
     (folder / "run.json").write_text(json.dumps(shipped))
-    found = work(plan, plan.jobs["evaluate-1"])
+    whole = batch_work._dataset(plan, "virtual", root)
+    one_case = replace(whole, test_cases=whole.test_cases[:1])
+    monkeypatch.setattr(batch_work, "_dataset", lambda *_: one_case)
+    found = work(plan, plan.jobs["evaluate-1"], root)
     assert [name for name in found["numbers"] if "DSC" in name] == [
         "mean DSC, last step",
         "mean DSC, best on validation",
@@ -75,15 +80,10 @@ def test_every_selection_that_a_training_kept_is_scored_and_in_the_tables(root, 
     assert {"scores_last.csv", "scores_validation.csv"} <= set(found["data_sha256"])
     assert not scores_file(1, "test").exists()
 
-    from msa2net_lib.batch import tables
-
-    class NoAblation:
-        reading = "replaced"
-
-    monkeypatch.setattr(tables, "ablation_runs", lambda plan: (NoAblation(), None))
-    monkeypatch.setattr(tables, "measured_by", lambda ablation, found: tables.measured_once("nowhere", "replaced"))
-    write_all_tables(plan)
-    ours = pd.read_csv("tables/table_1.csv").query("origin == 'measured'")
-    assert list(ours.selection) == ["last step", "best on validation"]
-    ablation = pd.read_csv("tables/table_3.csv")
-    assert (ablation.origin == "measured").sum() == 6, "the longer measurement stands there too"
+    ablation = ablation_plan("smoke")
+    monkeypatch.setattr(batch_work, "ablation_runs", lambda *_: (ablation, None))
+    work(plan, plan.jobs["tables"], root)
+    measured = pd.read_csv("tables/table_1.csv").query("origin == 'measured'")
+    assert list(measured.selection) == ["last step", "best on validation"]
+    table = pd.read_csv("tables/table_3.csv")
+    assert (table.origin == "measured").sum() == 6, "the longer measurement stands there too"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -225,12 +226,19 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(experiments, "run_once", run_once)
     monkeypatch.setattr(ablation_runs, "replace", lambda data, test_cases: Data(test_cases))
-    monkeypatch.setattr(ablation_runs, "open_dataset", lambda *_, **__: Data())
     return done
 
 
+def one_run(profile, row, seed, output_dir):
+    """One run as a batch job makes it."""
+    plan, folder = ablation_runs.ablation_plan(profile), ablation_runs.runs_folder(output_dir, profile)
+    data = Data()
+    runs = ablation_runs.run_ablation(plan, data, folder, rows=[row], seeds=[seed])  # pyright: ignore[reportArgumentType]
+    return runs.to_dict("records")[0]
+
+
 def test_what_a_batch_job_made_the_lesson_reads_back(trained, tmp_path):
-    made = ablation_runs.ablation_run("smoke", "masag_lka", 1235, output_dir=tmp_path)
+    made = one_run("smoke", "masag_lka", 1235, tmp_path)
     assert made == {"variant": "MASAG + LKA", "seed": 1235, "dsc": 0.5, "hd95": 1.0}
     assert len(trained) == 1
     plan = ablation_runs.ablation_plan("smoke")
@@ -246,15 +254,15 @@ def test_what_a_batch_job_made_the_lesson_reads_back(trained, tmp_path):
 
 
 def test_long_runs_keep_their_state_while_they_last(trained, tmp_path):
-    ablation_runs.ablation_run("gpu", "lka", 1, output_dir=tmp_path)
+    one_run("gpu", "lka", 1, tmp_path)
     _, _, steps, cases, state = trained[0]
     assert steps == 600
     assert cases == ("a", "b")
     assert state.parent == ablation_runs.runs_folder(tmp_path, "gpu")
     assert [path.name for path in state.iterdir()] == ["weights.safetensors"]
-    ablation_runs.ablation_run("gpu", "lka", 1, output_dir=tmp_path)
+    one_run("gpu", "lka", 1, tmp_path)
     assert len(trained) == 1
-    ablation_runs.ablation_run("smoke", "lka", 1, output_dir=tmp_path)
+    one_run("smoke", "lka", 1, tmp_path)
     assert trained[1][4] is None
 
 
@@ -270,7 +278,7 @@ def test_plans_follow_the_profiles():
     with pytest.raises(InputError, match="seeds=0: give at least 1"):
         ablation_runs.ablation_plan("smoke", seeds=0)
     with pytest.raises(InputError, match="row 'x' is not in Table 3"):
-        ablation_runs.ablation_run("smoke", "x", 1)
+        one_run("smoke", "x", 1, Path())
 
 
 def test_table_3_has_the_reproduced_rows_below_the_published_rows(tmp_path):

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from msa2net_lib.config import PROFILES, NetworkConfig, require_choice
-from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
@@ -124,27 +123,3 @@ def run_ablation(
 def runs_folder(output_dir: str | Path, profile: str) -> Path:
     """Where lesson 12 looks for finished runs of a profile."""
     return Path(output_dir) / profile / LESSON / "runs"
-
-
-def ablation_run(
-    profile: str,
-    row: str,
-    seed: int,
-    *,
-    data_dir: str | Path = "data",
-    output_dir: str | Path = "results",
-    device: str = "auto",
-    progress: bool = True,
-    **options: Any,
-) -> dict[str, Any]:
-    """Make one run of a profile's ablation where lesson 12 will find it: a batch job's unit.
-
-    row: a key such as "masag_lka". options: `ablation_plan`'s, as lesson 12 is given them. A finished run is read
-    back, not repeated. Returns its row of `compare`. Raises: `InputError` as `run_ablation` and `open_dataset`.
-    """
-    find_row(row)
-    plan = ablation_plan(profile, **options)
-    dataset = open_dataset(plan.dataset, data_dir, progress=progress)
-    folder = runs_folder(output_dir, profile)
-    runs = run_ablation(plan, dataset, folder, rows=[row], seeds=[seed], device=device, progress=progress)
-    return runs.to_dict("records")[0]
