@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import RLELosslessDecoder
 
 from msa2net_lib.data.formats import jpeg
-from msa2net_lib.data.formats.dicom_slice import PYDICOM_ERRORS, Slice, numbers, text, whole
+from msa2net_lib.data.formats.dicom_slice import Slice, numbers, text, whole
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 
@@ -159,18 +157,11 @@ def _frame(path: Path, data: bytes) -> bytes:
 def _decode_rle(path: Path, dataset: Dataset, layout: _Layout) -> NDArray[np.int64]:
     if layout.data_bytes > 64 * len(dataset.PixelData):  # two bytes of it stand for 128 at most
         raise InputError(f"{path}: truncated or corrupt, its pixels cannot fill its size; copy or download it again")
-    with _undamaged(path):
-        raw, _ = RLELosslessDecoder.as_buffer(dataset, index=0, decoding_plugin="pydicom")
-    return layout.values(bytes(raw), "<")
-
-
-@contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
-    """Turn what pydicom raises or warns of while it unpacks pixels into an InputError that names the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            yield
-        except (*PYDICOM_ERRORS, RuntimeError, Warning) as error:
+            raw, _ = RLELosslessDecoder.as_buffer(dataset, index=0, decoding_plugin="pydicom")
+        except Exception as error:  # of nearly every kind, warnings among them
             detail = last_line(error)
             raise InputError(f"{path}: truncated or corrupt pixels ({detail}); copy or download it again") from error
+    return layout.values(bytes(raw), "<")

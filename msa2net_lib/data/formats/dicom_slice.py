@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
 import warnings
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -13,28 +11,10 @@ from typing import NamedTuple
 import pydicom
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
-
-PYDICOM_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom raises when the bytes make no sense."""
 
 _KEYWORDS = (
     "SpecificCharacterSet",
@@ -87,7 +67,7 @@ def parse(path: Path, content: bytes) -> Dataset:
             header = pydicom.dcmread(BytesIO(content), specific_tags=list(_KEYWORDS))
             for _ in (*header.file_meta, *header):
                 pass
-        except PYDICOM_ERRORS as error:
+        except Exception as error:  # of nearly every kind, when the bytes make no sense
             detail = last_line(error)
             raise InputError(f"{path}: a damaged DICOM file ({detail}); copy or download it again") from error
     return header

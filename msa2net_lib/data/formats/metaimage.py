@@ -19,18 +19,9 @@ from msa2net_lib.errors import InputError
 
 SUFFIXES = (".mha", ".mhd")
 
-_DTYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
+_DTYPES = {f"MET_{name}": f"i{size}" for name, size in (("CHAR", 1), ("SHORT", 2), ("INT", 4), ("LONG_LONG", 8))}
+_DTYPES |= {name.replace("_", "_U", 1): f"u{kind[1]}" for name, kind in _DTYPES.items()}
+_DTYPES |= {"MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 _NO_OTHER_VALUE = {
     "ObjectType": "Image",
     "BinaryData": "True",

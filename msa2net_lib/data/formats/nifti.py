@@ -38,18 +38,7 @@ _FIELDS = {  # where each lies in the header, and what it is
     "shift": (268, "3f"),
     "rows": (280, "12f"),
 }
-_DTYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-}
+_DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _SEVERAL_VALUES = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _SMALLEST_SLOPE = 1e-10
 _MILLIMETERS = (0, 2)  # not said, and said
@@ -79,7 +68,10 @@ def read(path: Path, stream: BinaryIO) -> Stored:
         header = opened(header_path)
         fields = _parse(header_path, header.read(_HEADER_BYTES), magic=b"n+1\0" if single else b"ni1\0")
         is_flat = fields.dim[0] == 2
-        grid = _check(header_path, _lifted(fields) if is_flat else fields, first_byte=352 if single else 0)
+        if is_flat:
+            fields.dim = (3, *fields.dim[1:3], 1)
+            fields.pixdim = (*fields.pixdim[:3], fields.pixdim[3] if fields.pixdim[3] > 0 else 1.0)
+        grid = _check(header_path, fields, first_byte=352 if single else 0)
         data = header if single else opened(data_path)
         data.seek(int(fields.offset))
         array = grid.read(data_path, chunks(data), header_path)
@@ -99,13 +91,6 @@ def _parse(path: Path, head: bytes, magic: bytes) -> _Fields:
                 order=order, **{name: value if len(value) > 1 else value[0] for name, value in values.items()}
             )
     raise InputError(f"{path}: not a NIfTI-1 file; check what it is, or export it again")
-
-
-def _lifted(fields: _Fields) -> _Fields:
-    """The fields of a flat file as those of a volume of one slice."""
-    pixdim = fields.pixdim
-    thick = (*pixdim[:3], pixdim[3] if pixdim[3] > 0 else 1.0, *pixdim[4:])
-    return SimpleNamespace(**vars(fields) | {"dim": (3, *fields.dim[1:3], 1, *fields.dim[4:]), "pixdim": thick})
 
 
 def _is_plain(fields: _Fields) -> bool:
