@@ -159,10 +159,11 @@ def _tables(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
     from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, reproduced_table_3
     from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
+    from msa2net_lib.training.files import RECORD_FILE
 
     named = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
     runs = [
-        ReproducedRun.from_files(path, training_folder(plan, seed) / "run.json", selection=selection, **named)
+        ReproducedRun.from_files(path, training_folder(plan, seed) / RECORD_FILE, selection=selection, **named)
         for seed in plan.seeds
         for selection in SELECTION_FILES
         if (path := scores_file(seed, selection)).is_file()
