@@ -68,7 +68,7 @@ PAIRS = (
     ("spleen", "left kidney", "above", "z"),
     ("liver", "right kidney", "above", "z"),
 )
-"""What a picture of any abdomen shows: one organ, another, how the first lies to it, and along which axis."""
+"""What holds in any abdomen: one organ, another, how the first lies to it, and along which axis."""
 
 BTCV_VOXEL_MM3: tuple[float, float] = (0.54 * 0.54 * 2.5, 0.98 * 0.98 * 5.0)
 """Smallest and largest voxel of the BTCV scans, from the ranges on the challenge's page (0.54 to 0.98 mm in

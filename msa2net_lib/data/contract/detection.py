@@ -29,6 +29,8 @@ CONTRADICTION = 10.0
 _FLOOR = -40.0
 """No volume counts for more than this against a numbering: one odd patient must not decide for all."""
 
+_UNCLEAR = "the organs do not tell the scheme clearly"
+
 _POOR_FIT = (2.5, 4.0)
 """A label whose size or place is off by so many spreads may not be, and is not, that organ."""
 
@@ -87,11 +89,14 @@ def detect_scheme(cases: Mapping[str, CaseShapes]) -> Finding:
         scheme: int(np.flatnonzero((numberings == [ORGANS.index(table[label]) for label in labels]).all(axis=1))[0])
         for scheme, table in tables.items()
     }
-    found = {name: scores(case, labels, numberings) for name, case in cases.items() if case.organs}
-    total = sum(np.maximum(score - score.max(), _FLOOR) for score in found.values())
+    total, alone = np.zeros((len(numberings), len(FLIPS))), {}
+    for name, case in cases.items():
+        if case.organs:
+            found = scores(case, labels, numberings)
+            total += np.maximum(found - found.max(), _FLOOR)
+            alone[name] = {scheme: float(found[row].max()) for scheme, row in rows.items()}
     best = total.max(axis=1)
     behind = {scheme: float(best.max() - best[row]) for scheme, row in rows.items()}
-    alone = {name: {scheme: score[row].max() for scheme, row in rows.items()} for name, score in found.items()}
     finding = Finding(None, "", (), behind, _odd(alone), _limit(len(cases)))
 
     first, second = np.argsort(-best)[:2]
@@ -118,9 +123,6 @@ def detect_scheme(cases: Mapping[str, CaseShapes]) -> Finding:
         if misfit > _POOR_FIT[1]:
             finding = replace(finding, behind=dict.fromkeys(behind, np.inf))
     return replace(finding, reason=reason)
-
-
-_UNCLEAR = "the organs do not tell the scheme clearly"
 
 
 def detect_orientation(cases: Mapping[str, CaseShapes], organs: Mapping[int, str]) -> Finding:

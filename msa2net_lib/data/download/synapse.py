@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from msa2net_lib.data.catalog import TERMS, show_terms
 from msa2net_lib.data.download.archives import MARK, unpack
@@ -137,7 +138,7 @@ def download_synapse(
     if destination.exists() and any(destination.iterdir()):
         raise InputError(f"{destination}: holds something else than prepared data; name another --destination")
     archive = downloads / "synapse_prepared.zip"
-    options = {"manifest": downloads / MANIFEST, "dataset": "synapse-prepared", "say": say}
+    options: dict[str, Any] = {"manifest": downloads / MANIFEST, "dataset": "synapse-prepared", "say": say}
     fetch_drive(SYNAPSE_DRIVE_ID, archive, progress=progress, **options)
     unpacked = downloads / "synapse_prepared"
     if (unpacked / MARK).is_file() and _below(unpacked, "train_npz") is None:

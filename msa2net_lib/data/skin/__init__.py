@@ -1,1 +1,1 @@
-"""Synthetic skin pictures, drawn by a program."""
+"""Synthetic skin images, drawn by a program."""
