@@ -60,7 +60,7 @@ def test_unknown_names(refused):
 
 
 def test_every_data_set_has_all_of_its_terms():
-    assert set(TERMS) == {"synapse", "synapse-prepared", "isic2018", "example_ct", "virtual", "skin"}
+    assert all(entry.terms for entry in DATASETS.values())
     for name, terms in TERMS.items():
         assert terms.name == name
         for field in fields(terms):

@@ -57,18 +57,24 @@ def _die_at(step, rank):
     Trainer._advance = advance_or_die
 
 
+def small_run(output, **config):
+    """Train on 12 slices in batches of 5, 5 and 2, so that shares of several processes are uneven."""
+    fields = CONFIG.to_dict() | {"batch_size": 5} | config
+    return train(SMALL, TrainConfig(**fields), Slices(count=12), output, device="cpu", progress=False)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--die-at", type=int, default=-1)
     parser.add_argument("--die-rank", type=int, default=0)
-    parser.add_argument("--config", type=json.loads, default={})
+    parser.add_argument("--then", type=json.loads, default={}, help="a second run by this config, to OUTPUT/then")
     arguments = parser.parse_args()
     if arguments.die_at >= 0:
         _die_at(arguments.die_at, arguments.die_rank)
-    config = TrainConfig(**(CONFIG.to_dict() | {"batch_size": 5} | arguments.config))
-    train(SMALL, config, Slices(count=arguments.slices), arguments.output, device="cpu", progress=False)
+    small_run(arguments.output)
+    if arguments.then:
+        small_run(arguments.output / "then", **arguments.then)
 
 
 if __name__ == "__main__":

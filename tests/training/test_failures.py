@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses
+from small_run import CONFIG, SMALL, Slices, losses, small_run
 
 from msa2net_lib.checkpoints import load_network, load_state
 from msa2net_lib.errors import InputError
@@ -200,11 +200,11 @@ def test_a_full_disk_at_the_start_is_told_in_one_line(small_disk, fill_disk, cap
 
 def test_kill_9_and_a_restart_continue_bit_for_bit(tmp_path, start_run, logged_losses):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    start_run(whole)
+    small_run(whole)
     ended = start_run(killed, expect=None, die_at=3)
     assert ended.returncode == -9
     assert load_state(killed / "state.pt")["step"] == 2
-    start_run(killed)
+    small_run(killed)
     assert logged_losses(killed) == logged_losses(whole)
     weights = [load_network(folder / "weights.safetensors").state_dict() for folder in (killed, whole)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())

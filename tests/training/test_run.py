@@ -36,8 +36,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop_at", [2, 3, 5])
-@pytest.mark.parametrize("how", [StopError, KeyboardInterrupt])
+@pytest.mark.parametrize(("how", "stop_at"), [(StopError, 2), (StopError, 5), (KeyboardInterrupt, 3)])
 def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at, how):
     """A crash falls back to the last checkpoint; the run ends with identical weights."""
 
