@@ -42,8 +42,8 @@ def plot_intervals(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str,
     tables: title -> columns difference, low, high, and perhaps ``by_seed`` (lists, drawn as light dots); all have the
     same rows, and a row without a difference is "not defined". share: one scale for all panels.
     """
-    count = max(len(table) for table in tables.values())
-    figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + 0.19 * count)
+    height = max(len(table) * (0.34 if "by_seed" in table else 0.19) for table in tables.values())
+    figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + height)
     for number, (ax, (title, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         ax.axvline(0, color="0.5", linewidth=0.8)
         for y, (_, row) in enumerate(table.iterrows()):

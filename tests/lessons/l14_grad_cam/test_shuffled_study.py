@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from heat_map_tables import PAIRS
 
 from msa2net_lib import MSA2Net, TrainConfig
 from msa2net_lib.analysis.layers import LAST
@@ -83,3 +84,10 @@ def test_field_and_stored_maps(study, noise_case):
     assert values.shape == (128, 128)
     assert values.max() == 100
     assert values.dtype.kind == "i"
+
+
+def test_wrong_labels_are_told_only_where_all_pairs_agree():
+    told = shuffled_study.pair_sentences(PAIRS)
+    assert told[0] == "x: rank correlation 0.80 and 0.35, told apart; SSIM 0.50 and 0.20, told apart"
+    assert told[1] == "y: rank correlation 0.50 and 0.45, not told apart; SSIM 0.50 and 0.20, told apart"
+    assert "not measured" in told[2]

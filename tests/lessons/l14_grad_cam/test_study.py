@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from heat_map_tables import CASCADE, REGIONS, SUMMARY
 
 from msa2net_lib.analysis.grad_cam import grad_cam
 from msa2net_lib.analysis.layers import LAST, Place
@@ -14,7 +15,7 @@ from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l14_grad_cam import study as heat_maps
 
-LAYERS = (LAST, "level 1 block 2")
+FEW = (LAST, "level 1 block 2")
 
 
 def test_targets_are_the_organs_of_the_label(study):
@@ -25,6 +26,11 @@ def test_targets_are_the_organs_of_the_label(study):
         heat_maps.study_targets(study, ["liver", "spleen"])
     with pytest.raises(InputError, match="organ 'lung' is unknown"):
         heat_maps.study_targets(study, ["lung"])
+
+
+def test_organs_are_the_data_sets(other_study):
+    views = heat_maps.organ_views(other_study)
+    assert {view.organ for view in views} == set(other_study.organs) <= {"stone", "root", "leaf"}
 
 
 def test_innermost_pixel_lies_within_a_bent_organ():
@@ -57,10 +63,10 @@ def test_views_are_smallest_first_and_agree_with_grad_cam(study):
 
 
 def test_localization_scores_each_slice_that_has_the_organ(study, noise_case):
-    """Only the middle slice has organs, so each map has one row per organ, as computed by hand."""
-    table = heat_maps.localization(study.network, noise_case, count=5, layers=LAYERS)
-    assert set(table.z) == {1}
-    assert len(table) == 2 * (len(LAYERS) + 3)
+    """Two slices have the liver and one the aorta; a row is as computed by hand."""
+    table = heat_maps.localization(study.network, noise_case, count=5, layers=FEW)
+    assert table.groupby("organ").z.unique().map(list).to_dict() == {"aorta": [1], "liver": [1, 2]}
+    assert len(table) == 3 * (len(FEW) + 3)
     size = study.network.config.height_width
     image, label = resize_image(noise_case.image[1], size), resize_label(noise_case.label[1], size)
     pixels = torch.from_numpy(normalize(image))[None, None]
@@ -68,7 +74,7 @@ def test_localization_scores_each_slice_that_has_the_organ(study, noise_case):
     row = table[(table.organ == "aorta") & (table["map"] == "level 1 block 2")].iloc[0]
     np.testing.assert_allclose(row.inside, share_inside(heat, label == 1), rtol=1e-4)
     np.testing.assert_allclose(row.pointing, pointing(heat, label == 1))
-    flat = table[table["map"] == heat_maps.FLAT].set_index("organ").inside
+    flat = table[(table["map"] == heat_maps.FLAT) & (table.z == 1)].set_index("organ").inside
     assert flat["liver"] == pytest.approx((label == 5).mean())
 
 
@@ -83,7 +89,7 @@ def test_summary_counts_organs_alike_and_maps_without_heat_as_nothing():
 
 
 def test_the_last_layer_does_not_care_about_the_region_and_coarser_ones_do(study):
-    regions = heat_maps.region_dependence(study, LAYERS)
+    regions = heat_maps.region_dependence(study, FEW)
     np.testing.assert_allclose(regions.loc[LAST], 1.0, atol=1e-3)
     assert regions.corner["level 1 block 2"] < 0.99
 
@@ -129,3 +135,34 @@ def test_the_gates_map_is_the_traces(study):
     assert heat_maps.gate_map(study).mean() == pytest.approx(own.mean(), rel=2e-2)
     with pytest.raises(InputError, match="level 3 has no MASAG"):
         heat_maps.gate_map(study, 3)
+
+
+def test_conclusions_follow_from_the_numbers():
+    assert list(heat_maps.survivors(CASCADE, "head").index) == [heat_maps.LAYERS[1], heat_maps.LAYERS[0]]
+    concluded = heat_maps.conclusions(SUMMARY, CASCADE, REGIONS)
+    assert concluded.reinitialized.tolist() == pytest.approx([0.15, 0.75])
+    assert concluded.lowest.tolist() == pytest.approx([0.1, 0.7])
+    assert concluded.highest.tolist() == pytest.approx([0.2, 0.8])
+    first, second = heat_maps.sentences(concluded)
+    same, depends = "is the same whatever region is asked about", "depends on the region asked about"
+    assert first == f"{heat_maps.LAYERS[0]}: finds its organ, needs the trained weights, {same}"
+    assert second == f"{heat_maps.LAYERS[1]}: does not find its organ, looks alike with random weights, {depends}"
+
+
+def test_seeds_on_both_sides_of_the_threshold_give_no_conclusion():
+    """Means of 0.54 and 0.46, each from a seed below one half and one above: neither says anything."""
+    apart = [("stem", seed, heat_maps.LAYERS[0], rank) for seed, rank in enumerate((0.40, 0.68))]
+    apart += [("stem", seed, heat_maps.LAYERS[1], rank) for seed, rank in enumerate((0.60, 0.32))]
+    cascade = pd.DataFrame(apart, columns=["part", "seed", "layer", "rank"])
+    concluded = heat_maps.conclusions(SUMMARY, cascade, REGIONS)
+    for told in heat_maps.sentences(concluded):
+        assert "not clear whether it needs the trained weights" in told
+
+
+def test_the_sentence_of_localization_is_arithmetic():
+    rows = [("aorta", 0.1, 1.0), ("aorta", 0.3, 0.5), ("liver", 0.8, 1.0), ("liver", np.nan, np.nan)]
+    table = pd.DataFrame([(organ, "m", *row) for organ, *row in rows], columns=["organ", "map", "inside", "pointing"])
+    assert heat_maps.localization_sentence(table, "m") == (
+        "m: its largest value lies in the organ in 2 of 4 maps; "
+        "of its heat, what lies inside is 20% (aorta) to 40% (liver), 30% on average"
+    )
