@@ -17,7 +17,7 @@ from msa2net_lib.lessons.l07_decoder_blocks import plots as l07
 from msa2net_lib.lessons.l07_decoder_blocks.study import trace_blocks
 from msa2net_lib.viz.browsers import draw_browser_view
 from msa2net_lib.viz.gate_diagram import draw_gate, draw_stage_off
-from msa2net_lib.viz.maps import channel_map
+from msa2net_lib.viz.maps import channel_map, plot_maps
 from msa2net_lib.viz.orientation import plot_orientation
 
 ORGANS = ["root", "leaf", "stone"]
@@ -43,7 +43,7 @@ def test_figures_name_the_data_sets_classes(other_study, other_dataset):
         l03.plot_weight_cursor(study, 1, 30, 30),
         l04.plot_modulation(study, 0),
         l04.plot_changed_inputs(study, 0, ["as it is", "G blank"]),
-        l06.draw_gate_maps(study, {"masag": attention}),
+        plot_maps(study, l06.map_panels(study, {"masag": attention})),
         l06.draw_gate_map(study, {"untrained": {"masag": {0: attention[None]}}}, "untrained", "masag", 0),
         l07.plot_pixel(study, trace_blocks(study), 0, 30, 30),
         l07.plot_pixel(study, trace_blocks(study), 2, 30, 30),

@@ -196,14 +196,12 @@ def gate_sizes(info: GateInfo, channels: tuple[int, ...] = CHANNELS) -> dict[int
     return {c: count_parameters(info.build(c, "depthwise")) for c in channels}
 
 
-def draw_card(
-    gate: str | GateInfo, study: Study | None = None, attention: NDArray | None = None, source: str | None = None
-) -> Figure:
+def draw_card(gate: str | GateInfo, study: Study | None = None, attention: NDArray | None = None) -> Figure:
     """Draw one gate: title, source, equation, symbols, parameters at the tiny network's levels, operations, its map.
 
     gate: a name of `GATES` or an entry like those. attention: a map (h, w) of the gate on the study's slice; without
-    both there is no map. source: what to write below it, else the study's. Operations are those of `trace_steps`,
-    with the channels of the finest level. Raises: `InputError` for an unknown name.
+    both there is no map. Operations are those of `trace_steps`, with the channels of the finest level. Errors:
+    `InputError` for an unknown name.
     """
     info = gate if isinstance(gate, GateInfo) else find_gate(gate)
     boxes = boxes_of(trace_steps(info.build(CHANNELS[0], "depthwise"), CHANNELS[0]))
@@ -236,49 +234,46 @@ def draw_card(
         _draw_box(ax, box, (middle, y[name]), widths[name], heights[name], unused)
     if study is not None and attention is not None:
         _draw_map(figure, study, info.name, attention)
-        stamp(figure, source or study.source)
+        stamp(figure, study.source)
     return figure
 
 
-def draw_family(
-    study: Study | None = None, maps: Mapping[str, NDArray] | None = None, source: str | None = None
-) -> Figure:
+def draw_family(study: Study, maps: Mapping[str, NDArray]) -> Figure:
     """Draw the whole registry on one sheet: a row per gate with title, equation, use of G, parameters, and its map.
 
     maps: (h, w) by gate, on the study's slice; gates that are not in it say so.
     """
-    shown = study is not None and maps is not None
-    row, top = (0.92 if shown else 0.62), 0.88
-    width, height = (11.4 if shown else 10.2), top + row * len(GATES) + 0.1
+    row, top, width, height = 0.92, 0.88, 11.4, 0.88 + 0.92 * len(GATES) + 0.1
     figure, ax = sheet(width, height)
-    columns = {"gate": 0.12, "what the decoder adds to G": 2.5, "uses G": 7.45, "parameters": 8.2, "map": 10.0}
-    for words, x in columns.items():
-        if shown or words != "map":
-            ax.text(x, height - 0.58, words, fontsize=8.5, weight="bold", va="center")
-    sizes = ", ".join(map(str, CHANNELS))
-    ax.text(columns["parameters"], height - 0.76, f"at {sizes} channels", fontsize=7, va="center")
+    places = {"gate": 0.12, "what the decoder adds to G": 2.5, "uses G": 7.45, "parameters": 8.2, "map": 10.0}
+    name_x, equation_x, uses_x, count_x, map_x = places.values()
+    for words, x in places.items():
+        ax.text(x, height - 0.58, words, fontsize=8.5, weight="bold", va="center")
+    ax.text(count_x, height - 0.76, f"at {', '.join(map(str, CHANNELS))} channels", fontsize=7, va="center")
     for index, info in enumerate(GATES.values()):
         y = height - top - row * (index + 0.5)
         if index % 2 == 0:
             ax.axhspan(y - row / 2, y + row / 2, color="0.95", zorder=-3)
-        ax.text(columns["gate"], y + 0.1, info.title, fontsize=8.5, weight="bold", va="center")
         small = KINDS[info.kind] or f"{info.dims}-D, {'with a map' if info.has_map else 'without a map'}"
-        ax.text(columns["gate"], y - 0.1, f"{info.name}; {small}", fontsize=7, va="center", color="0.25")
-        ax.text(columns["what the decoder adds to G"], y + 0.15, f"${info.equation}$", fontsize=8, va="center")
-        ax.text(columns["what the decoder adds to G"], y - 0.04, info.symbols, fontsize=6, va="center", color="0.2")
-        ax.text(columns["what the decoder adds to G"], y - 0.2, info.source, fontsize=6.5, va="center", color="0.3")
-        ax.text(columns["uses G"], y, "yes" if info.uses_g else "no", fontsize=8.5, va="center")
         counts = ", ".join(f"{count:,}" for count in gate_sizes(info).values())
-        ax.text(columns["parameters"], y, counts, fontsize=8, va="center")
-        if study is not None and maps is not None:
-            if info.name in maps:
-                side = row * 0.92
-                place_at = (columns["map"] / width, (y - side / 2) / height, side / width, side / height)
-                show_map(figure.add_axes(place_at), study, map_panel(study, "", maps[info.name])._replace(title=""))
-            else:
-                words = "not measured" if info.has_map else "none"
-                ax.text(columns["map"] + 0.1, y, words, fontsize=7.5, va="center", color="0.3")
-    return stamp(figure, source or (study.source if study is not None else "counted and traced from the code"))
+        for x, up, words, size, color in (
+            (name_x, -0.1, f"{info.name}; {small}", 7, "0.25"),
+            (equation_x, 0.15, f"${info.equation}$", 8, "0"),
+            (equation_x, -0.04, info.symbols, 6, "0.2"),
+            (equation_x, -0.2, info.source, 6.5, "0.3"),
+            (uses_x, 0, "yes" if info.uses_g else "no", 8.5, "0"),
+            (count_x, 0, counts, 8, "0"),
+        ):
+            ax.text(x, y + up, words, fontsize=size, va="center", color=color)
+        ax.text(name_x, y + 0.1, info.title, fontsize=8.5, weight="bold", va="center")
+        if info.name in maps:
+            side = row * 0.92
+            place = (map_x / width, (y - side / 2) / height, side / width, side / height)
+            show_map(figure.add_axes(place), study, map_panel(study, "", maps[info.name])._replace(title=""))
+        else:
+            words = "not measured" if info.has_map else "none"
+            ax.text(map_x + 0.1, y, words, fontsize=7.5, va="center", color="0.3")
+    return stamp(figure, study.source)
 
 
 def arrange(
@@ -316,12 +311,15 @@ def arrange(
 
 def _write_head(ax: Axes, info: GateInfo, height: float) -> None:
     counts = ", ".join(f"{count:,} at {c}" for c, count in gate_sizes(info).items())
-    kind = f"   {KINDS[info.kind]}" if KINDS[info.kind] else ""
-    ax.text(MARGIN, height - 0.2, f"{info.title} ({info.name}){kind}", fontsize=10.5, weight="bold", va="center")
-    ax.text(MARGIN, height - 0.42, info.source, fontsize=8, va="center", color="0.25")
-    ax.text(MARGIN, height - 0.66, f"${info.equation}$", fontsize=9.5, va="center")
-    ax.text(MARGIN, height - 0.89, info.symbols, fontsize=7, va="center", color="0.25")
-    ax.text(MARGIN, height - 1.11, f"parameters: {counts} channels", fontsize=8, va="center", color="0.25")
+    title = f"{info.title} ({info.name})   {KINDS[info.kind]}".strip()
+    ax.text(MARGIN, height - 0.2, title, fontsize=10.5, weight="bold", va="center")
+    for down, words, size, color in (
+        (0.42, info.source, 8, "0.25"),
+        (0.66, f"${info.equation}$", 9.5, "0"),
+        (0.89, info.symbols, 7, "0.25"),
+        (1.11, f"parameters: {counts} channels", 8, "0.25"),
+    ):
+        ax.text(MARGIN, height - down, words, fontsize=size, va="center", color=color)
 
 
 def _draw_box(ax: Axes, box: Box, middle: tuple[float, float], width: float, height: float, unused: bool) -> None:

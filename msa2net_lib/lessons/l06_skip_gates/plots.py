@@ -25,23 +25,6 @@ MARKERS = "..osPXD^v<>ph*d8"
 """Of the gates, in the order of the table; from the first again where they run out."""
 
 
-def draw_gate_maps(study: Study, maps: Mapping[str, NDArray], columns: int = 4, source: str | None = None) -> Figure:
-    """Draw the slice, then each map (h, w) over it by its name, its agreement with the organs in the title.
-
-    Each map is on its own scale, on purpose: stretched to its own range, any map looks as if it meant something. Only
-    the study's slice, label and source are used, so the maps may come from other networks.
-    """
-    rows = -(-(len(maps) + 1) // columns)
-    figure, axes = figure_grid(rows, columns, width=2.35, height=2.45)
-    flat = axes.ravel()
-    show_slice(flat[0], study.image, study.label, title=study.name)
-    for ax, (name, values) in zip(flat[1:], maps.items(), strict=False):
-        color_bar(show_map(ax, study, map_panel(study, name, values)), ax)
-    for ax in flat[len(maps) + 1 :]:
-        ax.set_axis_off()
-    return sign(figure, study, source or "")
-
-
 def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
     """Draw the slice, one map over it, and how often its values occur on organ and on background pixels.
 
@@ -99,7 +82,16 @@ def plot_agreement(panels: Mapping[str, tuple[pd.DataFrame, int]], source: str) 
 
 
 def map_panel(study: Study, name: str, values: NDArray) -> Panel:
-    """A map's panel: a control is named as one, a map without any variation is drawn on the full scale."""
-    by_design = "\n(negative control)" if name in CONTROLS else "\n"
-    title = f"{name}, AUROC {agreement(values, study.label):.2f}{by_design}"
-    return Panel(values, title.rstrip(), limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)
+    """A map (h, w) with its agreement with the organs in the title; a control is named as one.
+
+    Each map is on its own scale, on purpose: stretched to its own range, any map looks as if it meant something. One
+    without any variation is drawn on the full scale.
+    """
+    kind = "\n(negative control)" if name in CONTROLS else ""
+    title = f"{name}, AUROC {agreement(values, study.label):.2f}{kind}"
+    return Panel(values, title, limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)
+
+
+def map_panels(study: Study, maps: Mapping[str, NDArray]) -> list[Panel]:
+    """`map_panel` of each map by its name, for `plot_maps`; the maps may come from other networks than the study's."""
+    return [map_panel(study, name, values) for name, values in maps.items()]

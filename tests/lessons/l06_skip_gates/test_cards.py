@@ -194,8 +194,8 @@ def test_every_symbol_of_an_equation_is_told():
 
 
 @pytest.mark.parametrize("name", [None, *GATES])
-def test_the_words_of_the_head_stay_on_the_sheet(name):
-    figure = cards.draw_family() if name is None else card_of(name)
+def test_the_words_of_the_head_stay_on_the_sheet(study, name):
+    figure = cards.draw_family(study, {}) if name is None else card_of(name)
     renderer = FigureCanvasAgg(figure).get_renderer()
     (ax,) = [ax for ax in figure.axes if not ax.images]
     symbols = {info.symbols for info in GATES.values() if info.symbols}
@@ -257,7 +257,7 @@ def test_the_family_on_one_sheet(study):
     assert found.count("none") == 2
     assert found.count("not measured") == len(GATES) - 4
     assert found.count("no") == sum(not info.uses_g for info in GATES.values())
-    assert not [ax for ax in cards.draw_family().axes if ax.images]
+    assert not [ax for ax in cards.draw_family(study, {}).axes if ax.images]
 
 
 def test_longest_paths_and_heights():

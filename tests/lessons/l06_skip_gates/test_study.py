@@ -19,6 +19,7 @@ from msa2net_lib.lessons.l06_skip_gates import plots
 from msa2net_lib.lessons.l06_skip_gates import study as gates
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.viz.maps import plot_maps
 
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 
@@ -135,7 +136,7 @@ def test_the_table_of_agreements():
 
 def test_figures_show_the_maps_given(study):
     maps = {"masag": {0: np.eye(16, dtype=np.float32)[None]}, "constant": {0: np.full((1, 16, 16), 0.5, np.float32)}}
-    figure = plots.draw_gate_maps(study, {name: levels[0][0] for name, levels in maps.items()})
+    figure = plot_maps(study, plots.map_panels(study, {name: levels[0][0] for name, levels in maps.items()}))
     images = {ax.get_title(): ax.images[0] for ax in figure.axes if ax.images and ax.get_title()}
     assert next(iter(images)) == "case, slice 1"
     (masag,) = [image for title, image in images.items() if title.startswith("masag, AUROC")]
