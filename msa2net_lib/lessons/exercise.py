@@ -39,7 +39,7 @@ class Check:
         """Try ``yours``, print the verdict, return whether it is right; wrong maps are shown beside the right ones."""
         verdict = self.verdict(yours)
         print(f"{self.name}: {verdict or 'correct'}")
-        if verdict is not None and (figure := self.picture(yours)) is not None:
+        if verdict is not None and (figure := self.figure(yours)) is not None:
             display(figure)
         return verdict is None
 
@@ -65,7 +65,7 @@ class Check:
         gap = max(_gap(a, b) for a, b in zip(given, expected, strict=True))
         return f"not yet: largest difference {gap:.3g}"
 
-    def picture(self, yours: Callable[..., Any]) -> Figure | None:
+    def figure(self, yours: Callable[..., Any]) -> Figure | None:
         """Target, yours and their difference for the first input; None unless both are maps of one shape."""
         arguments = self._inputs()[0]
         try:
@@ -132,7 +132,7 @@ def _arrays(result: Any) -> list[np.ndarray]:
 
 
 def _copies(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The inputs once more, so that code which writes into them spoils nothing for the next."""
+    """The inputs once more, so that code which writes into them changes nothing for the next."""
     return tuple(a.clone() if isinstance(a, torch.Tensor) else a.copy() if isinstance(a, np.ndarray) else a
                  for a in arguments)  # fmt: skip
 

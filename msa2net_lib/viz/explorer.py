@@ -1,4 +1,4 @@
-"""The one interactive piece of every lesson: controls above, a picture below, nothing in between."""
+"""The one interactive piece of every lesson: controls above, a figure below, nothing in between."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
 
     controls: one per argument of ``draw``. A list of choices or a dict of label -> value gives a menu, True or False
     a box to tick, (low, high) or (low, high, step) a slider, which is whole-numbered if all three are; a widget of
-    one's own is taken as it is, and sets where to start. The picture is reinitialized when a control is let go.
+    one's own is taken as it is, and sets where to start. The figure is drawn anew when a control is let go.
 
-    An error while drawing is raised where it happened: the picture is drawn outside of any output widget, which
+    An error while drawing is raised where it happened: the figure is drawn outside of any output widget, which
     would swallow it. Raises: `InputError` for a control that gives no widget.
     """
     import ipywidgets
 
     widgets = {name: _control(name, given) for name, given in controls.items()}
     # At its own size: stretched to the page it would blur.
-    picture = ipywidgets.Image(format="png", layout={"align_self": "flex-start", "max_width": "100%"})
+    shown = ipywidgets.Image(format="png", layout={"align_self": "flex-start", "max_width": "100%"})
 
     def redraw(_: Any = None) -> None:
         buffer = BytesIO()
         figure = draw(**{name: widget.value for name, widget in widgets.items()})
         figure.savefig(buffer, format="png", dpi=DPI)
-        picture.value = buffer.getvalue()
+        shown.value = buffer.getvalue()
 
     for widget in widgets.values():
         widget.observe(redraw, names="value")
     redraw()
-    return ipywidgets.VBox([*widgets.values(), picture])
+    return ipywidgets.VBox([*widgets.values(), shown])
 
 
 def _control(name: str, given: Any) -> Any:

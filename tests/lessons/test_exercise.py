@@ -66,7 +66,7 @@ def test_tensors_and_several_results():
     assert str(ADD.verdict(lambda x, y: (x, y))).startswith("not yet: largest difference")
 
 
-def test_code_that_writes_into_its_inputs_spoils_nothing():
+def test_code_that_writes_into_its_inputs_changes_nothing():
     def in_place(x, y):
         x += y
         return x, x - 2 * y

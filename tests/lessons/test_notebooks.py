@@ -75,8 +75,8 @@ def test_three_exercises_or_a_start_page(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_path_of_a_machine(name):
     text = (NOTEBOOKS / f"{name}.ipynb").read_text()
-    without_pictures = re.sub(r'"image/png": "[^"]*"', "", text)
-    assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|var|opt)/", without_pictures)
+    without_figures = re.sub(r'"image/png": "[^"]*"', "", text)
+    assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|var|opt)/", without_figures)
 
 
 SHOWING = re.compile(r"\breveal\(|\bgetsource\(")

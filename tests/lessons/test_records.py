@@ -26,7 +26,7 @@ def test_a_record_holds_what_was_given(tmp_path):
     record.number("mean DSC", 0.5, "DSC", "a note")
     record.number("on the GPU", None, "s")
     record.number("nowhere", float("nan"), "s")
-    record.figure(figure_grid(1, 1)[0], "picture", "A picture.", headline=True)
+    record.figure(figure_grid(1, 1)[0], "figure", "A figure.", headline=True)
     record.table(pd.DataFrame({"a": [1]}), "numbers")
     record.used([data])
     written = json.loads(record.finish().read_text())
@@ -36,7 +36,7 @@ def test_a_record_holds_what_was_given(tmp_path):
     assert written["data_sha256"] == {"scan.nii.gz": hashlib.sha256(b"voxels").hexdigest()}
     assert written["seed"] == 3
     assert sorted(written["parameters"]) == ["DATASET", "DATA_DIR", "DEVICE", "OUTPUT_DIR", "PROFILE", "SEED"]
-    assert {p.name for p in record.folder.iterdir()} == {"record.json", "picture.png", "numbers.csv"}
+    assert {p.name for p in record.folder.iterdir()} == {"record.json", "figure.png", "numbers.csv"}
 
 
 def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):

@@ -15,17 +15,17 @@ def draw(**values):
     return figure
 
 
-def test_every_control_redraws_the_picture():
+def test_every_control_redraws_the_figure():
     organs = {"the liver": "liver", "the aorta": "aorta"}
     box = explorer(draw, level=[0, 1, 2], organ=organs, scale=(0.0, 2.0, 0.1), row=(0, 9), outlines=True)
-    *controls, picture = box.children
+    *controls, shown = box.children
     assert [type(control).__name__ for control in controls] == [
         "Dropdown", "Dropdown", "FloatSlider", "IntSlider", "Checkbox",
     ]  # fmt: skip
     for control, value in zip(controls, (2, "aorta", 1.7, 3, False), strict=True):
-        before = picture.value
+        before = shown.value
         control.value = value
-        assert picture.value != before
+        assert shown.value != before
     assert [control.description for control in controls] == ["level", "organ", "scale", "row", "outlines"]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the boundary loss: alpha of drawn shapes, gradients beside Dice and cross-entropy, absent classes."""
+"""Figures of the boundary loss: alpha of drawn shapes, gradients beside Dice and cross-entropy, absent classes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import ndimage
 
+from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.lessons.l09_boundary_loss.study import (
@@ -20,13 +21,12 @@ from msa2net_lib.lessons.l09_boundary_loss.study import (
     SHAPES,
     alpha_of,
     boundary,
+    corrupt,
     draw_shape,
     loss_and_gradient,
-    loss_floor,
-    spoil,
 )
 from msa2net_lib.losses import MAX_ALPHA
-from msa2net_lib.viz.colors import ORGAN_COLORS
+from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.maps import DIVERGING
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
@@ -38,16 +38,16 @@ RADII = tuple(range(1, 31))
 TARGET, PREDICTED = "#0072B2", "#D55E00"
 
 
-def plot_boundary(image: NDArray, label: NDArray, organ: str, source: str) -> Figure:
-    """A slice (h, w) with its organs, and one of them by the loss's reckoning: boundary pixels and inside."""
-    mask = label == ORGANS.index(organ) + 1
+def plot_boundary(study: Study, organ: str) -> Figure:
+    """The slice with its organs, and one of them by the loss's reckoning: boundary pixels and inside."""
+    mask = study.label == study.organ_id(organ)
     box, edge = _surroundings(mask, 4), boundary(mask)
     figure, ((left, right),) = figure_grid(1, 2, width=3.4, height=2.8)
-    show_slice(left, image, label, title="the slice and its organs")
+    show_slice(left, study.image, study.label, title="the slice and its organs")
     _show_mask(right, mask[box], edge[box])
     right.set_title(f"{organ}: {edge.sum()} boundary of {mask.sum()} pixels, alpha {alpha_of(mask):.2f}", fontsize=9)
-    organ_legend(figure, label)
-    return stamp(figure, source)
+    organ_legend(figure, study.label, study.class_names)
+    return stamp(figure, study.source)
 
 
 @lru_cache(maxsize=64)
@@ -59,13 +59,13 @@ def plot_alpha(shape: str, radius: float, elongation: float = 1.0) -> Figure:
     """A drawn shape with its boundary pixels, alpha against the radius of every shape, and the loss at this alpha."""
     # Fixed margins: the layout engine would take longer than all the drawing, and a widget waits for it.
     figure = Figure(figsize=(9.6, 3.0))
-    picture, curves, cost = figure.subplots(
+    drawn, curves, cost = figure.subplots(
         1, 3, gridspec_kw={"left": 0.01, "right": 0.99, "bottom": 0.17, "top": 0.86, "wspace": 0.3}
     )
     mask = draw_shape(shape, radius, elongation)
     edge, alpha = boundary(mask), alpha_of(mask)
-    _show_mask(picture, mask, edge)
-    picture.set_title(f"{edge.sum()} boundary of {mask.sum()} pixels: alpha {alpha:.2f}", fontsize=9)
+    _show_mask(drawn, mask, edge)
+    drawn.set_title(f"{edge.sum()} boundary of {mask.sum()} pixels: alpha {alpha:.2f}", fontsize=9)
     ends = {name: _alpha_by_radius(name, elongation)[-1] for name in SHAPES}
     heights = dict(zip(sorted(ends, key=lambda name: ends[name]), _spread(sorted(ends.values()), 0.13), strict=True))
     for name in SHAPES:
@@ -161,7 +161,7 @@ def plot_shifts(masks: Mapping[str, NDArray[np.bool_]], shifts: Sequence[int], s
     figure, axes = figure_grid(1, len(masks), width=3.6, height=2.6)
     for ax, (name, mask) in zip(axes[0], masks.items(), strict=True):
         for loss, style in zip(COMPARED, ("-", "--", ":"), strict=True):
-            values = [loss_and_gradient(loss, mask, spoil(mask, "shifted", shift))[0] for shift in shifts]
+            values = [loss_and_gradient(loss, mask, corrupt(mask, "shifted", shift))[0] for shift in shifts]
             ax.plot(shifts, values, style, color="0.15", label=loss, linewidth=1.6)
         ax.set_title(f"{name}, {mask.sum()} pixels, alpha {alpha_of(mask):.2f}", fontsize=9)
         ax.set(xlabel="shift (pixels)", ylabel="loss", ylim=(0, None))
@@ -169,28 +169,27 @@ def plot_shifts(masks: Mapping[str, NDArray[np.bool_]], shifts: Sequence[int], s
     return stamp(figure, source)
 
 
-def plot_organ_alphas(label: NDArray, sizes: Sequence[int], source: str) -> Figure:
-    """Alpha of every organ of a label (h, w), scheme A, against the image size to which it is resized."""
+def plot_organ_alphas(label: NDArray, sizes: Sequence[int], source: str, class_names: Sequence[str] = ORGANS) -> Figure:
+    """Alpha of every organ of a label (h, w) against the image size to which it is resized."""
     figure, axes = figure_grid(1, 1, width=5.6, height=2.8)
     ax = axes[0, 0]
     resized = [resize_label(label, (size, size)) for size in sizes]
-    for index, organ in enumerate(ORGANS, start=1):
+    for index, organ in enumerate(class_names, start=1):
         if (label == index).any():
             values = [alpha_of(one == index) if (one == index).any() else np.nan for one in resized]
-            ax.plot(sizes, values, "o-", color=ORGAN_COLORS[organ], markeredgecolor="0.4", markersize=5, label=organ)
+            ax.plot(sizes, values, "o-", color=class_color(index), markeredgecolor="0.4", markersize=5, label=organ)
     ax.axhline(MAX_ALPHA, color="0.4", linewidth=0.8, linestyle=":")
     ax.set(xlabel="image size (pixels a side)", ylabel="alpha", ylim=(-1.08, 0.95), xticks=list(sizes))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
     return stamp(figure, source)
 
 
-def plot_floor(losses: Sequence[float], labels: Sequence[NDArray], source: str) -> Figure:
+def plot_floor(losses: Sequence[float], floors: Sequence[float], source: str) -> Figure:
     """BDoU of each slice of a scan, taken alone, over the part of it that no prediction could avoid."""
     figure, axes = figure_grid(1, 1, width=6.6, height=2.6)
     ax, slices = axes[0, 0], np.arange(len(losses))
-    floor = np.array([loss_floor(label) for label in labels])
-    ax.bar(slices, floor, 1.0, color="0.75", label="floor: classes that the slice does not hold")
-    ax.bar(slices, np.asarray(losses) - floor, 1.0, bottom=floor, color=TARGET, label="above the floor: the network")
+    ax.bar(slices, floors, 1.0, color="0.75", label="floor: classes that the slice does not hold")
+    ax.bar(slices, np.subtract(losses, floors), 1.0, bottom=floors, color=TARGET, label="above the floor: the network")
     ax.set(xlabel="slice", ylabel="BDoU, batch of one slice", xlim=(-0.5, len(losses) - 0.5), ylim=(0, 1.25))
     ax.legend(fontsize=8, frameon=False, loc="upper right", ncols=2)
     return stamp(figure, source)

@@ -1,4 +1,4 @@
-"""What the lesson on the boundary loss measures: drawn shapes, spoilt predictions, and the losses of both."""
+"""What the lesson on the boundary loss measures: drawn shapes, corrupted predictions, and the losses of both."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def alpha_of(mask: NDArray[np.bool_]) -> float:
 ERRORS = ("shifted", "shrunk", "holed")
 
 
-def spoil(mask: NDArray[np.bool_], error: str, amount: int) -> NDArray[np.bool_]:
+def corrupt(mask: NDArray[np.bool_], error: str, amount: int) -> NDArray[np.bool_]:
     """A wrong prediction of a mask (h, w): moved right, eroded, or with a square hole, by ``amount`` pixels.
 
     The hole has 2 ``amount`` + 1 pixels a side and lies at the mask's deepest pixel. Raises: `InputError` for an
@@ -128,7 +128,7 @@ def loss_and_gradient(name: str, mask: NDArray[np.bool_], predicted: NDArray[np.
     return float(loss.detach()), gradient[0, 1].numpy()
 
 
-def loss_floor(labels: Any, num_classes: int = 9) -> float:
+def loss_floor(labels: Any, num_classes: int) -> float:
     """What BDoU of a perfect prediction costs: the share of classes that a batch of labels does not hold."""
     return 1 - len(np.unique(labels)) / num_classes
 

@@ -21,9 +21,9 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz import plots
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny without pictures", "published", "released", "odd"])
+@pytest.fixture(scope="module", params=["tiny", "tiny without thumbnails", "published", "released", "odd"])
 def sheet(request, image, steps, published):
-    """Steps, their drawing, and whether it shows pictures."""
+    """Steps, their drawing, and whether it shows thumbnails."""
     if request.param == "odd":  # what no preset has: no blocks, unused blocks, blocks beside an unused gate
         deepest = {"gate": "masag", "unused": ("linear", "gate", "norm")}
         odd = with_levels(level_0={"block": "none"}, level_1={"unused": ("blocks",)}, level_3=deepest)
@@ -32,7 +32,7 @@ def sheet(request, image, steps, published):
         steps = published[1]
     elif request.param == "released":
         steps = walk(with_levels("released"), image)
-    thumbnails = request.param != "tiny without pictures"
+    thumbnails = request.param != "tiny without thumbnails"
     figure = draw(steps, f"MSA²Net, preset {request.param}", plots.VIRTUAL, thumbnails)
     FigureCanvasAgg(figure).draw()
     return steps, figure, thumbnails
@@ -81,16 +81,16 @@ def test_idle_parts_are_hatched_and_dashed(sheet):
     assert all(p.get_linestyle() == "--" for p in hatched)
 
 
-def test_pictures_are_drawn_as_they_are(sheet):
+def test_thumbnails_are_drawn_as_they_are(sheet):
     steps, figure, thumbnails = sheet
-    pictures = [step.thumbnail for step in steps if step.thumbnail is not None and thumbnails]
+    thumbs = [step.thumbnail for step in steps if step.thumbnail is not None and thumbnails]
     drawn = figure.axes[0].images
-    assert len(drawn) == len(pictures)
-    for shown, picture in zip(drawn, pictures, strict=True):
-        np.testing.assert_array_equal(shown.get_array(), picture)
+    assert len(drawn) == len(thumbs)
+    for shown, thumb in zip(drawn, thumbs, strict=True):
+        np.testing.assert_array_equal(shown.get_array(), thumb)
         left, right, bottom, top = shown.get_extent()
         assert shown.origin == "upper"
-        assert (top - bottom) / (right - left) == pytest.approx(picture.shape[0] / picture.shape[1])
+        assert (top - bottom) / (right - left) == pytest.approx(thumb.shape[0] / thumb.shape[1])
 
 
 def test_texts_are_legible(sheet):
@@ -110,12 +110,12 @@ def test_texts_are_legible(sheet):
         assert not places[one].padded(-1.5).overlaps(places[two].padded(-1.5)), (one.get_text(), two.get_text())
 
 
-def test_texts_stay_in_their_box_and_off_the_pictures(sheet):
+def test_texts_stay_in_their_box_and_off_the_thumbnails(sheet):
     steps, figure, _ = sheet
     ax = figure.axes[0]
     boxes, _ = _boxes(steps)
     written = [text.get_text() for text in ax.texts]
-    pictures = [shown.get_window_extent() for shown in ax.images]
+    thumbs = [shown.get_window_extent() for shown in ax.images]
     for step in steps:
         first = written.index(step.name)
         box = boxes[step.name]
@@ -124,7 +124,7 @@ def test_texts_stay_in_their_box_and_off_the_pictures(sheet):
             place = text.get_window_extent()
             assert left < place.x0 < place.x1 < right, text.get_text()
             assert bottom < place.y0 < place.y1 < top, text.get_text()
-            assert not any(place.overlaps(picture) for picture in pictures), text.get_text()
+            assert not any(place.overlaps(thumb) for thumb in thumbs), text.get_text()
 
 
 def test_arrows_join_running_boxes_and_cross_none(sheet):

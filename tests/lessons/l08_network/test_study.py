@@ -112,8 +112,8 @@ def test_walking_changes_nothing(image):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_pictures_lie_on_the_image(tiny, image, steps):
-    """Each picture against the same map, taken by hand: pixels in their places, tokens row by row."""
+def test_thumbnails_lie_on_the_image(tiny, image, steps):
+    """Each thumbnail against the same map, taken by hand: pixels in their places, tokens row by row."""
     named, level = by_name(steps), tiny.decoder.levels[0]
     with torch.no_grad():
         maps = tiny.eval().encoder(image)
@@ -131,7 +131,7 @@ def test_pictures_lie_on_the_image(tiny, image, steps):
     np.testing.assert_array_equal(named["input"].thumbnail, image[0, 0].numpy())
 
 
-def test_reinterpreted_maps_are_no_pictures(published):
+def test_reinterpreted_maps_have_no_thumbnails(published):
     shown = {step.name for step in published[1] if step.thumbnail is not None}
     assert shown == {"input", "stem", "head"} | {f"encoder stage {i}" for i in (1, 2, 3, 4)}
 

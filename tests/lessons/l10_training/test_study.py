@@ -105,9 +105,9 @@ def test_what_is_measured_on_one_core_has_rows_for_the_cpu_alone(tmp_path):
         {"name": "monai, affine", "device": "cpu", "milliseconds": 8.0, "ratio": 0.25},
         {"name": "x", "device": "cpu", "milliseconds": "not measured", "ratio": "not measured"},
     ]
-    write(tmp_path, "augmentation", rows, baseline="ours of the same kind")
+    write(tmp_path, "augmentation", rows, baseline="own of the same kind")
     table = benchmark_table(tmp_path)
-    assert line_of(table, "monai")[1:3] == ["8 ms a sample", "0.25"]  # a quarter as fast as ours
+    assert line_of(table, "monai")[1:3] == ["8 ms a sample", "0.25"]  # a quarter as fast as the own
     assert line_of(table, "augmentation: affine")[1:3] == ["2 ms a sample", "1"]
     assert line_of(table, "augmentation: x")[1] == "not measured"
     assert not [line for line in benchmark_text(table).splitlines() if "augmentation, on CUDA" in line]

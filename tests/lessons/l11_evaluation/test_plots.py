@@ -40,15 +40,15 @@ def cases():
 
 def test_a_case_without_organs_or_body_is_drawn_whole():
     empty = Case("case0", np.zeros((3, 8, 8), np.float32), np.zeros((3, 8, 8), np.uint8), None)
-    assert plot_figure_2(slices_through([empty], {"ours": {"case0": empty.label}}), "drawn by a test").axes
+    assert plot_figure_2(slices_through([empty], {"own": {"case0": empty.label}}), "drawn by a test").axes
 
 
 def test_figure_2_has_a_column_for_each_network_and_names_the_data(cases):
     maps = {case.name: case.label for case in cases}
     wrong = {name: np.roll(label, 3, 2) for name, label in maps.items()}
-    figure = plot_figure_2(slices_through(cases, {"ours": maps, "theirs": wrong}), "drawn by a test")
+    figure = plot_figure_2(slices_through(cases, {"own": maps, "theirs": wrong}), "drawn by a test")
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles[:3] == [grids.GROUND_TRUTH, "ours", "theirs"]
+    assert titles[:3] == [grids.GROUND_TRUTH, "own", "theirs"]
     assert len(figure.axes) == 9
     assert figure.get_suptitle() == "drawn by a test"
     assert all(ax.get_aspect() == 2.0 for ax in figure.axes)
@@ -62,7 +62,7 @@ def test_the_ground_truth_names_organs_inside_them_and_predictions_their_score(c
     label[4, 14:34, 16:20], label[4, 14:18, 16:40] = 5, 5  # an L, whose mean pixel lies outside of it
     case = Case("case1", cases[1].image, label, None)
     shifted = np.roll(label, 2, 1)
-    (row,) = slices_through([case], {"ours": {"case1": shifted}})
+    (row,) = slices_through([case], {"own": {"case1": shifted}})
     truth, predicted = plot_figure_2([row], "drawn by a test").axes
     (name,) = [text for text in truth.texts if text.get_text() == "Liv"]
     x, y = (round(value) for value in name.get_position())
@@ -82,12 +82,12 @@ def test_short_names_are_table_1_s():
 def image_row():
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 10:30] = 1
-    return Row("drawn", np.full((40, 40, 3), 0.8, np.float32), mask, {"ours": np.roll(mask, 4, 0), "nothing": mask * 0})
+    return Row("drawn", np.full((40, 40, 3), 0.8, np.float32), mask, {"own": np.roll(mask, 4, 0), "nothing": mask * 0})
 
 
 def test_figure_3_has_the_caption_s_colors_and_two_line_styles(image_row):
     figure = grids.plot_figure_3([image_row], "drawn by a test")
-    assert [ax.get_title() for ax in figure.axes] == ["image", "ground truth", "ours", "nothing"]
+    assert [ax.get_title() for ax in figure.axes] == ["image", "ground truth", "own", "nothing"]
     hue = [float(rgb_to_hsv(to_rgb(color))[0]) for color in (grids.TRUTH, grids.PREDICTED)]
     assert hue[0] == pytest.approx(1 / 3, abs=0.05)
     assert hue[1] == pytest.approx(2 / 3, abs=0.05)

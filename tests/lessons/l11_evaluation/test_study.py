@@ -165,19 +165,19 @@ def cases():
 
 
 def test_slices_climb_through_the_cases_and_are_cut_to_the_body(cases):
-    rows = slices_through(cases, {"ours": {case.name: case.label for case in cases}})
+    rows = slices_through(cases, {"own": {case.name: case.label for case in cases}})
     assert [row.title.split()[-1] for row in rows] == ["1", "4", "7"]
     assert {row.image.shape for row in rows} == {(38, 48)}  # the body and 4 pixels of air on each side
     for row in rows:
         assert row.spacing == (2.0, 1.0)
-        np.testing.assert_array_equal(row.predictions["ours"], row.label)
+        np.testing.assert_array_equal(row.predictions["own"], row.label)
 
 
 def test_a_case_without_organs_or_body_is_drawn_whole():
     empty = Case("case0", np.zeros((3, 8, 8), np.float32), np.zeros((3, 8, 8), np.uint8), None)
-    (row,) = slices_through([empty], {"ours": {"case0": empty.label}})
+    (row,) = slices_through([empty], {"own": {"case0": empty.label}})
     assert row.image.shape == (8, 8)
-    assert np.isnan(row.dsc("ours"))
+    assert np.isnan(row.dsc("own"))
 
 
 def test_a_network_without_a_prediction_is_named(cases):

@@ -71,10 +71,10 @@ def test_hd95_in_voxels():
 
 
 def test_allowed_spread_is_the_differences_over_2_77():
-    figure = plot_allowed_spread(part_contrasts(), {"ours": 1.5}, "source")
+    figure = plot_allowed_spread(part_contrasts(), {"here": 1.5}, "source")
     ax = figure.axes[0]
     widths = [bar.get_width() for bar in ax.patches]
     np.testing.assert_allclose(widths, np.array([1.52, 1.25, 0.99, 0.60, 0.34, 0.96, 0.43]) / 2.7719, rtol=1e-3)
     assert any(list(line.get_xdata()) == [1.5, 1.5] for line in ax.lines)
-    assert "ours: 1.50" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "here: 1.50" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert plot_allowed_spread(part_contrasts(), {"one seed": float("nan")}, "").legends == []
