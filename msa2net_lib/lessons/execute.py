@@ -17,8 +17,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, RECORD, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, write_text
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
 README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
 
 
