@@ -34,7 +34,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser = commands.add_parser("evaluate", help="score a network on the test cases")
     parser.set_defaults(run=run)
     weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="ours or the authors'")
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="this workbook's or the authors'")
     folders = "a training folder: all its weights; several of one training with several seeds: mean and spread too"
     weights.add_argument("--run", dest="run_dirs", type=Path, nargs="+", metavar="DIR", help=folders)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
@@ -49,7 +49,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
     scans = parser.add_argument_group("scans")
     scans.add_argument("--protocol", choices=(*PROTOCOLS, "both"), help="default: paper")
-    matrix = "scipy (default) as the released code; matrix: the same to 1e-4, on the network's device"
+    matrix = "scipy (default) as the reference implementation; matrix: the same to 1e-4, on the network's device"
     scans.add_argument("--resampling", choices=("scipy", "matrix"), help=matrix)
     images = parser.add_argument_group("images")
     images.add_argument("--threshold", type=float, metavar="X", help="above it is lesion; default: 0.5")

@@ -1,8 +1,8 @@
 """The paper's published numbers, typed once in ``recorded/*.csv``, each with its place.
 
 Source of all: S. Ghorbani Kolahi et al., MSA²Net, BMVC 2024, arXiv:2407.21640. Scores of Tables 1 and 3 are
-percent, HD95 is printed without a unit (the released code computes voxels). Each table says where it stands in the
-paper: ``table_1().attrs["source"]``.
+percent, HD95 is printed without a unit (the reference implementation computes voxels). Each table says where it
+stands in the paper: ``table_1().attrs["source"]``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SYNAPSE_TRAIN_SLICES = {
     "0005": 117, "0006": 131, "0007": 163, "0009": 149, "0010": 148, "0021": 143, "0023": 96, "0024": 124, "0026": 131,
     "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195,
 }  # fmt: skip
-"""Slices of each training case in the field's id list (lists/lists_Synapse/train.txt of the released code)."""
+"""Slices of each training case in the field's id list (lists/lists_Synapse/train.txt)."""
 SYNAPSE_TRAIN_SLICES_PRINTED = 2212
 """Training slices that papers on this data state, beginning with TransUNet (arXiv:2102.04306)."""
 

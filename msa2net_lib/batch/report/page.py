@@ -47,7 +47,7 @@ class Embedded:
 def write_report(output_dir: str | Path, profile: str, *, title: str | None = None) -> Path:
     """Write ``<output_dir>/<profile>/index.html`` from whatever records lie there; returns its path.
 
-    One file that needs no other: pictures are in it, and nothing is fetched. Links to executed notebooks, logs and
+    One file that needs no other: figures are in it, and nothing is fetched. Links to executed notebooks, logs and
     tables are relative. What is missing or damaged is named on the page, so that it never fails for that; the same
     records give the same bytes. Raises: `InputError` if the page cannot be written.
     """

@@ -1,9 +1,9 @@
 """Table 3's six rows as networks, and its differences: MASAG, LKA and DAE-Former blocks in or out.
 
 The paper does not say what stands in where a part is out. Without MASAG the skip is added as it is: so does the
-second constructor of the deep layer in the released code. For the blocks there are two readings (`Reading`); ours is
-"replaced", for that constructor puts LKA blocks where DAE-Former blocks were, and the table has no row with neither
-kind, which would be the natural baseline if blocks could simply be missing.
+second constructor of the deep layer in the reference implementation. For the blocks there are two readings
+(`Reading`); the default is "replaced", for that constructor puts LKA blocks where DAE-Former blocks were, and the
+table has no row with neither kind, which would be the natural baseline if blocks could simply be missing.
 """
 
 from __future__ import annotations

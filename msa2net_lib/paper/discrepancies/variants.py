@@ -1,4 +1,4 @@
-"""The differences between paper and released code that this library has as variants, one by one, on any preset."""
+"""The discrepancies that this library has as variants, one by one, on any preset."""
 
 from __future__ import annotations
 
