@@ -1,7 +1,9 @@
 """Pixels of the JPEG family (JPEG, JPEG-LS, JPEG 2000) in DICOM, decoded by SimpleITK's GDCM.
 
 The compressed image is handed over in a file of its own that says nothing of rescaling, so that the stored
-values come back whatever kind of object they are from.
+values come back whatever kind of object they are from. pylibjpeg's decoder of lossless JPEG would need no such file,
+but gives back half an image without a word: of 20 frames cut short it noticed one (pylibjpeg-libjpeg 2.5, which is
+GPL besides).
 """
 
 from __future__ import annotations
