@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import fields
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,7 +20,7 @@ from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
-from msa2net_lib.nn.masag import MASAG, MASAGTrace
+from msa2net_lib.nn.masag import MASAG, STEPS, MASAGTrace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,27 +33,6 @@ Run = Callable[[Tensor, Tensor], MASAGTrace]
 """One pass through a gate, changed or not: (x, g) -> every tensor."""
 Rule = Callable[[MASAG, Any], Tensor]
 """How one tensor is made: (gate, the tensors before it by name) -> the tensor."""
-
-STEPS: dict[str, Rule] = {
-    "local_context": lambda gate, t: gate.fusion.local_context(t.x),
-    "channel_mean": lambda gate, t: t.g.mean(dim=1, keepdim=True),
-    "channel_max": lambda gate, t: t.g.amax(dim=1, keepdim=True),
-    "global_context": lambda gate, t: gate.fusion.global_context(t.g),
-    "u": lambda gate, t: gate.fusion.norm(t.local_context + t.global_context),
-    "weight_x": lambda gate, t: gate.selection.weights(t.u)[:, :1],
-    "weight_g": lambda gate, t: gate.selection.weights(t.u)[:, 1:],
-    "x_selected": lambda gate, t: t.weight_x * t.x + t.x,
-    "g_selected": lambda gate, t: t.weight_g * t.g + t.g,
-    "x_gate": lambda gate, t: t.g_selected.sigmoid(),
-    "g_gate": lambda gate, t: t.x_selected.sigmoid(),
-    "x_modulated": lambda gate, t: t.x_selected * t.x_gate,
-    "g_modulated": lambda gate, t: t.g_selected * t.g_gate,
-    "u_modulated": lambda gate, t: t.x_modulated * t.g_modulated,
-    "attention": lambda gate, t: gate.recalibration.attention(t.u_modulated),
-    "x_attended": lambda gate, t: t.attention * t.x,
-    "output": lambda gate, t: gate.recalibration.project_norm(gate.recalibration.project(t.x_attended)),
-}
-"""How each tensor of a `MASAGTrace` follows from those before it; the tests hold it against ``MASAG.trace``."""
 
 STAGES: dict[str, tuple[str, dict[str, Rule]]] = {
     "local context": ("U = BN(global context)", {"local_context": lambda gate, t: torch.zeros_like(t.x)}),
@@ -113,14 +90,7 @@ def with_tensors(gate: MASAG, replaced: Mapping[str, Rule]) -> Run:
     """
     for name in replaced:
         _known(name, STEPS, "tensor")
-
-    def run(x: Tensor, g: Tensor) -> MASAGTrace:
-        tensors = SimpleNamespace(x=x, g=g)
-        for name, rule in (STEPS | dict(replaced)).items():
-            setattr(tensors, name, rule(gate, tensors))
-        return MASAGTrace(**{field.name: getattr(tensors, field.name) for field in fields(MASAGTrace)})
-
-    return run
+    return lambda x, g: gate.trace(x, g, replaced)
 
 
 @torch.inference_mode()

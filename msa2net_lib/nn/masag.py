@@ -7,7 +7,9 @@ kernels are cubes; every other step is the same. This module needs torch and not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -250,37 +252,40 @@ class MASAG(nn.Module):
     def forward(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
         return self.recalibration(self.modulate(x, g), x)
 
-    def trace(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> MASAGTrace:
-        """Compute the same as `forward`, keeping every intermediate tensor by name."""
+    def trace(
+        self,
+        x: Float[Tensor, "b c *grid"],
+        g: Float[Tensor, "b c *grid"],
+        replaced: Mapping[str, Callable[[MASAG, Any], Tensor]] | None = None,
+    ) -> MASAGTrace:
+        """Compute the same as `forward`, keeping every intermediate tensor by name.
+
+        replaced: other rules for some of `STEPS`; what follows from these tensors is computed from them.
+        """
         _require_one_shape(x, g)
-        local_context = self.fusion.local_context(x)
-        global_context = self.fusion.global_context(g)
-        u = self.fusion.norm(local_context + global_context)
-        weight_x, weight_g = self.selection.weights(u).chunk(2, dim=1)
-        x_selected, g_selected = weight_x * x + x, weight_g * g + g
-        x_gate, g_gate = g_selected.sigmoid(), x_selected.sigmoid()
-        x_modulated, g_modulated = x_selected * x_gate, g_selected * g_gate
-        u_modulated = x_modulated * g_modulated
-        attention = self.recalibration.attention(u_modulated)
-        x_attended = attention * x
-        return MASAGTrace(
-            x=x,
-            g=g,
-            local_context=local_context,
-            channel_mean=g.mean(dim=1, keepdim=True),
-            channel_max=g.amax(dim=1, keepdim=True),
-            global_context=global_context,
-            u=u,
-            weight_x=weight_x,
-            weight_g=weight_g,
-            x_selected=x_selected,
-            g_selected=g_selected,
-            x_gate=x_gate,
-            g_gate=g_gate,
-            x_modulated=x_modulated,
-            g_modulated=g_modulated,
-            u_modulated=u_modulated,
-            attention=attention,
-            x_attended=x_attended,
-            output=self.recalibration.project_norm(self.recalibration.project(x_attended)),
-        )
+        tensors = SimpleNamespace(x=x, g=g)
+        for name, rule in (STEPS | dict(replaced or {})).items():
+            setattr(tensors, name, rule(self, tensors))
+        return MASAGTrace(**vars(tensors))
+
+
+STEPS: dict[str, Callable[[MASAG, Any], Tensor]] = {
+    "local_context": lambda gate, t: gate.fusion.local_context(t.x),
+    "channel_mean": lambda gate, t: t.g.mean(dim=1, keepdim=True),
+    "channel_max": lambda gate, t: t.g.amax(dim=1, keepdim=True),
+    "global_context": lambda gate, t: gate.fusion.global_context(t.g),
+    "u": lambda gate, t: gate.fusion.norm(t.local_context + t.global_context),
+    "weight_x": lambda gate, t: gate.selection.weights(t.u)[:, :1],
+    "weight_g": lambda gate, t: gate.selection.weights(t.u)[:, 1:],
+    "x_selected": lambda gate, t: t.weight_x * t.x + t.x,
+    "g_selected": lambda gate, t: t.weight_g * t.g + t.g,
+    "x_gate": lambda gate, t: t.g_selected.sigmoid(),
+    "g_gate": lambda gate, t: t.x_selected.sigmoid(),
+    "x_modulated": lambda gate, t: t.x_selected * t.x_gate,
+    "g_modulated": lambda gate, t: t.g_selected * t.g_gate,
+    "u_modulated": lambda gate, t: t.x_modulated * t.g_modulated,
+    "attention": lambda gate, t: gate.recalibration.attention(t.u_modulated),
+    "x_attended": lambda gate, t: t.attention * t.x,
+    "output": lambda gate, t: gate.recalibration.project_norm(gate.recalibration.project(t.x_attended)),
+}
+"""How each tensor of a `MASAGTrace` follows from those before it: (gate, the tensors so far by name) -> the tensor."""

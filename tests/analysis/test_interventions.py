@@ -9,7 +9,6 @@ import torch
 from msa2net_lib.analysis.interventions import (
     INPUTS,
     STAGES,
-    STEPS,
     intervention_table,
     merge,
     predict,
@@ -26,6 +25,7 @@ from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
+from msa2net_lib.nn.masag import STEPS
 
 
 @pytest.fixture(scope="module")
