@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from msa2net_lib.config import PRESETS
 from msa2net_lib.losses import BoundaryDoULoss
-from msa2net_lib.nn.dilated import train_on_grids
+from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.training.engine import keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib

@@ -113,7 +113,7 @@ def predict_classes(
     batch_size: int = BATCH_SIZE,
     precision: InferencePrecision = "fp32",
 ) -> NDArray[np.uint8]:
-    """Class maps (n, h, w) of slices or pictures as the network takes them: its size, normalized, on any device."""
+    """Class maps (n, h, w) of slices or images as the network takes them: its size, normalized, on any device."""
     batches = images.split(batch_size)  # the logits of one at a time are kept
     maps = [predict_logits(network, batch, batch_size, precision).argmax(dim=1).byte().cpu() for batch in batches]
     return torch.cat(maps).numpy()
@@ -126,7 +126,7 @@ def predict_logits(
     batch_size: int = BATCH_SIZE,
     precision: InferencePrecision = "fp32",
 ) -> Float[Tensor, "n k h w"]:
-    """Logits of slices or pictures, float32, on the network's device and in evaluation mode, batch after batch.
+    """Logits of slices or images, float32, on the network's device and in evaluation mode, batch after batch.
 
     Raises: `InputError` for an unknown precision, and for "bf16" on a network that OpenVINO runs in float32.
     """

@@ -104,10 +104,10 @@ def test_what_is_refused(network):
         predict_volume(network, volume[:0])
 
 
-def test_one_picture_is_one_slice(network, slices):
+def test_one_image_is_one_slice(network, slices):
     gray = slices[0][2]
     np.testing.assert_array_equal(predict_image(network, gray), predict_volume(network, slices[0])[2])
-    # Gray is repeated to three channels inside, so three equal ones are the same picture.
+    # Gray is repeated to three channels inside, so three equal ones are the same image.
     np.testing.assert_array_equal(predict_image(network, np.stack([gray] * 3, axis=-1)), predict_image(network, gray))
 
 

@@ -145,8 +145,8 @@ def test_label_maps_are_identical(tiny, fast):
     predicted = predict_volume(fast, volume, batch_size=4)
     assert len(np.unique(predicted)) > 1
     np.testing.assert_array_equal(predicted, predict_volume(tiny, volume, batch_size=4))
-    picture = generator.random((50, 70, 3))
-    np.testing.assert_array_equal(predict_image(fast, picture), predict_image(tiny, picture))
+    image = generator.random((50, 70, 3))
+    np.testing.assert_array_equal(predict_image(fast, image), predict_image(tiny, image))
 
 
 def test_the_original_stays_as_it_is_and_has_no_further_effect(tiny_in_training, state_before, fast):

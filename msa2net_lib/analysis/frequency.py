@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 
 from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 Along = Literal["diagonal", "radius"]
 """Which coefficients make a curve: those with equal frequencies of both axes, as in the literature, or all of them."""
@@ -141,7 +139,7 @@ def split_bands(maps: Float[Tensor, "b c h w"], edges: Sequence[float]) -> Float
     """Parts of maps that hold one band of frequencies each; they add up to the maps.
 
     edges: ascending |f| in cycles per pixel, above 0: n - 1 of them part the band into [0, first), [first, second) ...
-    and all above the last. The cut is sharp, so edges in the picture ring. Raises: `InputError`, edges out of order.
+    and all above the last. The cut is sharp, so edges in the maps ring. Raises: `InputError`, edges out of order.
     """
     if list(edges) != sorted(set(edges)) or min(edges, default=1.0) <= 0:
         raise InputError(f"edges={tuple(edges)}: give frequencies above 0, each higher than the one before")

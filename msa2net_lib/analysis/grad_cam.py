@@ -12,20 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from einops import einsum, rearrange, reduce
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from msa2net_lib.analysis.layers import LAST, Place, find_place, watched
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import evaluation_mode
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
 
 Evidence = Literal["positive", "both"]
 """What stays of a map: "positive" is Grad-CAM's ReLU, which drops what speaks against the class; "both" keeps it."""

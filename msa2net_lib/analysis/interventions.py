@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from msa2net_lib.analysis.slice_study import Study
@@ -21,11 +24,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.masag import MASAG, STEPS, MASAGTrace
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
-    from numpy.typing import NDArray
 
 Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """What becomes of a gate's inputs: (x, g) -> (x, g)."""

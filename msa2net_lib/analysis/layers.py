@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import TokenLayout, map_to_tokens, tokens_to_map
 from msa2net_lib.nn.network import MSA2Net
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 LAST = "last decoder layer"
 """The map that enters the 1x1 convolution to classes, at the size of the input."""

@@ -6,20 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from einops import reduce
-from torch import nn
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import evaluation_mode
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 
 def logit_field(

@@ -6,18 +6,15 @@ Both hold for layers of stride 1, where input and output have one grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy.signal import convolve
+from torch import Tensor
 
 from msa2net_lib.errors import InputError
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 LOCAL_CONTEXT = ((3, 1), (3, 2))
 """(kernel, dilation) of the convolutions in `msa2net_lib.nn.masag.LocalContext` that see more than one pixel."""

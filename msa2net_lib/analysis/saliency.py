@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from kornia.metrics import ssim
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.stats import spearmanr
 
 from msa2net_lib.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 WINDOW = 11
 """Side of the window of `structural_similarity` in pixels, as Wang et al. chose it."""
@@ -29,7 +27,7 @@ def edge_map(image: ArrayLike) -> NDArray[np.float64]:
 def share_inside(heat: ArrayLike, mask: ArrayLike) -> float:
     """Share of a map's heat (h, w) that lies inside a mask (h, w), 0 to 1; negative values count as no heat.
 
-    A map that is the same everywhere has the mask's share of the picture. nan for a map without heat. Errors:
+    A map that is the same everywhere has the mask's share of the image. nan for a map without heat. Errors:
     `InputError` for other shapes.
     """
     values, inside = _pair(heat, mask)

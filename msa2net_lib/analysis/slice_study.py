@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
@@ -15,9 +15,6 @@ from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)

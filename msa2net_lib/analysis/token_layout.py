@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import TokenLayout, map_to_tokens, tokens_to_map
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 Step = Literal["skip", "tokens", "after LKA"]
 """Reinterpretation (1) of the skip, (2) of the linear layer's tokens, (3) of the map after the LKA blocks."""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
-from msa2net_lib.nn.expand import PatchExpand
 from msa2net_lib.nn.gates import build_gate
-from msa2net_lib.nn.layout import TokenLayout, map_to_tokens, tokens_to_map
+from msa2net_lib.nn.layout import PatchExpand, TokenLayout, map_to_tokens, tokens_to_map
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import Dilated
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class EfficientAttention(nn.Module):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class Encoder(nn.Module):

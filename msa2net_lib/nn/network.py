@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from msa2net_lib.config import NetworkConfig
@@ -12,9 +13,6 @@ from msa2net_lib.nn.decoder import Decoder
 from msa2net_lib.nn.encoder import Encoder
 from msa2net_lib.nn.gates import find_gate
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class MSA2Net(nn.Module):

@@ -12,10 +12,11 @@ from PIL.PngImagePlugin import PngInfo
 from msa2net_lib.data.volumes import write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import NOT_CLINICAL
-from msa2net_lib.prediction.overlay import draw_overlay, palette
+from msa2net_lib.prediction.overlay import draw_overlay
 from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.utils.files import atomic_path, writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
+from msa2net_lib.viz.colors import indexed_palette
 
 DPI = 130
 
@@ -78,7 +79,7 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
 def _write_indexed(prediction: Prediction, path: Path) -> None:
     """Write the class ids of an image as an indexed PNG, with the classes' names in its text."""
     image = Image.fromarray(np.ascontiguousarray(prediction.label)).convert("L")
-    image.putpalette(palette(prediction.class_names))
+    image.putpalette(indexed_palette(prediction.class_names))
     text = PngInfo()
     names = ["background", *prediction.class_names]
     text.add_text("Description", f"classes predicted by {prediction.checkpoint}; {NOT_CLINICAL}")

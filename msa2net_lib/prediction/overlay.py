@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,25 +16,13 @@ from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.prediction.field_of_view import BODY
 from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.viz import plots
-from msa2net_lib.viz.colors import ORGAN_COLORS
+from msa2net_lib.viz.colors import class_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SLICES = 6
 _COLUMNS = 3
-
-
-def class_colors(names: Sequence[str]) -> dict[str, str]:
-    """A color for each class: an organ's own, else the palette's in turn."""
-    others = cycle(color for color in ORGAN_COLORS.values())
-    return {name: ORGAN_COLORS.get(name) or next(others) for name in names}
-
-
-def palette(names: Sequence[str]) -> list[int]:
-    """The colors as a palette of an indexed image: black for the background, then each class; 0 to 255."""
-    colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(names).values())]
-    return [round(255 * value) for color in colors for value in color]
 
 
 def draw_overlay(prediction: Prediction) -> Figure:

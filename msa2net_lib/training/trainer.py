@@ -15,7 +15,7 @@ from msa2net_lib.data.augment import build_augmentation
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import BoundaryDoULoss, build_loss
-from msa2net_lib.nn.dilated import train_on_grids
+from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.distributed import add_over_processes, synchronize_batch_norm

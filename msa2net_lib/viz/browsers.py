@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.volumes import Volume, write_volume
@@ -20,9 +21,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.explorer import explorer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 OVERLAY = 0.5
 """Opacity of the organs in NiiVue."""

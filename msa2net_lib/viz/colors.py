@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
+
+from matplotlib.colors import to_rgb
+
 from msa2net_lib.data.labels import ORGANS
 
 # Okabe and Ito's palette, which stays apart in the common color-vision deficiencies, plus lavender.
@@ -14,3 +19,15 @@ ORGAN_COLORS = dict(zip(ORGANS, COLORS, strict=True))
 def class_color(number: int) -> str:
     """The color of a class by its number in the label, from 1 on: the same in every figure."""
     return COLORS[(number - 1) % len(COLORS)]
+
+
+def class_colors(names: Sequence[str]) -> dict[str, str]:
+    """A color for each class by its name: a Synapse organ's own, else the palette's in turn."""
+    others = cycle(COLORS)
+    return {name: ORGAN_COLORS.get(name) or next(others) for name in names}
+
+
+def indexed_palette(names: Sequence[str]) -> list[int]:
+    """The colors as the palette of an indexed image: black for the background, then each class; 0 to 255."""
+    colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(names).values())]
+    return [round(255 * value) for color in colors for value in color]

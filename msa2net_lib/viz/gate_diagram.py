@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
+from numpy.typing import NDArray
 from torch import Tensor
 
 from msa2net_lib.analysis.interventions import STAGES, predict, relative_change, retrace, slice_dice, without_stage
@@ -18,9 +19,6 @@ from msa2net_lib.nn.masag import MASAGTrace
 from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, channel_map
 from msa2net_lib.viz.plots import draw_outlines, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 WIDTH, HEIGHT, LEFT, TOP, COLUMN, ROW, SIDE = 12.3, 7.1, 0.64, 1.28, 1.0, 1.14, 0.72
 REPLACED, CHANGED, SAME = "#D55E00", "#E69F00", "0.35"

@@ -16,7 +16,7 @@ LESION = "#56B4E9"
 
 
 def show_image(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str = "", color: str = LESION) -> Axes:
-    """Draw a picture (H, W, 3), uint8 or in [0, 1], with the outline of its lesion mask (H, W)."""
+    """Draw an image (H, W, 3), uint8 or in [0, 1], with the outline of its lesion mask (H, W)."""
     ax.imshow(image, interpolation="nearest")
     if mask is not None and mask.any() and not mask.all():
         ax.contour(mask, levels=[0.5], colors=[color], linewidths=1.2)
@@ -25,12 +25,12 @@ def show_image(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str
     return ax
 
 
-def plot_images(pictures: Sequence[LesionImage], source: str, columns: int = 5) -> Figure:
-    """A sheet of pictures with their lesions outlined; source: `SYNTHETIC`, or what else they are."""
-    rows = -(-len(pictures) // columns)
+def plot_images(images: Sequence[LesionImage], source: str, columns: int = 5) -> Figure:
+    """A sheet of images with their lesions outlined; source: `SYNTHETIC`, or what else they are."""
+    rows = -(-len(images) // columns)
     figure, axes = figure_grid(rows, columns, width=1.9, height=1.9)
     for ax in axes.flat:
         ax.set_axis_off()
-    for ax, picture in zip(axes.flat, pictures, strict=False):
-        show_image(ax, picture.image, picture.mask, picture.id)
+    for ax, lesion in zip(axes.flat, images, strict=False):
+        show_image(ax, lesion.image, lesion.mask, lesion.id)
     return stamp(figure, source)

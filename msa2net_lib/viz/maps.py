@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from einops import reduce
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz.plots import draw_outlines, figure_grid, organ_legend, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SEQUENTIAL, DIVERGING, SHARES, BRIGHTNESS = "viridis", "RdBu_r", "cividis", "gray"
 """Color maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1; signed, dark to bright."""

@@ -7,7 +7,7 @@ on the viewer's left, as radiologists read it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,13 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.viz.colors import class_color
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SOURCES: dict[str, str] = {name: entry.source for name, entry in DATASETS.items()}
 """What to write on a figure, by data set name."""
@@ -44,7 +42,7 @@ def show_slice(
     """Draw an axial slice (y, x) in gray with the contours of its classes (label (y, x)) and R and L marked.
 
     spacing: (..., y, x) in mm, for the true aspect. limits: gray values of black and white, None for the
-    image's own. sides: mark the patient's right and left; leave off where the picture is not anatomy.
+    image's own. sides: mark the patient's right and left; leave off where the image is not anatomy.
     """
     aspect = 1.0 if spacing is None else spacing[-2] / spacing[-1]
     low, high = limits if limits is not None else (float(image.min()), float(image.max()))

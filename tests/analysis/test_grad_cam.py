@@ -86,7 +86,7 @@ def test_many_layers_at_once_are_the_same_maps(tiny, image, mask):
 
 
 def test_at_the_last_layer_it_is_the_class_s_own_logit(tiny, image, mask):
-    """The head is 1x1: what remains is ReLU(logit - bias) x the region's share of the picture, for any region."""
+    """The head is 1x1: what remains is ReLU(logit - bias) x the region's share of the image, for any region."""
     nn.init.normal_(tiny.decoder.head.bias)
     with torch.no_grad():
         logits = tiny(image)[:, 3] - tiny.decoder.head.bias[3]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.nn.dilated import DilatedDepthwise, train_on_grids
+from msa2net_lib.nn.lka import DilatedDepthwise, train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 
 

@@ -204,7 +204,7 @@ def test_errors_at_the_input(tiny, shape, fragments):
 
 
 def test_masag_imports_alone():
-    """The gate can be taken elsewhere: importing it loads no package but torch (and what torch loads)."""
+    """The gate can be taken to other code: importing it loads no package but torch (and what torch loads)."""
     code = (
         "import sys, torch, einops; before = {m.split('.')[0] for m in sys.modules};"
         "import msa2net_lib.nn.masag;"

@@ -11,8 +11,7 @@ from msa2net_lib.config import ALL_UNUSED, LevelConfig
 from msa2net_lib.nn import official
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import ChannelAttention, DualAttentionBlock, EfficientAttention
-from msa2net_lib.nn.expand import PatchExpand
-from msa2net_lib.nn.layout import tokens_to_map
+from msa2net_lib.nn.layout import PatchExpand, tokens_to_map
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import MASAG
 

@@ -20,7 +20,7 @@ from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.prediction import output, overlay, run
 from msa2net_lib.prediction.overlay import draw_overlay
 from msa2net_lib.prediction.run import predict_file
-from msa2net_lib.viz.colors import ORGAN_COLORS
+from msa2net_lib.viz.colors import ORGAN_COLORS, class_colors
 
 ENDINGS = ("_labels.nii.gz", "_overlay.png", "_volumes.csv", "_prediction.json")
 
@@ -249,5 +249,5 @@ def test_overlay_of_an_image_does_not_guess_sides(tmp_path, lesion_network):
 
 
 def test_colors_of_other_classes():
-    assert overlay.class_colors(["liver", "tumour"])["liver"] == ORGAN_COLORS["liver"]
-    assert len(set(overlay.class_colors([f"class {index}" for index in range(8)]).values())) == 8
+    assert class_colors(["liver", "tumour"])["liver"] == ORGAN_COLORS["liver"]
+    assert len(set(class_colors([f"class {index}" for index in range(8)]).values())) == 8

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from msa2net_lib.analysis.complexity import network_parts
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.expand import PatchExpand
-from msa2net_lib.nn.layout import tokens_to_map
+from msa2net_lib.nn.layout import PatchExpand, tokens_to_map
 from msa2net_lib.nn.network import MSA2Net, count_parameters
 
 if TYPE_CHECKING:

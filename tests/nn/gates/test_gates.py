@@ -175,7 +175,7 @@ def test_a_constant_map_has_no_place_and_a_random_one_has():
     assert {key.split(".")[0] for key in built("random").state_dict()} == {"project", "project_norm"}
 
 
-def test_the_random_map_is_one_picture_at_every_size():
+def test_the_random_map_is_one_image_at_every_size():
     gate = built("random")
     large, small = (gate.attention(*drawn(1, 6, size, size)) for size in (32, 16))
     assert large is not None
