@@ -184,7 +184,7 @@ def sentences(table: pd.DataFrame, title: str) -> list[str]:
         counts = table.reading[layers].value_counts()
         told = [f"{word} in {counts[word]}" for word in (HIGHER, LOWER, NOISE, UNDEFINED) if word in counts]
         lines.append(f"  {group}: {', '.join(told)} of {len(layers)} layers")
-    return [*lines, f"  more high frequencies in all layers: {in_all_layers(table)}"]
+    return [*lines, f"  more high frequencies in all layers? {in_all_layers(table)}"]
 
 
 def in_all_layers(table: pd.DataFrame) -> str:

@@ -102,7 +102,7 @@ def test_what_is_said_follows_the_readings():
         "  encoder: higher in 1 of 1 layers",
         "  coarse decoder (levels 3 and 2): lower in 1 of 1 layers",
         "  fine decoder (levels 1 and 0, logits): within noise in 2 of 2 layers",
-        "  more high frequencies in all layers: no: higher in 1 of 4 layers, lower in 1, within noise in 2",
+        "  more high frequencies in all layers? no: higher in 1 of 4 layers, lower in 1, within noise in 2",
     ]
 
 
