@@ -37,8 +37,10 @@ class Row:
     @classmethod
     def judged(cls, what: str, expected: str, found: str, *faults: tuple[object, Verdict, str]) -> Row:
         """Answer by the first fault (condition, verdict, remedy) whose condition holds; all is well if none does."""
-        fault = next((fault[1:] for fault in faults if fault[0]), ())
-        return cls(what, expected, found, *fault)
+        for holds, verdict, remedy in faults:
+            if holds:
+                return cls(what, expected, found, verdict, remedy)
+        return cls(what, expected, found)
 
 
 def file_rows(survey: Survey, published: bool) -> list[Row]:
@@ -153,18 +155,19 @@ def _lists(survey: Survey) -> Row:
     ids = [*prepared.train_slices, *prepared.test_cases]
     both = sorted({case.name for case in survey.of("train")} & {case.name for case in survey.of("test")})
     repeated = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
-    found, fault = f"{count(len(ids), 'id')}, {count(len(ids), 'file')}", ()
+    found, remedy = f"{count(len(ids), 'id')}, {count(len(ids), 'file')}", ""
+    verdict: Verdict = "ok"
     if both:
-        found = f"{listed(both)} both to train and to test on"
-        fault = ("wrong", "take the case out of one list: its score would be of training data")
+        found, verdict = f"{listed(both)} both to train and to test on", "wrong"
+        remedy = "take the case out of one list: its score would be of training data"
     elif repeated:
-        found, fault = f"{listed(repeated)} listed twice", ("wrong", "list each id once")
+        found, verdict, remedy = f"{listed(repeated)} listed twice", "wrong", "list each id once"
     elif prepared.lists is None:
         found = "no lists: all files are taken, in the order of their names"
     elif survey.unlisted:
-        found = f"not listed: {listed([path.name for path in survey.unlisted])}"
-        fault = ("warning", "they are not used; list them, or move them away")
-    return Row("lists", "every file in one list, once", found, *fault)
+        found, verdict = f"not listed: {listed([path.name for path in survey.unlisted])}", "warning"
+        remedy = "they are not used; list them, or move them away"
+    return Row("lists", "every file in one list, once", found, verdict, remedy)
 
 
 def _readable(survey: Survey) -> Row:

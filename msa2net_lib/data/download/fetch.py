@@ -143,8 +143,8 @@ def _place(order: Order, partial: _Partial, version: _Version, response: request
     start, total = _range(response)
     order.check_size(total)
     headers = response.headers
-    offered = {"url": order.source, "etag": headers.get("ETag", ""), "modified": headers.get("Last-Modified", "")}
-    offered["total"] = total
+    tags = {"etag": headers.get("ETag", ""), "modified": headers.get("Last-Modified", "")}
+    offered: _Version = {"url": order.source, **tags, "total": total}
     differs = any(version[key] != offered[key] for key in offered if version.get(key) and offered[key])
     if status == 200:
         partial.start_over(offered)

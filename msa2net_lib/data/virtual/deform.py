@@ -105,7 +105,7 @@ def _warp_labels(labels: NDArray, coordinates: NDArray) -> NDArray:
     return warped
 
 
-def _weight(labels: NDArray, structure: int, coordinates: NDArray) -> NDArray[np.float32]:
+def _weight(labels: NDArray, structure: int, coordinates: NDArray) -> NDArray:
     """Return one structure's share at ``coordinates``, linear between its voxels (1) and the others (0)."""
     return ndimage.map_coordinates((labels == structure).astype(np.float32), coordinates, order=1, mode="nearest")
 

@@ -87,7 +87,11 @@ def draw_grid(source: Volume, slices: tuple[int, int], size: ScanSize, rng: np.r
 
 
 def scan(
-    source: Volume, weights: Mapping[int, NDArray], grid: ScanGrid, rng: np.random.Generator, noise_hu: Sequence[float]
+    source: Volume,
+    weights: Mapping[int, NDArray],
+    grid: ScanGrid,
+    rng: np.random.Generator,
+    noise_hu: tuple[float, float],
 ) -> tuple[Volume, Volume]:
     """Return a noisy scan of a patient on ``grid``: (int16 image in HU, uint8 labels).
 
