@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -60,12 +59,6 @@ def step_parts(count: int, step: int, config: TrainConfig, rank: int = 0, proces
         parts.append(Part(batch[rows], rows, length / len(batch)))
         start += length
     return parts
-
-
-def follow(count: int, first_step: int, config: TrainConfig, rank: int, processes: int) -> Iterator[list[Part]]:
-    """Yield the parts of step after step, from ``first_step`` to the last."""
-    for step in range(first_step, config.total_steps(count)):
-        yield step_parts(count, step, config, rank, processes)
 
 
 def check_divisible(count: int, config: TrainConfig, processes: int) -> None:

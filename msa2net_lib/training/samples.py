@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from msa2net_lib.data.datasets import TrainingData
+from msa2net_lib.data.parallel import usable_cores
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.training_slices import SliceDataset, decode_training_data
 from msa2net_lib.errors import InputError
@@ -77,7 +78,7 @@ class StreamedSamples:
         """Yield batch after batch, on the device; the order is read ahead of what is yielded."""
         loader = DataLoader(
             self.dataset,
-            batch_sampler=_Lists(order),  # pyright: ignore[reportArgumentType]
+            batch_sampler=(indices.tolist() for indices in order),  # pyright: ignore[reportArgumentType]
             num_workers=self.workers,
             generator=torch.Generator(),  # its seeds for workers must not come from the run's own random numbers
             pin_memory=self.device.type == "cuda",
@@ -96,16 +97,6 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Lists:
-    """Index tensors as the lists that a DataLoader wants."""
-
-    def __init__(self, order: Iterable[Tensor]) -> None:
-        self.order = order
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (indices.tolist() for indices in self.order)
-
-
 def load_samples(
     data: TrainingData, size: int | tuple[int, int], num_classes: int, device: torch.device, progress: bool
 ) -> Samples:
@@ -117,7 +108,9 @@ def load_samples(
     if not data.train_ids:
         raise InputError(f"{data.root}: has no training sample; prepare it with training cases")
     if not fits(data, size, device):
-        return StreamedSamples(SliceDataset(data, size, progress=progress), device, _workers())
+        return StreamedSamples(
+            SliceDataset(data, size, progress=progress), device, min(_MOST_WORKERS, usable_cores() - 1)
+        )
     height, width = height_width(size)
     holding = f"holding {len(data.train_ids)} samples of {height} x {width} on {device}"
     with told_out_of_memory(holding, FREE_DEVICE, "in a new run a smaller image_size"):
@@ -149,8 +142,3 @@ def fits(data: TrainingData, size: int | tuple[int, int], device: torch.device) 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available / here
     return needed <= _SHARE_OF_MEMORY * free
-
-
-def _workers() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores - 1)

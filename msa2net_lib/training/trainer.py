@@ -28,7 +28,7 @@ from msa2net_lib.training.engine import (
 )
 from msa2net_lib.training.failures import FREE_DEVICE, FirstNotFinite, told_large_step, told_out_of_memory
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule, scale_schedule
-from msa2net_lib.training.sampler import Part, batch_length, check_divisible, follow, step_parts, step_seed
+from msa2net_lib.training.sampler import Part, batch_length, check_divisible, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
 
 
@@ -88,7 +88,9 @@ class Trainer:
             yield batch_length(self.count, self.step - 1, self.config), loss
 
     def _ahead(self) -> Iterator[list[Part]]:
-        return follow(self.count, self.step, self.config, self.rank, self.processes)
+        """The parts of step after step that are left."""
+        for step in range(self.step, self.total):
+            yield step_parts(self.count, step, self.config, self.rank, self.processes)
 
     def _advance(self, parts: list[Part], batches: Iterator[Batch], image_shape: tuple[int, int, int]) -> Tensor:
         torch.manual_seed(step_seed(self.config.seed, self.step))

@@ -22,7 +22,7 @@ def load(data):
 def test_streamed_batches_are_the_held_ones(tmp_path, monkeypatch, workers):
     held = load(Slices(root=tmp_path))
     monkeypatch.setattr(samples, "fits", lambda *arguments: False)
-    monkeypatch.setattr(samples, "_workers", lambda: workers)
+    monkeypatch.setattr(samples, "usable_cores", lambda: workers + 1)
     streamed = load(Slices(root=tmp_path))
     assert (type(held), type(streamed)) == (HeldSamples, StreamedSamples)
     assert held.image_shape == streamed.image_shape == (1, 64, 64)
@@ -35,7 +35,7 @@ def test_streamed_batches_are_the_held_ones(tmp_path, monkeypatch, workers):
 def test_a_streamed_run_is_the_held_one(tmp_path, monkeypatch):
     held = train(SMALL, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
     monkeypatch.setattr(samples, "fits", lambda *arguments: False)
-    monkeypatch.setattr(samples, "_workers", lambda: 0)
+    monkeypatch.setattr(samples, "usable_cores", lambda: 1)
     streamed = train(SMALL, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
     assert losses(streamed) == losses(held)
 
