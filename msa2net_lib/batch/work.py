@@ -44,9 +44,11 @@ def work(plan: Plan, job: Job, checkout: Path | None = None) -> Outcome:
 
     checkout: of the workbook, whose data and notebooks are used; by default the one around the working folder.
     """
-    from msa2net_lib.lessons.execute import find_checkout
+    if checkout is None:
+        from msa2net_lib.lessons.execute import find_checkout  # loads what runs notebooks
 
-    return WORK[job.kind](plan, job, checkout or find_checkout())
+        checkout = find_checkout()
+    return WORK[job.kind](plan, job, checkout)
 
 
 def _data(plan: Plan, job: Job, checkout: Path) -> Outcome:
