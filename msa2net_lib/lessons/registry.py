@@ -84,6 +84,7 @@ LESSONS: dict[str, Lesson] = {
             "Addition, concatenation, attention gate, AFF, SK, MASAG in 2-D and 3-D, controls; what a map proves.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
             (OF_PROFILE, "virtual"),
+            quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"} | SHIPPED,
         ),
         Lesson(
             "07_decoder_blocks",
