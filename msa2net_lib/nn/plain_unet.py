@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Up(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
         self.mix = two_convolutions(2 * channels_out, channels_out)
-        self.gate = None  # the first of the lines that no other U-Net has
+        self.gate: nn.Module | None = None  # the first of the lines that no other U-Net has
 
     def forward(self, g: Tensor, x: Tensor) -> Tensor:
         g = self.up(g)
@@ -63,6 +65,7 @@ class PlainUNet(nn.Module):
 
 def gate_plain_unet(unet: PlainUNet, gate: str = "masag") -> PlainUNet:
     """Put a gate of the family on every skip connection, and return the network."""
-    for up in unet.decoder:
-        up.gate = build_gate(gate, up.up.out_channels)
+    levels: list[Any] = list(unet.decoder)
+    for level in levels:
+        level.gate = build_gate(gate, level.up.out_channels)
     return unet
