@@ -8,8 +8,7 @@ score here is the sum of a class's logits over a region, as Vinogradova et al. d
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -21,9 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from msa2net_lib.analysis.layers import LAST, Place, find_place, watched
+from msa2net_lib.analysis.layers import LAST, Place, differentiable, find_place, watched
 from msa2net_lib.errors import InputError
-from msa2net_lib.inference import evaluation_mode
 
 Evidence = Literal["positive", "both"]
 """What stays of a map: "positive" is Grad-CAM's ReLU, which drops what speaks against the class; "both" keeps it."""
@@ -64,7 +62,7 @@ def grad_cam(
     def score(pixels: Tensor) -> Tensor:
         return region_score(network(pixels), target_mask, class_index)
 
-    with _differentiable(network), watched({"": find_place(network, layer)}) as probes:
+    with differentiable(network), watched({"": find_place(network, layer)}) as probes:
         attributed = LayerGradCam(score, probes[""]).attribute(
             _leaf(image),
             relu_attributions=evidence == "positive",
@@ -115,7 +113,7 @@ def grad_cam_layers(
     """
     _check_evidence(evidence)
     maps: dict[str, Tensor] = {}
-    with _differentiable(network), watched({name: find_place(network, one) for name, one in layers.items()}) as probes:
+    with differentiable(network), watched({name: find_place(network, one) for name, one in layers.items()}) as probes:
         for name, probe in probes.items():
             probe.register_forward_hook(partial(_keep, maps, name))
         logits = network(_leaf(image))
@@ -143,14 +141,6 @@ def disc(height: int, width: int, row: int, column: int, radius: float) -> Tenso
         raise InputError(f"row={row}, column={column}, radius={radius}: give a pixel of the {height} x {width} image")
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return ((rows - row).square() + (columns - column).square() <= radius**2).float()
-
-
-@contextmanager
-def _differentiable(network: Segmenter) -> Iterator[None]:
-    """Evaluation mode, with gradients whatever the surroundings say."""
-    mode = evaluation_mode(network) if isinstance(network, nn.Module) else nullcontext()  # pyright: ignore
-    with mode, torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def _leaf(image: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.inference import evaluation_mode
 from msa2net_lib.nn.layout import TokenLayout, map_to_tokens, tokens_to_map
 from msa2net_lib.nn.network import MSA2Net
 
@@ -87,6 +88,14 @@ def find_place(network: Callable[[Tensor], Tensor], layer: str | nn.Module | Pla
     if layer not in known:
         raise InputError(f"layer={layer!r} is unknown: use {', '.join(known) or 'a module of the network'}")
     return known[layer]
+
+
+@contextmanager
+def differentiable(network: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Evaluation mode, of a network that is a module, with gradients whatever the surroundings say."""
+    mode = evaluation_mode(network) if isinstance(network, nn.Module) else nullcontext()  # pyright: ignore
+    with mode, torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import torch
 from einops import reduce
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from msa2net_lib.analysis.layers import differentiable
 from msa2net_lib.errors import InputError
-from msa2net_lib.inference import evaluation_mode
 
 
 def logit_field(
-    network: nn.Module | Callable[[Tensor], Tensor],
+    network: Callable[[Tensor], Tensor],
     images: Float[Tensor, "b ch h w"],
     pixel: tuple[int, int],
     class_index: int,
@@ -30,16 +30,7 @@ def logit_field(
     the window. Raises: `InputError` for a pixel or class that is not there.
     Source: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (NIPS 2016).
     """
-    if isinstance(network, nn.Module):
-        with evaluation_mode(network):  # pyright: ignore[reportArgumentType]
-            return _field(network, images, pixel, class_index)
-    return _field(network, images, pixel, class_index)
-
-
-def _field(
-    network: Callable[[Tensor], Tensor], images: Tensor, pixel: tuple[int, int], class_index: int
-) -> NDArray[np.float32]:
-    with torch.inference_mode(False), torch.enable_grad():
+    with differentiable(network):
         leaf = images.detach().clone().requires_grad_()
         logits = network(leaf)
         _, classes, height, width = logits.shape
