@@ -104,7 +104,7 @@ def quiet_itk() -> Iterator[None]:
 def _turn(array: NDArray, affine: NDArray, order: list[int], backwards: list[bool]) -> tuple[NDArray, NDArray]:
     """Take the axes (x, y, z) in this order, some of them from their end."""
     turned = array.transpose([2 - axis for axis in order][::-1])
-    turned = np.ascontiguousarray(np.flip(turned, [2 - axis for axis in range(3) if backwards[axis]]))
+    turned = np.ascontiguousarray(np.flip(turned, tuple(2 - axis for axis in range(3) if backwards[axis])))
     steps = affine[:, order]
     last = np.array(turned.shape[::-1]) - 1
     origin = affine[:, 3] + steps @ np.where(backwards, last, 0)

@@ -13,7 +13,7 @@ import struct
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def read(path: Path, stream: BinaryIO) -> Stored:
     single = header_path == data_path
     with ExitStack() as stack:
 
-        def opened(one: Path) -> IO[bytes]:
+        def opened(one: Path) -> Any:
             if one == path:
                 return stack.enter_context(gzip.open(stream, "rb")) if path.suffix.lower() == ".gz" else stream
             stack.enter_context(intact(one))
@@ -86,7 +86,9 @@ def read(path: Path, stream: BinaryIO) -> Stored:
 def _parse(path: Path, head: bytes, magic: bytes) -> _Fields:
     for order in "<>":
         if len(head) == _HEADER_BYTES and head[344:] == magic and struct.unpack_from(f"{order}i", head) == (348,):
-            values = {name: struct.unpack_from(order + kind, head, offset) for name, (offset, kind) in _FIELDS.items()}
+            values: dict[str, tuple] = {
+                name: struct.unpack_from(order + kind, head, offset) for name, (offset, kind) in _FIELDS.items()
+            }
             return SimpleNamespace(
                 order=order, **{name: value if len(value) > 1 else value[0] for name, value in values.items()}
             )

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +143,7 @@ def _opened(
             raise InputError(f"{path}: has pixels of kind {image.mode!r}; save it as RGB or gray, 8 bits a channel")
         if image.format == "PNG":
             # Decoding compares none of the checksums, and stops at the last pixel.
-            file = image.fp
+            file: Any = image.fp  # pyright: ignore[reportAttributeAccessIssue]
             image.verify()
             file.seek(0)
             image = Image.open(file, formats=("PNG",))
