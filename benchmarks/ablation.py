@@ -9,18 +9,16 @@ stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
+
+from measure import training_parser, write_record
 
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.paper.ablation.comparison import FULL, Reading, differences, parameter_table, row_contrasts
 from msa2net_lib.paper.ablation.runs import ablation_plan, run_ablation
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "ablation.json"
@@ -41,8 +39,6 @@ def main() -> int:
         # Without the minutes: how long a run took is not the question, and other work may have run beside it.
         rows += runs.drop(columns="minutes").assign(reading=reading).round(5).to_dict("records")
     record = {
-        "question": "Effect of MASAG, LKA and DAE-Former blocks on DSC and HD95, as in Table 3",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "network": plan.network.to_dict(),
         "parameters": {r: parameter_table(plan.network, r).parameters.to_dict() for r in arguments.readings},
@@ -50,23 +46,20 @@ def main() -> int:
         "selection": "none: last step",
         "baseline": FULL,
         "runs": rows,
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_text(arguments.output, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
+    write_record(
+        arguments.output,
+        "Effect of MASAG, LKA and DAE-Former blocks on DSC and HD95, as in Table 3",
+        record,
+        indent=None,
+    )
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="runs per row and reading, with seeds 1, 2, ...")
+    parser = training_parser(__doc__, RESULT, seeds=5)
     readings = get_args(Reading)
     parser.add_argument("--readings", nargs="+", choices=readings, default=readings, help="of blocks that are out")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "ablation", help="folder of finished runs")
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

@@ -16,12 +16,11 @@ import math
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure import NOT_MEASURED, RESULTS, in_turn, ratio, write_record
+from measure import NOT_MEASURED, RESULTS, in_turn, parser_of, ratio, write_record
 from torch import Tensor
 
 from msa2net_lib.data.augment import AUGMENTATIONS, INTENDED_NOISE, build_augmentation
@@ -196,14 +195,11 @@ def _version(package: str) -> str:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--batch", type=int, default=20, metavar="N", help="samples (default 20)")
     parser.add_argument("--size", type=int, default=224, help="pixels a side (default 224)")
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="rounds (default 30)")
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default 0)")
-    parser.add_argument(
-        "--output", type=Path, metavar="JSON", help="file to write (default: the recorded result, for the defaults)"
-    )
     arguments = parser.parse_args()
     if min(arguments.batch, arguments.repeats) < 1 or arguments.size < 16:
         parser.error("give at least one sample, one round and 16 pixels")

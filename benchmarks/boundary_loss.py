@@ -11,12 +11,11 @@ import argparse
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import NOT_MEASURED, RESULTS, in_turn, ratio, write_record
+from measure import NOT_MEASURED, RESULTS, in_turn, parser_of, ratio, write_record
 from torch import Tensor
 
 from msa2net_lib.losses import BoundaryDoULoss
@@ -119,18 +118,12 @@ def main() -> int:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--batch-size", type=int, default=20, metavar="N", help="samples (default 20)")
     parser.add_argument("--classes", type=int, default=9, metavar="K", help="background included (default 9)")
     parser.add_argument("--size", type=int, default=224, metavar="PIXELS", help="a side, in pixels (default 224)")
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds that count (default 10)")
     parser.add_argument("--device", choices=("cpu", "cuda", "both"), default="both", help="(default both)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="JSON",
-        help="file to write (default, where nothing else is given: the recorded result; --device cuda has its own)",
-    )
     arguments = parser.parse_args()
     if min(arguments.batch_size, arguments.size, arguments.repeats) < 1 or arguments.classes < 2:
         parser.error("give at least one sample, one pixel and one round, and two classes")

@@ -8,10 +8,10 @@ on the held-out virtual patients. Finished runs are kept, so an interrupted meas
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+
+from measure import parser_of, write_record
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
@@ -19,8 +19,6 @@ from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, discrepancy_variants
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "discrepancy_effects.json"
@@ -38,23 +36,19 @@ def main() -> int:
     summary = summarize(runs, AS_WRITTEN)
     print(summary.round(4).to_string())
     record = {
-        "question": "Effect on DSC of three differences between paper and released code",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "network": network.to_dict(),
         "training": config.to_dict() | {"seed": "see runs"},
         "selection": "none: last step",
         "baseline": AS_WRITTEN,
         "runs": runs.round(5).to_dict("records"),
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_text(arguments.output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_record(arguments.output, "Effect on DSC of three differences between paper and released code", record)
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, RESULT)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="one run per variant and seed")
     parser.add_argument("--steps", type=int, default=TrainConfig.from_recipe("smoke").steps)
     parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
@@ -62,7 +56,6 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=Path, default=ROOT / "results" / "discrepancy_effects", help="folder of finished runs"
     )
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import NOT_MEASURED, RESULTS, in_turn, ratio, write_record
+from measure import NOT_MEASURED, RESULTS, in_turn, parser_of, ratio, write_record
 from medpy.metric import binary
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -189,12 +189,10 @@ def _row(name: str, seconds: list[float], difference: NDArray, times: float | No
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--slices", type=int, default=SLICES, metavar="N", help=f"of the case (default {SLICES})")
     parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N", help=f"rounds (default {REPEATS})")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the prediction's errors (default 0)")
-    recorded = "file to write (default: none, but the recorded result for the defaults)"
-    parser.add_argument("--output", type=Path, metavar="JSON", help=recorded)
     arguments = parser.parse_args()
     if arguments.slices < 16 or arguments.repeats < 1:
         parser.error("give at least 16 slices and one round")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import RESULTS, write_record
+from measure import RESULTS, parser_of, write_record
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, save_network
 from msa2net_lib.export import export_network
@@ -106,12 +106,10 @@ def _row(name: str, checkpoint: Path, kind: Format) -> dict[str, Any]:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     names = tuple(checkpoints())
     told = f"only these, and no record: {', '.join(names)}"
     parser.add_argument("--networks", nargs="+", choices=names, metavar="NAME", help=told)
-    parser.add_argument("--output", type=Path, metavar="JSON", help="file to write (default: none, but the recorded "
-                        "result for all networks)")  # fmt: skip
     arguments = parser.parse_args()
     if arguments.output is None and arguments.networks is None:
         arguments.output = RESULT

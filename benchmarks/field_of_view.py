@@ -8,13 +8,12 @@ limits of `msa2net_lib.prediction.field_of_view` come from here.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from measure import parser_of, write_record
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
@@ -24,8 +23,7 @@ from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import dice
 from msa2net_lib.prediction.run import predict_file
-from msa2net_lib.utils.files import sha256, write_text
-from msa2net_lib.utils.system_info import versions
+from msa2net_lib.utils.files import sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,17 +49,18 @@ def main() -> int:
     patient_2 = {field: _patient_2(field) for field in ("as-is", "auto")}
     print("patient 2 on its own grid:", patient_2)
     record = {
-        "question": "Mean DSC of the shipped network by field of view and pixel size, as factors of training's",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": f"4 held-out virtual patients, every {step}. slice, 8 organs; real patient 2, its 5 organs; "
         "not comparable with the paper's tables",
         "checkpoint_sha256": sha256(SHIPPED_TINY),
         "mean_dsc_by_field_of_view": fields,
         "mean_dsc_by_pixel_size": pixels,
         "mean_dsc_patient_2": patient_2,
-        "versions": versions(),
     }
-    write_text(arguments.output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_record(
+        arguments.output,
+        "Mean DSC of the shipped network by field of view and pixel size, as factors of training's",
+        record,
+    )
     return 0
 
 
@@ -108,9 +107,8 @@ def _mean(scores: list[NDArray]) -> float:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, RESULT)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th slice; default: 1, all")
-    parser.add_argument("--output", type=Path, default=RESULT)
     return parser.parse_args()
 
 

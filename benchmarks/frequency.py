@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from measure import training_parser, write_record
 
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
@@ -82,8 +83,6 @@ def main() -> int:
         for measure, title in MEASURES.items():
             print("\n".join(sentences(contrast(runs, WITH, WITHOUT, measure), f"{WITH} minus {WITHOUT}, {title}")))
     record = {
-        "question": "Spectra of every layer with MASAG and with other gates, as in Figure A of the supplement",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "slices": f"{len(images)}: {arguments.slices} rich in organs of each held-out patient; "
         "1 of each for the full size",
@@ -93,10 +92,13 @@ def main() -> int:
         "selection": "none: last step",
         "baseline": WITHOUT,
         "runs": rows,
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_text(arguments.output, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
+    write_record(
+        arguments.output,
+        "Spectra of every layer with MASAG and with other gates, as in Figure A of the supplement",
+        record,
+        indent=None,
+    )
     return 0
 
 
@@ -124,19 +126,13 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="runs per variant, with seeds 1, 2, ...")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
+    parser = training_parser(__doc__, RESULT, seeds=3, image_size=128)
     parser.add_argument("--slices", type=int, default=4, help="slices of each held-out patient whose spectra are taken")
     parser.add_argument("--variants", nargs="+", help="names of gates or presets; all if none is named")
     alone = "take the spectra of the full-size presets alone, and put them into the record that is there"
     parser.add_argument("--full-size", action="store_true", help=alone)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "frequency", help="folder of finished runs")
     states = "folder of training states; with the same steps and pixels skip_gates.py's serve, and are not trained anew"
     parser.add_argument("--states", type=Path, default=ROOT / "results" / "skip_gates", help=states)
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

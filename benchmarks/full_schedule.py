@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from measure import NOT_MEASURED, RESULTS, write_record
+from measure import NOT_MEASURED, RESULTS, parser_of, write_record
 
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.catalog import open_prepared
@@ -134,7 +134,7 @@ def main() -> int:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--cohort", type=Path, metavar="DIR", help="prepared data (default: make the cohort, ~2 min)")
     patients = len(SYNAPSE_SIZE.train_slices)
     parser.add_argument(
@@ -150,9 +150,6 @@ def _parse_arguments() -> argparse.Namespace:
         )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...; auto measures on CUDA only")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where to work (default: the system's)")
-    parser.add_argument(
-        "--output", type=Path, metavar="JSON", help="file to write (default, at full size on CUDA: the recorded result)"
-    )
     arguments = parser.parse_args()
     if arguments.epochs < 2 or arguments.batch_size < 1 or not 1 <= arguments.patients <= patients:
         parser.error(f"--epochs: at least 2; --batch-size: at least 1; --patients: 1 to {patients}")

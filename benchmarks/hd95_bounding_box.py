@@ -8,20 +8,18 @@ surface, with one stray island. The numbers must be identical; times and ratio g
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import parser_of, write_record
 from medpy.metric import binary
 from scipy import ndimage
 
 from msa2net_lib.metrics import score_volume
-from msa2net_lib.utils.files import write_text
 from msa2net_lib.utils.system_info import hardware, versions
 
 RESULT = Path(__file__).parent / "results" / "hd95_bounding_box.json"
@@ -60,8 +58,6 @@ def main() -> int:
     ratio = whole_seconds / box_seconds
     print(f"ratio           {ratio:8.1f}\nlargest difference between the scores {difference:.1e}")
     record = {
-        "question": "Dice and HD95 on the pair's bounding box against whole-volume medpy",
-        "date": datetime.now(UTC).date().isoformat(),
         "case": {
             "shape_zyx": list(pred.shape),
             "organs": list(ORGANS)[: arguments.organs],
@@ -85,7 +81,7 @@ def main() -> int:
         "versions": _chosen(versions(), VERSIONS),
     }
     if arguments.output is not None:
-        write_text(arguments.output, json.dumps(record, indent=2) + "\n")
+        write_record(arguments.output, "Dice and HD95 on the pair's bounding box against whole-volume medpy", record)
     if difference > 0:
         print("the two ways disagree: the bounding box is not faithful", file=sys.stderr)
         return 1
@@ -154,17 +150,12 @@ def _timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float, float
 
 def _parse_arguments() -> argparse.Namespace:
     """Read the command line and refuse sizes the case cannot have."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--organs", type=int, default=len(ORGANS), metavar="N", help="score the first N of the 8 organs"
     )
     parser.add_argument("--depth", type=int, default=FULL_DEPTH, help="number of slices (default 120)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the prediction's errors (default 0)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="JSON file to write (default: the recorded result, for the full case only)",
-    )
     arguments = parser.parse_args()
     if arguments.output is None and (arguments.organs, arguments.depth) == (len(ORGANS), FULL_DEPTH):
         arguments.output = RESULT

@@ -15,11 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from measure import NOT_MEASURED, RESULTS, in_turn, ratio, synchronize, write_record
+from measure import NOT_MEASURED, RESULTS, in_turn, parser_of, ratio, synchronize, write_record
 from torch import Tensor
 
 from msa2net_lib import MSA2Net, optimize_for_inference
@@ -160,13 +159,11 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     preset, batch, repeats = DEFAULTS
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset, help=f"(default {preset})")
     parser.add_argument("--batch", type=int, default=batch, metavar="N", help=f"slices (default {batch})")
     parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help=f"rounds (default {repeats})")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="file to write (default: none, but the recorded "
-                        "result for the defaults)")  # fmt: skip
     parser.add_argument("--memory-of", nargs=2, metavar=("DEVICE", "WAY"), help="only measure the memory of one way")
     arguments = parser.parse_args()
     if arguments.batch < 1 or arguments.repeats < 1:

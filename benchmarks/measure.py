@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -85,13 +86,34 @@ class Products:
         return operations / self.operations * ratio(own_seconds, seconds)
 
 
-def write_record(path: Path, question: str, content: Mapping[str, Any]) -> Path:
-    """Write a benchmark's result as JSON, with the date, the machine and the versions it was measured on."""
-    record = {
-        "question": question,
-        "date": datetime.now(UTC).date().isoformat(),
-        **content,
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-    return write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+def parser_of(doc: str | None, output: Path | None = None) -> argparse.ArgumentParser:
+    """Return a benchmark's command line: its own words as help, and ``--output``, the JSON file to write.
+
+    output: where the record goes; by default nowhere; a benchmark sets it where nothing else was asked for.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = "JSON file to write" + ("" if output else " (default: none, but the recorded result for the defaults)")
+    parser.add_argument("--output", type=Path, metavar="JSON", default=output, help=words)
+    return parser
+
+
+def training_parser(doc: str | None, output: Path, *, seeds: int, image_size: int = 64) -> argparse.ArgumentParser:
+    """Return the command line of a benchmark that trains: seeds, steps, image size, device, and a folder for its runs.
+
+    The runs go to ``results/NAME`` of the checkout, NAME being the record's.
+    """
+    parser = parser_of(doc, output)
+    parser.add_argument("--seeds", type=int, default=seeds, help="runs of each variant, with seeds 1, 2, ...")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
+    parser.add_argument("--image-size", type=int, default=image_size, help="pixels, a multiple of 32")
+    parser.add_argument("--device", default="auto")
+    runs = RESULTS.parents[1] / "results" / output.stem
+    parser.add_argument("--runs", type=Path, default=runs, help="folder of finished runs")
+    return parser
+
+
+def write_record(path: Path, question: str, content: Mapping[str, Any], indent: int | None = 2) -> Path:
+    """Write a benchmark's result as JSON, with date, hardware and versions unless it names its own."""
+    measured_on = {"hardware": hardware(), "versions": versions()} | dict(content)
+    record = {"question": question, "date": datetime.now(UTC).date().isoformat(), **content, **measured_on}
+    return write_text(path, json.dumps(record, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")

@@ -18,15 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import parser_of, write_record
 from scipy import ndimage
 
 from msa2net_lib.data.volumes import Volume, read_pair, write_volume
-from msa2net_lib.utils.files import write_text
 from msa2net_lib.utils.progress import progress_bar
 from msa2net_lib.utils.system_info import hardware, versions
 
@@ -65,8 +64,6 @@ def main() -> int:
     ratio = runs[1]["seconds"] / runs[2]["seconds"]
     print(f"throughput of two over one: {ratio:.2f}")
     record = {
-        "question": "Time and memory of preparing scans, with one process and with two",
-        "date": datetime.now(UTC).date().isoformat(),
         "cases": {
             "count": arguments.cases,
             "training": round(0.6 * arguments.cases),
@@ -80,7 +77,7 @@ def main() -> int:
         "versions": {name: versions()[name] for name in VERSIONS},
     }
     if arguments.output is not None:
-        write_text(arguments.output, json.dumps(record, indent=2) + "\n")
+        write_record(arguments.output, "Time and memory of preparing scans, with one process and with two", record)
     if len(digests) > 1:
         print("one process and two wrote different files", file=sys.stderr)
         return 1
@@ -167,11 +164,10 @@ def _megabytes(folder: Path) -> int:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", type=int, default=FULL_COUNT, metavar="N", help=f"default: {FULL_COUNT}")
     parser.add_argument("--slices", type=int, default=FULL_DEPTH, metavar="N", help=f"default: {FULL_DEPTH}")
     parser.add_argument("--folder", type=Path, help="where to make the temporary folder (some 5 GB for 30 cases)")
-    parser.add_argument("--output", type=Path, help="JSON file (default: the recorded result, for the full run only)")
     arguments = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("memory is read from /proc, which only Linux has")

@@ -9,12 +9,12 @@ receptive field. Each run keeps its state, so an interrupted measurement goes on
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from measure import training_parser, write_record
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
@@ -29,8 +29,6 @@ from msa2net_lib.lessons.l14_grad_cam.shuffled_study import (
 from msa2net_lib.lessons.l14_grad_cam.study import LAYERS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
 from msa2net_lib.viz.plots import busiest_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,8 +59,6 @@ def main() -> int:
     print(means.round(3).to_string())
     z = busiest_slices(case.label, 1)[0]
     record = {
-        "question": "Do Grad-CAM maps depend on what the labels taught? Does MASAG change how far a logit looks?",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "looked_at": f"{arguments.slices} slices of {case.name}, spread evenly over those with organs",
         "network": base.to_dict(),
@@ -78,22 +74,19 @@ def main() -> int:
         "runs": [
             {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows
         ],
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_text(arguments.output, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    write_record(
+        arguments.output,
+        "Do Grad-CAM maps depend on what the labels taught? Does MASAG change how far a logit looks?",
+        record,
+        indent=None,
+    )
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="runs per variant, with seeds 1, 2, ...; at least 2")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
+    parser = training_parser(__doc__, RESULT, seeds=3)
     parser.add_argument("--slices", type=int, default=12, help="slices of the held-out patient that are looked at")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "shuffled_labels", help="folder of the runs")
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from measure import parser_of, write_record
 from skimage.filters import threshold_otsu
 
 from msa2net_lib.config import NetworkConfig
@@ -28,8 +27,7 @@ from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.metrics import pixel_scores
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
+from msa2net_lib.utils.system_info import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "skin_stand_in.json"
@@ -59,8 +57,6 @@ def main() -> int:
     for name, scores in threshold.items():
         print(f"Otsu's threshold on {name}: pooled DSC {scores['dsc']:.4f}")
     record = {
-        "question": "Are the synthetic skin pictures learnt in minutes, and not by a threshold?",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "synthetic skin pictures drawn by msa2net_lib.data.skin.images; not dermoscopy",
         "pictures": {part: len(ids) for part, ids in dataset.ids.items()},
         "recipe": dataset.recipe.name,
@@ -74,10 +70,9 @@ def main() -> int:
         "scores": {average: _rounded(row) for average, row in evaluation.scores.to_dict("index").items()},
         "worst_picture_dsc": round(float(np.min(evaluation.by_image["dsc"])), 4),
         "otsu_pooled": {name: _rounded(scores) for name, scores in threshold.items()},
-        "hardware": hardware(),
         "versions": versions() | {name: importlib.metadata.version(name) for name in ("pillow", "scikit-image")},
     }
-    write_text(arguments.output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_record(arguments.output, "Are the synthetic skin pictures learnt in minutes, and not by a threshold?", record)
     if pooled["dsc"] < WANTED_DSC or pooled["dsc"] - best_threshold < WANTED_LEAD:
         print(f"not good enough: wanted {WANTED_DSC:.2f} and {WANTED_LEAD:.2f} above the threshold", file=sys.stderr)
         return 1
@@ -106,14 +101,13 @@ def _timed(function):
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, RESULT)
     parser.add_argument("--count", type=int, default=400, help="pictures: 70 %% to train on, 20 %% to score on")
     parser.add_argument("--steps", type=int, default=TrainConfig.from_recipe("smoke").steps)
     parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
     parser.add_argument("--seed", type=int, default=1234, help="of the training run")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=ROOT / "results" / "skin_stand_in", help="where pictures go")
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

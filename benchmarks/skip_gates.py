@@ -9,10 +9,10 @@ run keeps its state, so an interrupted measurement goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+
+from measure import training_parser, write_record
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
@@ -21,8 +21,6 @@ from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, GATES, compare_gates, gate_maps
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
 from msa2net_lib.viz.plots import busiest_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +45,6 @@ def main() -> int:
             maps[kind] = {level: values.astype(float).round(3).tolist() for level, values in levels.items()}
     plain = count_parameters(networks[BASELINE])
     record = {
-        "question": "Effect of the skip gate on DSC, and agreement of its map with the organs",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "network": network.to_dict(),
         "training": config.to_dict() | {"seed": "see runs"},
@@ -58,23 +54,20 @@ def main() -> int:
         "slice": {"case": case.name, "z": z, "seed": seeds[0]},
         "maps": maps,
         "runs": runs.round(5).to_dict("records"),
-        "hardware": hardware(),
-        "versions": versions(),
     }
     # nan is not JSON: a run of a gate has no agreement for another gate's map.
     record["runs"] = [{key: value for key, value in row.items() if value == value} for row in record["runs"]]
-    write_text(arguments.output, json.dumps(record, indent=None, ensure_ascii=False, allow_nan=False) + "\n")
+    write_record(
+        arguments.output,
+        "Effect of the skip gate on DSC, and agreement of its map with the organs",
+        record,
+        indent=None,
+    )
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="runs per gate, with seeds 1, 2, ...")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs", type=Path, default=ROOT / "results" / "skip_gates", help="folder of the runs' states")
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
+    parser = training_parser(__doc__, RESULT, seeds=5)
     return parser.parse_args()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import write_record
+from measure import parser_of, write_record
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -150,12 +150,9 @@ def _on_one_core() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--slices", type=int, default=1000, metavar="N", help="in the cache (default 1000)")
     parser.add_argument("--size", type=int, default=224, help="pixels a side (default 224)")
-    parser.add_argument(
-        "--output", type=Path, metavar="JSON", help="file to write (default: the recorded result, for the defaults)"
-    )
     arguments = parser.parse_args()
     if arguments.slices < DECODED or arguments.size < 1:
         parser.error(f"give at least {DECODED} slices and one pixel")

@@ -10,10 +10,10 @@ measurement that was stopped goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+
+from measure import training_parser, write_record
 
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.lessons.l15_integration.study import (
@@ -25,8 +25,7 @@ from msa2net_lib.lessons.l15_integration.study import (
     sentences,
 )
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.utils.files import write_text
-from msa2net_lib.utils.system_info import hardware, versions
+from msa2net_lib.utils.system_info import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "third_party_networks.json"
@@ -47,8 +46,6 @@ def main() -> int:
     runs = compare_third_party(chosen, config, seeds, dataset, size, arguments.runs, device=arguments.device)
     print(*sentences(effects(runs)), sep="\n")
     record = {
-        "question": "What MASAG adds to other U-Nets in parameters, time and DSC, beside a control without map",
-        "date": datetime.now(UTC).date().isoformat(),
         "data": "virtual cohort, 6 patients to train on, 4 held out, all made from one real CT",
         "image_size": arguments.image_size,
         "training": config.to_dict() | {"seed": "see runs"},
@@ -57,10 +54,14 @@ def main() -> int:
         "device": arguments.device,
         "costs": costs.to_dict("records"),
         "runs": runs.round(5).to_dict("records"),
-        "hardware": hardware(),
         "versions": versions() | _third_party_versions(),
     }
-    write_text(arguments.output, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_record(
+        arguments.output,
+        "What MASAG adds to other U-Nets in parameters, time and DSC, beside a control without map",
+        record,
+        indent=1,
+    )
     return 0
 
 
@@ -73,17 +74,9 @@ def _third_party_versions() -> dict[str, str]:
 
 def _parse_arguments() -> argparse.Namespace:
     names = list(THIRD_PARTY)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="runs per network and variant, with seeds 1, 2, ...")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels, a multiple of 32")
+    parser = training_parser(__doc__, RESULT, seeds=3)
     parser.add_argument("--repeats", type=int, default=20, help="rounds in which training steps are timed")
     parser.add_argument("--networks", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--runs", type=Path, default=ROOT / "results" / "third_party_networks", help="folder of finished runs"
-    )
-    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file to write")
     return parser.parse_args()
 
 

@@ -8,18 +8,17 @@ afterwards. Both cohorts must be identical; seconds, memory and bytes go to a JS
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from measure import parser_of, write_record
+
 from msa2net_lib.data.virtual.cohort import SYNAPSE_SIZE, write_virtual_cohort
-from msa2net_lib.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "virtual_cohort.json"
@@ -47,8 +46,6 @@ def main() -> int:
     same = contents[0] == contents[1]
     facts, found = hardware(), versions()
     record = {
-        "question": "Time, memory and room for a virtual cohort of Synapse's own size",
-        "date": datetime.now(UTC).date().isoformat(),
         "case": {"patients": arguments.patients, "slices": sum(slices), "pixels": SYNAPSE_SIZE.pixels},
         "runs": rows,
         "identical": same,
@@ -56,7 +53,7 @@ def main() -> int:
         "versions": {name: found[name] for name in ("python", "system", "numpy", "scipy", "SimpleITK")},
     }
     if arguments.output is not None:
-        write_text(arguments.output, json.dumps(record, indent=2) + "\n")
+        write_record(arguments.output, "Time, memory and room for a virtual cohort of Synapse's own size", record)
     if not same:
         print("one process and two made different cohorts", file=sys.stderr)
         return 1
@@ -98,12 +95,11 @@ def _peak_memory_mib() -> int:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, RESULT)
     parser.add_argument(
         "--patients", type=int, default=PATIENTS, metavar="N", help=f"make the first N only (default: all {PATIENTS})"
     )
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where to write (default: the system's)")
-    parser.add_argument("--output", type=Path, default=RESULT, metavar="JSON", help="file to write")
     arguments = parser.parse_args()
     if not 2 <= arguments.patients <= PATIENTS:
         parser.error(f"--patients: {arguments.patients} is outside 2..{PATIENTS}")
