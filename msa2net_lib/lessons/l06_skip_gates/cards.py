@@ -206,7 +206,7 @@ def draw_card(gate: str | GateInfo, study: Study | None = None, attention: NDArr
     info = gate if isinstance(gate, GateInfo) else find_gate(gate)
     boxes = boxes_of(trace_steps(info.build(CHANNELS[0], "depthwise"), CHANNELS[0]))
     widths = {name: max(0.26, LETTER * max(map(len, box.lines)) + 0.16) for name, box in boxes.items()}
-    heights = {name: LINE * len(box.lines) + 0.1 for name, box in boxes.items()}
+    heights: dict[Any, float] = {name: LINE * len(box.lines) + 0.1 for name, box in boxes.items()}
     columns, y = arrange({name: box.takes for name, box in boxes.items()}, heights)
     spans, right = {}, MARGIN
     for column in range(max(columns.values()) + 1):
