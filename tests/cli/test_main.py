@@ -265,7 +265,7 @@ def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
     out, few = tmp_path / "skin", ("--count", 12, "--size", 64, "--workers", 1)
     assert run("prepare", "skin", "--destination", out, *few) == 0
     printed = capsys.readouterr().out
-    assert "8 training, 1 validation and 3 test pictures" in printed
+    assert "8 training, 1 validation and 3 test images" in printed
     assert "synthetic" in printed
     trained = ("--output", tmp_path / "run", "--recipe", "isic", "--steps", 2, "--batch-size", 4, "--device", "cpu")
     often = ("--checkpoint-every", 1, "--log-every", 1)
@@ -287,7 +287,7 @@ def test_prepare_images_and_isic(tmp_path, capsys):
     small = ("--size", 32, "--workers", 1)
     out = tmp_path / "images"
     assert run("prepare", "images", "--images", images, "--masks", masks, "--destination", out, *small) == 0
-    assert "3 training, 0 validation and 2 test pictures" in capsys.readouterr().out
+    assert "3 training, 0 validation and 2 test images" in capsys.readouterr().out
     line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)
     assert "2594" in line
 
