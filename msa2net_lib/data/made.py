@@ -82,7 +82,8 @@ class MadeFiles:
                 raise TypeError("not the parts of a record")
             return record
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.record}: not a record of what was made; choose an empty folder") from error
+            what = "not a record of what was made, or an earlier version's"
+            raise InputError(f"{self.record}: {what}; delete {self.record.parent} or choose an empty folder") from error
 
     def _is_whole(self, name: str, entry: Mapping[str, Any]) -> bool:
         return all(path.is_file() and sha256(path) == entry["sha256"][kind] for kind, path in self.files(name).items())
