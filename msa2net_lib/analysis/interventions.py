@@ -72,7 +72,12 @@ INPUTS: dict[str, Inputs] = {
 def with_inputs(gate: MASAG, change: str | Inputs) -> Run:
     """The gate with changed inputs: ``change`` is one of `INPUTS` or (x, g) -> (x, g). Raises: `InputError`."""
     changed = _known(change, INPUTS, "change") if isinstance(change, str) else change
-    return lambda x, g: gate.trace(*changed(x, g))
+
+    def run(x: Tensor, g: Tensor) -> MASAGTrace:
+        x, g = changed(x, g)
+        return gate.trace(x, g)
+
+    return run
 
 
 def without_stage(gate: MASAG, stage: str) -> Run:

@@ -163,7 +163,7 @@ def _tables(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
     from msa2net_lib.training.files import RECORD_FILE
 
-    named = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
+    named: dict[str, Any] = {"name": f"{plan.settings.preset}, recipe {plan.settings.recipe}", "data": plan.dataset}
     runs = [
         ReproducedRun.from_files(path, training_folder(plan, seed) / RECORD_FILE, selection=selection, **named)
         for seed in plan.seeds

@@ -72,7 +72,7 @@ def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
     differences = scores.sub(scores[baseline], axis=0)
     rows = {}
     for name in order:
-        paired = scores.loc[differences[name].notna()]
+        paired = scores[pd.notna(differences[name])]
         difference, low, high = paired_interval(paired[name], paired[baseline])
         rows[name] = {
             "seeds": len(paired),
@@ -82,7 +82,7 @@ def summarize(runs: pd.DataFrame, baseline: str, column: str = "dsc") -> pd.Data
             "difference_sd": differences[name].std(ddof=1),
             "low": low,
             "high": high,
-            "seeds_above": int((differences[name] > 0).sum()),
+            "seeds_above": int(np.count_nonzero(differences[name] > 0)),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 

@@ -22,7 +22,7 @@ SELECTIONS = {
     "test": "best on test (chosen on the reported cases)",
 }
 """What a column is called, by what chose its weights. The last kind flatters: nobody can choose so beforehand."""
-SELECTION_FILES = {"last": WEIGHTS_FILE, **BEST_FILES}
+SELECTION_FILES: dict[Any, str] = {"last": WEIGHTS_FILE, **BEST_FILES}
 
 
 def weights_of_run(run_dir: str | Path, *, with_best_on_test: bool = False) -> dict[str, Path]:

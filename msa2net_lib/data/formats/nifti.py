@@ -86,11 +86,11 @@ def read(path: Path, stream: BinaryIO) -> Stored:
 def _parse(path: Path, head: bytes, magic: bytes) -> _Fields:
     for order in "<>":
         if len(head) == _HEADER_BYTES and head[344:] == magic and struct.unpack_from(f"{order}i", head) == (348,):
-            values: dict[str, tuple] = {
+            values: dict[str, tuple[Any, ...]] = {
                 name: struct.unpack_from(order + kind, head, offset) for name, (offset, kind) in _FIELDS.items()
             }
             return SimpleNamespace(
-                order=order, **{name: value if len(value) > 1 else value[0] for name, value in values.items()}
+                order=order, **{name: value[0] if len(value) == 1 else value for name, value in values.items()}
             )
     raise InputError(f"{path}: not a NIfTI-1 file; check what it is, or export it again")
 

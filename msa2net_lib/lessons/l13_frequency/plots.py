@@ -97,7 +97,7 @@ def plot_figure_a(
     drawn = [curve for row in rows for curves in row.values() for curve in curves.values()]
     seeds = runs[runs.variant.isin(list(variants.values()))].seed.nunique()
     told = [f"filled: standard deviation over {seeds} seeds"] if seeds > 1 else []
-    if any(np.isfinite(curve.slices).any() for curve in drawn):
+    if any(curve.slices is not None and np.isfinite(curve.slices).any() for curve in drawn):
         told.append("dotted: standard deviation over slices" + (", mean over seeds" if seeds > 1 else ""))
     note = "; ".join(told) or "one seed, one slice"
     return plot_spectra(rows, source, note)

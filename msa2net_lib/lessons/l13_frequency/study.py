@@ -137,7 +137,8 @@ def run_curve(runs: pd.DataFrame, variant: str, layer: str) -> Curve:
     rows = _by_seed(runs, variant, layer)
     means, slices = (np.array([row[key] for row in rows], dtype=float) for key in ("mean", "slices_sd"))
     seeds = _spread(means) if len(rows) > 1 else None
-    return Curve(frequencies(*rows.iloc[0]["grid"], ALONG), means.mean(axis=0), seeds, slices.mean(axis=0))
+    height, width = rows.iloc[0]["grid"]
+    return Curve(frequencies(height, width, ALONG), means.mean(axis=0), seeds, slices.mean(axis=0))
 
 
 def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: Sequence[str] = ()) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -114,7 +114,7 @@ def told_beside(checkpoint: str | Path) -> tuple[Choice, TrainConfig | None, Net
     A training folder has ``run.json``, the shipped network a file of its own name; without either nothing is known.
     """
     path = Path(checkpoint)
-    choices: dict[str, Choice] = {file: cast("Choice", choice) for choice, file in SELECTION_FILES.items()}
+    choices: dict[str, Choice] = {file: choice for choice, file in SELECTION_FILES.items()}
     run, own = path.with_name(RECORD_FILE), path.with_suffix(".json")
     if path.name in choices and run.is_file():
         network, training = read_training(run)
