@@ -15,12 +15,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import grimp
 import pytest
 
-from msa2net_lib.lessons.registry import LESSONS
-
-ROOMS = [f"msa2net_lib.lessons.l{name}" for name in LESSONS]
 STEP = re.compile(
     r"^(?:New file|In) `(?P<path>[^`]+)`(?:, (?P<where>after|before) `(?P<anchor>[^`]+)`)?[^\n]*:\n\n"
     r"```\w+\n(?P<code>.*?)^```$",
@@ -124,20 +120,6 @@ def test_layers_on_the_page_are_those_that_are_held(page, root):
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     (drawn,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
     assert [re.split(r"\s{2,}", line.strip())[0] for line in drawn.splitlines()] == layers
-
-
-def test_no_room_imports_another(root):
-    graph = grimp.build_graph("msa2net_lib", cache_dir=None)
-    rooms = [room for room in ROOMS if room in graph.modules]
-    assert len(rooms) == len([path for path in (root / "msa2net_lib" / "lessons").iterdir() if path.name[:1] == "l" and
-                              path.is_dir()])  # fmt: skip
-    arrows = [
-        (one, other)
-        for one in rooms
-        for other in rooms
-        if one != other and graph.find_shortest_chain(one, other, as_packages=True)
-    ]
-    assert arrows == []
 
 
 def test_the_root_and_every_folder_stay_small(root):
