@@ -27,7 +27,7 @@ test-quick: $(STAMP)
 # The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/report.py
-	$(BIN)/python tests/browser/run.py
+	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/python tests/browser/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
