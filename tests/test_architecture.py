@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEP = re.compile(
     r"^(?:New file|In) `(?P<path>[^`]+)`(?:, (?P<where>after|before) `(?P<anchor>[^`]+)`)?[^\n]*:\n\n"
     r"```\w+\n(?P<code>.*?)^```$",

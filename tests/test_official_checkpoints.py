@@ -15,6 +15,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.official_checkpoints import HEAD, open_checkpoint, report_keys
 from msa2net_lib.utils.torch_files import read_state_dict
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def states(official_shapes):

@@ -19,6 +19,8 @@ from msa2net_lib import MSA2Net, NetworkConfig, optimize, optimize_for_inference
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 SMALL = {
     "encoder": PRESETS["tiny"].encoder,

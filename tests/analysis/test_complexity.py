@@ -18,6 +18,8 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.discrepancies.variants import UNUSED, discrepancy_variants
 from msa2net_lib.paper.tables import table_1
 
+pytestmark = pytest.mark.slow
+
 # fvcore 0.1.5.post20221221 on our networks at 224, timm's fused attention off; products are its conv, linear, matmul
 # and einsum, then batch norm in evaluation and in training mode, layer norm, and both totals.
 FVCORE = {

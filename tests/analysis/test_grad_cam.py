@@ -17,6 +17,8 @@ from msa2net_lib.analysis.layers import LAST, Place, places
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

@@ -9,6 +9,8 @@ from msa2net_lib import MSA2Net
 from msa2net_lib.analysis.randomization import reinitialize_parts, reinitialized, reinitialized_steps, weight_parts
 from msa2net_lib.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network():

@@ -23,6 +23,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS
 from msa2net_lib.paper.ablation import rows
 
+pytestmark = pytest.mark.slow
+
 LESSON = "00_start_here"
 KEPT = (LESSON, "01_data", "10_training", "11_evaluation", "12_ablation")
 """The lessons that played batches have, beside two rows of Table 3: each kind of job, and what needs what."""

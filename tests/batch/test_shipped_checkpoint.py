@@ -13,6 +13,8 @@ from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.files import sha256
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def record():

@@ -16,6 +16,8 @@ from msa2net_lib.batch.work import make_room, scores_file, training_folder, work
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.paper.ablation.runs import ablation_plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path, monkeypatch):

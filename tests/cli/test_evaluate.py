@@ -23,6 +23,8 @@ from msa2net_lib.evaluation.selections import SELECTIONS, selection_table, weigh
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.nn.network import MSA2Net
 
+pytestmark = pytest.mark.slow
+
 ON_TEST = "best on test (chosen on the reported cases)"
 
 

@@ -31,6 +31,8 @@ from msa2net_lib.lessons.l01_data.study import store_as_others
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):

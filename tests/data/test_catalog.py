@@ -14,6 +14,8 @@ from msa2net_lib.data.catalog import DATASETS, TERMS, list_datasets, open_datase
 from msa2net_lib.data.labels import SCHEMES
 from msa2net_lib.viz.plots import SOURCES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_list_derives_from_the_table(name, tmp_path, capsys):

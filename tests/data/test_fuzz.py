@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from msa2net_lib.data.formats.grid import displacement
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 60
 DISTINCT = 40
 """How many different damaged files of a format there are at least; some examples of the 60 are alike."""

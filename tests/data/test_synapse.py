@@ -23,6 +23,8 @@ from msa2net_lib.data.splits import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.synapse import SYNAPSE_RECIPE, prepare_synapse
 from msa2net_lib.utils import files
 
+pytestmark = pytest.mark.slow
+
 RAW_TO_A = {8: 1, 4: 2, 3: 3, 2: 4, 6: 5, 11: 6, 1: 7, 7: 8}
 
 # Slices a training case, as published; together 2211.

@@ -20,6 +20,8 @@ from msa2net_lib.export.compare import compare
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.masag import MASAG
 
+pytestmark = pytest.mark.slow
+
 MAP = {0: "batch", 2: "height", 3: "width"}
 BOTH = pytest.mark.parametrize("format", ["onnx", "pt2"])
 

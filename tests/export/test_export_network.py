@@ -23,6 +23,8 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.system_info import library_version
 
+pytestmark = pytest.mark.slow
+
 PICTURES = DatasetFingerprint("images", recipe=dataclasses.asdict(RECIPES["dlka"]), height_width=(64, 64))
 
 

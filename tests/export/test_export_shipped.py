@@ -21,6 +21,8 @@ from msa2net_lib.inference import predict_volume
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.prediction.field_of_view import match_field_of_view
 
+pytestmark = pytest.mark.slow
+
 SLICES = (75, 90, 100, 110)  # of patient 1: 4 to 8 organs each
 
 

@@ -20,6 +20,8 @@ from functional_reference import (
 )
 from torch import Tensor
 
+pytestmark = pytest.mark.slow
+
 GRID = (12, 12)
 
 # In training mode alone: the recorded running statistics are those after the recorded training pass, so evaluation

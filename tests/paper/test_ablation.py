@@ -26,6 +26,8 @@ from msa2net_lib.paper.ablation.comparison import FULL, ROWS, part_contrasts, ro
 from msa2net_lib.paper.ablation.rows import find_row
 from msa2net_lib.paper.reproduced.table_3 import COLUMNS, Measured, measured_by, measured_once, reproduced_table_3
 
+pytestmark = pytest.mark.slow
+
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 NAMES = [row.name for row in ROWS]
 

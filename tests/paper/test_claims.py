@@ -11,6 +11,8 @@ from msa2net_lib.paper import claims as claims_module
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.claims import claims, claims_table
 
+pytestmark = pytest.mark.slow
+
 NOT_HOLDING = {
     "dsc-over-dae-former", "best-left-kidney", "aorta-margin", "largest-margins", "large-organs-over-d-lka",
     "isic-most-metrics", "mean-of-hiformer", "mean-of-dae-former", "synergy", "three-gates",

@@ -28,6 +28,8 @@ from msa2net_lib.prediction.run import predict_file
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def save(tmp_path_factory):

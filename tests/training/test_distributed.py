@@ -18,6 +18,8 @@ from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import distributed, train, trainer
 from msa2net_lib.training.distributed import SynchronizedBatchNorm, synchronize_batch_norm
 
+pytestmark = pytest.mark.slow
+
 # Sums are taken in another order: a difference in the last digits of float32, which training then enlarges.
 TOLERANCE = 1e-5
 

@@ -18,6 +18,8 @@ from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.training.engine import choose_precision, compile_for_training, eager
 
+pytestmark = pytest.mark.slow
+
 
 def run(**fields):
     config = TrainConfig(**(CONFIG.to_dict() | fields))

@@ -19,6 +19,8 @@ from msa2net_lib.training import trainer as trainer
 from msa2net_lib.training.failures import NotFiniteError, told_large_step, told_lost_process, told_out_of_memory
 from msa2net_lib.utils.files import DiskFullError
 
+pytestmark = pytest.mark.slow
+
 
 def run(output_dir=None, config=CONFIG, **options):
     return train(SMALL, config, Slices(), output_dir, device="cpu", progress=False, **options)

@@ -16,6 +16,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.training import launch, train
 from msa2net_lib.training.launch import train_on_gpus
 
+pytestmark = pytest.mark.slow
+
 train_here = partial(train, device="cpu", progress=False)
 
 

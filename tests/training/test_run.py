@@ -22,6 +22,8 @@ from msa2net_lib.training import trainer as trainer
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule
 from msa2net_lib.utils.interrupts import deferred_interrupt
 
+pytestmark = pytest.mark.slow
+
 
 def run(output_dir=None, config=CONFIG, data="one", **options):
     return train(SMALL, config, Slices(data), output_dir, device="cpu", progress=False, **options)

@@ -10,6 +10,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.training import samples, train
 from msa2net_lib.training.samples import HeldSamples, StreamedSamples, fits, load_samples
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 ORDER = [torch.tensor([3, 0]), torch.tensor([4])]
 

@@ -26,6 +26,8 @@ from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.virtual.patient import make_virtual_patient
 from msa2net_lib.data.volumes import read_pair, window
 
+pytestmark = pytest.mark.slow
+
 TRAIN, TEST = ("1001", "1002"), ("2001",)
 
 

@@ -24,6 +24,8 @@ from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.utils import files
 
+pytestmark = pytest.mark.slow
+
 IDS = ["a", "b", "c", "d", "e"]
 SPLIT = {"train": ["d", "a"], "validation": ["c"], "test": ["b", "e"]}
 SIZE = (16, 24)

@@ -28,6 +28,8 @@ from msa2net_lib.data.synapse import prepare_synapse
 from msa2net_lib.data.volumes import window
 from msa2net_lib.utils import files
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {"liver": 6, "kidneys": [300, 2], "tumour": 41}
 
 

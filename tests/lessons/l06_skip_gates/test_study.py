@@ -21,6 +21,8 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.viz.maps import plot_maps
 
+pytestmark = pytest.mark.slow
+
 TINY = NetworkConfig.from_preset("tiny", image_size=64)
 
 

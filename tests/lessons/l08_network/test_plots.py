@@ -20,6 +20,8 @@ from msa2net_lib.lessons.l08_network.study import ROWS, walk
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz import plots
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["tiny", "tiny without thumbnails", "published", "released", "odd"])
 def sheet(request, image, steps, published):

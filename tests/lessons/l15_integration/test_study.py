@@ -29,6 +29,8 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.failures import NotFiniteError
 
+pytestmark = pytest.mark.slow
+
 SHORT = TrainConfig.from_recipe("smoke", steps=2, batch_size=2)
 
 

@@ -13,6 +13,8 @@ from msa2net_lib.analysis.token_layout import neighborhood
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l16_paper_audit import layout_plots
 
+pytestmark = pytest.mark.slow
+
 
 def noise(height=60, width=70):
     return np.random.default_rng(0).random((height, width), dtype=np.float32)

@@ -29,6 +29,8 @@ from msa2net_lib.paper.discrepancies import (
 from msa2net_lib.paper.discrepancies.variants import AS_WRITTEN, discrepancy_variants
 from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 
+pytestmark = pytest.mark.slow
+
 KEYS = [one.key for one in DISCREPANCIES]
 REQUIRED = {
     "dense-dilated-convolution", "three-or-four-gates", "unused-deepest-level", "deep-layer-defined-twice",

@@ -21,6 +21,8 @@ from msa2net_lib.paper.reproduced.table_a import count_parts, reproduced_table_a
 from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1, table_a
 from msa2net_lib.train_config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 TINY = NetworkConfig.from_preset("tiny")
 PAPER = NetworkConfig.from_preset("paper", pretrained=True)
 SYNAPSE = TrainConfig.from_recipe("synapse")
