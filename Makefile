@@ -18,7 +18,7 @@ test: lint
 	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n auto --maxprocesses 2 \
 		--dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
 
-# The daily loop, under three minutes: style, structure and every test that is not marked slow.
+# The daily loop: style, structure and every test that is not marked slow.
 test-quick: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
