@@ -31,11 +31,11 @@ CONTROLS = '.noUi-handle, select, input[type="checkbox"]'
 
 KERNEL_IS_READY = """() => {
     const panel = window.jupyterapp?.shell.currentWidget;
-    return panel?.context?.isReady && panel.sessionContext.session?.kernel?.status === 'unused';
+    return panel?.context?.isReady && panel.sessionContext.session?.kernel?.status === 'idle';
 }"""
 RUN_ALL = "() => { window.ran = undefined; jupyterapp.commands.execute('notebook:run-all-cells').then(() => "
 RUN_ALL += "{ window.ran = true; }); }"
-ALL_RAN = "() => window.ran && window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'unused'"
+ALL_RAN = "() => window.ran && window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 UNRUN_CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim())
     .filter(cell => cell.model.executionCount === null).length"""
