@@ -88,7 +88,7 @@ def lay_out(folder: Path, names: Sequence[str]) -> None:
     """A folder that looks like the checkout to a notebook; committed notebooks and results are not touched."""
     (folder / "notebooks").mkdir(parents=True)
     (folder / "results").mkdir()
-    for shared in ("data", "benchmarks"):
+    for shared in ("data", "benchmarks", "msa2net_lib"):
         (folder / shared).symlink_to(ROOT / shared)
     for name in names:
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
