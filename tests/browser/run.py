@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lay_out(folder, names)
         with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page(browser) as (page, outside):
             failed = [name for name in planted if not check_planted(page, lab, name)]
-            # Once more where it failed: Python 3.11's compiler can raise a SystemError ("AST constructor recursion
-            # depth mismatch") while another thread of the kernel compiles, which no page of ours decides.
+            # Once more where it failed: lesson 16's kernel once raised Python 3.11's SystemError "AST constructor
+            # recursion depth mismatch"; why is not known.
             shots = given.screenshots
             failed += [n for n in names if not any(check_lesson(page, lab, n, shots) for _ in range(2))]
             if outside:
