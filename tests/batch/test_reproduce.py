@@ -21,21 +21,18 @@ from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.reproduce import profile_plan, reproduce
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS
-from msa2net_lib.paper.ablation import rows
 
 pytestmark = pytest.mark.slow
 
 LESSON = "00_start_here"
 KEPT = (LESSON, "01_data", "10_training", "11_evaluation", "12_ablation")
-"""The lessons that played batches have, beside two rows of Table 3: each kind of job, and what needs what."""
+"""The lessons that played batches have: each kind of job, and what needs what, is among them."""
 PLAYED = (
     f"""
 import os, time
 import msa2net_lib.batch.work as batch
-import msa2net_lib.paper.ablation.rows as rows
 from msa2net_lib.lessons.registry import LESSONS
 
-rows.ROWS = rows.ROWS[:2]
 for name in set(LESSONS) - set({KEPT}):
     del LESSONS[name]
 """
@@ -69,7 +66,6 @@ def played(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     for name in set(LESSONS) - set(KEPT):
         monkeypatch.delitem(LESSONS, name)
-    monkeypatch.setattr(rows, "ROWS", rows.ROWS[:2])
     return tmp_path / "results"
 
 
