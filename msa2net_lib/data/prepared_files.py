@@ -177,19 +177,19 @@ def slices_by_case(slice_ids: Iterable[str]) -> dict[str, list[str]]:
 
 def read_slice(path: Path, content: bytes | None = None) -> tuple[NDArray, NDArray]:
     """Return image and label as stored in an npz file, whose bytes may be given. Raises: `InputError`."""
-    with _damage_told(path), np.load(path if content is None else BytesIO(content)) as arrays:
+    with damage_told(path), np.load(path if content is None else BytesIO(content)) as arrays:
         return arrays["image"], arrays["label"]
 
 
 def read_volume(path: Path) -> tuple[NDArray, NDArray]:
     """Return image and label as stored in a test volume. Raises: `InputError`."""
-    with _damage_told(path), h5py.File(path, "r") as file:
+    with damage_told(path), h5py.File(path, "r") as file:
         return _array(file, "image")[...], _array(file, "label")[...]
 
 
 def read_volume_blocks(path: Path, slices: int = 8) -> Iterator[tuple[NDArray, NDArray]]:
     """Yield image and label of a test volume as stored, a few slices at a time. Raises: `InputError`."""
-    with _damage_told(path), h5py.File(path, "r") as file:
+    with damage_told(path), h5py.File(path, "r") as file:
         image, label = _array(file, "image"), _array(file, "label")
         if image.shape != label.shape or image.ndim != 3:
             raise InputError(_shapes_differ(path, image.shape, label.shape, 3))
@@ -199,7 +199,7 @@ def read_volume_blocks(path: Path, slices: int = 8) -> Iterator[tuple[NDArray, N
 
 def read_spacing(path: Path) -> tuple[float, float, float] | None:
     """Return the spacing (z, y, x) stored in a test volume, None if there is none. Raises: `InputError`."""
-    with _damage_told(path), h5py.File(path, "r") as file:
+    with damage_told(path), h5py.File(path, "r") as file:
         stored = file.attrs.get("spacing")
         if stored is None:
             return None
@@ -225,7 +225,7 @@ def _array(file: h5py.File, key: str) -> h5py.Dataset:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def damage_told(path: Path) -> Iterator[None]:
     """Turn what libraries raise for missing and damaged files into one line."""
     try:
         yield

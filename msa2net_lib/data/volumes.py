@@ -125,16 +125,22 @@ def read_pair(image_path: str | Path, label_path: str | Path) -> tuple[Volume, V
 def write_volume(volume: Volume, path: str | Path) -> Path:
     """Write ``volume`` to ``path`` atomically (``.nii.gz`` is compressed) and return the path."""
     path = Path(path)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array))
-    image.SetSpacing(volume.spacing[::-1])
-    image.SetOrigin(volume.origin)
-    image.SetDirection(volume.direction)
+    image = to_itk(volume)
     with quiet_itk(), atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=path.name.endswith(".gz"))
         except RuntimeError as error:
             raise InputError(f"{path}: cannot be written: {last_line(error)}") from error
     return path
+
+
+def to_itk(volume: Volume) -> sitk.Image:
+    """Return a volume as SimpleITK's image, at its place."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array))
+    image.SetSpacing(volume.spacing[::-1])
+    image.SetOrigin(volume.origin)
+    image.SetDirection(volume.direction)
+    return image
 
 
 def window(hu: ArrayLike, low: float = WINDOW_HU[0], high: float = WINDOW_HU[1]) -> NDArray[np.float32]:

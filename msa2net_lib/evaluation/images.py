@@ -129,7 +129,7 @@ def evaluate_images(
             for name, mask in zip(chosen, found, strict=True):
                 target = dataset.load(name).mask if masks is None else original_mask(dataset, name, Path(masks))
                 predicted = resize_label(mask, (target.shape[0], target.shape[1]))
-                rows[name] = _row(predicted, target)
+                rows[name] = image_row(predicted, target)
                 if keep_predictions:
                     predictions[name] = predicted
                 if folder is not None:
@@ -157,7 +157,7 @@ def _network_input(dataset: ImageDataset, ids: Sequence[str], size: tuple[int, i
     return torch.from_numpy(np.stack([dataset.training_sample(name, size)[0] for name in ids]))
 
 
-def _row(predicted: NDArray[np.uint8], target: NDArray) -> dict[str, float]:
+def image_row(predicted: NDArray[np.uint8], target: NDArray) -> dict[str, float]:
     """One row of `ImageEvaluation.by_image`."""
     counts = pixel_counts(predicted, target)
     shares = scores_of_counts(np.array([counts])) | {"lesion_share": float(target.mean())}

@@ -118,13 +118,13 @@ def read_description(source: Path) -> NnunetDescription:
     training = content.get("numTraining")
     return NnunetDescription(
         {int(key): str(name) for key, name in channels.items()},
-        _classes(path, content),
+        read_classes(path, content),
         ending,
         training if isinstance(training, int) else None,
     )
 
 
-def _classes(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
+def read_classes(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
     """Return class -> id in the order of the ids, without background, from either version's ``labels``."""
     labels = content.get("labels")
     if not (isinstance(labels, dict) and labels):
