@@ -23,7 +23,7 @@ from msa2net_lib.batch.plan import Job, Plan
 from msa2net_lib.batch.work import LessonFailedError, Outcome, job_folder, work
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import RECORD
-from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.files import read_json, write_text
 from msa2net_lib.utils.system_info import commit, hardware, peak_memory_gib, versions
 
 DONE, LOG, LOCK = "done", "log.txt", ".lock"
@@ -82,7 +82,7 @@ def result_of(folder: Path) -> str | None:
 def read_job(folder: Path) -> dict[str, Any] | None:
     """Read a job's record, None before its first end."""
     path = folder / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def mark_done(folder: Path, job: Job) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msa2net_lib.config import PROFILES, Profile
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE, parameters_by_lesson
-from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.files import read_json, write_text
 
 PLAN_FILE = "plan.json"
 Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
@@ -86,7 +86,7 @@ class Plan:
     def load(cls, folder: Path) -> Plan:
         """Read the plan that `save` left in a profile's folder. Raises: `InputError` without one."""
         try:
-            return cls.from_dict(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
+            return cls.from_dict(read_json(folder / PLAN_FILE))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder / PLAN_FILE}: no plan of a batch run; start it with msa2net reproduce"

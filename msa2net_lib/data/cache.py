@@ -26,7 +26,7 @@ from msa2net_lib.data.prepare import remove_partials
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.row_files import lay_out, map_rows, write_rows
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import DiskFullError, tell_disk_full, write_text
+from msa2net_lib.utils.files import DiskFullError, read_json, tell_disk_full, write_text
 from msa2net_lib.utils.locks import BusyError, exclusive
 from msa2net_lib.utils.progress import progress_bar
 
@@ -120,7 +120,7 @@ def decode_all(
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a cache, ``shape`` as a tuple; empty if there is none, or none that can be read."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
         count, channels, height, width = record["shape"]
         return {**record, "shape": (count, channels, height, width), "done": {*record["done"]}}
     except (OSError, ValueError, TypeError, KeyError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.files import read_json, sha256, write_text
 
 
 class MadeFiles:
@@ -77,7 +77,7 @@ class MadeFiles:
                 raise InputError(f"{self.record.parent}: holds files but no {self.record.name}; choose an empty folder")
             return {"plan": {}, "items": {}, "made": {}}
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
+            record = read_json(self.record)
             if not all(isinstance(record[part], dict) for part in ("plan", "items", "made")):
                 raise TypeError("not the parts of a record")
             return record

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from msa2net_lib.data.parallel import in_processes
 from msa2net_lib.data.prepared_files import read_manifest
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.files import read_json, write_text
 from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
 
@@ -165,7 +165,7 @@ def _not_ours(destination: Path) -> str:
 def _read_record(path: Path) -> dict[str, Any]:
     """Return a record as ``CaseJob.write_record`` writes it, {} for anything else."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         ours = isinstance(record["settings"], dict) and isinstance(record["split"], str)
         return record if ours and all(isinstance(length, int) for length in record["shape"]) else {}
     except (OSError, ValueError, KeyError, TypeError):

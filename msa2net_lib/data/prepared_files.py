@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import zipfile
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import read_json
 
 MANIFEST = "dataset.json"
 """The file by which we tell what we prepared ourselves: its classes and where its cases come from."""
@@ -122,7 +122,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     """Return the content of a folder's ``dataset.json``, empty if there is none. Raises: `InputError`."""
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+        manifest = read_json(path) if path.is_file() else {}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); prepare the data again") from error
     if not isinstance(manifest, dict):

@@ -24,7 +24,7 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.training.files import STATE_FILE
-from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.files import read_json, write_text
 
 NetworkT = TypeVar("NetworkT")
 
@@ -68,7 +68,7 @@ def cached_run(
     key = run_digest(*settings)
     path = Path(folder) / f"{key}.json"
     if look is None and path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     state = Path(folder) / key if look or resume else None
     row, network = make(state)
     if look is not None:
@@ -143,7 +143,7 @@ def read_measurement(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         return pd.DataFrame(record.pop("runs")), record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: holds no measured runs ({type(error).__name__}); measure anew") from error

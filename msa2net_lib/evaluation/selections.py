@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, Evaluation, Protocol
 from msa2net_lib.metrics import UNITS
 from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, WEIGHTS_FILE
+from msa2net_lib.utils.files import read_json
 
 SELECTIONS = {
     "last": "last step",
@@ -88,7 +88,7 @@ def _seeds_of(folders: Sequence[Path]) -> list[int]:
     first = None
     for folder in folders:
         try:
-            record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+            record = read_json(folder / RECORD_FILE)
             seed = record["training"].pop("seed")
             of = {name: record[name] for name in ("network", "training", "data")}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

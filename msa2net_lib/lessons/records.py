@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
-from msa2net_lib.utils.files import atomic_path, sha256, write_text
+from msa2net_lib.utils.files import atomic_path, read_json, sha256, write_text
 from msa2net_lib.utils.system_info import commit, hardware, library_version, peak_memory_gib, versions
 
 DPI = 80
@@ -108,4 +108,4 @@ class Recorder:
 def read_record(output_dir: str | Path, profile: str, lesson: str) -> dict[str, Any] | None:
     """Read back what a lesson recorded, or None if it has not run."""
     path = Path(output_dir) / profile / lesson / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

@@ -14,7 +14,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.prediction.overlay import draw_overlay
 from msa2net_lib.prediction.result import Prediction
-from msa2net_lib.utils.files import atomic_path, writable_folder, write_text
+from msa2net_lib.utils.files import atomic_path, read_json, writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
 from msa2net_lib.viz.colors import indexed_palette
 
@@ -46,7 +46,7 @@ def check_output(folder: Path, image: Path, paths: dict[str, Path], voxels_sha25
             raise InputError(f"{path}: is the image itself; name another folder (--output DIR)")
     record = paths["record"]
     try:
-        earlier = json.loads(record.read_text(encoding="utf-8"))["image"]["voxels_sha256"]
+        earlier = read_json(record)["image"]["voxels_sha256"]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:

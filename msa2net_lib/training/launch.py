@@ -6,7 +6,6 @@ docs/training.md.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
 from msa2net_lib.training.run import TrainResult, train
+from msa2net_lib.utils.files import read_json
 
 
 def train_on_gpus(
@@ -46,7 +46,7 @@ def train_on_gpus(
         said = f"one of {processes} processes failed, its own words are above"
         raise InputError(f"{said}: {error.format_msg()}") from error
     folder = Path(output_dir)
-    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    record = read_json(folder / RECORD_FILE)
     best = folder / BEST_FILES[config.selection] if record["best"] else None
     return TrainResult(
         network=load_network(folder / WEIGHTS_FILE),

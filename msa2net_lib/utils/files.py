@@ -1,9 +1,10 @@
-"""Writing files so that a reader never sees half of one, and a full disk is told in one line."""
+"""Writing files so that a reader never sees half of one, a full disk told in one line; and reading JSON."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import math
 import os
 import re
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.progress import progress_bar
@@ -122,6 +124,18 @@ def write_text(destination: str | Path, text: str) -> Path:
     with atomic_path(destination, len(content)) as temporary:
         temporary.write_bytes(content)
     return Path(destination)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises: `OSError` and `ValueError` as `open` and `json` do; `InputError`, a `ValueError`, for what is nested deeper
+    than can be read.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply to be read; restore the file, or write it anew") from error
 
 
 def writable_folder(folder: str | Path) -> Path:

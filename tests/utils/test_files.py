@@ -15,8 +15,20 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
 
+from msa2net_lib.data.catalog import open_prepared
+from msa2net_lib.data.scans.nnunet import read_description
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import DiskFullError, atomic_path, is_disk_full, sha256, tell_disk_full, write_text
+from msa2net_lib.evaluation.experiments import read_measurement
+from msa2net_lib.paper.reproduced.runs import read_training
+from msa2net_lib.utils.files import (
+    DiskFullError,
+    atomic_path,
+    is_disk_full,
+    read_json,
+    sha256,
+    tell_disk_full,
+    write_text,
+)
 
 FULL = [OSError(number, os.strerror(number)) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
@@ -171,3 +183,23 @@ def test_sha256(tmp_path):
     renamed = sha256(tmp_path / "series")
     write_text(second.with_name("3"), "other")
     assert len({before, renamed, sha256(tmp_path / "series")}) == 3
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, "[{}," * 100_000])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("dataset.json", lambda path: open_prepared(path.parent)),
+        ("dataset.json", lambda path: read_description(path.parent)),
+        ("run.json", read_training),
+        ("runs.json", read_measurement),
+    ],
+)
+def test_json_nested_beyond_reading_is_told_in_one_line(tmp_path, refused, name, read, text):
+    path = write_text(tmp_path / name, text)
+    refused(path, read, path)
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"a": [1, NaN]}')
+    assert read_json(tmp_path / "run.json")["a"][0] == 1

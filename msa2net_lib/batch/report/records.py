@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from msa2net_lib.config import PROFILES
 from msa2net_lib.data.catalog import list_datasets
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, RECORD
+from msa2net_lib.utils.files import read_json
 
 REPORT, NOT_RECORDED = "report", "not recorded"
 LOG_LINES = 40
@@ -163,7 +163,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (OSError, ValueError) as error:
         return {}, f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__}): run it again"
     if not isinstance(record, dict):

@@ -13,6 +13,7 @@ from msa2net_lib.data.contract.flips import apply_flip, parse_flip
 from msa2net_lib.data.labels import ORGANS, SCHEMES, convert_scheme, raw_to_scheme, whole_labels
 from msa2net_lib.data.prepared_files import PreparedFiles
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import read_json
 
 FILE_NAME = "contract.json"
 RAW = "raw"
@@ -96,7 +97,7 @@ def read_contract(prepared: PreparedFiles) -> Reading | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["format"] != _FORMAT:
             raise InputError(f"{path}: has format {stored['format']}, not {_FORMAT}; {again}")
         reading = Reading(stored["label_scheme"], stored["flip"], StoredFiles(**stored["files"]))

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import is_disk_full, sha256
+from msa2net_lib.utils.files import is_disk_full, read_json, sha256
 from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.progress import progress_bar
 
@@ -93,7 +93,7 @@ def unpack(archive: str | Path, destination: str | Path, *, progress: bool = Tru
 def _origin(folder: Path) -> object:
     """Return which archive a folder was unpacked from, None if it does not say."""
     try:
-        return json.loads((folder / MARK).read_text(encoding="utf-8"))
+        return read_json(folder / MARK)
     except (OSError, ValueError):
         return None
 

@@ -18,7 +18,7 @@ import urllib3
 
 from msa2net_lib.data.download.arrival import Order, obtain
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import write_text
+from msa2net_lib.utils.files import read_json, write_text
 
 TIMEOUT_S = (10.0, 60.0)
 """How long to wait for a connection, and then for the next bytes."""
@@ -71,7 +71,7 @@ class _Partial:
     def version(self) -> _Version:
         """The version that they belong to; empty if there is nothing to go on with."""
         try:
-            version = json.loads(self._note.read_text(encoding="utf-8"))
+            version = read_json(self._note)
             return version if self.size and version["url"] == self.order.source else {}
         except (OSError, ValueError, TypeError, KeyError):
             return {}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.files import read_json, sha256, write_text
 from msa2net_lib.utils.locks import exclusive
 
 
@@ -39,7 +39,7 @@ def read_manifest(manifest: str | Path) -> dict[str, Entry]:
     """Return the entries by file name; none if there is no manifest yet. Raises: `InputError` if it is damaged."""
     manifest = Path(manifest)
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content = read_json(manifest)
         return {name: Entry(**fields) for name, fields in content.items()}
     except FileNotFoundError:
         return {}

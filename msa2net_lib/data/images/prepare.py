@@ -35,7 +35,7 @@ from msa2net_lib.data.prepare import (
 from msa2net_lib.data.prepared_files import IMAGES_KIND, MANIFEST
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import sha256, write_text
+from msa2net_lib.utils.files import read_json, sha256, write_text
 from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _synthetic(images: Path) -> dict[str, Any] | None:
         path = folder / "synthetic.json"
         if path.is_file():
             try:
-                plan = json.loads(path.read_text(encoding="utf-8"))["plan"]
+                plan = read_json(path)["plan"]
                 return {"generator": plan["generator"], "seed": plan["seed"]}
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path}: damaged; write the synthetic images again") from error

@@ -6,7 +6,6 @@ name) and the Medical Segmentation Decathlon, which is version 1 without the cha
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans, prepared_name
 from msa2net_lib.data.scans.recipe import ScanRecipe, choose_window
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import read_json
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -101,7 +101,7 @@ def read_description(source: Path) -> NnunetDescription:
     """Read ``dataset.json`` of an nnU-Net folder; InputError for what is missing there or cannot be used."""
     path = source / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give the folder that holds it and imagesTr/") from error
     except (OSError, ValueError) as error:

@@ -9,7 +9,6 @@ machine with a GPU, ``NAME_cuda.json``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import read_json
 
 NOT_MEASURED = "not measured"
 DETAILS = {
@@ -96,7 +96,7 @@ def _read(folder: Path, file: str) -> list[dict[str, Any]]:
         if not path.is_file():
             continue
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             for row in record["rows"]:
                 device = row.get("device", "cpu").partition(":")[0]
                 whole = row | {"device": device, "baseline": record["baseline"]}

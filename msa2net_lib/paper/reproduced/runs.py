@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weigh
 from msa2net_lib.evaluation.table import Evaluation
 from msa2net_lib.train_config import Selection, TrainConfig
 from msa2net_lib.training.files import RECORD_FILE, WEIGHTS_FILE
+from msa2net_lib.utils.files import read_json
 
 Choice = Selection | Literal["unknown"]
 CHOSEN: dict[str, str] = {**SELECTIONS, "unknown": "not recorded"}
@@ -102,7 +102,7 @@ class ReproducedRun:
 def read_training(path: str | Path) -> tuple[NetworkConfig, TrainConfig]:
     """Read what a ``run.json`` says of network and training. Raises: `InputError` for another file."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = read_json(path)
         return NetworkConfig.from_dict(record["network"]), TrainConfig.from_dict(record["training"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the record of a training ({type(error).__name__}); give its run.json") from error
