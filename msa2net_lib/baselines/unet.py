@@ -1,0 +1,71 @@
+"""U-Net as most comparisons run it: batch norm, padding, and nearest upsampling in place of transposed convolutions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from msa2net_lib.baselines.blocks import as_rgb, conv_norm_relu, double_conv
+from msa2net_lib.nn.gates import build_gate
+
+OFFICIAL_KEYS = (
+    (r"^Conv(\d)\.conv\.", lambda found: f"encoder.{int(found[1]) - 1}."),
+    (r"^Up(\d)\.up\.", lambda found: f"decoder.{5 - int(found[1])}.up.1."),
+    (r"^Up_conv(\d)\.conv\.", lambda found: f"decoder.{5 - int(found[1])}.mix."),
+    (r"^Att(\d)\.", lambda found: f"decoder.{5 - int(found[1])}.gate."),
+    (r"\.W_g\.", ".phi_g."),
+    (r"\.W_x\.", ".theta_x."),
+    # Convolution, norm and ReLU stand one after another there, three by three here.
+    (r"^(encoder\.\d|decoder\.\d\.mix)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) // 3}.{int(found[2]) % 3}."),
+    (r"(up\.1)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) - 1}."),
+    (r"^Conv_1x1\.", "head."),
+)
+
+
+class UpLevel(nn.Module):
+    """One step of the decoder: g on a grid twice as fine, the gated skip x before it, two convolutions."""
+
+    def __init__(self, channels_in: int, channels_out: int, gate: str):
+        super().__init__()
+        self.up = nn.Sequential(nn.Upsample(scale_factor=2), conv_norm_relu(channels_in, channels_out))
+        self.gate = None if gate == "none" else build_gate(gate, channels_out)
+        self.mix = double_conv(2 * channels_out, channels_out)
+
+    def forward(self, g: Tensor, x: Tensor) -> Tensor:
+        g = self.up(g)
+        return self.mix(torch.cat([x if self.gate is None else self.gate(x, g), g], dim=1))
+
+
+class UNet(nn.Module):
+    """U-Net, as in LeeJunHyun/Image_Segmentation: (b, 1|3, h, w) -> logits (b, k, h, w); h and w multiples of 16.
+
+    The paper (Ronneberger et al. 2015) has convolutions without padding and norm, crops the skips, and upsamples by 2x2
+    transposed convolutions; this code pads, normalizes each batch, crops nothing, and upsamples by repeating pixels
+    before a 3x3 convolution. ``gate``: any of `list_gates` on each skip, called with the upsampled g; "none" leaves the
+    skips as they are.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 9,
+        image_size: int | tuple[int, int] = 224,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 1024),
+        gate: str = "none",
+    ):
+        super().__init__()
+        self.multiple = 2 ** (len(widths) - 1)
+        self.encoder = nn.ModuleList(double_conv(*pair) for pair in pairwise((3, *widths)))
+        self.decoder = nn.ModuleList(UpLevel(deep, fine, gate) for deep, fine in pairwise(widths[::-1]))
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features, skips = as_rgb(image, self.multiple), []
+        for number, block in enumerate(self.encoder):
+            features = block(features if number == 0 else functional.max_pool2d(features, 2))
+            skips.append(features)
+        for level, skip in zip(self.decoder, skips[-2::-1], strict=True):
+            features = level(features, skip)
+        return self.head(features)
