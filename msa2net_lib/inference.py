@@ -15,10 +15,9 @@ from msa2net_lib.data.resize import (
     Resampling,
     check_resampling,
     normalize,
+    resize_back,
     resize_image,
     resize_images,
-    resize_label,
-    resize_labels,
 )
 from msa2net_lib.data.resize_matrix import resize_on_device
 from msa2net_lib.errors import InputError
@@ -62,8 +61,8 @@ def predict_volume(
 ) -> NDArray[np.uint8]:
     """Predict the label map of a volume, slice by slice.
 
-    Each slice goes through cubic zoom to the network's size, (x - 0.5) / 0.5, argmax over classes and nearest zoom
-    back. Runs on the network's own device, in evaluation mode.
+    Each slice goes through cubic zoom to the network's size, (x - 0.5) / 0.5, argmax over classes and back by the
+    nearest pixel. Runs on the network's own device, in evaluation mode.
 
     Args:
         network: an `MSA2Net`, or what `optimize_for_inference` made of it.
@@ -102,7 +101,7 @@ def predict_volume(
         for start in range(0, len(volume), batch_size):
             chunk = volume[start : start + batch_size]
             classes = predict_classes(network, _network_input(network, chunk, resampling), batch_size, precision)
-            labels[start : start + batch_size] = resize_labels(classes, (volume.shape[1], volume.shape[2]))
+            labels[start : start + batch_size] = resize_back(classes, (volume.shape[1], volume.shape[2]))
             bar.update(len(chunk))
     return labels
 
@@ -176,7 +175,7 @@ def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
         raise InputError("image has values outside [0, 1]: divide by 255 first")
     channels = [resize_image(image[..., channel], network.config.height_width) for channel in range(3)]
     batch = torch.from_numpy(normalize(np.stack(channels))).float()
-    return resize_label(predict_classes(network, batch[None], batch_size=1)[0], (image.shape[0], image.shape[1]))
+    return resize_back(predict_classes(network, batch[None], batch_size=1)[0], (image.shape[0], image.shape[1]))
 
 
 def _network_input(network: Network, slices: NDArray, resampling: Resampling) -> Float[Tensor, "n 1 h w"]:

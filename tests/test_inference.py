@@ -49,6 +49,26 @@ def test_batches_are_the_released_protocol(network, slices):
             np.testing.assert_array_equal(predict_volume(network, volume, batch_size=batch_size), expected)
 
 
+class OneClass(torch.nn.Module):
+    """Stands in for a network that finds class 1 everywhere."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.config = SimpleNamespace(height_width=(size, size), num_classes=2)
+        self.zero = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        return torch.stack([self.zero.expand(images[:, 0].shape), 1 + self.zero.expand(images[:, 0].shape)], dim=1)
+
+
+@pytest.mark.parametrize(("size", "shape"), [(224, (576, 512)), (224, (209, 576)), (64, (47, 78)), (48, (92, 93))])
+def test_predictions_reach_the_last_row_and_column(size, shape):
+    image = np.zeros(shape)
+    assert predict_volume(OneClass(size), image[None]).all()
+    assert predict_image(OneClass(size), np.zeros((*shape, 3))).all()
+    assert predict_image(OneClass(size), image).all()
+
+
 def test_by_matrices_nearly_no_label_changes(network, slices):
     """Logits differ in the fifth digit, so that a label changes only where two classes are as good as equal."""
     for volume in slices:

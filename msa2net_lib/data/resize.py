@@ -52,17 +52,39 @@ def resize_labels(labels: NDArray[Label], size: int | tuple[int, int]) -> NDArra
     return resized
 
 
+def resize_back(labels: NDArray[Label], size: int | tuple[int, int]) -> NDArray[Label]:
+    """Bring predicted classes (..., H, W) back to (..., h, w), each pixel from the nearest; same dtype.
+
+    Equal to `resize_label` but for the last row and column of some sizes, which that leaves empty: see `nearest_index`.
+    """
+    height, width = height_width(size)
+    rows, columns = (nearest_index(*pair, "nearest") for pair in zip(labels.shape[-2:], (height, width), strict=True))
+    return labels[..., rows[:, None], columns]
+
+
+def without_lost_edge(labels: NDArray[Label], size: int | tuple[int, int]) -> NDArray[Label]:
+    """Return what `resize_labels` makes of classes of ``size``, given what `resize_back` makes (n, H, W).
+
+    The same array wherever the two agree, as from 224 to 512 pixels.
+    """
+    lost = [nearest_index(old, new) < 0 for old, new in zip(height_width(size), labels.shape[1:], strict=True)]
+    if not any(axis.any() for axis in lost):
+        return labels
+    return np.where(lost[0][:, None] | lost[1], labels.dtype.type(0), labels)
+
+
 @lru_cache(maxsize=64)
-def nearest_index(old: int, new: int) -> NDArray[np.intp]:
+def nearest_index(old: int, new: int, mode: Literal["constant", "nearest"] = "constant") -> NDArray[np.intp]:
     """Return which of ``old`` pixels `scipy.ndimage.zoom` (order 0) takes for each of ``new``; -1 where it takes none.
 
-    By rounding it may look for the last pixel just outside of the picture, and writes 0: it does so for 512 to 224
-    pixels, where the last row and column of every resized slice are 0.
+    By rounding it may look for the last pixel just outside of the picture. With its default ``mode``, which the
+    reference implementation uses, it writes 0 there: from 512 to 224 pixels, where the last row and column of every
+    resized slice are 0, and back from 224 to 90 of the sizes 200 to 1100. With "nearest" it takes the last pixel.
     """
     if old == new:
         return _frozen(np.arange(old))
     numbered = np.arange(1, old + 1)
-    return _frozen(np.asarray(ndimage.zoom(numbered, new / old, order=0), dtype=np.intp) - 1)
+    return _frozen(np.asarray(ndimage.zoom(numbered, new / old, order=0, mode=mode), dtype=np.intp) - 1)
 
 
 @lru_cache(maxsize=64)

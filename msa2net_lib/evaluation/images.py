@@ -15,7 +15,7 @@ from PIL import Image
 
 from msa2net_lib.data.images.read import read_mask
 from msa2net_lib.data.images.split import PARTS
-from msa2net_lib.data.resize import resize_label
+from msa2net_lib.data.resize import resize_back
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import bootstrap
 from msa2net_lib.evaluation.mask_rules import MaskRule
@@ -128,7 +128,7 @@ def evaluate_images(
             found = rule.masks(predict_logits(predicting, inputs, batch_size, precision))
             for name, mask in zip(chosen, found, strict=True):
                 target = dataset.load(name).mask if masks is None else original_mask(dataset, name, Path(masks))
-                predicted = resize_label(mask, (target.shape[0], target.shape[1]))
+                predicted = resize_back(mask, (target.shape[0], target.shape[1]))
                 rows[name] = image_row(predicted, target)
                 if keep_predictions:
                     predictions[name] = predicted

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import resize_images, resize_labels
+from msa2net_lib.data.resize import resize_images, resize_labels, without_lost_edge
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, Evaluation, Protocol
@@ -109,12 +109,13 @@ def evaluate(
             resampling=resampling,
             precision=precision,
         )
-        rows += score_case(predicted, case, organs, protocols, workers)
+        released = without_lost_edge(predicted, network.config.height_width)
+        rows += score_case(predicted, case, organs, protocols, workers, released)
         if keep_predictions:
             predictions[name] = predicted
         if folder is not None:
             files[name] = _write_prediction(predicted, case, folder)
-        del case, predicted  # before the next one is read
+        del case, predicted, released  # before the next one is read
     return Evaluation(pd.DataFrame(rows, columns=list(COLUMNS)), predictions, files)
 
 
@@ -124,11 +125,18 @@ def score_case(
     organs: Sequence[str],
     protocols: Sequence[Protocol] = ("paper", "strict"),
     workers: int = 1,
+    released: NDArray[np.uint8] | None = None,
 ) -> list[Row]:
-    """Rows of `Evaluation.scores` for one case: one per protocol and organ, each distance measured once."""
-    measures = measure_volume(predicted, case.label, len(organs) + 1, case.spacing, workers=workers)
+    """Rows of `Evaluation.scores` for one case: one per protocol and organ, each distance measured once.
+
+    released: what the protocol "paper" scores, if it is not ``predicted``.
+    """
+    strict = paper = measure_volume(predicted, case.label, len(organs) + 1, case.spacing, workers=workers)
+    if released is not None and released is not predicted:
+        paper = measure_volume(released, case.label, len(organs) + 1, case.spacing, workers=workers)
     rows = []
     for protocol in protocols:
+        measures = paper if protocol == "paper" else strict
         voxels, mm = (measures.scored(protocol, unit) for unit in ("voxels", "mm"))
         own = {"voxels": voxels, "mm": mm}[HD95_UNIT[protocol]]
         for index, organ in enumerate(organs):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.fingerprint import DatasetFingerprint
-from msa2net_lib.data.resize import resize_image, resize_label
+from msa2net_lib.data.resize import resize_back, resize_image
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
 
@@ -62,7 +62,7 @@ class FieldMatching:
         for index, plane in enumerate(label):
             resampled = np.zeros(self.size, np.uint8)
             resampled[there] = plane[inside]
-            back[index] = resize_label(resampled, shape)
+            back[index] = resize_back(resampled, shape)
         return back
 
     def _overlap(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -16,7 +16,10 @@ IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for endings in IMAGE_FORMATS.valu
 READ = "NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG"
 """What can be predicted on, in words."""
 
-_IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+JPEG = b"\xff\xd8\xff"
+"""How a JPEG begins."""
+
+_IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", JPEG)
 _FRAME = "save the frame you mean as PNG"
 _AS_PNG = "save it as PNG"
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (

@@ -14,7 +14,7 @@ import numpy as np
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.resize import resize_label
+from msa2net_lib.data.resize import resize_back
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import NOT_CLINICAL, predict_image, predict_volume
@@ -149,7 +149,9 @@ def _gray(image: Path, source: Volume | FlatImage, trained: _Trained, window: Wi
     if source.is_gray:
         return gray_image(source.pixels, image, window)
     if trained.is_for_scans:
-        raise InputError(f"{image}: is a color image, {network} was trained on scans; name another checkpoint")
+        raise InputError(
+            f"{image}: is a color image, {network} was trained on scans; name another checkpoint, or save it as gray"
+        )
     if isinstance(window, tuple):
         raise InputError(f"{image}: is a color image, to which no window applies; leave --window out")
     return GrayValues(source.pixels.astype(np.float32) / np.float32(255), None)
@@ -213,7 +215,7 @@ def _predict_by_recipe(
     for size in (prepared, network.config.height_width):
         pixels = resize_color(pixels, size, recipe)
     label = predict_image(network, scale_image(pixels, recipe))
-    return resize_label(resize_label(label, prepared), image.shape[:2])
+    return resize_back(resize_back(label, prepared), image.shape[:2])
 
 
 def _record(path: Path, source: Volume | FlatImage, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:

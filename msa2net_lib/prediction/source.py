@@ -13,10 +13,10 @@ from msa2net_lib.data.formats.stream import intact
 from msa2net_lib.data.images.read import read_upright
 from msa2net_lib.data.volumes import SUFFIXES, Volume, decode_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.prediction.kinds import is_image
+from msa2net_lib.prediction.kinds import JPEG, is_image
 
 SAME_GRAY = 8
-"""Differences between an image's channels up to this (of 255) are rounding, as JPEG leaves it in gray images."""
+"""Differences between the channels of a JPEG up to this (of 255) are rounding; elsewhere none are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,10 @@ def _read_folder(path: Path, series: str | None) -> Volume:
 
 
 def _read_image(path: Path, stream: BinaryIO) -> FlatImage:
+    is_lossy = stream.read(len(JPEG)) == JPEG
+    stream.seek(0)
     pixels, is_turned = read_upright(path, stream)
-    if pixels.ndim == 3 and int(np.ptp(pixels, axis=2).max()) <= SAME_GRAY:
+    if pixels.ndim == 3 and int(np.ptp(pixels, axis=2).max()) <= (SAME_GRAY if is_lossy else 0):
         pixels = pixels[..., 1]
     upright = ("turned upright as its EXIF orientation says; the label map belongs to the upright image",)
     return FlatImage(np.ascontiguousarray(pixels), path, upright if is_turned else ())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import Case, PreparedDataset, TrainingData, ValidationCases, validation_cases
 from msa2net_lib.data.images.dataset import ImageDataset
-from msa2net_lib.data.resize import normalize, resize_images, resize_label, resize_labels
+from msa2net_lib.data.resize import normalize, resize_back, resize_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_classes
 from msa2net_lib.metrics import dice, pixel_counts, scores_of_counts
@@ -67,7 +67,7 @@ class VolumeScore:
     def _case_scores(self, network: MSA2Net, images: NDArray, label: NDArray[np.uint8]) -> list[float]:
         """Dice of classes 1 to K - 1; nan where the label has none of a class."""
         classes = predict_classes(network, torch.from_numpy(images)[:, None], self._batch_size)
-        found = resize_labels(classes, (label.shape[1], label.shape[2]))
+        found = resize_back(classes, (label.shape[1], label.shape[2]))
         there = set(np.unique(label))
         numbers = range(1, network.config.num_classes)
         return [dice(found == number, label == number) if number in there else np.nan for number in numbers]
@@ -88,7 +88,7 @@ class ImageScore:
             classes = predict_classes(network, torch.from_numpy(np.stack(images)), self._batch_size)
             for name, found in zip(names, classes, strict=True):
                 mask = self._dataset.load(name).mask
-                counts.append(pixel_counts(resize_label(found, (mask.shape[0], mask.shape[1])), mask))
+                counts.append(pixel_counts(resize_back(found, (mask.shape[0], mask.shape[1])), mask))
         return scores_of_counts(np.array(counts))["dsc"]
 
 

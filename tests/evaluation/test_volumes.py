@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy import ndimage
 
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
@@ -27,7 +30,7 @@ class OneCase:
     class_names = ORGANS
 
     def load_case(self, name):
-        z, y, x = np.mgrid[:4, :40, :50]
+        z, y, x = np.mgrid[:4, :40, :52]
         inside = ((z - 2) / 2) ** 2 + ((y - 20) / 12) ** 2 + ((x - 15) / 9) ** 2 <= 1
         rng = np.random.default_rng(0)
         image = np.clip(0.3 + 0.4 * inside + 0.05 * rng.standard_normal(inside.shape), 0, 1)
@@ -36,8 +39,6 @@ class OneCase:
 
 @pytest.fixture(scope="module")
 def network():
-    import torch
-
     torch.manual_seed(3)
     return MSA2Net.from_preset("tiny", image_size=64).eval()
 
@@ -60,6 +61,35 @@ def test_evaluate_is_prediction_plus_score(network):
         np.testing.assert_array_equal(rows["hd95"], rows[own])
     present = result.scores.query("protocol == 'paper'").set_index("organ").in_label
     assert list(present[present].index) == ["liver"]
+
+
+@pytest.mark.parametrize("shape", [(4, 47, 40), (4, 40, 58), (4, 78, 93)])
+def test_the_released_protocol_loses_the_edge_that_scipy_loses_and_no_other_does(shape):
+    """From 64 pixels, `ndimage.zoom` leaves the last of 47, 58, 78 and 93 pixels empty."""
+
+    class Full(torch.nn.Module):
+        config = SimpleNamespace(num_classes=9, height_width=(64, 64))
+
+        def __init__(self):
+            super().__init__()
+            self.zero = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return torch.eye(9)[5][None, :, None, None].expand(len(images), -1, 64, 64)
+
+    label = np.full(shape, 5, np.uint8)
+    dataset = SimpleNamespace(
+        test_cases=("a",),
+        class_names=ORGANS,
+        load_case=lambda name: Case(name, np.zeros(shape, np.float32), label, (3.0, 1.0, 1.0)),
+    )
+    result = evaluate(Full(), dataset, progress=False)  # pyright: ignore[reportArgumentType]
+    assert (result.predictions["a"] == 5).all()
+    released = np.stack([ndimage.zoom(np.full((64, 64), 5), np.array(shape[1:]) / 64, order=0)] * 4)
+    scores = result.scores.query("organ == 'liver'").set_index("protocol").dsc
+    assert scores["strict"] == 1
+    assert scores["paper"] == pytest.approx(score_volume(released, label, 9)[4, 0])
+    assert scores["paper"] < 1
 
 
 def test_means_are_over_cases_first_then_organs():

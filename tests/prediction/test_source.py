@@ -101,6 +101,21 @@ def test_animated_and_transparent_images(tmp_path, gray, refused):
     refused(["clear.png", "transparent"], read_source, tmp_path / "clear.png")
 
 
+@pytest.mark.parametrize("apart", [1, 4, 8])
+@pytest.mark.parametrize("name", ["a.png", "a.bmp"])
+def test_a_lossless_image_of_nearly_equal_channels_keeps_its_colors(tmp_path, gray, name, apart):
+    """Weak stains and difference images are such; only where JPEG may have rounded are channels taken for one."""
+    pixels = np.stack([gray // 2, gray // 2 + apart // 2, gray // 2 + apart], axis=-1)
+    cv2.imwrite(str(tmp_path / name), pixels[..., ::-1])
+    np.testing.assert_array_equal(read_source(tmp_path / name).pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.jpg"])
+def test_a_gray_image_stored_as_rgb_has_one_channel(tmp_path, gray, name):
+    cv2.imwrite(str(tmp_path / name), np.stack([cv2.GaussianBlur(gray, (9, 9), 3)] * 3, axis=-1))
+    assert read_source(tmp_path / name).is_gray
+
+
 # ---- DICOM with several series ------------------------------------------------------------------------------
 
 
