@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.parallel import check_workers, usable_cores
-from msa2net_lib.data.prepare import remove_partials
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.row_files import lay_out, map_rows, write_rows
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import DiskFullError, read_json, tell_disk_full, write_text
+from msa2net_lib.utils.files import DiskFullError, read_json, remove_partials, tell_disk_full, write_text
 from msa2net_lib.utils.locks import BusyError, exclusive
 from msa2net_lib.utils.progress import progress_bar
 
@@ -212,7 +211,7 @@ def _build(
     data: TrainingData, folder: Path, key: Mapping[str, Any], shape: Shape, workers: int | None, progress: bool
 ) -> None:
     """Make the files of a cache, or those chunks that a stopped build of the same one left to do."""
-    remove_partials(folder, ())
+    remove_partials(folder, claimed=True)
     chunks, files = _chunks(shape[0]), _array_files(shape)
     done: set[int] = set()
     record = read_record(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import read_json, sha256, write_text
+from msa2net_lib.utils.files import read_json, remove_partials, sha256, write_text
 
 
 class MadeFiles:
@@ -55,8 +55,7 @@ class MadeFiles:
         for name in {*self._stored["items"], *self.items} - {*self.made}:
             for path in self.files(name).values():
                 path.unlink(missing_ok=True)
-        for stale in self.record.parent.rglob(".partial-*"):
-            stale.unlink(missing_ok=True)
+        remove_partials(*{path.parent for path in self.record.parent.rglob(".partial-*")}, claimed=True)
         self.save()
 
     def add(self, name: str, facts: Mapping[str, Any] | None = None) -> None:

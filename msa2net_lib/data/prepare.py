@@ -128,13 +128,6 @@ def locked(destination: Path) -> Iterator[None]:
         yield
 
 
-def remove_partials(destination: Path, folders: Iterable[str]) -> None:
-    """Remove what stopped runs left half written; call it under the lock, when no writer is alive."""
-    for folder in ("", RECORDS, *folders):
-        for stale in (destination / folder).glob(".partial-*"):
-            stale.unlink(missing_ok=True)
-
-
 def other_records(jobs: Iterable[CaseJob], destination: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield path and content of our records of cases that are not among ``jobs``; other JSON is passed over."""
     wanted = {job.record_path for job in jobs}

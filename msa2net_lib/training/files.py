@@ -13,5 +13,8 @@ STATE_FILE = "state.pt"
 LOG_FILE = "log.csv"
 EVENTS_FOLDER = "tensorboard"
 
+LOCK_FILE = ".training.lock"
+"""Held while a run writes to the folder, however it ends; the file itself stays, empty."""
+
 BATCH_FILE = "not_finite.pt"
 """Holds the batch at which the loss was no finite number: images and labels as the network got them, and ids."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,14 @@ from msa2net_lib.training.failures import (
     told_lost_process,
     told_out_of_memory,
 )
-from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
+from msa2net_lib.training.files import BEST_FILES, LOCK_FILE, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
 from msa2net_lib.training.logger import Bars, History, Logger
 from msa2net_lib.training.samples import Samples, load_samples
 from msa2net_lib.training.selection import Best, Score, arrange_selection
 from msa2net_lib.training.trainer import Trainer
-from msa2net_lib.utils.files import writable_folder, write_text
-from msa2net_lib.utils.interrupts import deferred_interrupt
+from msa2net_lib.utils.files import remove_partials, writable_folder, write_text
+from msa2net_lib.utils.interrupts import Stopped, deferred_interrupt
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.system_info import versions
 
 
@@ -77,8 +80,8 @@ def train(
         config: how to train it.
         dataset: its training samples, and cases to select on.
         output_dir: gets ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on
-            Ctrl-C; ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last step's) and
-            ``run.json``; and the best weights by ``config.selection`` under a name that says by what.
+            Ctrl-C, SIGTERM and SIGHUP; ``log.csv`` and ``tensorboard/``; at the end ``weights.safetensors`` (the last
+            step's) and ``run.json``; and the best weights by ``config.selection`` under a name that says by what.
         device: "auto", "cpu", "cuda" or "mps".
         progress: show a bar.
         on_log: called with the log so far every ``config.log_every`` steps.
@@ -87,8 +90,8 @@ def train(
         The trained network on the CPU, its log and its files.
 
     Raises:
-        InputError: ``output_dir`` cannot be written or holds another run's state, a selection or batch size that the
-            data do not allow, or memory that does not suffice (with what to try).
+        InputError: ``output_dir`` cannot be written, holds another run's state or is at this moment another training's,
+            a selection or batch size that the data do not allow, or memory that does not suffice (with what to try).
         NotFiniteError: loss or weights are not finite (the batch is saved).
         DiskFullError: the disk is full (what was saved stays).
 
@@ -105,17 +108,30 @@ def train(
     choose_device(device)  # what is refused is refused before anything is written
     data, score = arrange_selection(dataset, config, network.height_width)
     folder = None if output_dir is None else writable_folder(output_dir)
-    trainer = Trainer(network, config, data, device)
-    run = _Run(trainer, folder, score, on_log)
-    run.restore()
-    shown = progress and run.is_main
-    run.go(load_samples(data, network.height_width, network.num_classes, trainer.device, shown), shown)
-    minutes = (time.perf_counter() - started) / 60
-    if folder is None:
-        return TrainResult(trainer.plain_network(), run.history, minutes, None)
-    run.finish(folder, minutes)
+    with _claimed(folder):
+        trainer = Trainer(network, config, data, device)
+        run = _Run(trainer, folder, score, on_log)
+        run.restore()
+        shown = progress and run.is_main
+        run.go(load_samples(data, network.height_width, network.num_classes, trainer.device, shown), shown)
+        minutes = (time.perf_counter() - started) / 60
+        if folder is None:
+            return TrainResult(trainer.plain_network(), run.history, minutes, None)
+        run.finish(folder, minutes)
     best, best_score = (folder / BEST_FILES[config.selection], run.best.score) if run.best.step else (None, None)
     return TrainResult(trainer.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
+
+
+@contextmanager
+def _claimed(folder: Path | None) -> Iterator[None]:
+    """Keep other trainings out of a folder, and clear it of what killed ones left; one process does it for all."""
+    if folder is None or int(os.environ.get("RANK", "0")) > 0:
+        yield
+        return
+    busy = "another training is at work in this folder; wait for its end, or name another output folder"
+    with exclusive(folder, lock=folder / LOCK_FILE, busy=busy, needed=False):
+        remove_partials(folder, claimed=True)
+        yield
 
 
 class _Run:
@@ -154,7 +170,7 @@ class _Run:
                     self._save(logger)
                     logger.restart_clock()
                 if stop:
-                    raise KeyboardInterrupt
+                    raise Stopped(interrupted.number)
 
     def restore(self) -> None:
         """Take over the state in the folder, if there is one, after checking that it is of the same run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +19,7 @@ from msa2net_lib.data.resize import height_width
 from msa2net_lib.data.training_slices import SliceDataset, decode_training_data
 from msa2net_lib.errors import InputError
 from msa2net_lib.training.failures import FREE_DEVICE, told_out_of_memory
+from msa2net_lib.utils.interrupts import ignore_stopping
 
 Batch = tuple[Tensor, Tensor]
 _SHARE_OF_MEMORY = 0.4  # the rest is for the network
@@ -82,7 +82,7 @@ class StreamedSamples:
             num_workers=self.workers,
             generator=torch.Generator(),  # its seeds for workers must not come from the run's own random numbers
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_become_worker,
             multiprocessing_context="spawn" if self.workers else None,  # a forked process must not use CUDA
         )
         for images, labels in loader:
@@ -92,9 +92,9 @@ class StreamedSamples:
             yield rounded, labels.to(self.device, non_blocking=True)
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Let Ctrl-C reach the process that trains alone; it still needs batches until it has stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _become_worker(worker: int) -> None:
+    """Leave Ctrl-C and its like to the process that trains; it still needs batches until it has stopped."""
+    ignore_stopping()
 
 
 def load_samples(

@@ -7,12 +7,16 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.progress import progress_bar
@@ -31,6 +35,8 @@ _WORDS = {
 }
 _PROBE_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
+_LONG = 200  # bytes of a name, where file systems allow 255 and a temporary name is longer
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # folders may be shared: process ids are one machine's
 
 
 class DiskFullError(InputError):
@@ -63,18 +69,20 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
 
     The temporary name keeps the destination's suffixes (``.nii.gz`` decides how SimpleITK writes) and
     carries the process id, so that parallel workers never share one. If the block raises, also on
-    Ctrl-C, the temporary file is removed and an existing destination stays as it was. ``size``: bytes to be
+    Ctrl-C, the temporary file is removed and an existing destination stays as it was; what a killed process left
+    goes by `remove_partials`. Permissions are those of the umask, whatever the writer sets. ``size``: bytes to be
     written, where known, for the advice if the disk is full. Raises: `InputError`, before anything is written,
     if ``destination`` is a folder or nothing can be written there; its kind `DiskFullError`, whatever the
     writer makes of a full disk.
     """
     destination = Path(destination)
-    temporary = destination.with_name(f".partial-{os.getpid()}-{destination.name}")
+    temporary = destination.with_name(f".partial-{os.getpid()}-{_MACHINE}-{_shortened(destination.name)}")
     if destination.is_dir():
         raise InputError(f"{destination}: is a folder; name a file")
     with tell_disk_full(destination, size), _tell_unwritable(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()  # writers have many words for what may not be written; this has one
+        mode = temporary.stat().st_mode
         temporary.unlink()
     try:
         yield temporary
@@ -83,6 +91,8 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
             raise error
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
+        with suppress(OSError):  # safetensors writes for its owner alone; some drives have no permissions
+            temporary.chmod(mode)
         with _tell_unwritable(destination):
             os.replace(temporary, destination)
     except DiskFullError:
@@ -93,6 +103,23 @@ def atomic_path(destination: str | Path, size: int = 0) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONG else f"{zlib.crc32(encoded):08x}-{name[-_LONG // 4 :]}"
+
+
+def remove_partials(*folders: str | Path, claimed: bool = False) -> None:
+    """Remove what `atomic_path` left behind in folders where a process of this machine was killed.
+
+    claimed: the folders are locked, so that no writer is alive, and all goes, other machines' too.
+    """
+    for folder in folders:
+        for partial in Path(folder).glob(".partial-*"):
+            named = re.match(rf"\.partial-(\d+)-{_MACHINE}-", partial.name)
+            if claimed or (named and not psutil.pid_exists(int(named[1]))):
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -139,12 +166,16 @@ def read_json(path: str | Path) -> Any:
 
 
 def writable_folder(folder: str | Path) -> Path:
-    """Make a folder and try it: better no work than work that cannot be saved. Raises: `InputError`."""
+    """Make a folder, try it, and clear it of `remove_partials`; better no work than work that cannot be saved.
+
+    Raises: `InputError`.
+    """
     folder = Path(folder)
     try:
         with tell_disk_full(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
+                remove_partials(folder)
                 return folder
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); name another output folder") from error

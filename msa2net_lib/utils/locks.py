@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ def exclusive(
     lock: str | Path | None = None,
     wait: float = 0.0,
     busy: str = "another run is at work on it; wait for its end",
+    needed: bool = True,
 ) -> Iterator[None]:
     """Claim ``path`` (which need not exist) for the block; the lock file stays, empty.
 
@@ -31,6 +33,7 @@ def exclusive(
         lock: the lock file; by default hidden beside ``path``.
         wait: seconds to wait for another run, -1 for as long as it takes.
         busy: what to say of ``path`` then.
+        needed: refuse a disk that has no locks; else a warning is all.
 
     Raises:
         BusyError: (an `InputError`) another run has it for longer than ``wait``.
@@ -47,8 +50,10 @@ def exclusive(
         raise BusyError(f"{path}: {busy}") from error
     except (OSError, NotImplementedError) as error:  # some network drives have no locks
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be locked ({reason}); name another folder") from error
+        if needed:
+            raise InputError(f"{path}: cannot be locked ({reason}); name another folder") from error
+        warnings.warn(f"{path}: cannot be locked ({reason}); let no other run write there", stacklevel=3)
     try:
         yield
     finally:
-        held.release()
+        held.release()  # which does nothing where none was had

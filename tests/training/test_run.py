@@ -20,7 +20,6 @@ from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import choose_device, train
 from msa2net_lib.training import trainer as trainer
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule
-from msa2net_lib.utils.interrupts import deferred_interrupt
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +53,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at
         assert torch.equal(value, resumed.network.state_dict()[key]), key
 
 
-def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterrupted, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterrupted, monkeypatch, number):
     """The signal comes between forward and backward pass, after batch norm has moved; nothing is saved half."""
     steps = []
 
@@ -66,21 +66,22 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterru
         def forward(self, logits, target):
             steps.append(None)
             if len(steps) == 3:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             return self.loss(logits, target)
 
     def loss_with_signal(name, num_classes, **options):
         return LossWithSignal(build_loss(name, num_classes))
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+    before = signal.signal(number, signal.default_int_handler)  # a background job starts with it ignored
     try:
         with monkeypatch.context() as patch:
             patch.setattr(trainer, "build_loss", loss_with_signal)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt) as stop:
                 run(tmp_path)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert stop.value.number == number
+        assert signal.getsignal(number) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
     assert load_state(tmp_path / "state.pt")["step"] == 3
     resumed = run(tmp_path)
     assert losses(resumed) == losses(uninterrupted)
@@ -88,15 +89,28 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninterru
         assert torch.equal(value, resumed.network.state_dict()[key]), key
 
 
-def test_a_background_run_goes_on_ignoring_ctrl_c():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def test_one_training_at_a_time_in_a_folder(tmp_path, refused):
+    """The second is refused in a line, and what killed runs left behind, a lock too, is in nobody's way."""
+    (tmp_path / ".training.lock").touch()
+    (tmp_path / ".partial-1-00000000-state.pt").touch()
+
+    def start_another(history):
+        refused([tmp_path, "another training is at work in this folder"], run, tmp_path)
+
+    run(tmp_path, changed(steps=1), on_log=start_another)
+    assert not list(tmp_path.glob(".partial-*"))
+    run(tmp_path, changed(steps=1))
+
+
+def test_weights_can_be_read_by_those_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
     try:
-        with deferred_interrupt() as requested:
-            signal.raise_signal(signal.SIGINT)
-        assert not requested.is_set()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        run(tmp_path, changed(steps=1))
     finally:
-        signal.signal(signal.SIGINT, before)
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("[a-z]*.*")} == dict.fromkeys(
+        ("weights.safetensors", "state.pt", "log.csv", "run.json"), 0o640
+    )
 
 
 def test_weights_on_disk_are_the_last_steps(uninterrupted):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import stat
+import subprocess
 import sys
 
 import h5py
@@ -25,8 +26,10 @@ from msa2net_lib.utils.files import (
     atomic_path,
     is_disk_full,
     read_json,
+    remove_partials,
     sha256,
     tell_disk_full,
+    writable_folder,
     write_text,
 )
 
@@ -171,6 +174,43 @@ def test_file_that_may_not_be_replaced(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"x\.txt: cannot be written \(Permission denied\)"):
         write_text(target, "new")
     assert contents(tmp_path) == {"x.txt": "old"}
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".nii", "é" * 120 + ".png", "b" * 255])
+def test_names_as_long_as_a_file_system_takes(tmp_path, name):
+    other = write_text(tmp_path / ("c" + name[1:]), "other")
+    with atomic_path(tmp_path / name) as temporary:
+        assert temporary.suffix == (tmp_path / name).suffix
+        write_text(other, "still another")
+        temporary.write_text("whole")
+    assert ((tmp_path / name).read_text(), other.read_text()) == ("whole", "still another")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_permissions_are_those_of_the_umask_whatever_the_writer_sets(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "weights") as temporary:
+            temporary.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "weights").stat().st_mode) == 0o666 & ~umask
+
+
+def test_leftovers_of_killed_processes_go_and_what_others_write_stays(tmp_path):
+    """A process of another machine may have any number: what it writes is its own, unless the folder is claimed."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with atomic_path(tmp_path / "now.csv") as mine:
+        mine.touch()
+        dead = mine.with_name(mine.name.replace(str(os.getpid()), str(gone.pid)).replace("now", "then"))
+        elsewhere = tmp_path / f".partial-{gone.pid}-far-then.csv"
+        for path in (dead, elsewhere, tmp_path / "partial-1.csv"):
+            path.touch()
+        writable_folder(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {mine.name, elsewhere.name, "partial-1.csv"}
+    remove_partials(tmp_path, claimed=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"now.csv", "partial-1.csv"}
 
 
 def test_sha256(tmp_path):

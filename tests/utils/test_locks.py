@@ -59,3 +59,6 @@ def test_where_no_lock_can_be_had(tmp_path, monkeypatch):
     message = r"data: cannot be locked \(No locks available\); name another folder"
     with pytest.raises(InputError, match=message), exclusive(tmp_path / "data"):
         pass
+    told = pytest.warns(UserWarning, match=r"data: cannot be locked .*let no other run write there")
+    with told, pytest.raises(KeyError), exclusive(tmp_path / "data", needed=False):
+        raise KeyError

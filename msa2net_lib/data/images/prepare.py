@@ -30,12 +30,11 @@ from msa2net_lib.data.prepare import (
     locked,
     other_records,
     prepare_pending,
-    remove_partials,
 )
 from msa2net_lib.data.prepared_files import IMAGES_KIND, MANIFEST
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import read_json, sha256, write_text
+from msa2net_lib.utils.files import read_json, remove_partials, sha256, write_text
 from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def prepare_images(
     jobs = list(_jobs(pairs, parts, destination, height_width(size), chosen, options))
     _refuse_other_data(destination)
     with locked(destination):
-        remove_partials(destination, ["lists"])
+        remove_partials(destination, destination / RECORDS, destination / "lists", claimed=True)
         make_arrays(destination, {part: len(ids) for part, ids in parts.items()}, height_width(size))
         known = any((destination / RECORDS).glob("*.json"))
         checked = progress_bar(jobs, desc="checking", unit="image", enabled=progress and known)

@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.prepare import (
+    RECORDS,
     CaseJob,
     check_inputs_exist,
     earlier_settings,
     locked,
     other_records,
     prepare_pending,
-    remove_partials,
 )
 from msa2net_lib.data.scans.files import checksum
 from msa2net_lib.data.scans.recipe import ScanRecipe
 from msa2net_lib.data.volumes import check_same_geometry, read_volume, window
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import DiskFullError, atomic_path, write_text
+from msa2net_lib.utils.files import DiskFullError, atomic_path, remove_partials, write_text
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -107,7 +107,7 @@ def prepare_scans(
     _check_names(jobs)
     with locked(destination):
         _refuse_other_data(destination, recipe)
-        remove_partials(destination, _OUTPUT_FOLDERS)
+        remove_partials(*(destination / name for name in ("", RECORDS, *_OUTPUT_FOLDERS)), claimed=True)
         pending = [job for job in jobs if not job.is_finished(recipe.settings)]
         if pending:  # until all are done there is no data set here to open
             for path in _INDEX:
