@@ -84,14 +84,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
     """Refuse what can be refused before the work."""
-    if arguments.output is not None:
-        if arguments.output.is_dir():
-            raise InputError(f"{arguments.output}: is a folder; name a file to write the scores to")
-        writable_folder(arguments.output.parent)
+    check_output(arguments.output)
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size}: give 1 or more")
     if arguments.with_best_on_test and arguments.run_dirs is None:
         raise InputError("--with-best-on-test: chooses among the weights of a training folder; give one with --run")
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse a file for the scores that cannot be written."""
+    if path is not None:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a file to write the scores to")
+        writable_folder(path.parent)
 
 
 def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind: str) -> None:
@@ -144,7 +149,7 @@ def _for_each(
 def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], dataset: PreparedDataset) -> pd.DataFrame:
     """Print the scores on the test cases and return every case's."""
     from msa2net_lib.evaluation.selections import by_selection, selected_scores
-    from msa2net_lib.evaluation.volumes import HD95_UNIT, evaluate
+    from msa2net_lib.evaluation.volumes import evaluate
 
     if not dataset.test_cases:
         raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
@@ -153,19 +158,16 @@ def _score_volumes(arguments: argparse.Namespace, weights: Sequence[Weights], da
     options = {"protocols": protocols, "resampling": arguments.resampling or "scipy"}
     results = _for_each(arguments, weights, dataset, evaluate, options)
     for protocol in protocols:
-        print(_volume_table(results, protocol))
+        print(volume_table(results, protocol))
     if arguments.interval:
-        print(_volume_intervals(results))
+        print(volume_intervals(results))
     for selection, seeds in by_selection(weights, results).items():
         print(_over_seeds(selection, seeds))
-    tables = {
-        label: result.scores.assign(hd95_unit=result.scores.protocol.map(HD95_UNIT))
-        for label, result in results.items()
-    }
+    tables = {label: result.csv_table() for label, result in results.items()}
     return tables[""] if "" in tables else selected_scores(tables)
 
 
-def _volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
+def volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
     """The scores of one protocol as text: one line per organ and the mean over organs, columns by selection."""
     from msa2net_lib.evaluation.selections import selection_table
 
@@ -175,7 +177,7 @@ def _volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
     return f"{protocol} protocol\n" + table.to_string(float_format="%.4f", na_rep=MISSING)
 
 
-def _volume_intervals(results: Mapping[str, Evaluation]) -> str:
+def volume_intervals(results: Mapping[str, Evaluation]) -> str:
     lines = ["means with 95 % bootstrap intervals over cases"]
     for label, result in results.items():
         table = result.summary().query("organ == 'mean'")[["protocol", "score", "unit", "cases", "mean", "low", "high"]]
@@ -205,18 +207,22 @@ def _score_images(arguments: argparse.Namespace, weights: Sequence[Weights], dat
     results = _for_each(arguments, weights, dataset, evaluate_images, options)
     what = "synthetic images" if dataset.is_synthetic else "images"
     for label, result in results.items():
-        count = len(result.by_image)
-        print(f"{count} {split} {what}, {result.prevalence:.4f} of the pixels lesion" + (f": {label}" if label else ""))
-        print(f"at the {result.size} size; lesion: {rule.describe()}")
-        print(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
-        if arguments.interval:
-            for average in result.scores.index:
-                low, high = result.interval(average)
-                print(f"{average} DSC: 95 % bootstrap interval over images {low:.4f} to {high:.4f}")
+        print(image_scores(result, f"{split} {what}", label, arguments.interval))
     for selection, seeds in by_selection(weights, results).items():
         print(_images_over_seeds(selection, seeds))
     tables = {label: result.by_image.reset_index() for label, result in results.items()}
     return tables[""] if "" in tables else selected_scores(tables)
+
+
+def image_scores(result: ImageEvaluation, what: str, label: str = "", interval: bool = False) -> str:
+    """The scores on images as text: how many of ``what`` there are, what a lesion is, a line per average."""
+    head = f"{len(result.by_image)} {what}, {result.prevalence:.4f} of the pixels lesion"
+    lines = [head + (f": {label}" if label else ""), f"at the {result.size} size; lesion: {result.rule.describe()}"]
+    lines.append(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
+    for average in result.scores.index if interval else ():
+        low, high = result.interval(average)
+        lines.append(f"{average} DSC: 95 % bootstrap interval over images {low:.4f} to {high:.4f}")
+    return "\n".join(lines)
 
 
 def _images_over_seeds(selection: str, seeds: Mapping[int, ImageEvaluation]) -> str:

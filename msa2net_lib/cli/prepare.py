@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,10 +248,7 @@ def _scans(arguments: argparse.Namespace) -> int:
     """Prepare pairs of scans and label maps."""
     from msa2net_lib.data.scans.own import prepare_pairs
 
-    named = [_class(text) for text in arguments.classes]
-    classes = dict(named)
-    if len(classes) < len(named):
-        raise InputError("--classes: names a class twice; write NAME=ID,ID for one class of several ids")
+    classes = parse_classes(arguments.classes)
     options = _given(arguments, "modality", "others_are_background", "window", "allow_empty", "workers")
     folders = arguments.images, arguments.labels, arguments.destination
     return _report(prepare_pairs(*folders, classes=classes, test=arguments.test_cases, **options))
@@ -291,16 +288,21 @@ def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: tuple(value) if name == "window" and value else value for name, value in given.items()} | _running()
 
 
-def _class(text: str) -> tuple[str, int | list[int]]:
-    """Split NAME=ID or NAME=ID,ID."""
-    name, _, ids = text.rpartition("=")
-    try:
-        numbers = [int(part) for part in ids.split(",")]
-    except ValueError:
-        numbers = []
-    if not (name and numbers):
-        raise InputError(f"--classes {text}: write NAME=ID, such as liver=1, or NAME=ID,ID for several ids")
-    return name, numbers[0] if len(numbers) == 1 else numbers
+def parse_classes(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Read NAME=ID or NAME=ID,ID of each class. Raises: `InputError` for any other text, and a name given twice."""
+    classes: dict[str, list[int]] = {}
+    for text in texts:
+        name, _, ids = text.rpartition("=")
+        try:
+            numbers = [int(part) for part in ids.split(",")]
+        except ValueError:
+            numbers = []
+        if not (name and numbers):
+            raise InputError(f"--classes {text}: write NAME=ID, such as liver=1, or NAME=ID,ID for several ids")
+        if name in classes:
+            raise InputError("--classes: names a class twice; write NAME=ID,ID for one class of several ids")
+        classes[name] = numbers
+    return classes
 
 
 def _report(dataset: PreparedDataset) -> int:

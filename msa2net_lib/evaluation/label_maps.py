@@ -26,6 +26,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import ImageEvaluation, image_row
 from msa2net_lib.evaluation.table import COLUMNS, Evaluation, Protocol
 from msa2net_lib.evaluation.volumes import score_case
+from msa2net_lib.metrics.volumes import PROTOCOLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,7 +153,7 @@ def score_label_maps(
     matched: MatchedFiles,
     classes: Mapping[str, Sequence[int]] | None = None,
     *,
-    protocols: Sequence[Protocol] = ("paper", "strict"),
+    protocols: Sequence[Protocol] | None = None,
     grid: Grid = "refuse",
 ) -> tuple[Evaluation, list[str]]:
     """Score label maps, class by class and case by case, under each protocol.
@@ -161,7 +162,8 @@ def score_label_maps(
         matched: from `match_label_maps`; both files of a pair number their classes alike.
         classes: name -> ids in the files, several to be one class. None: the classes of the prepared data set, or the
             ids that the references hold, by number. Any other id is background.
-        protocols: "paper" and "strict", see `metrics.score_volume`. "strict" needs voxel sizes, which npz has not.
+        protocols: "paper" and "strict", see `metrics.score_volume`; "strict" needs voxel sizes, which npz lacks. None:
+            both where every reference has them, else "paper".
         grid: one of `GRIDS`.
 
     Returns:
@@ -176,10 +178,10 @@ def score_label_maps(
         names = data.class_names if data else None
         classes = {f"label {n}": [n] for n in _ids_of(matched)} if names is None else _numbered(names)
     ids = _checked_ids(classes)
-    rows, moved, strays = [], [], {}
+    rows, moved, strays, has_sizes = [], [], {}, True
     for name, (prediction, _) in matched.files.items():
         target = _reference(matched, name, grid)
-        if "strict" in protocols and target.spacing is None:
+        if "strict" in (protocols or ()) and target.spacing is None:
             raise InputError(f"{target.path}: stores no voxel size, which the strict protocol needs; choose paper")
         found = target.zeros() if prediction is None else _read(prediction, grid)
         if prediction is not None and (on_target := _on_grid(found, target, grid)) is not found:
@@ -190,11 +192,16 @@ def score_label_maps(
                 strays.setdefault(number, set()).add(name)
         predicted, true = (_renumbered(labels.array, ids) for labels in (found, target))
         case = Case(name, np.empty(0, np.float32), true, target.spacing, tuple(classes))
-        rows += score_case(predicted, case, tuple(classes), protocols, torch.get_num_threads())
+        rows += score_case(predicted, case, tuple(classes), protocols or PROTOCOLS, torch.get_num_threads())
+        has_sizes &= target.spacing is not None
     told = [f"brought to the reference's voxels by the nearest: {_some(moved)}"] * bool(moved)
     for number, cases in sorted(strays.items()):
         told.append(f"id {number} is no class, counted as background: {_some(sorted(cases))}")
-    return Evaluation(pd.DataFrame(rows, columns=list(COLUMNS)), {}), told
+    scores = pd.DataFrame(rows, columns=list(COLUMNS))
+    if not has_sizes:
+        told.append("not every reference stores its voxel size: nothing is measured in mm, nor by the strict protocol")
+        scores = scores[scores["protocol"] == "paper"].reset_index(drop=True)
+    return Evaluation(scores, {}), told
 
 
 def score_masks(matched: MatchedFiles, *, threshold: int | None = None, grid: Grid = "refuse") -> ImageEvaluation:

@@ -87,6 +87,10 @@ class Evaluation:
         cases, organs = (list(dict.fromkeys(rows[name])) for name in ("case", "organ"))
         return rows.pivot(index="case", columns="organ", values=column).loc[cases, organs]
 
+    def csv_table(self) -> pd.DataFrame:
+        """The scores as they are written to a file: with the unit of ``hd95`` beside them."""
+        return self.scores.assign(hd95_unit=self.scores["protocol"].map(HD95_UNIT))
+
     def _mean_by(self, column: str, protocol: Protocol) -> pd.DataFrame:
         rows = self.scores.loc[self.scores["protocol"] == protocol, [column, "dsc", "hd95"]]
         return rows.groupby(column, sort=False).mean()
