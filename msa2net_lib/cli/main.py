@@ -1,4 +1,4 @@
-"""The command line: ``msa2net doctor | prepare | train | evaluate | score | predict | export | reproduce``.
+"""The command line: ``msa2net doctor | prepare | train | evaluate | score | compare | predict | export | reproduce``.
 
 A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C is 130, and SIGTERM (143) and SIGHUP
 (129) are told like it. The subcommands import what they need themselves, so that ``msa2net --help`` answers at once.
@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from msa2net_lib.cli.compare import add_compare
 from msa2net_lib.cli.doctor import add_doctor
 from msa2net_lib.cli.evaluate import add_evaluate
 from msa2net_lib.cli.evaluate import run as run_evaluate
@@ -23,7 +24,17 @@ from msa2net_lib.cli.train import add_train
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 
-COMMANDS = (add_doctor, add_prepare, add_train, add_evaluate, add_score, add_predict, add_export, add_reproduce)
+COMMANDS = (
+    add_doctor,
+    add_prepare,
+    add_train,
+    add_evaluate,
+    add_score,
+    add_compare,
+    add_predict,
+    add_export,
+    add_reproduce,
+)
 """One function a command, each in its own file: it adds the command's options, and what runs it."""
 
 

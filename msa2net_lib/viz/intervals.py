@@ -39,10 +39,10 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
 def plot_intervals(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str, share: bool = False) -> Figure:
     """Draw differences with their 95 % intervals: a panel per table, a line per row, hollow where the sign is unclear.
 
-    tables: title -> columns difference, low, high, and perhaps ``by_seed`` (lists, drawn as light dots); all have the
+    tables: title -> columns difference, low, high, and perhaps ``dots`` (lists: each seed's or case's); all have the
     same rows, and a row without a difference is "not defined". share: one scale for all panels.
     """
-    height = max(len(table) * (0.34 if "by_seed" in table else 0.19) for table in tables.values())
+    height = max(len(table) * (0.34 if "dots" in table else 0.19) for table in tables.values())
     figure, axes = figure_grid(1, len(tables), width=4.0 if len(tables) < 3 else 2.6, height=0.9 + height)
     for number, (ax, (title, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         ax.axvline(0, color="0.5", linewidth=0.8)
@@ -78,8 +78,8 @@ def _draw_interval(ax: Axes, y: int, row: pd.Series) -> None:
         return
     sure = excludes_zero(row.low, row.high)
     color = BLUE if row.difference > 0 else ORANGE
-    if "by_seed" in row:
-        ax.plot(row.by_seed, [y + 0.22] * len(row.by_seed), "o", color=color, alpha=0.35, markersize=3.5)
+    if "dots" in row:
+        ax.plot(row.dots, [y + 0.22] * len(row.dots), "o", color=color, alpha=0.35, markersize=3.5)
     ax.plot([row.low, row.high], [y, y], color=color, linewidth=1.4 if sure else 0.8)
     ax.plot(row.difference, y, "o", color=color, markersize=4.5, markerfacecolor=color if sure else "white")
 

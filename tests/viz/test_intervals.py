@@ -39,7 +39,7 @@ def test_an_unknown_baseline_is_named():
 def test_intervals_are_drawn_where_they_are():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"difference": rng.normal(size=6)}, index=list("abcdef"))
-    table = table.assign(low=table.difference - 1, high=table.difference + 1, by_seed=[[0.1, 0.2]] * 6)
+    table = table.assign(low=table.difference - 1, high=table.difference + 1, dots=[[0.1, 0.2]] * 6)
     table.loc["e", ["difference", "low", "high"]] = [0.5, 0.2, 0.8]
     figure = plot_intervals({"one": table, "two": table * 2}, "made up", "difference", share=True)
     left, right = figure.axes

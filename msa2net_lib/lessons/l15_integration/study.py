@@ -269,7 +269,7 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
 
     runs: as `compare_third_party` returns them. Compared: every variant with `WITHOUT`; "masag" with "constant", which
     is what the map is worth; and "masag" with `OWN`, the gate that a network comes with. Columns: network, variant,
-    against, seeds, difference, low, high, ``by_seed``, ``reading`` (`evaluation.intervals.against_noise`).
+    against, seeds, difference, low, high, ``dots``, ``reading`` (`evaluation.intervals.against_noise`).
     """
     rows = []
     for network, own_runs in runs.groupby("network", sort=False):
@@ -280,9 +280,9 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
                 continue
             difference, low, high = (100 * value for value in paired_interval(scores[variant], scores[against]))
             values = {"difference": difference, "low": low, "high": high, "reading": against_noise(low, high)}
-            by_seed = list(100 * (scores[variant] - scores[against]))
+            dots = list(100 * (scores[variant] - scores[against]))
             key = {"network": network, "variant": variant, "against": against, "seeds": len(scores)}
-            rows.append(key | values | {"by_seed": by_seed})
+            rows.append(key | values | {"dots": dots})
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,205 @@
+"""Systems compared case by case: paired differences with their intervals, tests, and a correction for how many."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.intervals import RESAMPLES, SEED
+from msa2net_lib.evaluation.table import MEAN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEAST_CASES = 2
+_IMAGE_SCORES = ("dsc", "se", "sp", "acc")
+
+
+def read_scores(
+    path: str | Path, column: str = "dsc", protocol: str | None = None, selection: str | None = None
+) -> pd.DataFrame:
+    """Read one score of every case from a file that `msa2net evaluate` or `score` wrote: (cases, organs).
+
+    Args:
+        path: the CSV file.
+        column: "dsc", "hd95", "hd95_voxels" or "hd95_mm" of scans, "dsc", "se", "sp" or "acc" of images.
+        protocol: "paper" or "strict", where the file holds both.
+        selection: which weights, such as "last step", where the file holds several; of several seeds the mean by case.
+
+    Returns:
+        One row per case, sorted, one column per organ ("lesion" of images); nan where an organ has no score.
+
+    Raises:
+        InputError: a file that is none of these or lacks the score, a choice that is missing or unknown, a case twice.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"case": str, "image": str})
+    except (OSError, ValueError) as error:
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: cannot be read as CSV ({detail}); give what --output of evaluate wrote") from error
+    if "image" in table and "case" not in table:
+        table = table.rename(columns={"image": "case"}).assign(organ="lesion")
+    if not {"case", "organ"} <= set(table.columns) or column not in table:
+        known = (
+            ", ".join(name for name in (*_IMAGE_SCORES, "hd95", "hd95_voxels", "hd95_mm") if name in table) or "none"
+        )
+        raise InputError(f"{path}: has no score {column!r} by case (but {known}); give what --output of evaluate wrote")
+    if "protocol" in table:
+        table = _chosen(table, table["protocol"], protocol, path, "protocol")
+    elif protocol is not None:
+        raise InputError(f"{path}: says no protocol, as of images; leave protocol={protocol!r} out")
+    seed = 0
+    if "selection" in table:
+        parts = table["selection"].str.extract(r"^(?P<kind>.*?)(?:, seed (?P<seed>\d+))?$")
+        table = _chosen(table.assign(seed=parts["seed"].fillna("0")), parts["kind"], selection, path, "selection")
+        seed = table["seed"]
+    elif selection is not None:
+        raise InputError(f"{path}: holds one selection only; leave selection={selection!r} out")
+    keys = table.assign(seed=seed)[["seed", "case", "organ"]]
+    if keys.duplicated().any():
+        twice = keys[keys.duplicated()].iloc[0]
+        raise InputError(f"{path}: has {twice['organ']} of case {twice['case']} twice; give one evaluation a file")
+    order = list(dict.fromkeys(table["organ"]))
+    return table.pivot_table(index="case", columns="organ", values=column, aggfunc="mean", dropna=False)[order]
+
+
+def compare_cases(tables: Mapping[str, pd.DataFrame], *, common: bool = False) -> pd.DataFrame:
+    """Compare systems with the first, by organ and in the mean over organs: the unit is the case.
+
+    Args:
+        tables: name -> scores (cases, organs) as `read_scores` gives them, at least two, on the same cases and organs.
+        common: compare only the cases and organs that all have, where they differ.
+
+    Returns:
+        One row per system but the first and organ, the mean over organs (`MEAN`) first: ``system``, ``organ``,
+        ``cases`` that both have a score for, ``first`` and ``second`` (means), ``difference`` (second minus first),
+        its 95 % interval by Student's t (``low``, ``high``) and by bootstrap over cases, bias-corrected and accelerated
+        (``boot_low``, ``boot_high``), ``p`` of Wilcoxon's signed-rank test, ``least_p``, the smallest that so many
+        cases can reach, ``holm``, ``p`` corrected for all rows of the table (Holm), ``detectable``, the difference
+        that so many cases with such a spread show in four of five studies, and ``dots``, the
+        differences by case. nan where there are fewer than 2 cases.
+
+    Raises:
+        InputError: fewer than two systems, or other cases or organs.
+
+    Example:
+        >>> import pandas as pd
+        >>> first = pd.DataFrame({"liver": [0.90, 0.85, 0.91, 0.88]}, index=list("abcd"))
+        >>> second = first.assign(liver=[0.91, 0.88, 0.93, 0.90])
+        >>> compare_cases({"A": first, "B": second}).loc[0, ["difference", "p"]].astype(float).round(3).tolist()
+        [0.02, 0.125]
+
+    Source: Wilcoxon 1945; Holm 1979; Efron 1987 (the interval).
+    """
+    if len(tables) < 2:
+        raise InputError(f"{len(tables)} system given: give at least two to compare")
+    tables = _on_same_cases(tables, common)
+    (_, first), *others = tables.items()
+    rows = []
+    for name, second in others:
+        parts = {MEAN: (first.mean(axis=1), second.mean(axis=1))} if len(first.columns) > 1 else {}
+        parts |= {organ: (first[organ], second[organ]) for organ in first.columns}
+        for organ, (one, other) in parts.items():
+            there = one.notna() & other.notna()
+            rows.append({"system": name, "organ": organ} | _paired(one[there].to_numpy(), other[there].to_numpy()))
+    result = pd.DataFrame(rows)
+    return result.assign(holm=holm(result["p"].to_numpy()))[[*_COLUMNS]]
+
+
+_COLUMNS = (
+    "system", "organ", "cases", "first", "second", "difference", "low", "high", "boot_low", "boot_high",
+    "p", "least_p", "holm", "detectable", "dots",
+)  # fmt: skip
+
+
+def holm(p_values: Sequence[float] | NDArray) -> NDArray[np.float64]:
+    """Correct p values for their number by Holm's step-down rule; nan stays nan and does not count.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, dtype=float)
+    there = np.flatnonzero(~np.isnan(p))
+    order = there[np.argsort(p[there], kind="stable")]
+    corrected = np.full(p.shape, math.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected
+
+
+def _paired(one: NDArray, other: NDArray) -> dict[str, object]:
+    """One row of `compare_cases`."""
+    difference, count = other - one, len(one)
+    row: dict[str, object] = {"cases": count, "dots": difference.tolist()}
+    row |= {"first": _mean(one), "second": _mean(other), "difference": _mean(difference)}
+    names = ("low", "high", "boot_low", "boot_high", "p", "least_p", "detectable")
+    if count < LEAST_CASES:
+        return row | dict.fromkeys(names, math.nan)
+    if np.ptp(difference) < 1e-12:  # no spread: no interval can be made of it but the value itself
+        low, high = boot_low, boot_high = (float(difference[0]),) * 2
+    else:
+        low, high = stats.ttest_1samp(difference, 0).confidence_interval()
+        boot_low, boot_high = _bootstrap(difference)
+    nonzero = int(np.count_nonzero(difference))
+    p = float(stats.wilcoxon(difference).pvalue) if nonzero else 1.0
+    t = stats.t.ppf([0.975, 0.8], count - 1).sum()
+    detectable = float(t * difference.std(ddof=1) / count**0.5)
+    values = (float(low), float(high), boot_low, boot_high, p, min(1.0, 2.0 ** (1 - nonzero)), detectable)
+    return row | dict(zip(names, values, strict=True))
+
+
+def _bootstrap(difference: NDArray) -> tuple[float, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then the interval is nan, and shown so
+        found = stats.bootstrap(
+            (difference,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            method="BCa",
+            random_state=np.random.default_rng(SEED),  # pyright: ignore[reportCallIssue]  # rng from SciPy 1.15 on
+        ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _mean(values: NDArray) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _on_same_cases(tables: Mapping[str, pd.DataFrame], common: bool) -> dict[str, pd.DataFrame]:
+    """Return the tables with the cases and organs of the first; those that all have where ``common``."""
+    (first_name, first), *others = tables.items()
+    cases, organs = first.index, first.columns
+    for name, table in others:
+        for axis, (mine, its) in {"case": (cases, table.index), "organ": (organs, table.columns)}.items():
+            lacking = [*mine.difference(its)], [*its.difference(mine)]
+            if any(lacking) and not common:
+                missing, extra = lacking
+                which = f"lacks {axis} {missing[0]}" if missing else f"has {axis} {extra[0]}"
+                raise InputError(
+                    f"{name}: {which}, unlike {first_name}; score the same cases and organs, or give --common to "
+                    "compare those that all have"
+                )
+        cases = cases[cases.isin(table.index)]
+        organs = organs[organs.isin(table.columns)]
+    if not (len(cases) and len(organs)):
+        raise InputError(f"{', '.join(tables)}: have no case and organ in common; score the same cases")
+    return {name: table.loc[cases, organs] for name, table in tables.items()}
+
+
+def _chosen(table: pd.DataFrame, values: pd.Series, wanted: str | None, path: str | Path, what: str) -> pd.DataFrame:
+    known = list(dict.fromkeys(values))
+    if wanted is None and len(known) > 1:
+        wanted = "paper" if "paper" in known and what == "protocol" else None
+        if wanted is None:
+            raise InputError(f"{path}: holds {len(known)} {what}s ({', '.join(known)}); choose one with --{what}")
+    if wanted is not None and wanted not in known:
+        raise InputError(f"{path}: holds no {what} {wanted!r} (but {', '.join(known)}); choose one of them")
+    return table if wanted is None else table[values == wanted]

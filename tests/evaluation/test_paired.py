@@ -1,0 +1,148 @@
+"""Paired comparisons against SciPy and values worked out by hand; how often the intervals hold the true difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.paired import compare_cases, holm, read_scores
+
+ORGANS = ["liver", "spleen"]
+
+
+def scores(seed: int, cases: int = 12, shift: float = 0.0) -> pd.DataFrame:
+    """Scores near .8 with a spread of .05 that two systems share, and of .02 that is their own."""
+    names = [f"case{number:02d}" for number in range(cases)]
+    shared = np.random.default_rng(7).normal(0.8, 0.05, (cases, 2))
+    return pd.DataFrame(shared + np.random.default_rng(seed).normal(shift, 0.02, (cases, 2)), names, ORGANS)
+
+
+def test_differences_intervals_and_tests_are_scipys():
+    first, second = scores(1), scores(2, shift=0.02)
+    table = compare_cases({"A": first, "B": second}).set_index("organ")
+    assert list(table.index) == ["mean", *ORGANS]
+    for organ, one, other in [("mean", first.mean(axis=1), second.mean(axis=1))] + [
+        (organ, first[organ], second[organ]) for organ in ORGANS
+    ]:
+        row, test = table.loc[organ], stats.ttest_rel(other, one)
+        interval = test.confidence_interval(0.95)
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
+        assert row.difference == pytest.approx((other - one).mean())
+        assert row.p == pytest.approx(stats.wilcoxon(other, one, method="exact").pvalue)
+        assert row.low - 0.01 < row.boot_low < row.difference < row.boot_high < row.high + 0.01
+    assert table.holm.tolist() == pytest.approx(holm(table.p).tolist())
+
+
+@pytest.mark.parametrize(("cases", "least"), [(12, 0.000488), (4, 0.125), (3, 0.25)])
+def test_the_smallest_p_that_so_many_cases_can_reach(cases, least):
+    first = scores(1, cases)
+    row = compare_cases({"A": first, "B": first + np.linspace(0.1, 0.2, cases)[:, None]}).iloc[0]
+    assert (row.p, row.least_p) == pytest.approx((least, least), abs=1e-6)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, np.nan, 0.04, 0.03]).tolist() == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
+
+
+def test_intervals_hold_the_true_difference_as_often_as_they_say():
+    """Student's t at 95 % of normal differences; the percentile bootstrap of four cases would hold it in 80 %."""
+    drawn, hits = np.random.default_rng(3), 0
+    for _ in range(300):
+        difference = drawn.normal(0.01, 0.03, 4)
+        first = pd.DataFrame({"liver": np.zeros(4)}, list("abcd"))
+        row = compare_cases(
+            {"A": first, "B": first + difference[:, None]},
+        ).iloc[0]
+        hits += row.low <= 0.01 <= row.high
+    assert 0.92 < hits / 300 < 0.98
+
+
+def test_what_is_detectable_is_detected_four_times_in_five():
+    drawn, size = np.random.default_rng(4), 12
+    known = stats.t.ppf([0.975, 0.8], size - 1).sum() * 0.03 / size**0.5
+    found = stats.ttest_1samp(drawn.normal(known, 0.03, (4000, size)), 0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.02)
+    first = scores(1)
+    row = compare_cases({"A": first, "B": scores(2)}).iloc[1]
+    assert row.detectable == pytest.approx(known / 0.03 * np.std(row.dots, ddof=1))
+
+
+def test_missing_scores_and_equal_systems():
+    first, second = scores(1), scores(1)
+    second.loc["case03", "liver"] = np.nan
+    table = compare_cases({"A": first, "B": second}).set_index("organ")
+    assert table.cases.tolist() == [12, 11, 12]
+    assert table.loc["spleen", ["difference", "low", "high", "p"]].tolist() == [0.0, 0.0, 0.0, 1.0]
+    one = compare_cases({"A": first[:1], "B": scores(2)[:1]})
+    assert one.low.isna().all()
+    assert one.holm.isna().all()
+
+
+def test_other_cases_are_refused_or_left_out():
+    with pytest.raises(InputError, match=r"B: lacks case case03, unlike A"):
+        compare_cases({"A": scores(1), "B": scores(2).drop("case03")})
+    with pytest.raises(InputError, match=r"B: has organ aorta, unlike A"):
+        compare_cases({"A": scores(1), "B": scores(2).assign(aorta=1.0)})
+    assert compare_cases({"A": scores(1), "B": scores(2).drop("case03")}, common=True).cases.max() == 11
+    with pytest.raises(InputError, match="have no case and organ in common"):
+        compare_cases({"A": scores(1), "B": scores(2).rename(index=str.upper)}, common=True)
+    with pytest.raises(InputError, match="1 system given"):
+        compare_cases({"A": scores(1)})
+
+
+def as_file(table: pd.DataFrame, path, **columns):
+    long = table.rename_axis("case").reset_index().melt("case", var_name="organ", value_name="dsc")
+    long.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def test_seeds_are_averaged_and_protocols_chosen(tmp_path):
+    parts = [
+        pd.read_csv(as_file(scores(seed), tmp_path / "one.csv", selection=f"last step, seed {seed}", protocol=protocol))
+        for seed in (1, 2)
+        for protocol in ("paper", "strict")
+    ]
+    pd.concat(parts).to_csv(tmp_path / "both.csv", index=False)
+    found = read_scores(tmp_path / "both.csv")
+    pd.testing.assert_frame_equal(found, (scores(1) + scores(2)) / 2, check_names=False)
+    with pytest.raises(InputError, match="holds no selection 'best'"):
+        read_scores(tmp_path / "both.csv", selection="best")
+
+
+def test_images_are_compared_like_one_organ(tmp_path):
+    pd.DataFrame({"image": ["001", "002"], "dsc": [0.5, 0.75], "se": [1.0, 0.5]}).to_csv(
+        tmp_path / "i.csv", index=False
+    )
+    assert read_scores(tmp_path / "i.csv", "se")["lesion"].to_dict() == {"001": 1.0, "002": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({}, {"column": "jaccard"}, "has no score 'jaccard'"),
+        ({"selection": "last step"}, {"selection": "best"}, "holds no selection 'best'"),
+        ({"protocol": "paper"}, {"protocol": "strict"}, "holds no protocol 'strict'"),
+        ({}, {"protocol": "strict"}, "says no protocol"),
+        ({}, {"selection": "last step"}, "holds one selection only"),
+    ],
+)
+def test_wrong_choices_get_one_line(tmp_path, columns, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_scores(as_file(scores(1), tmp_path / "a.csv", **columns), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_none_get_one_line(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match=r"empty\.csv: cannot be read as CSV"):
+        read_scores(tmp_path / "empty.csv")
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read as CSV"):
+        read_scores(tmp_path / "none.csv")
+    twice = pd.concat([pd.read_csv(as_file(scores(1), tmp_path / "a.csv"))] * 2)
+    twice.to_csv(tmp_path / "twice.csv", index=False)
+    with pytest.raises(InputError, match="has liver of case case00 twice"):
+        read_scores(tmp_path / "twice.csv")
