@@ -79,4 +79,4 @@ def _figure(table: pd.DataFrame, first: str, column: str):
         for name, rows in table.groupby("system", sort=False)
     }
     source = "A dot is one case; the line is the 95 % interval of the mean difference by Student's t."
-    return plot_intervals(panels, source, f"difference in {column}", share=True)
+    return plot_intervals(panels, source, f"difference in {column.upper()}", share=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from msa2net_lib.evaluation.images import ImageEvaluation, image_row
 from msa2net_lib.evaluation.table import COLUMNS, Evaluation, Protocol
 from msa2net_lib.evaluation.volumes import score_case
 from msa2net_lib.metrics.volumes import PROTOCOLS
+from msa2net_lib.utils.files import read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,10 +140,7 @@ def find_classes(*folders: Path) -> dict[str, list[int]] | None:
     """Return class -> ids from nnU-Net's dataset.json in one of the folders, or the folder above; None without one."""
     for folder in (place for each in folders for place in (each, each.parent)):
         if (path := folder / "dataset.json").is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
-                raise InputError(f"{path}: not readable as JSON ({error}); correct it, or give --classes") from error
+            content = read_json(path)
             if isinstance(content, dict) and "labels" in content:
                 return {name: [number] for name, number in read_classes(path, content).items()}
     return None
