@@ -1,32 +1,21 @@
-"""Blocks that several networks share, and what each of them does first with an image."""
+"""What several of the systems share: sizes, feed-forward networks that mix neighbors, steps up, spatial attention."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
+from msa2net_lib.nn.plain_unet import two_convolutions
+from msa2net_lib.utils.torch_files import some_of
 
-
-def as_rgb(image: Tensor, multiple: int = 1, size: tuple[int, int] | None = None) -> Tensor:
-    """An image with three channels, after its shape was looked at: gray is repeated.
-
-    multiple: height and width must be multiples of it. size: or exactly this (height, width), where position tables or
-    windows fix it. Raises: `InputError` for another shape.
-    """
-    if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise InputError(
-            f"input of shape {tuple(image.shape)}: give (batch, channels, height, width) "
-            "with 1 channel (gray) or 3 (RGB)"
-        )
-    height, width = image.shape[-2:]
-    if size is not None and (height, width) != tuple(size):
-        raise InputError(
-            f"input of {height} x {width} pixels, but the network is built for {size[0]} x {size[1]}: "
-            "resize it, or build the network with another image_size"
-        )
-    if height % multiple or width % multiple:
-        raise InputError(f"input of {height} x {width} pixels: resize it to multiples of {multiple} first")
-    return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def conv_norm_relu(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Sequential:
@@ -38,3 +27,96 @@ def conv_norm_relu(channels_in: int, channels_out: int, kernel: int = 3) -> nn.S
 def double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
     """Twice `conv_norm_relu` with a 3x3 kernel."""
     return nn.Sequential(conv_norm_relu(channels_in, channels_out), conv_norm_relu(channels_out, channels_out))
+
+
+def fitting_size(image_size: int | tuple[int, int], multiple: int, network: str) -> tuple[int, int]:
+    """(height, width) of images that a network is built for. Raises: `InputError` unless multiples of ``multiple``."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < multiple or height % multiple or width % multiple:
+        raise InputError(f"image_size={image_size}: {network} takes multiples of {multiple}, such as {7 * multiple}")
+    return height, width
+
+
+def window_size(size: tuple[int, int], coarsest: int) -> tuple[int, int]:
+    """Swin's windows for images of ``size``: 7 x 7 where that divides the grid at 1/``coarsest``, else 1/32 of a side.
+
+    The official code of Swin-UNet and HiFormer has the 7 only, and with it 224 pixels.
+    """
+    height, width = (7 if side % (7 * coarsest) == 0 else side // 32 for side in size)
+    return height, width
+
+
+def load_part(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load what a module has of a larger state dict, all of it. Raises: `InputError` for another width or depth."""
+    ours = module.state_dict()
+    wrong = [key for key, value in ours.items() if key not in state or state[key].shape != value.shape]
+    if wrong:
+        raise InputError(f"pretrained weights do not fit ({some_of(wrong)}): leave the network's widths as they are")
+    module.load_state_dict({key: state[key] for key in ours})
+
+
+class UpConcat(nn.Module):
+    """Twice the grid by bilinear resampling with aligned corners, the skip beside, two convolutions.
+
+    Shapes: (b, c, h, w), skip (b, channels_in - c, 2h, 2w) or None -> (b, channels_out, 2h, 2w); ``channels_in``
+    counts both.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__()
+        self.mix = two_convolutions(channels_in, channels_out)
+
+    def forward(self, features: Float[Tensor, "b c h w"], skip: Tensor | None = None) -> Float[Tensor, "b d h2 w2"]:
+        features = functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=True)
+        return self.mix(features if skip is None else torch.cat([features, skip], dim=1))
+
+
+class SpatialAttention(nn.Module):
+    """Multiply features by one map, sigmoid(7x7 convolution of their mean and maximum over channels); no norm, no bias.
+
+    Shape: (b, c, h, w) -> (b, c, h, w). Source: Woo et al. 2018, CBAM, Equation 3.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        seen = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], dim=1)
+        return features * self.mix(seen).sigmoid()
+
+
+class SkipMixFeedForward(nn.Module):
+    """Feed-forward network on tokens with a skip around its depthwise convolution, and layer norms after the sum.
+
+    f = expand(x); LN(depthwise(f) + f), then LN(. + f) for each further norm; GELU; reduce. ``norms`` of the three that
+    are built run; the rest never get a gradient. Shape: tokens (b, h*w, c) on a (h, w) grid -> (b, h*w, c).
+    ``compute_discarded``: expand twice, as the released code of MISSFormer and DAEFormer does, for the same cost.
+    Source: Huang et al. 2022, MISSFormer, "Enhanced Mix-FFN".
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int | None = None,
+        norms: int = 1,
+        eps: float = 1e-5,
+        compute_discarded: bool = False,
+    ):
+        super().__init__()
+        hidden = 4 * channels if hidden is None else hidden
+        self.active, self.compute_discarded = norms, compute_discarded
+        self.expand = nn.Linear(channels, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=eps) for _ in range(3))
+        self.activation = nn.GELU()
+        self.reduce = nn.Linear(hidden, channels)
+
+    def forward(self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]) -> Float[Tensor, "b n c"]:
+        expanded = self.expand(tokens)
+        if self.compute_discarded:
+            self.expand(tokens)
+        mixed = map_to_tokens(self.depthwise(tokens_to_map(expanded, *grid)))
+        for norm in list(self.norms)[: self.active]:
+            mixed = norm(mixed + expanded)
+        return self.reduce(self.activation(mixed))

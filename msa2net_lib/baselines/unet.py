@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import as_rgb, conv_norm_relu, double_conv
+from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv
+from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.gates import build_gate
 
 OFFICIAL_KEYS = (

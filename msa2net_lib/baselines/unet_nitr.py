@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import as_rgb
+from msa2net_lib.nn.encoder import as_rgb
 
 OFFICIAL_KEYS = (
     (r"^en_(\d)\.step\.", lambda found: f"encoder.{int(found[1]) - 1}."),

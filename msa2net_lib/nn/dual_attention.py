@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -82,19 +84,20 @@ class MixFeedForward(nn.Module):
 class DualAttentionBlock(nn.Module):
     """Spatial (efficient) attention, feed-forward, channel attention, feed-forward; pre-norm, residual.
 
-    Shape: tokens (b, h*w, c) on a (h, w) grid -> (b, h*w, c).
+    Shape: tokens (b, h*w, c) on a (h, w) grid -> (b, h*w, c). ``feed_forward``: what makes either feed-forward
+    network, given the channels.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, feed_forward: Callable[[int], nn.Module] = MixFeedForward):
         super().__init__()
         self.spatial_norm = nn.LayerNorm(channels)
         self.spatial_attention = EfficientAttention(channels)
         self.feed_forward_1_norm = nn.LayerNorm(channels)
-        self.feed_forward_1 = MixFeedForward(channels)
+        self.feed_forward_1 = feed_forward(channels)
         self.channel_norm = nn.LayerNorm(channels)
         self.channel_attention = ChannelAttention(channels)
         self.feed_forward_2_norm = nn.LayerNorm(channels)
-        self.feed_forward_2 = MixFeedForward(channels)
+        self.feed_forward_2 = feed_forward(channels)
 
     def forward(self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]) -> Float[Tensor, "b n c"]:
         features = tokens_to_map(self.spatial_norm(tokens), *grid)

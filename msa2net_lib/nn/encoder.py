@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
 
+CLASSIFIERS = ("head.fc", "head", "fc")
+"""timm's names of a last layer that a network without classes does not have."""
+
 
 class Encoder(nn.Module):
     """MaxViT stages at 1/4, 1/8, 1/16 and 1/32 of the input; the deepest passes the backbone's norm.
@@ -44,42 +47,41 @@ class Encoder(nn.Module):
             )
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> list[Tensor]:
-        if image.ndim != 4 or image.shape[1] not in (1, 3):
-            raise InputError(
-                f"input of shape {tuple(image.shape)}: give (batch, channels, height, width) "
-                "with 1 channel (gray) or 3 (RGB)"
-            )
-        if tuple(image.shape[-2:]) != self.image_size:
-            raise InputError(_size_message(tuple(image.shape[-2:]), self.image_size))
-        if image.shape[1] == 1:
-            image = image.repeat(1, 3, 1, 1)
-        return self.backbone.forward_intermediates(image, indices=4, norm=True, intermediates_only=True)
+        rgb = as_rgb(image, size=self.image_size)
+        return self.backbone.forward_intermediates(rgb, indices=4, norm=True, intermediates_only=True)
 
 
-def _size_message(given: tuple[int, ...], built: tuple[int, int]) -> str:
-    height, width = given
-    if height % 32 or width % 32:
-        advice = "resize it to multiples of 32 first"
-    else:
-        advice = f"build the network with image_size={height if height == width else (height, width)}"
-    return f"input of {height} x {width} pixels, but the network is built for {built[0]} x {built[1]}: {advice}"
+def as_rgb(image: Tensor, multiple: int = 32, size: tuple[int, int] | None = None) -> Float[Tensor, "b 3 h w"]:
+    """Images as three channels, gray ones repeated, after a look at what was handed in.
+
+    multiple: height and width must be multiples of it. size: or exactly this (height, width), where position tables or
+    windows fix it. Raises: `InputError` for another number of axes or channels, or another size.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise InputError(
+            f"input of shape {tuple(image.shape)}: give (batch, channels, height, width) "
+            "with 1 channel (gray) or 3 (RGB)"
+        )
+    height, width = image.shape[-2:]
+    if size is not None and (height, width) != tuple(size):
+        if height % multiple or width % multiple:
+            advice = f"resize it to multiples of {multiple} first"
+        else:
+            advice = f"build the network with image_size={height if height == width else (height, width)}"
+        built = f"{size[0]} x {size[1]}"
+        raise InputError(f"input of {height} x {width} pixels, but the network is built for {built}: {advice}")
+    if height % multiple or width % multiple:
+        raise InputError(f"input of {height} x {width} pixels: resize it to multiples of {multiple} first")
+    return image.repeat(1, 3, 1, 1) if image.shape[1] == 1 else image
 
 
 def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool | str, options: dict[str, Any]) -> Any:
     if not timm.is_model(name):
         raise InputError(f"encoder={name!r} is no model of timm {timm.__version__}: see timm.list_models('maxvit*')")
     try:
-        backbone = timm.create_model(name, pretrained=pretrained is True, img_size=image_size, num_classes=0, **options)
+        backbone = create_timm(name, pretrained is True, img_size=image_size, **options)
     except TypeError as error:
         raise InputError(f"encoder={name!r} does not take {error}: use a MaxViT of timm") from error
-    except Exception as error:
-        if pretrained is not True:
-            raise
-        raise InputError(
-            f"encoder={name!r}: its pretrained weights could not be downloaded ({type(error).__name__}), nothing was "
-            "built: connect to the network once, give the path of a downloaded file as pretrained, or build with "
-            "pretrained=False, knowing that the encoder starts untrained"
-        ) from error
     reductions = [stage["reduction"] for stage in getattr(backbone, "feature_info", [])]
     if reductions != [2, 4, 8, 16, 32] or not hasattr(backbone, "forward_intermediates"):
         raise InputError(f"encoder={name!r} has no stages at 1/4, 1/8, 1/16 and 1/32: use a MaxViT of timm")
@@ -88,14 +90,35 @@ def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool | 
     return backbone
 
 
+def create_timm(name: str, pretrained: bool | str = False, **options: Any) -> Any:
+    """A timm model without its classifier, untrained, with timm's own weights (True) or those of a local file.
+
+    Raises: `InputError` where the weights cannot be downloaded or the file does not fit; nothing is built then.
+    """
+    try:
+        model = timm.create_model(name, pretrained=pretrained is True, num_classes=0, **options)
+    except Exception as error:
+        if pretrained is not True or isinstance(error, TypeError):
+            raise
+        raise InputError(
+            f"encoder={name!r}: its pretrained weights could not be downloaded ({type(error).__name__}), nothing was "
+            "built: connect to the network once, give the path of a downloaded file as pretrained, or build with "
+            "pretrained=False, knowing that the encoder starts untrained"
+        ) from error
+    if isinstance(pretrained, str):
+        load_backbone(model, pretrained)
+    return model
+
+
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
-    """Load a timm state dict, such as the authors' ImageNet file, into a backbone; its classifier is left out.
+    """Load a timm state dict, such as the authors' ImageNet file, into a backbone; a classifier is left out.
 
     Raises: `InputError` for a file that cannot be read, or of which any entry is missing, left over or of another
     shape (the released code loads with ``strict=False``, which hides that).
     """
-    state = {key: value for key, value in read_state_dict(path).items() if not key.startswith("head.fc.")}
     ours = backbone.state_dict()
+    classifier = tuple(f"{name}.{kind}" for name in CLASSIFIERS for kind in ("weight", "bias"))
+    state = {key: value for key, value in read_state_dict(path).items() if key in ours or key not in classifier}
     wrong = [key for key in ours if key not in state or state[key].shape != ours[key].shape]
     if wrong or len(state) > len(ours):
         offenders = wrong or [key for key in state if key not in ours]

@@ -1,0 +1,113 @@
+"""PVT-CASCADE: a pyramid transformer, and a decoder that gates its skips and looks twice at what it concatenates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from timm.layers.cbam import ChannelAttn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from msa2net_lib.baselines.blocks import SpatialAttention, conv_norm_relu, fitting_size
+from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.gates.attention import AttentionGate
+from msa2net_lib.nn.plain_unet import two_convolutions
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+class Level(nn.Module):
+    """Enlarge, gate the skip by what comes up, concatenate; then channel attention, spatial attention, convolutions.
+
+    The deepest level has no skip and only refines. The spatial attention is not its own.
+    """
+
+    def __init__(self, channels: int, channels_below: int, deepest: bool = False):
+        super().__init__()
+        concatenated = channels if deepest else 2 * channels
+        self.up = (
+            None if deepest else nn.Sequential(nn.Upsample(scale_factor=2), conv_norm_relu(channels_below, channels))
+        )
+        # The inner widths are half of 256, 128 and 64, whatever the encoder's are: 320 has 128.
+        self.gate = None if deepest else AttentionGate(channels, min(128, channels // 2))
+        self.channel_attention = ChannelAttn(concatenated, rd_channels=max(1, concatenated // 16))
+        self.mix = two_convolutions(concatenated, channels, bias=True)
+
+    def forward(
+        self, features: Float[Tensor, "b c h w"], skip: Tensor | None, spatial_attention: nn.Module
+    ) -> Float[Tensor, "b d h2 w2"]:
+        if self.up is not None and self.gate is not None and skip is not None:
+            features = self.up(features)
+            features = torch.cat([self.gate(skip, features), features], dim=1)
+        return self.mix(spatial_attention(self.channel_attention(features)))
+
+
+class PVTCascade(nn.Module):
+    """PVT-CASCADE (Rahman and Marculescu, WACV 2023): PVTv2-B2, attention gates, channel and spatial attention.
+
+    Four heads, one a level; the prediction is the *sum* of their logits, and in training each has its own loss in the
+    official code. `heads` gives them one by one. The spatial attention is one module, shared by the four levels, which
+    the paper does not say. A gray image goes through a learned 1 -> 3 convolution with batch norm and ReLU, which gets
+    no gradient from color images. The repository trains another network as shipped (TransCASCADE); this one is a
+    commented line there. ``pretrained``: PVTv2-B2 of ImageNet-1k. Images are expected in [0, 1].
+
+    Shape: (b, 1|3, h, w), multiples of 32 -> logits (b, num_classes, h, w).
+    Source: github.com/SLDGroup/CASCADE, commit b40c127 (Apache-2.0 there; later commits are not), as described.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 9,
+        image_size: int | tuple[int, int] = 224,
+        pretrained: bool | str = False,
+        encoder: str = "pvt_v2_b2",
+    ):
+        super().__init__()
+        fitting_size(image_size, 32, "pvt_cascade")
+        self.gray_stem = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.ReLU())
+        self.encoder = create_timm(encoder, pretrained, drop_path_rate=0.1)
+        channels = [stage["num_chs"] for stage in self.encoder.feature_info]
+        self.project = nn.Conv2d(channels[3], channels[3], 1)
+        self.spatial_attention = SpatialAttention()
+        self.levels = nn.ModuleList(
+            Level(channels[stage], channels[min(3, stage + 1)], deepest=stage == 3) for stage in (3, 2, 1, 0)
+        )
+        self.classify = nn.ModuleList(nn.Conv2d(channels[stage], num_classes, 1) for stage in (3, 2, 1, 0))
+
+    def heads(self, image: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b k h w"]]:
+        """The four heads' logits at the size of the image, the coarsest first."""
+        rgb = as_rgb(image)
+        if image.shape[1] == 1:
+            rgb = self.gray_stem(image)
+        skips = self.encoder.forward_intermediates(rgb, intermediates_only=True)
+        features, logits = self.project(skips[3]), []
+        for number, (level, classify) in enumerate(zip(self.levels, self.classify, strict=True)):
+            features = level(features, skips[3 - number] if number else None, self.spatial_attention)
+            coarse = classify(features)
+            logits.append(functional.interpolate(coarse, scale_factor=2 ** (5 - number), mode="bilinear"))
+        return logits
+
+    def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
+        return torch.stack(self.heads(image)).sum(dim=0)
+
+
+OFFICIAL_KEYS = (
+    (r"^conv\.", "gray_stem."),
+    *((rf"^backbone\.patch_embed{stage + 1}\.", f"encoder.stages.{stage}.downsample.") for stage in (1, 2, 3)),
+    (r"^backbone\.patch_embed1\.", "encoder.patch_embed."),
+    *((rf"^backbone\.block{stage + 1}\.", f"encoder.stages.{stage}.blocks.") for stage in range(4)),
+    *((rf"^backbone\.norm{stage + 1}\.", f"encoder.stages.{stage}.norm.") for stage in range(4)),
+    (r"dwconv\.dwconv", "dwconv"),
+    (r"^decoder\.Conv_1x1\.", "project."),
+    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.", f"levels.{level}.mix.") for level in range(4)),
+    *((rf"^decoder\.Up{4 - level}\.up\.1\.", f"levels.{level}.up.1.0.") for level in (1, 2, 3)),
+    *((rf"^decoder\.Up{4 - level}\.up\.2\.", f"levels.{level}.up.1.1.") for level in (1, 2, 3)),
+    *((rf"^decoder\.AG{4 - level}\.", f"levels.{level}.gate.") for level in (1, 2, 3)),
+    (r"\.gate\.W_g\.", ".gate.phi_g."),
+    (r"\.gate\.W_x\.", ".gate.theta_x."),
+    *((rf"^decoder\.CA{4 - level}\.", f"levels.{level}.channel_attention.") for level in range(4)),
+    (r"^decoder\.SA\.conv1\.", "spatial_attention.mix."),
+    *((rf"^out_head{level + 1}\.", f"classify.{level}.") for level in range(4)),
+)
