@@ -22,22 +22,6 @@ def pixels(figure):
     return np.asarray(canvas.buffer_rgba())[..., :3] / 255
 
 
-@pytest.fixture
-def cases():
-    """Three cases of nine slices: a body of 30 x 40 pixels, one organ below, three in the middle, two on top."""
-    made = []
-    for number in range(3):
-        image = np.zeros((9, 60, 64), np.float32)
-        image[:, 10:40, 12:52] = 0.5
-        label = np.zeros(image.shape, np.uint8)
-        label[1, 20:26, 20:26] = 1
-        for index, organ in enumerate((5, 7, 8)):
-            label[4, 15:25, 16 + 11 * index : 25 + 11 * index] = organ
-        label[7, 20:28, 20:28], label[7, 30:36, 30:36] = 5, 4
-        made.append(Case(f"case{number}", image, label, (5.0, 2.0, 1.0)))
-    return made
-
-
 def test_a_case_without_organs_or_body_is_drawn_whole():
     empty = Case("case0", np.zeros((3, 8, 8), np.float32), np.zeros((3, 8, 8), np.uint8), None)
     assert plot_figure_2(slices_through([empty], {"own": {"case0": empty.label}}), "drawn by a test").axes
