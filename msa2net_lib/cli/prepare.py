@@ -306,6 +306,8 @@ def parse_classes(texts: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _report(dataset: PreparedDataset) -> int:
+    from msa2net_lib.data.contract.look_at import look_at, scan_remarks
+
     print(f"{dataset.root}: {dataset.counts()}")
     cases = dataset.manifest.get("cases", {}).values()
     for name in dataset.class_names if cases else ():
@@ -315,6 +317,8 @@ def _report(dataset: PreparedDataset) -> int:
         print("warning: nothing to train on; every case is a test case")
     if not dataset.test_cases:
         print("warning: nothing to test on; name cases with --test-cases")
+    if found := look_at(scan_remarks(dataset.manifest)):
+        print(found)
     return 0
 
 

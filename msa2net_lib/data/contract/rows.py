@@ -223,10 +223,15 @@ def _contrast(cases: Sequence[CaseSurvey]) -> Row:
     if flat := [case.name for case in cases if case.flat]:
         found = f"labeled slices of a single gray in {listed(flat)}"
         return Row(what, expected, found, "wrong", "these slices have lost their image: prepare them again")
-    if narrow := [case for case in cases if not (case.low <= _USED[0] and case.high >= _USED[1])]:
+    if narrow := [case for case in cases if is_narrow(case.low, case.high)]:
         found = "; ".join(f"{case.name} {case.low:.3g} to {case.high:.3g}" for case in narrow[:3])
         return Row(what, expected, found, "warning", "another window, or values scaled twice? look at the images")
     return Row(what, expected, f"{count(len(cases), 'case')}, all do")
+
+
+def is_narrow(low: float, high: float) -> bool:
+    """Whether an image that is said to be in [0, 1] uses little of it."""
+    return not (low <= _USED[0] and high >= _USED[1])
 
 
 def _presence(cases: Sequence[CaseSurvey], organs: Mapping[int, str]) -> Row:

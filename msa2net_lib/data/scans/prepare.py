@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from msa2net_lib.data.contract.shapes import measure
 from msa2net_lib.data.parallel import check_workers
 from msa2net_lib.data.prepare import (
     RECORDS,
@@ -128,7 +129,7 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     sources = job.sources()
     label = read_volume(job.label)
     with _named(job.label):
-        prepared, voxels = recipe.relabel(label.array)
+        prepared, voxels, dropped = recipe.relabel(label.array)
     label = replace(label, array=prepared)  # the map as it was stored can go before the image comes
     image = read_volume(job.image)
     check_same_geometry(image, label, job.image, job.label)
@@ -140,8 +141,12 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     with _named(job.image):
         low, high = recipe.window.limits(image.array)
 
+    gray = [1.0, 0.0]
+
     def pixels(z: int) -> NDArray[np.float32]:
-        return np.minimum(window(image.array[z], low, high), 1)  # rounding may pass 1 by a hair
+        plane = np.minimum(window(image.array[z], low, high), 1)  # rounding may pass 1 by a hair
+        gray[:] = min(gray[0], float(plane.min())), max(gray[1], float(plane.max()))
+        return plane
 
     outputs = job.outputs(prepared.shape)
     if old := job.read_record():
@@ -153,7 +158,20 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     else:
         for z, path in enumerate(outputs):
             _write_slice(path, pixels(z), prepared[z], left=len(outputs) - z)
-    facts = {"spacing_mm": list(image.spacing), "sources": sources, "voxels": voxels}
+    shapes = measure(prepared).organs
+    places = {name: shapes[number] for name, number in recipe.organs.items() if number in shapes}
+    notes = [*image.notes, *label.notes]
+    facts = {
+        "spacing_mm": list(image.spacing),
+        "sources": sources,
+        "voxels": voxels,
+        "gray": [round(value, 4) for value in gray],
+        "organs": {
+            name: {"centroid": [round(n, 1) for n in shape.centroid], "cut": shape.cut}
+            for name, shape in places.items()
+        },
+    }
+    facts |= {key: found for key, found in (("dropped", dropped), ("notes", notes)) if found}
     if recipe.window.unit == "percentile":
         facts["window_values"] = [low, high]
     job.write_record(recipe.settings, prepared.shape, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -108,16 +109,18 @@ class ScanRecipe:
             "background_ids": None if self.background is None else list(self.background),
         }
 
-    def relabel(self, labels: NDArray) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    def relabel(self, labels: NDArray) -> tuple[NDArray[np.uint8], dict[str, int], dict[str, int]]:
         """Return prepared labels of a label map (Z, H, W) and the voxels of each class, going slice by slice.
 
-        Any real dtype may hold the whole numbers. Raises InputError, naming the values, for those that are not
-        whole, and for ids that the recipe does not know.
+        Third come the voxels of each id that became background unnamed (``background`` None). Any real dtype may
+        hold the whole numbers. Raises InputError, naming the values, for those that are not whole, and for ids that
+        the recipe does not know.
         """
         table = self._table()
         prepared = np.empty(labels.shape, np.uint8)
         voxels = np.zeros(_UNKNOWN + 1, np.int64)
         bad: set[float] = set()
+        dropped = Counter[str]()
         for source, target in zip(labels, prepared, strict=True):
             inside = (source >= 0) & (source < len(table))
             target[...] = table[np.where(inside, source, 0).astype(np.intp)]
@@ -126,10 +129,13 @@ class ScanRecipe:
                 target[source != np.floor(source)] = _UNKNOWN
             voxels += np.bincount(target.ravel(), minlength=len(voxels))
             bad.update(np.unique(source[target == _UNKNOWN]).tolist())
+            if self.background is None:
+                ids, counts = np.unique(source[(target == 0) & (source != 0)], return_counts=True)
+                dropped.update({f"{number:g}": count for number, count in zip(ids, counts.tolist(), strict=True)})
         if bad:
             shown = ", ".join(f"{value:g}" for value in sorted(bad)[:8]) + (", ..." if len(bad) > 8 else "")
             raise InputError(f"label values {shown} found: {self.advice or 'only whole numbers can be labels'}")
-        return prepared, {name: int(voxels[number]) for name, number in self.organs.items()}
+        return prepared, {name: int(voxels[number]) for name, number in self.organs.items()}, dict(dropped)
 
     def _table(self) -> NDArray[np.uint8]:
         """Return source id -> prepared id; the last entry is what becomes of all higher and negative ones."""

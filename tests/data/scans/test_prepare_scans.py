@@ -94,7 +94,7 @@ def recipe(**options):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64, np.float32, np.float64])
 def test_relabel_against_a_dictionary(dtype):
     labels = np.random.default_rng(1).choice([0, 2, 5, 9, 300], (4, 6, 5)).astype(dtype)
-    prepared, voxels = recipe(background=[9]).relabel(labels)
+    prepared, voxels, _ = recipe(background=[9]).relabel(labels)
     expected = np.vectorize({0: 0, 2: 2, 5: 1, 9: 0, 300: 2}.get)(labels)
     assert prepared.dtype == np.uint8
     np.testing.assert_array_equal(prepared, expected)
@@ -103,7 +103,8 @@ def test_relabel_against_a_dictionary(dtype):
 
 def test_relabel_with_all_else_background(refused):
     labels = np.array([[[0, 2, 5, 301, -3, 254, 255, 60000]]])
-    prepared, _ = recipe(background=None).relabel(labels)
+    prepared, _, dropped = recipe(background=None).relabel(labels)
+    assert dropped == {"301": 1, "-3": 1, "254": 1, "255": 1, "60000": 1}
     assert prepared.tolist() == [[[0, 2, 1, 0, 0, 0, 0, 0]]]
     refused("2.5", recipe(background=None).relabel, labels + 0.5)
 
