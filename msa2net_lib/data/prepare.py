@@ -20,6 +20,7 @@ from msa2net_lib.data.prepared_files import read_manifest
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json, write_text
 from msa2net_lib.utils.locks import exclusive
+from msa2net_lib.utils.names import id_path
 from msa2net_lib.utils.progress import progress_bar
 
 RECORDS = "cases"
@@ -60,7 +61,7 @@ class CaseJob:
     @property
     def record_path(self) -> Path:
         """The file whose presence means that the case was prepared to its end."""
-        return Path(self.destination, RECORDS, f"{self.name}.json")
+        return id_path(Path(self.destination, RECORDS), self.name, ".json")
 
     def sources(self) -> dict[str, dict[str, str]]:
         """Return what the record says about the inputs, by kind: "file", a name, and "sha256"."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json
+from msa2net_lib.utils.names import check_ids, id_path
 
 MANIFEST = "dataset.json"
 """The file by which we tell what we prepared ourselves: its classes and where its cases come from."""
@@ -28,8 +29,22 @@ MANIFEST = "dataset.json"
 IMAGES_KIND = "images with lesion masks"
 """What the ``dataset.json`` of prepared images says of itself; that of scans says nothing."""
 
+_MOST = 1 << 30
+"""Bytes of the largest slice, and of volumes whose size is believed."""
+_DEFLATED = 1100  # bytes that one byte of a compressed file can hold, at most
+
 _SLICE_ID = re.compile(r"(.+)_slice(\d+)")
-_DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -64,11 +79,11 @@ class PreparedFiles:
 
     def slice_path(self, slice_id: str) -> Path:
         """Return the file of a training slice."""
-        return self.root / "train_npz" / f"{slice_id}.npz"
+        return id_path(self.root / "train_npz", slice_id, ".npz")
 
     def case_path(self, name: str) -> Path:
         """Return the file of a test case."""
-        return self.root / "test_vol_h5" / f"{name}.npy.h5"
+        return id_path(self.root / "test_vol_h5", name, ".npy.h5")
 
     def paths(self) -> list[Path]:
         """Return the files of all ids: slices, then test cases."""
@@ -178,6 +193,11 @@ def slices_by_case(slice_ids: Iterable[str]) -> dict[str, list[str]]:
 def read_slice(path: Path, content: bytes | None = None) -> tuple[NDArray, NDArray]:
     """Return image and label as stored in an npz file, whose bytes may be given. Raises: `InputError`."""
     with damage_told(path), np.load(path if content is None else BytesIO(content)) as arrays:
+        for key in ("image", "label"):
+            if arrays.zip.getinfo(f"{key}.npy").file_size > _MOST:
+                raise InputError(
+                    f"{path}: its {key} is said to have more than {_MOST >> 20} MB; prepare the data again"
+                )
         return arrays["image"], arrays["label"]
 
 
@@ -218,9 +238,18 @@ def _shapes_differ(path: Path, image: tuple[int, ...], label: tuple[int, ...], n
 
 
 def _array(file: h5py.File, key: str) -> h5py.Dataset:
-    item = file[key]
+    """Return an array that lies in the file itself, all of it."""
+    item = None if isinstance(file.get(key, getlink=True), h5py.ExternalLink) else file[key]
+    if item is None or item.file.filename != file.filename:
+        raise InputError(f"{file.filename}: its {key} is a link to another file; copy the array into this one")
     if not isinstance(item, h5py.Dataset):
         raise KeyError(key)
+    if item.is_virtual or item.external:
+        raise InputError(f"{file.filename}: its {key} is made of other files; copy the array into this one")
+    if item.nbytes > max(_MOST, _DEFLATED * Path(file.filename).stat().st_size):
+        raise InputError(
+            f"{file.filename}: its {key} is said to have {item.nbytes >> 20} MB, more than the file can hold"
+        )
     return item
 
 
@@ -258,4 +287,4 @@ def _read_list(path: Path) -> list[str] | None:
         text = "\0"
     if "\0" in text:
         raise InputError(f"{path}: is not UTF-8 text (perhaps UTF-16); save it as UTF-8")
-    return text.split()
+    return check_ids(text.split(), path)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from msa2net_lib.data.images.read import read_mask
 from msa2net_lib.data.images.split import PARTS
+from msa2net_lib.data.prepared_files import MANIFEST
 from msa2net_lib.data.resize import resize_back
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import bootstrap
@@ -23,6 +24,7 @@ from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
 from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
 from msa2net_lib.utils.files import atomic_path, sha256, writable_folder
+from msa2net_lib.utils.names import check_id, id_path
 from msa2net_lib.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def evaluate_images(
                 if keep_predictions:
                     predictions[name] = predicted
                 if folder is not None:
-                    _write_mask(predicted, folder / f"{name}.png")
+                    _write_mask(predicted, id_path(folder, name, ".png"))
             bar.update(len(chosen))
     by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("image")
     return ImageEvaluation(split, by_image, predictions, rule, "prepared" if masks is None else "original")
@@ -145,7 +147,7 @@ def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[
     Raises: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
     source = dataset.manifest["images"][image_id]["sources"]["mask"]
-    path = masks / source["file"]
+    path = masks / check_id(source["file"], dataset.root / MANIFEST)
     if not path.is_file():
         raise InputError(f"{path}: no such mask; name the folder that the images were prepared from")
     if sha256(path) != source["sha256"]:

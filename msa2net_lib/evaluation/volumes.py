@@ -25,6 +25,7 @@ from msa2net_lib.metrics import measure_volume
 from msa2net_lib.metrics.volumes import check_protocol
 from msa2net_lib.optimize import OptimizedNetwork, optimize_for_inference
 from msa2net_lib.utils.files import writable_folder
+from msa2net_lib.utils.names import id_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,7 +162,7 @@ def _load_case(dataset: PreparedDataset | ValidationCases, name: str, protocols:
 
 
 def _write_prediction(predicted: NDArray[np.uint8], case: Case, folder: Path) -> Path:
-    return write_volume(Volume(predicted, case.spacing or (1.0, 1.0, 1.0)), folder / f"{case.name}.nii.gz")
+    return write_volume(Volume(predicted, case.spacing or (1.0, 1.0, 1.0)), id_path(folder, case.name, ".nii.gz"))
 
 
 def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int, int]) -> Case:

@@ -156,13 +156,22 @@ def write_text(destination: str | Path, text: str) -> Path:
 def read_json(path: str | Path) -> Any:
     """Return what a JSON file holds.
 
-    Raises: `OSError` and `ValueError` as `open` and `json` do; `InputError`, a `ValueError`, for what is nested deeper
-    than can be read.
+    Raises: `OSError` and `ValueError` as `open` and `json` do, and `ValueError` for an object that holds a name twice;
+    `InputError`, a `ValueError`, for what is nested deeper than can be read.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply to be read; restore the file, or write it anew") from error
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands twice in one object")
+        found[name] = value
+    return found
 
 
 def writable_folder(folder: str | Path) -> Path:

@@ -332,6 +332,96 @@ def test_digest_tells_readings_apart(downloaded):
     assert len(digests) == 4
 
 
+@pytest.mark.parametrize("list_name", ["train.txt", "test_vol.txt"])
+@pytest.mark.parametrize("entry", ["../case0008", "/etc/case0008", "..", "a" * 250, "case0008\nx/../case0008"])
+def test_ids_that_lead_elsewhere(downloaded, refused, list_name, entry):
+    path = downloaded / "lists" / "lists_Synapse" / list_name
+    path.write_text(f"{path.read_text()}{entry}\n")
+    refused([path, "id "], PreparedDataset.open, downloaded)
+
+
+def test_ids_that_lead_elsewhere_from_python(downloaded, refused):
+    dataset = PreparedDataset.open(downloaded)
+    outside = downloaded.parent / "case0008"
+    (downloaded / "test_vol_h5" / "case0008.npy.h5").rename(outside.with_suffix(".npy.h5"))
+    refused(["separator"], dataset.load_case, "../../case0008")
+    refused(["separator"], dataset.load_case, str(outside))
+    refused(["separator"], dataset.load_slice, "../train_npz/case0031_slice000")
+
+
+@pytest.mark.parametrize(
+    ("list_name", "twice"),
+    [("train.txt", "case0031_slice000"), ("train.txt", "case0031_slice002"), ("test_vol.txt", "case0008")],
+)
+def test_an_id_twice_in_a_list(downloaded, refused, list_name, twice):
+    path = downloaded / "lists" / "lists_Synapse" / list_name
+    path.write_text(f"{path.read_text()}{twice}\n")
+    refused([path, f"lists {twice} twice"], PreparedDataset.open, downloaded)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"organs": {"liver": 1, "spleen": 2}, "organs": {"spleen": 1, "liver": 2}}',
+        '{"organs": {"liver": 1, "liver": 2}}',
+        '{"label_scheme": "A", "cases": {"case0031": {"spacing_mm": [1, 1, 1], "spacing_mm": [5, 1, 1]}}}',
+    ],
+)
+def test_a_name_twice_in_the_manifest(own, refused, text):
+    (own / "dataset.json").write_text(text)
+    refused([own / "dataset.json", "stands twice"], PreparedDataset.open, own)
+
+
+def elsewhere(path, kind, other):
+    """Make the label of a test volume something that lies in another file."""
+    with h5py.File(path, "a") as file:
+        label = file["label"][...]
+        del file["label"]
+        with h5py.File(other, "w") as outside:
+            outside["label"] = label
+        if kind == "external link":
+            file["label"] = h5py.ExternalLink(str(other), "/label")
+        elif kind == "link through a link":
+            file["others"] = h5py.ExternalLink(str(other), "/")
+            file["label"] = h5py.SoftLink("/others/label")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(label.shape, label.dtype)
+            layout[:] = h5py.VirtualSource(str(other), "label", label.shape)
+            file.create_virtual_dataset("label", layout)
+        else:
+            raw = other.with_suffix(".raw")
+            raw.write_bytes(label.tobytes())
+            file.create_dataset("label", label.shape, label.dtype, external=[(str(raw), 0, label.nbytes)])
+
+
+@pytest.mark.parametrize("kind", ["external link", "link through a link", "virtual", "external bytes"])
+def test_a_volume_does_not_read_other_files(downloaded, tmp_path, refused, kind):
+    path = downloaded / "test_vol_h5" / "case0008.npy.h5"
+    elsewhere(path, kind, tmp_path / "other.h5")
+    write_contract(downloaded)
+    refused([path, "label", "copy the array into this one"], PreparedDataset.open(downloaded).load_case, "case0008")
+
+
+def test_a_link_within_a_volume_is_read(downloaded):
+    with h5py.File(downloaded / "test_vol_h5" / "case0008.npy.h5", "a") as file:
+        file.move("label", "annotator_1")
+        file["label"] = h5py.SoftLink("/annotator_1")
+    write_contract(downloaded)
+    assert PreparedDataset.open(downloaded).load_case("case0008").label.any()
+
+
+def test_headers_that_claim_gigabytes(downloaded, refused, monkeypatch):
+    path = downloaded / "test_vol_h5" / "case0008.npy.h5"
+    with h5py.File(path, "a") as file:
+        del file["label"]
+        file.create_dataset("label", (4000, 20000, 30000), np.float32, chunks=(1, 100, 100))
+    write_contract(downloaded)
+    dataset = PreparedDataset.open(downloaded)
+    refused([path, "label", "MB, more than the file can hold"], dataset.load_case, "case0008")
+    monkeypatch.setattr("msa2net_lib.data.prepared_files._MOST", 2000)
+    refused(["case0031_slice000.npz", "image is said to have"], dataset.load_slice, "case0031_slice000")
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_lists_with_a_byte_order_mark(downloaded, ending):
     for path in (downloaded / "lists" / "lists_Synapse").iterdir():

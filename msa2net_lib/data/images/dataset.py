@@ -22,6 +22,7 @@ from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.data.prepared_files import IMAGES_KIND, MANIFEST, read_manifest
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import check_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +62,11 @@ class ImageDataset:
                 raise KeyError("kind")
             ids: dict[str, list[str]] = {part: [] for part in PARTS}
             for name, entry in manifest["images"].items():
-                ids[entry["split"]].append(name)
+                ids[entry["split"]].append(check_id(name, root / MANIFEST))
             height, width = manifest["height_width"]
             ImageRecipe(**manifest["recipe"])
+        except InputError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{root / MANIFEST}: does not describe prepared images; prepare them again") from error
         counts = {part: len(names) for part, names in ids.items()}

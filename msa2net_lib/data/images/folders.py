@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msa2net_lib.data.images.read import IMAGE_FORMATS, stored_image_size
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import check_id
 
 MASK_SUFFIXES: tuple[str, ...] = ("_segmentation", "_mask")
 """What is taken off a mask's name to find its image, in letters of either case; ISIC's is the first."""
@@ -88,7 +89,7 @@ def _image_id(mask: str, suffixes: Iterable[str], ids: Iterable[str]) -> str:
 def _by_id(folder: Path, named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, path in named:
-        if name in found:
+        if check_id(name, path) in found:
             raise InputError(f"{folder}: {found[name].name} and {path.name} are both {name!r}; remove one of them")
         found[name] = path
     return found

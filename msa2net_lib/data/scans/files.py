@@ -10,6 +10,7 @@ from pathlib import Path
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.names import check_id
 
 _BY_LENGTH = sorted(set(SUFFIXES) - {".img"}, key=len, reverse=True)  # .img belongs to its .hdr; .nii.gz before .gz
 _DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
@@ -29,7 +30,7 @@ def find_scans(folder: str | Path, *, folders: bool = False) -> dict[str, Path]:
         case = path.name if folders and path.is_dir() else _case_id(path)
         if not case or path.name.startswith("."):
             continue
-        if case in found:
+        if check_id(case, path) in found:
             raise InputError(f"{path}: case {case} is also in {found[case].name}; keep one of the two")
         found[case] = path
     return dict(sorted(found.items()))
