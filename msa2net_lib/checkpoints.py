@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.config import MOST_CLASSES, NetworkConfig, override
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
+from msa2net_lib.nn.encoder import carry_tables
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.plain import parse_json
+from msa2net_lib.utils.torch_files import misfits, require_finite, some_of
 
 SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 """The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
+
+_MOST_LETTERS = 500  # of what a message quotes from a file
 
 
 def save_network(
@@ -28,7 +33,7 @@ def save_network(
     class_names: Sequence[str] | None = None,
     fingerprint: DatasetFingerprint | None = None,
 ) -> Path:
-    """Write a network's weights and config to one safetensors file, atomically.
+    """Write a network's weights and config to one safetensors file, atomically; equal ones give equal bytes.
 
     Args:
         network: what to write.
@@ -43,7 +48,7 @@ def save_network(
         The path.
 
     Raises:
-        OSError: the file cannot be written.
+        InputError: weights that are not finite, or not in float16 with ``half``, and a file that cannot be written.
 
     Example:
         >>> from msa2net_lib import MSA2Net, load_network, save_network
@@ -54,26 +59,53 @@ def save_network(
 
     Source: this project.
     """
+    state = network.state_dict()
+    require_finite(state, path)
     tensors = {
         key: (value.half() if half and value.ndim >= 2 else value).detach().cpu().contiguous()
-        for key, value in network.state_dict().items()
+        for key, value in state.items()
     }
+    if half:
+        require_finite(tensors, path, "lie beyond float16 (65504); save the network without half")
     # The weights are here, nothing is left to fetch on loading.
     config = network.config.to_dict() | {"pretrained": False}
+    metadata = {"network_config": json.dumps(config, sort_keys=True)}
+    if class_names is not None:
+        metadata["class_names"] = json.dumps(_checked_names(list(class_names), "class_names"))
+    if fingerprint is not None:
+        metadata["fingerprint"] = fingerprint.to_json()
     with atomic_path(path) as temporary:
-        metadata = {"network_config": json.dumps(config)}
-        if class_names is not None:
-            metadata["class_names"] = json.dumps(list(class_names))
-        if fingerprint is not None:
-            metadata["fingerprint"] = fingerprint.to_json()
         save_file(tensors, temporary, metadata=metadata)
+        _sort_metadata(temporary)
     return Path(path)
 
 
+def _sort_metadata(path: Path) -> None:
+    """Give equal weights one byte form: safetensors writes its metadata in an order that changes from call to call."""
+    with open(path, "rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(ordered.ljust(length))  # as long as before: it was compact, too
+
+
 def read_class_names(path: str | Path) -> tuple[str, ...] | None:
-    """Return the class names stored with a network of `save_network`; None where the file has none."""
+    """Return the class names stored with a network of `save_network`; None where the file has none.
+
+    Raises: `InputError` if what is stored is damaged.
+    """
     stored = _read_metadata(path).get("class_names")
-    return None if stored is None else tuple(json.loads(stored))
+    what = f"{path}: its class names"
+    return None if stored is None else tuple(_checked_names(parse_json(stored, what), what))
+
+
+def _checked_names(names: Any, what: str) -> list[str]:
+    is_list = isinstance(names, list) and len(names) < MOST_CLASSES
+    if not is_list or not all(isinstance(name, str) and name.isprintable() and 0 < len(name) < 200 for name in names):
+        raise InputError(f"{what}: are no list of up to {MOST_CLASSES - 1} printable names; give such a list")
+    return names
 
 
 def read_fingerprint(path: str | Path) -> DatasetFingerprint | None:
@@ -88,7 +120,25 @@ def read_fingerprint(path: str | Path) -> DatasetFingerprint | None:
         raise InputError(f"{path}: {error}") from error
 
 
+def read_config(metadata: Mapping[str, str], path: str | Path) -> NetworkConfig:
+    """Return the config in a file's metadata, as far as it can be trusted: typed, bounded, and never downloading.
+
+    Raises: `InputError` if there is none, or none that `save_network` writes.
+    """
+    if "network_config" not in metadata:
+        raise InputError(f"{path}: holds no network config; load files that save_network wrote")
+    stored = parse_json(metadata["network_config"], f"{path}: its network config")
+    try:
+        return NetworkConfig.from_dict(stored | {"pretrained": False} if isinstance(stored, dict) else stored)
+    except InputError as error:
+        raise InputError(
+            f"{path}: its network config is damaged ({str(error)[:_MOST_LETTERS]}); copy it again"
+        ) from error
+
+
 def _read_metadata(path: str | Path) -> dict[str, str]:
+    if not Path(path).is_file():  # a pipe would be waited for
+        return {}
     try:
         with safe_open(path, framework="pt") as handle:
             return handle.metadata() or {}
@@ -107,7 +157,7 @@ def load_network(path: str | Path, image_size: int | tuple[int, int] | None = No
         The network.
 
     Raises:
-        InputError: the file is missing, damaged, or holds no network of `save_network`.
+        InputError: the file is missing, damaged, or holds no network of `save_network`, or weights that are not finite.
 
     Example:
         >>> from msa2net_lib import load_network
@@ -126,16 +176,20 @@ def load_network(path: str | Path, image_size: int | tuple[int, int] | None = No
             state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); train or copy it again") from error
-    if "network_config" not in metadata:
-        raise InputError(f"{path}: holds no network config; load files that save_network wrote")
-    config = NetworkConfig.from_dict(json.loads(metadata["network_config"]))
+    config = read_config(metadata, path)
     if image_size is not None:
-        config = NetworkConfig.from_dict(config.to_dict() | {"image_size": image_size})
-    network = MSA2Net(config)
+        config = override(config, {"image_size": image_size})
     try:
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as error:
-        raise InputError(f"{path}: weights do not fit the config stored with them; copy it again") from error
+        with torch.device("meta"):  # whatever sizes the file claims, nothing is allocated before its weights fit
+            expected = MSA2Net(config)
+        state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
+    except InputError as error:
+        raise InputError(f"{path}: {str(error)[:_MOST_LETTERS]}") from error
+    if wrong := misfits(state, expected.state_dict()):
+        raise InputError(f"{path}: weights do not fit the config stored with them ({some_of(wrong)}); copy it again")
+    require_finite(state, path)
+    network = MSA2Net(config)
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
 
 

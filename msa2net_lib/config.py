@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import take_plain
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,6 +19,12 @@ LevelPart = Literal["linear", "gate", "norm", "blocks"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What commands take for ``--device``."""
+
+MOST_PIXELS, MOST_CLASSES, MOST_WIDTH, MOST_BLOCKS = 2048, 256, 4096, 100
+"""Bounds of an image's side, of classes (label maps are uint8), and of an encoder's whole-number options and depth."""
+
+_ENCODER_OPTIONS = re.compile(r"embed_dim|depths|stem_width|stem_bias|drop_rate|drop_path_rate|(conv|transformer)_\w+")
+"""timm's keywords for a MaxViT's architecture: others of its keywords open files or ask a hub."""
 
 ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
@@ -30,6 +38,8 @@ def require_choice(name: str, value: Any, choices: tuple) -> None:
 
 def override(config: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
     """Return a config with the named fields changed. Raises: `InputError` for an unknown field."""
+    if not isinstance(overrides, Mapping):
+        raise InputError(f"{type(config).__name__} from a {type(overrides).__name__}: give a dictionary of its fields")
     known = {f.name for f in dataclasses.fields(config)}
     for name in overrides:
         require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
@@ -48,13 +58,27 @@ class LevelConfig:
     unused: tuple[LevelPart, ...] = ()
 
     def __post_init__(self) -> None:
+        take_plain(self)
         require_choice("block", self.block, get_args(Block))
+        if not isinstance(self.unused, list | tuple):
+            raise InputError(f"unused={self.unused!r}: give parts of a level, {', '.join(get_args(LevelPart))}")
         object.__setattr__(self, "unused", tuple(self.unused))
         for part in self.unused:
             require_choice("unused part", part, get_args(LevelPart))
 
 
 ALL_UNUSED: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
+
+
+def _level(given: Any) -> LevelConfig:
+    """A level as it is, or made of a dictionary as JSON has it."""
+    if isinstance(given, LevelConfig):
+        return given
+    if not isinstance(given, Mapping) or not {"block", "gate"} <= {*given} <= {"block", "gate", "unused"}:
+        raise InputError(f"levels: {given!r} is no level; give LevelConfig(block, gate, unused)")
+    return LevelConfig(**given)
+
+
 _LKA = LevelConfig("lka", "masag")
 _DUAL = LevelConfig("dual_attention", "masag")
 
@@ -66,18 +90,22 @@ class NetworkConfig:
     Args:
         preset: the name in `PRESETS` that it started from.
         encoder: name of a timm MaxViT.
-        encoder_options: changes to its architecture (timm's keywords), for which channels must double from stage to
-            stage.
+        encoder_options: changes to its architecture (timm's keywords, `embed_dim` and the like), for which channels
+            must double from stage to stage.
         pretrained: True downloads timm's ImageNet weights, a path loads a file of them (the authors'
             ``maxvit_rmlp_small_rw_224_sw-6ef0ae4f.pth``).
-        image_size: pixels, one number or (height, width), multiples of 32; it sets the attention windows.
-        num_classes: K, background included.
+        image_size: pixels, one number or (height, width), multiples of 32 up to 2048; it sets the attention
+            windows.
+        num_classes: K, background included, at most 256.
         levels: decoder levels 0 (finest) to 3 (deepest).
         dilated: the dilated convolution in MASAG.
         layout: how tokens are laid out on the grid.
         gray_stem: own the 1 -> 3 channel convolution that the reference implementation's encoder never runs.
         decoder_init: torch's own start for every layer, or the reference implementation's, Xavier uniform and biases
             zero.
+        position_dropout: of the small networks inside the encoder's attention that turn relative positions into biases
+            (RelPosMlp). timm drops 0.125 of them in training, whatever drop rates it is given, and so does the
+            reference implementation; 0 makes a pass in training mode repeatable.
 
     Raises:
         InputError: a value that none of these can be, or levels that do not fit together.
@@ -109,15 +137,22 @@ class NetworkConfig:
     layout: Literal["grid", "reinterpreted"] = "grid"
     gray_stem: bool = False
     decoder_init: Literal["torch", "xavier"] = "torch"
+    position_dropout: float = 0.125
 
     def __post_init__(self) -> None:
-        levels = tuple(lv if isinstance(lv, LevelConfig) else LevelConfig(**lv) for lv in self.levels)
+        take_plain(self)
+        if not isinstance(self.levels, list | tuple):
+            raise InputError(f"levels={self.levels!r}: give the decoder's 4 levels")
+        levels = tuple(map(_level, self.levels))
         object.__setattr__(self, "levels", levels)
         # JSON has lists only; tuples here, so that a config read back equals the one written.
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.encoder_options.items()}
+        _check_options(options)
         object.__setattr__(self, "encoder_options", options)
         if not isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", tuple(self.image_size))
+            if len(self.image_size) != 2 or any(type(pixels) is not int for pixels in self.image_size):
+                raise InputError(f"image_size={self.image_size}: give pixels, or (height, width)")
         if len(levels) != 4:
             raise InputError(f"levels has {len(levels)} entries: the decoder has 4, from 0 (finest) to 3")
         if levels[3].gate != "none" and "gate" not in levels[3].unused:
@@ -132,8 +167,14 @@ class NetworkConfig:
             if pixels < 32 or pixels % 32:
                 lower = max(32, pixels // 32 * 32)
                 raise InputError(f"image_size={self.image_size} is not a multiple of 32: use {lower} or {lower + 32}")
+            if pixels > MOST_PIXELS:
+                raise InputError(f"image_size={self.image_size}: give at most {MOST_PIXELS} pixels")
         if self.num_classes < 2:
             raise InputError(f"num_classes={self.num_classes}: give at least 2, background counts as a class")
+        if self.num_classes > MOST_CLASSES:
+            raise InputError(f"num_classes={self.num_classes}: give at most {MOST_CLASSES}, a label map has 8 bits")
+        if not 0 <= self.position_dropout < 1:
+            raise InputError(f"position_dropout={self.position_dropout}: give a share from 0 to below 1")
         require_choice("dilated", self.dilated, ("depthwise", "dense"))
         require_choice("layout", self.layout, ("grid", "reinterpreted"))
         require_choice("decoder_init", self.decoder_init, ("torch", "xavier"))
@@ -176,6 +217,17 @@ class NetworkConfig:
     def to_dict(self) -> dict[str, Any]:
         """The config as plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that are no architecture of a MaxViT, or far larger than any. Raises: `InputError`."""
+    for name, value in options.items():
+        values = value if isinstance(value, tuple) else (value,)
+        known = _ENCODER_OPTIONS.fullmatch(name) and all(isinstance(one, int | float | str | None) for one in values)
+        sizes = [one for one in values if isinstance(one, int | float)]
+        large = max(map(abs, sizes), default=0) > MOST_WIDTH or len(values) > 8
+        if not known or large or (name == "depths" and (len(sizes) < len(values) or sum(sizes) > MOST_BLOCKS)):
+            raise InputError(f"encoder_options[{name!r}]={value!r}: no option of a MaxViT of timm, or beyond all sizes")
 
 
 PRESETS: dict[str, NetworkConfig] = {

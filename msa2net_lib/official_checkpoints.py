@@ -137,6 +137,7 @@ def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
         num_classes=config.num_classes,
         image_size=config.image_size,
         pretrained=config.pretrained,
+        position_dropout=config.position_dropout,
     )
     if config != same:
         raise InputError(
@@ -154,7 +155,7 @@ def open_checkpoint(path: str | Path, image_size: int | tuple[int, int] | None =
     """Read a network from either kind of file: this library's ``.safetensors`` or the released code's."""
     if Path(path).suffix == ".safetensors":
         return load_network(path, image_size)
-    return load_official_checkpoint(path, image_size=image_size or 224)
+    return load_official_checkpoint(path, image_size=224 if image_size is None else image_size)
 
 
 def official_keys(network: MSA2Net) -> dict[str, str]:

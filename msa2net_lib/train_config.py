@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from msa2net_lib.config import override, require_choice
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import take_plain
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["poly", "one_cycle", "constant"]
@@ -58,7 +59,7 @@ class TrainConfig:
             of the training data ("validation"), or the best on the test data ("test", which makes their scores
             optimistic).
         validate_every: epochs from one selection to the next.
-        seed: of everything random.
+        seed: of everything random, from 0 to 2**32 - 1.
         checkpoint_every: steps from one saved state to the next.
         log_every: steps from one entry of the log to the next.
         notes: where values come from, by field.
@@ -99,6 +100,7 @@ class TrainConfig:
     notes: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        take_plain(self)
         for name in ("batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}: give at least 1")
@@ -108,6 +110,11 @@ class TrainConfig:
             raise InputError(f"accumulate={self.accumulate}: give at most batch_size={self.batch_size}")
         if self.learning_rate <= 0:
             raise InputError(f"learning_rate={self.learning_rate}: give a positive number")
+        if not 0 <= self.seed < 2**32:  # NumPy's bound
+            raise InputError(f"seed={self.seed}: give a whole number from 0 to {2**32 - 1}")
+        for name in ("weight_decay", "momentum", "poly_power"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)}: give 0 or more")
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
 

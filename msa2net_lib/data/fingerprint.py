@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import parse_json
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset, TrainingData
@@ -54,19 +55,50 @@ class DatasetFingerprint:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote. Raises: `InputError` for anything else."""
         try:
-            stored = json.loads(text)
+            stored = parse_json(text, "its description of the training data")
             for name in ("pixel_mm", "field_of_view_mm"):
                 if stored[name] is not None:
                     y, x = stored[name]
-                    stored[name] = Range(*map(float, y)), Range(*map(float, x))
+                    stored[name] = _stored_range(y), _stored_range(x)
             for name in ("slice_mm", "length_mm"):
                 if stored[name] is not None:
-                    stored[name] = Range(*map(float, stored[name]))
+                    stored[name] = _stored_range(stored[name])
             if stored["height_width"] is not None:
-                stored["height_width"] = tuple(stored["height_width"])
+                height, width = stored["height_width"]
+                stored["height_width"] = _number(height, int), _number(width, int)
+            if stored["window"] is not None:
+                _require(stored["window"], {"low": float, "high": float, "unit": str})
+            if stored["recipe"] is not None:
+                kinds = dict.fromkeys(("name", "image_filter", "mask_filter", "intensity"), str) | {"notes": dict}
+                _require(stored["recipe"], kinds)
+            if stored["kind"] not in ("scans", "images") or not isinstance(stored["modality"], str):
+                raise ValueError("kind or modality")
             return cls(**stored)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("its description of the training data is damaged; copy or train it again") from error
+
+
+def _number(value: Any, kind: type) -> float:
+    """A length as it is stored: a number, and more than 0."""
+    if not isinstance(value, int | kind) or isinstance(value, bool) or value <= 0:
+        raise ValueError(value)
+    return kind(value)
+
+
+def _stored_range(values: Any) -> Range:
+    lowest, median, highest = (_number(value, float) for value in values)
+    if not lowest <= median <= highest:
+        raise ValueError(values)
+    return Range(lowest, median, highest)
+
+
+def _require(stored: Any, kinds: dict[str, type]) -> None:
+    """Raise ValueError unless ``stored`` is a dictionary of these keys and kinds."""
+    if not isinstance(stored, dict) or stored.keys() != kinds.keys():
+        raise ValueError(stored)
+    for name, kind in kinds.items():
+        if not isinstance(stored[name], (int, float) if kind is float else kind):
+            raise ValueError(name)
 
 
 def describe(data: TrainingData) -> DatasetFingerprint | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 from jaxtyping import Float
+from timm.layers import RelPosMlp, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
+from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
+
+_TABLE = "relative_position_bias_table"
 
 CLASSIFIERS = ("head.fc", "head", "fc")
 """timm's names of a last layer that a network without classes does not have."""
@@ -22,7 +26,7 @@ class Encoder(nn.Module):
     Shape: (b, 1|3, h, w) -> four feature maps, fine to coarse. Gray input is repeated to three channels.
     ``image_size`` (height, width) fixes the attention windows at 1/32 of it, so input must have exactly
     this size. ``options`` go to timm's model as they are. ``gray_stem`` adds the 1 -> 3 convolution that
-    the released encoder owns and never runs.
+    the released encoder owns and never runs. ``position_dropout``: as in `NetworkConfig`.
     """
 
     def __init__(
@@ -32,11 +36,15 @@ class Encoder(nn.Module):
         options: dict[str, Any] | None = None,
         pretrained: bool | str = False,
         gray_stem: bool = False,
+        position_dropout: float = 0.125,
     ):
         super().__init__()
         self.image_size = image_size
         self.gray_stem = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) if gray_stem else None
         self.backbone: Any = _create_backbone(name, image_size, pretrained, options or {})
+        for module in self.backbone.modules():
+            if isinstance(module, RelPosMlp):
+                module.mlp.drop1.p = position_dropout
         info = self.backbone.feature_info
         # The first entry is the stem at 1/2, which has no skip.
         self.channels: tuple[int, ...] = tuple(stage["num_chs"] for stage in info[1:])
@@ -81,7 +89,16 @@ def _create_backbone(name: str, image_size: tuple[int, int], pretrained: bool | 
     try:
         backbone = create_timm(name, pretrained is True, img_size=image_size, **options)
     except TypeError as error:
-        raise InputError(f"encoder={name!r} does not take {error}: use a MaxViT of timm") from error
+        said = " ".join(str(error).split())
+        raise InputError(f"encoder={name!r} does not take {said}: use a MaxViT of timm") from error
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+        raise InputError(
+            f"encoder={name!r}, encoder_options={options}: timm cannot build it for {image_size[0]} x {image_size[1]} "
+            f"pixels ({said}): use a MaxViT of timm, and options and a size that it takes"
+        ) from error
     reductions = [stage["reduction"] for stage in getattr(backbone, "feature_info", [])]
     if reductions != [2, 4, 8, 16, 32] or not hasattr(backbone, "forward_intermediates"):
         raise InputError(f"encoder={name!r} has no stages at 1/4, 1/8, 1/16 and 1/32: use a MaxViT of timm")
@@ -114,17 +131,37 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     """Load a timm state dict, such as the authors' ImageNet file, into a backbone; a classifier is left out.
 
     Raises: `InputError` for a file that cannot be read, or of which any entry is missing, left over or of another
-    shape (the released code loads with ``strict=False``, which hides that).
+    shape or kind (the released code loads with ``strict=False``, which hides that).
     """
     ours = backbone.state_dict()
     classifier = tuple(f"{name}.{kind}" for name in CLASSIFIERS for kind in ("weight", "bias"))
     state = {key: value for key, value in read_state_dict(path).items() if key in ours or key not in classifier}
-    wrong = [key for key in ours if key not in state or state[key].shape != ours[key].shape]
-    if wrong or len(state) > len(ours):
-        offenders = wrong or [key for key in state if key not in ours]
+    state = carry_tables(state, backbone)
+    if wrong := misfits(state, ours):
         raise InputError(
-            f"{path}: does not fit the encoder ({len(ours) - len(wrong)} of {len(ours)} entries do; first offenders: "
-            f"{some_of(offenders)}): give the weights of the same timm model"
+            f"{path}: does not fit the encoder (of {len(ours)} entries {len(wrong)} do not; first offenders: "
+            f"{some_of(wrong)}): give the weights of the same timm model"
         )
-    require_finite(state, Path(path))
+    require_finite(state, path)
     backbone.load_state_dict(state)
+
+
+def carry_tables(state: Mapping[str, Tensor], backbone: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    """Bring tables of relative positions, which some encoders own for one input size, to a backbone's own size.
+
+    They are interpolated as timm does for pretrained weights. ``prefix``: of the backbone's keys in ``state``.
+    Raises: `InputError` for a table that cannot be carried over.
+    """
+    carried = dict(state)
+    for name, module in backbone.named_modules():
+        key, ours = f"{prefix}{name}.{_TABLE}", getattr(module, _TABLE, None)
+        if not isinstance(ours, Tensor) or key not in state or state[key].shape == ours.shape:
+            continue
+        try:
+            carried[key] = resize_rel_pos_bias_table(state[key], module.window_size, ours.shape)
+        except (AssertionError, AttributeError, IndexError, ValueError) as error:
+            raise InputError(
+                f"{key}: a table of {tuple(state[key].shape)} for the positions of one input size, which cannot be "
+                f"brought to {tuple(ours.shape)}: build the network with the image_size it was trained with"
+            ) from error
+    return carried

@@ -52,6 +52,7 @@ class MSA2Net(nn.Module):
             config.encoder_options,
             config.pretrained,
             config.gray_stem,
+            config.position_dropout,
         )
         self.decoder = Decoder(self.encoder.channels, config)
 

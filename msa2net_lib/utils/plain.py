@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MOST_LETTERS = 1 << 20
 """Of a JSON text that comes with a file of weights."""
 _DEEPEST = 20
 _WIDEST = 64
 """Bits of a whole number, sign included: more fit neither NumPy nor torch."""
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "True or False"),
+    "str": ((str,), "text"),
+    "bool | str": ((bool, str), "True, False or a file"),
+    "int | tuple[int, int]": ((int, list, tuple), "pixels, or (height, width)"),
+    "dict[str, Any]": ((dict,), "a dictionary"),
+    "dict[str, str]": ((dict,), "a dictionary"),
+}
+"""What a config's fields may be, by their annotations, and in words."""
 
 
 def to_plain(value: Any, name: str, _depth: int = 0) -> Any:
@@ -49,12 +65,28 @@ def to_plain(value: Any, name: str, _depth: int = 0) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, tuple | list):
-        return type(value)(to_plain(one, f"{name}[{index}]", _depth + 1) for index, one in enumerate(value))
+        plain = [to_plain(one, f"{name}[{index}]", _depth + 1) for index, one in enumerate(value)]
+        return plain if isinstance(value, list) else tuple(plain)
     if isinstance(value, Mapping):
         if other := [key for key in value if not isinstance(key, str)]:
             raise InputError(f"{name}: has the key {other[0]!r}; give text as keys")
         return {str(key): to_plain(one, f"{name}[{key!r}]", _depth + 1) for key, one in value.items()}
     raise InputError(f"{name}: is of type {type(value).__name__}; give a number, text, or lists of them")
+
+
+def take_plain(config: DataclassInstance) -> None:
+    """Make a config's values Python's own (`to_plain`), so that it can be saved and read back.
+
+    Raises: `InputError` for a value of another kind than the field's.
+    """
+    for field_ in dataclasses.fields(config):
+        if (known := _KINDS.get(str(field_.type))) is None:  # names, which `require_choice` looks at, and levels
+            continue
+        name, (kinds, words) = field_.name, known
+        value = to_plain(getattr(config, name), name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise InputError(f"{name}={value!r}: give {words}")
+        object.__setattr__(config, name, value)
 
 
 def parse_json(text: str, what: str) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from msa2net_lib.errors import InputError
 
 SHOWN = 3  # offenders that a message names
+MOST_WRAPPINGS = 5
 WRAPPINGS = ("state_dict", "model", "model_weights", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
 # A best score stored beside the weights is often a NumPy number; these names only build one.
@@ -34,7 +35,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     content: Any = _load_weights_only(path)
-    while isinstance(content, Mapping):
+    for _ in range(MOST_WRAPPINGS):  # one may hold itself
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             break
@@ -70,15 +73,31 @@ def _without_prefixes(key: str) -> str:
     return key
 
 
-def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+def misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Say which entries of a state dict are missing, left over, of another shape or of another kind of number.
+
+    Whole numbers would be copied into weights without a word: a quantized file is no match.
+    """
+    found = [f"{key} is missing" for key in expected if key not in state]
+    for key, value in state.items():
+        if (ours := expected.get(key)) is None:
+            found.append(f"{key} is left over")
+        elif value.shape != ours.shape:
+            found.append(f"{key} is {tuple(value.shape)} and not {tuple(ours.shape)}")
+        elif value.is_floating_point() != ours.is_floating_point():
+            found.append(f"{key} is of type {value.dtype}")
+    return found
+
+
+def require_finite(
+    state: Mapping[str, Tensor], path: str | Path, so: str = "are not finite; the training diverged, use another file"
+) -> None:
     """Refuse weights with nan or infinite values. Raises: `InputError` with the first entry's name."""
     bad = {key: int((~value.isfinite()).sum()) for key, value in state.items() if not bool(value.isfinite().all())}
     if bad:
         key, count = next(iter(bad.items()))
-        more = f", and {len(bad) - 1} more entries" if len(bad) > 1 else ""
-        raise InputError(
-            f"{path}: {count} values of {key} are not finite{more}; the training diverged, use another file"
-        )
+        more = f" (and some of {len(bad) - 1} more entries)" if len(bad) > 1 else ""
+        raise InputError(f"{path}: {count} values of {key}{more} {so}")
 
 
 def some_of(keys: Sequence[str]) -> str:
