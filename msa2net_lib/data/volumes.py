@@ -16,9 +16,9 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import ArrayLike, NDArray
 
 from msa2net_lib.data.formats import dicom, metaimage, nifti, nrrd
-from msa2net_lib.data.formats.dicom_slice import has_magic
-from msa2net_lib.data.formats.grid import axes_of, check_3d, from_lps, quiet_itk, to_lps
-from msa2net_lib.data.formats.stream import intact, last_line
+from msa2net_lib.data.formats.dicom_slice import has_magic, is_bare
+from msa2net_lib.data.formats.grid import axes_of, check_3d, from_lps, quiet_itk, to_lps, voxel_size_notes
+from msa2net_lib.data.formats.stream import last_line, open_file
 from msa2net_lib.data.labels import BTCV_IDS, whole_labels
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import atomic_path
@@ -74,21 +74,16 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
     complex, or holds non-finite voxels; if DICOM slices are missing, doubled or do not belong together.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
         return decode_volume(path, None, series)
-    with intact(path), open(path, "rb") as stream:
-        volume = decode_volume(path, stream, series)
-    if volume.notes:
-        check_3d(path, volume.array.shape[:0:-1])
-    return volume
+    with open_file(path) as stream:
+        return decode_volume(path, stream, series, flat=False)
 
 
-def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None) -> Volume:
+def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None, *, flat: bool = True) -> Volume:
     """Read the open file ``path``, or a folder of DICOM slices where ``stream`` is None, as `read_volume` does.
 
-    A NIfTI file of two dimensions is a volume of one slice here, which its ``notes`` say.
+    A NIfTI file of two dimensions is a volume of one slice, which its ``notes`` say, if ``flat`` ones are allowed.
     """
     reader, told = None if stream is None else _reader_of(path, stream), {}
     if reader is None:
@@ -102,8 +97,10 @@ def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None
     array = stored.array
     if array.dtype.kind == "f" and (bad := array.size - np.count_nonzero(np.isfinite(array))):
         raise InputError(f"{path}: {bad} voxels are not finite (nan or inf); replace them and save it again")
+    if stored.is_flat and not flat:
+        check_3d(path, array.shape[:0:-1])
     axes = axes_of(stored.affine)
-    notes = ("2-D NIfTI: taken as a volume of one axial slice",) if stored.is_flat else ()
+    notes = (*stored.notes, *voxel_size_notes(path, stored))
     return _placed(*to_lps(array, stored.affine, axes), file_axes=axes, path=path, notes=notes, **told)
 
 
@@ -177,13 +174,14 @@ def check_same_geometry(image: Volume, label: Volume, image_path: str | Path, la
 
 def _reader_of(path: Path, stream: BinaryIO) -> ModuleType | None:
     """Return the module that reads an open file, None for DICOM."""
-    name = path.name.lower()
+    name, head = path.name.lower(), stream.read(132)
+    stream.seek(0)
+    if has_magic(head):
+        return None
     for suffix, module in _FORMATS.items():
         if name.endswith(suffix):
             return module
-    head = stream.read(132)
-    stream.seek(0)
-    if name.endswith(dicom.SUFFIXES) or has_magic(head):
+    if name.endswith(dicom.SUFFIXES) or is_bare(head):
         return None
     raise InputError(f"{path}: not a format that is read; give {', '.join(SUFFIXES)}, or a folder of DICOM slices")
 

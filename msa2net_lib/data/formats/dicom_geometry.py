@@ -19,6 +19,8 @@ _UNEVEN = 0.1
 _TOLERANCES = {"size": 0.0, "pixel spacing": 1e-3, "orientation": 1e-3}
 """Relative differences between the slices' headers that are rounding."""
 
+_OF_A_SCAN = ("FrameOfReferenceUID", "SeriesNumber", "Modality")
+
 _ADRIFT = 0.5
 """Allowed sideways shift between slices, in pixels."""
 
@@ -54,19 +56,42 @@ def _check_plain(one: Slice) -> None:
         raise InputError(f"{path}: holds several slices in one file (multi-frame); export one file a slice, or NIfTI")
 
 
+def same_scan(first: Slice, one: Slice) -> bool:
+    """Tell whether two slices that do not say so belong together: by folder, numbers, modality and grid."""
+    same = all(first.header.get(keyword) == one.header.get(keyword) for keyword in _OF_A_SCAN)
+    try:
+        return same and first.path.parent == one.path.parent and not _difference(first, one)
+    except InputError:
+        return False
+
+
+def without_copies(slices: list[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
+    """Return the slices of a series without exact copies, and each copy with what it is a copy of."""
+    kept, copies = {}, []
+    for one in sorted(slices, key=lambda one: (len(one.path.name), one.path)):
+        same_place = kept.setdefault(str(one.header.get("ImagePositionPatient")), [])
+        original = next((other for other in same_place if other.header == one.header), None)
+        copies.append((one, original)) if original else same_place.append(one)
+    return [one for same_place in kept.values() for one in same_place], copies
+
+
 def _check_alike(slices: list[Slice]) -> None:
-    first = slices[0]
-    expected = _grid(first)
     for one in slices[1:]:
-        for (name, tolerance), ours, theirs in zip(_TOLERANCES.items(), expected, _grid(one), strict=True):
-            if not np.allclose(ours, theirs, rtol=0, atol=tolerance * max(map(abs, ours))):
-                shown = " and ".join("x".join(f"{value:.6g}" for value in values) for values in (ours, theirs))
-                raise InputError(
-                    f"{one.path}: another {name} than {first.path.name} of the same series ({shown}); "
-                    "take the slices that do not belong out"
-                )
-        if text(one.path, one.header, "Modality") != text(first.path, first.header, "Modality"):
-            raise InputError(f"{one.path}: another modality than {first.path.name} of the same series; separate them")
+        if difference := _difference(slices[0], one):
+            raise InputError(
+                f"{one.path}: another {difference} than {slices[0].path.name} of the same series; "
+                "take the slices that do not belong out"
+            )
+
+
+def _difference(first: Slice, one: Slice) -> str:
+    """Return in what the grids or the modalities of two slices differ, with both values; nothing if in nothing."""
+    for (name, tolerance), ours, theirs in zip(_TOLERANCES.items(), _grid(first), _grid(one), strict=True):
+        if not np.allclose(ours, theirs, rtol=0, atol=tolerance * max(map(abs, ours))):
+            shown = " and ".join("x".join(f"{value:.6g}" for value in values) for values in (theirs, ours))
+            return f"{name} ({shown})"
+    modalities = [text(*either, "Modality") for either in (one, first)]
+    return "" if modalities[0] == modalities[1] else f"modality ({' and '.join(modalities)})"
 
 
 def _grid(one: Slice) -> tuple[tuple[float, ...], ...]:
@@ -114,7 +139,7 @@ def _step(path: Path, slices: list[Slice], heights: NDArray) -> float:
 
 
 def _thickness(one: Slice) -> float:
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+    for keyword in ("SliceThickness", "SpacingBetweenSlices"):
         if one.header.get(keyword) is not None:
             (value,) = numbers(one.path, one.header, keyword, 1)
             if value > 0:

@@ -120,7 +120,7 @@ def _stored_values(path: Path, dataset: Dataset, layout: _Layout) -> NDArray[np.
     if not isinstance(data, bytes) or not data:
         raise InputError(f"{path}: truncated, it has no pixels; copy or download it again")
     if syntax in _PLAIN and (layout.allocated > 8 or _PLAIN[syntax] == "<"):  # big-endian bytes come swapped in pairs
-        if len(data) - layout.data_bytes not in (0, layout.data_bytes % 2):
+        if len(data) < layout.data_bytes or data[layout.data_bytes + layout.data_bytes % 2 :].strip(b"\0"):  # padding
             raise InputError(
                 f"{path}: truncated or corrupt, {len(data)} of {layout.data_bytes} bytes of pixels; "
                 "copy or download it again"

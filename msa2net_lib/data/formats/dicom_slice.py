@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import pydicom
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import VR
 
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 
 _KEYWORDS = (
     "SpecificCharacterSet",
+    "ImageType",
     "SOPClassUID",
     "Modality",
     "SeriesDescription",
     "SeriesInstanceUID",
+    "SeriesNumber",
+    "FrameOfReferenceUID",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -41,6 +48,7 @@ _KEYWORDS = (
     "ModalityLUTSequence",
     "PixelData",
 )
+_PIXEL_DATA = Tag("PixelData")
 
 
 class Slice(NamedTuple):
@@ -55,30 +63,48 @@ def has_magic(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
-def parse(path: Path, content: bytes) -> Dataset:
+def is_bare(head: bytes) -> bool:
+    """Tell whether ``head`` begins as DICOM does whose preamble is missing: with an element of group 2 or 8."""
+    return head[:2] in (b"\2\0", b"\x08\0") and (head[4:6].decode("latin-1") in [*VR] or head[5:8] == bytes(3))
+
+
+def is_localizer(header: Dataset) -> bool:
+    """Tell whether a slice is a scout on which a scan was planned."""
+    return "LOCALIZER" in str(header.get("ImageType", "")).upper()
+
+
+def parse(path: Path, content: bytes, keywords: Sequence[str] = _KEYWORDS) -> Dataset:
     """Return the elements that a volume is made from, every one converted; InputError if one cannot be.
 
     ``content`` is the whole file: pydicom then never asks for more bytes than there are, whatever a damaged
-    length says.
+    length says. What lies behind the pixels is not looked at.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that bend the standard; what is needed is checked on use
         try:
-            header = pydicom.dcmread(BytesIO(content), specific_tags=list(_KEYWORDS))
+            header = read_partial(
+                BytesIO(content),
+                stop_when=lambda tag, vr, length: tag > _PIXEL_DATA,
+                force=True,
+                specific_tags=[*map(Tag, keywords)],
+            )
             for _ in (*header.file_meta, *header):
                 pass
         except Exception as error:  # of nearly every kind, when the bytes make no sense
             detail = last_line(error)
             raise InputError(f"{path}: a damaged DICOM file ({detail}); copy or download it again") from error
+    implicit, _ = header.original_encoding
+    if "TransferSyntaxUID" not in header.file_meta:  # it went with the preamble
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return header
 
 
 def text(path: Path, header: Dataset, keyword: str) -> str:
-    """Return an element's text, empty if it has none; InputError if it is not text, or a UID is missing."""
+    """Return an element's text, empty if it has none; InputError if it is not text."""
     value = header.get(keyword)
     words = "\\".join(map(str, value)) if isinstance(value, MultiValue) else value or ""
-    if not isinstance(words, str) or (not words and keyword.endswith("UID")):
-        raise InputError(f"{path}: its {dictionary_description(keyword)} is missing or damaged; copy it again")
+    if not isinstance(words, str):
+        raise InputError(f"{path}: its {dictionary_description(keyword)} is damaged; copy it again")
     return printable(" ".join(words.split()))
 
 

@@ -18,6 +18,12 @@ from msa2net_lib.errors import InputError
 _SHEAR = 1e-3
 """Cosine between two axes that is rounding."""
 
+_EDGE_MM = (1e-3, 100.0)
+"""Voxel edges beyond these are no scan's."""
+_USUAL_EDGE_MM = (0.1, 20.0)
+_FEW_VOXELS, _SMALL_MM = 64, 40.0
+"""An axis of as many voxels that is no longer than this is part of no body, but may be of a mouse."""
+
 _LPS = {"L": (0, False), "R": (0, True), "P": (1, False), "A": (1, True), "S": (2, False), "I": (2, True)}
 """Where an axis of a file runs -> the axis of LPS, and whether backwards."""
 
@@ -26,11 +32,13 @@ class Stored(NamedTuple):
     """A volume as its file has it: ``array`` slowest axis first, so (z, y, x) of the file's own axes.
 
     ``affine`` (3, 4) takes an index (x, y, z) to LPS mm. ``is_flat``: the file has two dimensions, z is made up.
+    ``notes``: what was assumed or left out.
     """
 
     array: NDArray
     affine: NDArray[np.float64]
     is_flat: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Grid(NamedTuple):
@@ -63,6 +71,22 @@ def make_grid(path: Path, size: tuple[int, ...], dtype: np.dtype, affine: ArrayL
     if not np.allclose(direction.T @ direction, np.eye(3), atol=_SHEAR):
         raise InputError(f"{path}: its header describes sheared axes, which are not read; resample it to a plain grid")
     return Grid(size, dtype, matrix)
+
+
+def voxel_size_notes(path: Path, stored: Stored) -> list[str]:
+    """Tell of voxels that are implausibly small or large; InputError where no scanner makes such."""
+    edges = np.linalg.norm(stored.affine[:, :3], axis=0)
+    shown = " x ".join(f"{edge:.3g}" for edge in edges)
+    if edges.min() < _EDGE_MM[0] or edges.max() > _EDGE_MM[1]:
+        raise InputError(f"{path}: its voxels are {shown} mm, as no scanner makes them; set the voxel size in mm")
+    size = np.array(stored.array.shape[::-1])
+    is_small = ((size >= _FEW_VOXELS) & (size * edges < _SMALL_MM)).any()
+    if is_small or edges.min() < _USUAL_EDGE_MM[0] or edges.max() > _USUAL_EDGE_MM[1]:
+        other = "smaller" if is_small or edges.min() < _USUAL_EDGE_MM[0] else "larger"
+        return [
+            f"its voxels are {shown} mm, {other} than in scans of patients; if these are not mm, set the voxel size"
+        ]
+    return []
 
 
 def axes_of(affine: NDArray[np.float64]) -> str:

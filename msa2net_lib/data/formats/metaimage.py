@@ -31,6 +31,8 @@ _NO_OTHER_VALUE = {
     "ElementToIntensityFunctionOffset": "0",
     "DistanceUnits": "mm",
 }
+_STRETCH = 2e-3
+"""Deviation of an axis's length from 1 that is rounding."""
 _NEEDED = ("ObjectType", "NDims", "BinaryData", "DimSize", "ElementType")
 _OTHER_NAMES = {
     "ElementByteOrderMSB": "BinaryDataByteOrderMSB",
@@ -87,18 +89,27 @@ def _check(path: Path, fields: dict[str, str]) -> Grid:
     if kind is None:
         raise InputError(f"{path}: ElementType {fields['ElementType']} is not read; save it as MET_SHORT or MET_FLOAT")
     big = kind[1] != "1" and _flag(path, fields, "BinaryDataByteOrderMSB")
-    return make_grid(path, size, np.dtype((">" if big else "<") + kind), _affine(path, fields))
+    affine, spacing = _affine(path, fields)
+    grid = make_grid(path, size, np.dtype((">" if big else "<") + kind), affine)
+    edges = np.linalg.norm(affine[:, :3], axis=0)
+    if not np.allclose(edges, spacing, rtol=_STRETCH, atol=0):
+        shown = (" x ".join(f"{edge:.4g}" for edge in one) for one in (spacing, edges))
+        raise InputError(
+            f"{path}: names two voxel sizes, {' and '.join(shown)} mm, as its TransformMatrix stretches; "
+            "write axes of length 1, and the spacing you mean"
+        )
+    return grid
 
 
-def _affine(path: Path, fields: dict[str, str]) -> np.ndarray:
-    """Return index -> LPS mm; MetaImage stores the direction of each axis as one row."""
+def _affine(path: Path, fields: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return index -> LPS mm, and the voxel size; MetaImage stores the direction of each axis as one row."""
     if "ElementSpacing" not in fields:
         fields = {**fields, "ElementSpacing": fields.get("ElementSize", "")}
     spacing = np.array(numbers(path, fields, "ElementSpacing", 3))
     direction = np.reshape(numbers(path, fields, "TransformMatrix", 9), (3, 3)).T
     if not (spacing > 0).all():
         raise InputError(f"{path}: its voxel size is {fields['ElementSpacing']}; export it again")
-    return np.column_stack([direction * spacing, numbers(path, fields, "Offset", 3)])
+    return np.column_stack([direction * spacing, numbers(path, fields, "Offset", 3)]), spacing
 
 
 def _flag(path: Path, fields: dict[str, str], key: str, default: str = "") -> bool:

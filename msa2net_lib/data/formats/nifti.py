@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.formats.grid import Grid, Stored, check_3d, displacement, make_grid
-from msa2net_lib.data.formats.stream import chunks, intact
+from msa2net_lib.data.formats.stream import chunks, open_file
 from msa2net_lib.errors import InputError
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
@@ -41,6 +41,7 @@ _FIELDS = {  # where each lies in the header, and what it is
 _DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _SEVERAL_VALUES = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _SMALLEST_SLOPE = 1e-10
+_ROUNDING = 1e-3
 _MILLIMETERS = (0, 2)  # not said, and said
 
 _Fields = Any
@@ -62,8 +63,7 @@ def read(path: Path, stream: BinaryIO) -> Stored:
         def opened(one: Path) -> Any:
             if one == path:
                 return stack.enter_context(gzip.open(stream, "rb")) if path.suffix.lower() == ".gz" else stream
-            stack.enter_context(intact(one))
-            return stack.enter_context(open(one, "rb"))
+            return stack.enter_context(open_file(one))
 
         header = opened(header_path)
         fields = _parse(header_path, header.read(_HEADER_BYTES), magic=b"n+1\0" if single else b"ni1\0")
@@ -80,7 +80,17 @@ def read(path: Path, stream: BinaryIO) -> Stored:
         with np.errstate(over="ignore"):  # inf is refused with the volume
             scaled = array * np.float64(slope) + intercept
             array = scaled.astype(array.dtype if array.dtype.kind == "f" else np.float32)
-    return Stored(array, grid.affine, is_flat)
+    flat = ["2-D NIfTI: taken as a volume of one axial slice"] if is_flat else []
+    return Stored(array, grid.affine, is_flat, (*flat, *_unlike_sizes(fields, grid)))
+
+
+def _unlike_sizes(fields: _Fields, grid: Grid) -> list[str]:
+    """Tell of a voxel size that only the sform holds; other readers may take pixdim's."""
+    stated, spacing = np.array(fields.pixdim[1:4]), np.linalg.norm(grid.affine[:, :3], axis=0)
+    if np.allclose(stated, spacing, rtol=_ROUNDING, atol=0):
+        return []
+    shown = (" x ".join(f"{edge:.4g}" for edge in edges) for edges in (spacing, stated))
+    return ["its sform and its pixdim name two voxel sizes, {} mm and {} mm: taken as the sform says".format(*shown)]
 
 
 def _parse(path: Path, head: bytes, magic: bytes) -> _Fields:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from msa2net_lib.errors import InputError
 
@@ -36,6 +36,24 @@ def intact(path: Path) -> Iterator[None]:
     except (EOFError, zlib.error, OSError) as error:
         detail = last_line(error)
         raise InputError(f"{path}: truncated or corrupt ({detail}); copy or download it again") from error
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read from; InputError that names it for what is none, and for what goes wrong meanwhile."""
+    refuse_dangling(path)
+    with intact(path):
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a pipe or a device"
+            raise InputError(f"{path}: is {kind}, not a file; save what it gives to a file, and name that")
+        with open(path, "rb") as stream:
+            yield stream
+
+
+def refuse_dangling(path: Path) -> None:
+    """Raise InputError for a link whose file is not there, as in data sets that are fetched in parts."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path}: is a link to a file that is not there ({path.readlink()}); fetch it, or remove it")
 
 
 def chunks(stream: Readable) -> Iterator[bytes]:

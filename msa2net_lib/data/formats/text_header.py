@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from msa2net_lib.data.formats.stream import intact, printable
+from msa2net_lib.data.formats.stream import open_file, printable
 from msa2net_lib.errors import InputError
 
 MOST_HEADER_BYTES = 1 << 20
@@ -49,7 +49,7 @@ def opened_data(path: Path, stream: BinaryIO, name: str | None) -> Iterator[tupl
         return
     if not name or "/" in name or "\\" in name or name in (".", ".."):
         raise InputError(f"{path}: its data file `{name}` is not in the same folder; put it beside the header")
-    if not (found := path.with_name(name)).is_file():
+    if not (found := path.with_name(name)).exists():
         raise InputError(f"{path}: its data file `{name}` is missing; put it beside the header")
-    with intact(found), open(found, "rb") as data:
+    with open_file(found) as data:
         yield found, data

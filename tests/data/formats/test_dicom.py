@@ -150,21 +150,19 @@ def shift(ct):
     change(ct / "slice2.dcm", ImagePositionPatient=[*POSITION[:2], 40 + 2.5 * 2 + 0.6])
 
 
-def double(ct):
-    shutil.copy(ct / "slice2.dcm", ct / "again.dcm")
-
-
 def tilt(ct):
     for index in range(5):
         change(ct / f"slice{index}.dcm", ImagePositionPatient=[-20, 30 + 0.4 * index, 40 + 2.5 * index])
 
 
-def empty(ct):
-    (ct / "slice4.dcm").write_bytes(b"")
+def no_prefix(ct):
+    whole = (ct / "slice4.dcm").read_bytes()
+    (ct / "slice4.dcm").write_bytes(whole.replace(b"DICM", b"DICN", 1))
 
 
-def zeros(ct):
-    (ct / "slice4.dcm").write_bytes(bytes(3000))
+def dangling(ct):
+    (ct / "slice4.dcm").unlink()
+    (ct / "slice4.dcm").symlink_to(ct / "elsewhere" / "slice4.dcm")
 
 
 def header_only(ct):
@@ -185,12 +183,11 @@ def other(**elements):
 SPOILT = [
     (drop, "5 mm between slice1.dcm and slice3.dcm, 2.5 mm elsewhere"),
     (shift, "slices are missing or uneven"),
-    (double, "again.dcm and slice2.dcm lie at the same position"),
     (tilt, "gantry tilt"),
-    (empty, "slice4.dcm: not a DICOM file, or damaged"),
-    (zeros, "slice4.dcm: not a DICOM file, or damaged"),
+    (no_prefix, "slice4.dcm: a damaged DICOM file"),
+    (dangling, "slice4.dcm: is a link to a file that is not there"),
     (header_only, "slice4.dcm: a slice without its image"),
-    (other(Rows=23), "slice4.dcm: another size than slice0.dcm of the same series (24x20 and 23x20)"),
+    (other(Rows=23), "slice4.dcm: another size (23x20 and 24x20) than slice0.dcm of the same series"),
     (other(Rows=None), "slice4.dcm: a slice without its image"),
     (other(Rows=None, SOPClassUID=uid.EnhancedSRStorage), "holds files without an image too"),
     (other(PixelSpacing=[0.8, 0.6]), "slice4.dcm: another pixel spacing"),
@@ -199,8 +196,10 @@ SPOILT = [
     (other(ImageOrientationPatient=[1, 0, 0, 0, 0.996195, 0.087156]), "slice4.dcm: another orientation"),
     (other(ImageOrientationPatient=[1, 0, 0, 0, 1]), "Image Orientation (Patient) is missing or damaged"),
     (other(ImagePositionPatient=None), "Image Position (Patient) is missing"),
-    (other(Modality="PT"), "another modality"),
-    (other(SeriesInstanceUID=None), "Series Instance UID is missing"),
+    (other(Modality="PT"), "another modality (PT and CT)"),
+    (other(SeriesInstanceUID=None), "2 series"),
+    (other(SeriesInstanceUID=None), "without-uid-1 (Abdomen, CT, 1 slices)"),
+    (other(ImagePositionPatient=[*POSITION[:2], 47.5]), "slice3.dcm and slice4.dcm lie at the same position"),
     (other(SamplesPerPixel=3), "color image"),
     (other(PhotometricInterpretation="PALETTE COLOR"), "color image (PALETTE COLOR)"),
     (other(NumberOfFrames=2), "multi-frame"),
@@ -261,9 +260,11 @@ def test_table_in_place_of_a_slope(ct, refused):
 
 
 def test_single_slice_needs_a_thickness(tmp_path, array, refused):
-    path = write_slice(tmp_path / "one.dcm", array[0])
-    assert read_volume(tmp_path).spacing == (2.5, 0.8, 0.7)
+    path = write_slice(tmp_path / "one.dcm", array[0], SpacingBetweenSlices=3)
+    assert read_volume(tmp_path).spacing == (2.5, 0.8, 0.7)  # as thick as it is, not as far from a neighbor
     change(path, SliceThickness=None)
+    assert read_volume(tmp_path).spacing == (3, 0.8, 0.7)
+    change(path, SpacingBetweenSlices=None)
     refused([path, "without a thickness"], read_volume, path)
 
 

@@ -258,7 +258,38 @@ def test_compression_that_is_not_read(tmp_path, pixels, refused):
     refused([path, "compression (1.2.840.10008.1.2.4.201) is not read"], read_volume, path)
 
 
-def test_file_without_a_preamble_is_asked_for_anew(tmp_path, pixels, refused):
+@pytest.mark.parametrize("syntax", WRITTEN, ids=lambda syntax: syntax.keyword)
+def test_what_lies_around_the_elements_is_not_needed(tmp_path, pixels, syntax):
+    """Padding of tapes and archives behind the pixels, and a preamble that a tool has cut off."""
+    path = write_slice(tmp_path / "one.dcm", pixels, syntax=syntax)
+    whole = path.read_bytes()
+    for changed in (whole + bytes(512), whole + b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8), whole[132:]):
+        path.write_bytes(changed)
+        np.testing.assert_array_equal(read_volume(path).array[0], pixels)
+        path.rename(tmp_path / "one")
+        np.testing.assert_array_equal(read_volume(tmp_path).array[0], pixels)
+        path = (tmp_path / "one").rename(path)
+
+
+@pytest.mark.parametrize("syntax", WRITTEN[:2], ids=lambda syntax: syntax.keyword)
+def test_elements_without_any_file_header(tmp_path, pixels, syntax):
+    dataset = pydicom.dcmread(write_slice(tmp_path / "one.dcm", pixels, syntax=syntax))
+    implicit = syntax == uid.ImplicitVRLittleEndian
+    del dataset.file_meta
+    dataset.preamble = None
+    dataset.save_as(tmp_path / "one.dcm", enforce_file_format=False, implicit_vr=implicit, little_endian=True)
+    assert not pydicom.misc.is_dicom(tmp_path / "one.dcm")
+    np.testing.assert_array_equal(read_volume(tmp_path).array[0], pixels)
+
+
+@pytest.mark.parametrize("padding", [2, 72, 512])
+def test_padding_within_the_pixels(tmp_path, pixels, refused, padding):
     path = write_slice(tmp_path / "one.dcm", pixels)
-    path.write_bytes(path.read_bytes()[132:])
-    refused([path, "not a DICOM file, or damaged"], read_volume, path)
+    for value in (0, 7):
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = pixels.tobytes() + bytes([value]) * padding
+        dataset.save_as(path)
+        if value:  # it may as well be rows that the header does not know of
+            refused([path, f"{2880 + padding} of 2880 bytes"], read_volume, path)
+        else:
+            np.testing.assert_array_equal(read_volume(path).array[0], pixels)
