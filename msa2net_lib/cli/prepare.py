@@ -60,6 +60,7 @@ def _add_isic(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--source", **FOLDER, help="holds the two folders, or the two archives")
     ways.add_argument("--download", action="store_true", help="the two official archives, 11.2 GB")
     parser.add_argument("--destination", **FOLDER, default=Path("data/isic2018"), help="default: data/isic2018")
+    _add_split(parser)
     _add_image_options(parser)
 
 
@@ -108,19 +109,29 @@ def _add_scan_options(parser: argparse.ArgumentParser) -> None:
     window = "values that become 0 and 1; default: -125 275 for CT, else percentiles of each scan"
     parser.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=window)
     parser.add_argument("--allow-empty", action="store_true", help="accept cases without any labeled voxel")
+    held_out = "training cases to validate on"
+    parser.add_argument("--validation-cases", type=_list, default=(), metavar="ID,...", help=held_out)
+    table = "a table with the columns id and part (train, validation, test), and patient if you like, for all cases"
+    parser.add_argument("--split", type=Path, metavar="CSV", help=table)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", **FOLDER, required=True, help="PNG or JPEG")
     parser.add_argument("--masks", **FOLDER, required=True, help="one for each image, of its size")
-    parts = "70, 10 and 20 %% for training, validation and test, by sorted names"
+    parts = "unless --split says otherwise, 70, 10 and 20 %% for training, validation and test, by sorted names"
     parser.add_argument("--destination", **FOLDER, required=True, help=parts)
     suffix = "after an image's name in its mask's; default: none, _mask or _segmentation"
     parser.add_argument("--mask-suffix", metavar="TEXT", help=suffix)
     threshold = "mask values above it are lesion; default: masks hold 0 and 255, or 0 and 1"
     parser.add_argument("--threshold", **NUMBER, help=threshold)
     parser.add_argument("--allow-empty", action="store_true", help="accept masks without any lesion pixel")
+    _add_split(parser)
     _add_image_options(parser)
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    split = "one part for all images (test), shares such as 0.7,0.1,0.2, or a table: id,part or id,patient"
+    parser.add_argument("--split", metavar="TEXT|CSV", help=split)
 
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:
@@ -200,7 +211,7 @@ def _isic(arguments: argparse.Namespace) -> int:
         print(show_terms("isic2018"))
         raise InputError("say where the images come from: --source DIR, or --download (11.2 GB)")
     source = arguments.source or download_isic(arguments.destination.parent / "downloads", **_running())
-    options = _given(arguments, "recipe", "size", "workers")
+    options = _given(arguments, "recipe", "size", "workers") | _image_split(arguments)
     return _report_images(prepare_isic(source, arguments.destination, **options), published=True)
 
 
@@ -240,7 +251,9 @@ def _nnunet(arguments: argparse.Namespace) -> int:
     """Prepare an nnU-Net folder."""
     from msa2net_lib.data.scans.nnunet import prepare_nnunet
 
-    options = _given(arguments, "test_cases", "channel", "window", "allow_empty", "workers")
+    options = _given(arguments, "channel", "window", "allow_empty", "workers")
+    tested, held_out = _scan_split(arguments, arguments.source / "labelsTr", arguments.source / "labelsTs")
+    options |= {"test_cases": tested, "validation": held_out}
     return _report(prepare_nnunet(arguments.source, arguments.destination, **options))
 
 
@@ -251,7 +264,8 @@ def _scans(arguments: argparse.Namespace) -> int:
     classes = parse_classes(arguments.classes)
     options = _given(arguments, "modality", "others_are_background", "window", "allow_empty", "workers")
     folders = arguments.images, arguments.labels, arguments.destination
-    return _report(prepare_pairs(*folders, classes=classes, test=arguments.test_cases, **options))
+    tested, held_out = _scan_split(arguments, arguments.labels)
+    return _report(prepare_pairs(*folders, classes=classes, test=tested, validation=held_out, **options))
 
 
 def _images(arguments: argparse.Namespace) -> int:
@@ -259,6 +273,7 @@ def _images(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.images.prepare import prepare_images
 
     options = _given(arguments, "mask_suffix", "threshold", "allow_empty", "recipe", "size", "workers")
+    options |= _image_split(arguments)
     return _report_images(prepare_images(arguments.images, arguments.masks, arguments.destination, **options))
 
 
@@ -280,6 +295,30 @@ _OWN = {
 
 def _running() -> dict[str, Any]:
     return {"progress": sys.stderr.isatty()}
+
+
+def _image_split(arguments: argparse.Namespace) -> dict[str, Any]:
+    from msa2net_lib.data.images.split import parse_split
+
+    return {} if arguments.split is None else {"split": parse_split(arguments.split)}
+
+
+def _scan_split(arguments: argparse.Namespace, *labels: Path) -> tuple[Any, Any]:
+    """Return the cases to test and to validate on, as they are named or as the table of --split says of all."""
+    from msa2net_lib.data.scans.files import find_scans
+    from msa2net_lib.data.splits import read_split
+
+    if arguments.split is None:
+        return arguments.test_cases, arguments.validation_cases
+    if arguments.test_cases or arguments.validation_cases:
+        raise InputError("--split: says the part of every case; leave --test-cases and --validation-cases out")
+    parts = read_split(arguments.split)
+    known = {case for folder in labels if folder.is_dir() for case in find_scans(folder, folders=True)}
+    listed = {case for cases in parts.values() for case in cases}
+    for odd, what in ((known - listed, "does not list"), (listed - known, "lists, but there are no labels of,")):
+        if odd:
+            raise InputError(f"{arguments.split}: {what} case {min(odd)} ({len(odd)} such); correct the table")
+    return parts["test"], parts["validation"]
 
 
 def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -323,6 +362,8 @@ def _report(dataset: PreparedDataset) -> int:
 
 
 def _report_images(dataset: ImageDataset, published: bool = False) -> int:
+    from msa2net_lib.data.contract.look_at import look_at
+    from msa2net_lib.data.images.look_at import image_remarks
     from msa2net_lib.paper.consistency import prevalence_report
 
     print(f"{dataset.root}: {dataset.counts()}")
@@ -330,4 +371,6 @@ def _report_images(dataset: ImageDataset, published: bool = False) -> int:
         if not ids:
             print(f"warning: no image for {part}")
     print(prevalence_report(dataset, published=published))
+    if found := look_at(image_remarks(dataset.manifest)):
+        print(found)
     return 0

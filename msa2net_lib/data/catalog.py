@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class DatasetEntry:
     short: in two or three words, as "not comparable: virtual patients" says it. description: in a line. source: what
     figures say below. folder: where it is prepared, within the data folder. remedy: what to do where it is not there.
     terms: of the files it is made from. opener: "module:function" below `msa2net_lib.data`, called with the data
-    folder, ``progress`` and its own options; it prepares what can be prepared here. labels: scheme of `data.labels`.
+    folder, ``progress`` and its own options; it prepares what can be prepared here.
     """
 
     kind: Literal["scans", "images"]
@@ -54,7 +53,6 @@ class DatasetEntry:
     remedy: str
     terms: tuple[Terms, ...]
     opener: str
-    labels: str = "A"
 
 
 _BTCV_CITATION = (
@@ -154,7 +152,6 @@ DATASETS: dict[str, DatasetEntry] = {
             ),
         ),
         opener="skin.prepare:open_skin",
-        labels="lesion",
     ),
     "isic": DatasetEntry(
         kind="images",
@@ -179,7 +176,6 @@ DATASETS: dict[str, DatasetEntry] = {
             ),
         ),
         opener="isic:open_isic",
-        labels="lesion",
     ),
 }
 """Name -> data set."""
@@ -208,7 +204,7 @@ def open_dataset(name: str, data_dir: str | Path = "data", *, progress: bool = T
     """Open a data set of scans or images by name; those made from what ships are prepared on first use.
 
     Args:
-        name: one of `list_datasets`.
+        name: one of `list_datasets`, or the folder of data of your own that `msa2net prepare` wrote.
         data_dir: the folder that holds all data.
         progress: whether to show bars while it is prepared.
         options: its own: ``train`` and ``test`` patients of "virtual"; ``count`` images of "skin" at ``size`` pixels.
@@ -227,10 +223,41 @@ def open_dataset(name: str, data_dir: str | Path = "data", *, progress: bool = T
 
     Source: `data.catalog.DATASETS`.
     """
-    require_choice("data set", name, tuple(DATASETS))
-    module, _, function = DATASETS[name].opener.partition(":")
+    entry = dataset_entry(name)
+    if not entry.opener:
+        if options:
+            raise InputError(f"{', '.join(options)}: no options of {name}, which is prepared already; leave them out")
+        return open_prepared(name)
+    module, _, function = entry.opener.partition(":")
     opener = getattr(import_module(f"msa2net_lib.data.{module}"), function)
     return opener(Path(data_dir), progress=progress, **options)
+
+
+def is_prepared(name: str) -> bool:
+    """Whether a name is that of a folder with prepared data."""
+    return any(Path(name, file).is_file() for file in ("dataset.json", "contract.json"))
+
+
+def dataset_entry(name: str) -> DatasetEntry:
+    """Return what is known of a data set by name, or of your own by its folder. Raises: `InputError` for neither."""
+    if name in DATASETS:
+        return DATASETS[name]
+    if not is_prepared(name):
+        known = ", ".join(map(repr, DATASETS))
+        raise InputError(f"data set={name!r} is unknown: use one of {known}, or a folder that `msa2net prepare` wrote")
+    from msa2net_lib.data.prepared_files import IMAGES_KIND, read_manifest
+
+    called = Path(name).resolve().name
+    return DatasetEntry(
+        kind="images" if read_manifest(Path(name)).get("kind") == IMAGES_KIND else "scans",
+        short=f"your own data ({called})",
+        description=f"data of your own, prepared in {name}",
+        source=f"your own data ({called}); not comparable with the paper",
+        folder=name,
+        remedy="run msa2net prepare scans, nnunet or images",
+        terms=(),
+        opener="",
+    )
 
 
 def open_prepared(root: str | Path) -> PreparedDataset | ImageDataset:

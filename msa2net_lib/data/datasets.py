@@ -33,6 +33,7 @@ from msa2net_lib.data.prepared_files import (
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.data.splits import choose_validation
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import check_ids
 
 
 class TrainingData(Protocol):
@@ -253,7 +254,7 @@ def _check_complete(root: Path, case: str, slice_ids: Sequence[str]) -> None:
 
 
 def _check_listed(list_path: Path, names: Iterable[str], locate: Callable[[str], Path]) -> None:
-    missing = [path for path in map(locate, names) if not path.is_file()]
+    missing = [path for path in map(locate, check_ids(names, list_path)) if not path.is_file()]
     if missing:
         raise InputError(
             f"{missing[0]}: named in {list_path} but missing ({len(missing)} in all); prepare the data again"

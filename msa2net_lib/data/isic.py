@@ -126,7 +126,8 @@ def check_complete(images: Path) -> None:
     if found != ISIC_IDS_SHA256:
         raise InputError(
             f"{images}: its {len(ids)} images are not the {ISIC_COUNT} of ISIC 2018 (listed in "
-            f"data/splits/isic2018_*.txt); complete them, or give split={ISIC_SHARES}"
+            f"data/splits/isic2018_*.txt); complete them, or split those there are "
+            f"(--split 0.7,0.1,0.2; from Python, split={ISIC_SHARES})"
         )
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json
-from msa2net_lib.utils.names import check_ids, id_path
+from msa2net_lib.utils.names import check_id, id_path
 
 MANIFEST = "dataset.json"
 """The file by which we tell what we prepared ourselves: its classes and where its cases come from."""
@@ -287,4 +287,4 @@ def _read_list(path: Path) -> list[str] | None:
         text = "\0"
     if "\0" in text:
         raise InputError(f"{path}: is not UTF-8 text (perhaps UTF-16); save it as UTF-8")
-    return check_ids(text.split(), path)
+    return [check_id(name, path) for name in text.split()]

@@ -7,9 +7,14 @@ are set aside to choose by, and the test cases are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import check_ids
+
+PARTS: tuple[str, ...] = ("train", "validation", "test")
 
 # fmt: off
 SYNAPSE_TRAIN_CASES: tuple[str, ...] = (
@@ -57,3 +62,49 @@ def choose_validation(slices: Mapping[str, int]) -> list[str]:
     if not chosen:
         raise InputError(f"{len(ordered)} training cases are too few to choose from: name one in hold_out")
     return chosen
+
+
+def read_split(path: str | Path, shares: Sequence[float] = (0.7, 0.1, 0.2)) -> dict[str, list[str]]:
+    """Read who is trained on, validated on and tested on from a table: part -> ids.
+
+    The file is CSV (comma, semicolon or tab), and its first line names the columns: ``id``, and ``part``, ``patient``
+    or both. Without ``part``, whole patients are taken by shares of the ids, in the order of their names. Raises
+    InputError, naming the file, for other columns or parts, an id that is there twice, and a patient in two parts.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text; give a CSV file in UTF-8") from error
+    delimiter = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
+    rows = [
+        {str(key).strip().lower(): str(value).strip() for key, value in row.items()}
+        for row in csv.DictReader(lines, delimiter=delimiter)
+    ]
+    if not rows or "id" not in rows[0] or not {"part", "patient"} & rows[0].keys():
+        raise InputError(f"{path}: should begin with a line of columns: id,part or id,patient or id,part,patient")
+    check_ids([row["id"] for row in rows], path)
+    if "part" not in rows[0]:
+        rows = _by_patient(rows, shares)
+    found: dict[str, list[str]] = {part: [] for part in PARTS}
+    patients: dict[str, str] = {}
+    for row in rows:
+        part = row["part"].lower()
+        if part not in PARTS:
+            raise InputError(f"{path}: {row['id']} is in part {row['part']!r}; the parts are {', '.join(PARTS)}")
+        if row.get("patient") and (other := patients.setdefault(row["patient"], part)) != part:
+            raise InputError(f"{path}: patient {row['patient']} is in {other} and in {part}; keep each in one part")
+        found[part].append(row["id"])
+    return found
+
+
+def _by_patient(rows: Sequence[dict[str, str]], shares: Sequence[float]) -> list[dict[str, str]]:
+    """Give each row a part: that in which its patient's first row falls when all are cut by shares."""
+    ordered = sorted(rows, key=lambda row: (row["patient"], row["id"]))
+    cuts = [share * len(rows) for share in (shares[0], shares[0] + shares[1])]
+    first: dict[str, int] = {}
+    for number, row in enumerate(ordered):
+        first.setdefault(row["patient"], number)
+    return [{**row, "part": PARTS[sum(first[row["patient"]] >= cut for cut in cuts)]} for row in ordered]

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from msa2net_lib.data.images.read import read_mask
+from msa2net_lib.data.images.read import read_mask, turn
 from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.data.prepared_files import MANIFEST
 from msa2net_lib.data.resize import resize_back
@@ -146,13 +146,15 @@ def original_mask(dataset: ImageDataset, image_id: str, masks: Path) -> NDArray[
 
     Raises: `InputError` if ``masks`` does not hold it, or another file of its name.
     """
-    source = dataset.manifest["images"][image_id]["sources"]["mask"]
+    entry = dataset.manifest["images"][image_id]
+    source = entry["sources"]["mask"]
     path = masks / check_id(source["file"], dataset.root / MANIFEST)
     if not path.is_file():
         raise InputError(f"{path}: no such mask; name the folder that the images were prepared from")
     if sha256(path) != source["sha256"]:
         raise InputError(f"{path}: is not the mask that {image_id} was prepared with; prepare the images again")
-    return read_mask(path, threshold=dataset.manifest["options"]["threshold"])
+    mask = read_mask(path, threshold=dataset.manifest["options"]["threshold"])
+    return turn(mask, entry.get("mask_turned", 1))
 
 
 def _network_input(dataset: ImageDataset, ids: Sequence[str], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:

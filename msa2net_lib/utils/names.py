@@ -37,8 +37,9 @@ def check_id(name: object, where: str | Path) -> str:
         why = f"has {length} bytes, more than {LONGEST}"
     else:
         return name
-    text = ascii(name)
-    raise InputError(f"{where}: id {text if len(text) < 60 else text[:56] + '...'} {why}; rename its files and entries")
+    text, place = ascii(name), str(where)
+    place = place if place.isprintable() else ascii(place)[1:-1]
+    raise InputError(f"{place}: id {text if len(text) < 60 else text[:56] + '...'} {why}; rename its files and entries")
 
 
 def check_ids(names: Iterable[object], where: str | Path) -> list[str]:

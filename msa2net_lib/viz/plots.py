@@ -19,11 +19,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from msa2net_lib.data.catalog import DATASETS
+from msa2net_lib.data.catalog import DATASETS, dataset_entry
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.viz.colors import class_color
 
-SOURCES: dict[str, str] = {name: entry.source for name, entry in DATASETS.items()}
+
+class _Sources(dict[str, str]):
+    """The catalog's lines, and those of data of your own by their folder."""
+
+    def __missing__(self, name: str) -> str:
+        return dataset_entry(name).source
+
+
+SOURCES = _Sources({name: entry.source for name, entry in DATASETS.items()})
 """What to write on a figure, by data set name."""
 VIRTUAL, REAL = SOURCES["virtual"], SOURCES["patient2"]
 FILL = 0.25

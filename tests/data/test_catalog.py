@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from msa2net_lib.cli.doctor import dataset_findings
 from msa2net_lib.cli.prepare import add_prepare
-from msa2net_lib.data.catalog import DATASETS, TERMS, list_datasets, open_dataset, show_terms
-from msa2net_lib.data.labels import SCHEMES
+from msa2net_lib.data.catalog import DATASETS, TERMS, dataset_entry, list_datasets, open_dataset, show_terms
+from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.scans.own import prepare_pairs
 from msa2net_lib.viz.plots import SOURCES
 
 pytestmark = pytest.mark.slow
@@ -42,18 +44,40 @@ def test_every_list_derives_from_the_table(name, tmp_path, capsys):
 def test_scans_that_are_made_here_have_the_classes_of_the_table(root, name):
     dataset = open_dataset(name, root / "data", progress=False)
     assert dataset.root == root / "data" / DATASETS[name].folder
-    assert dataset.class_names == tuple(SCHEMES[DATASETS[name].labels])
+    assert dataset.class_names == ORGANS
 
 
 def test_images_that_are_made_here_have_the_class_of_the_table(tmp_path):
     dataset = open_dataset("skin", tmp_path, count=3, size=64, progress=False)
     assert dataset.root == tmp_path / "skin_3_64" / "prepared"
-    assert dataset.class_names == (DATASETS["skin"].labels,)
+    assert dataset.class_names == ("lesion",)
 
 
 @pytest.mark.parametrize("name", ["synapse", "isic"])
 def test_data_that_are_not_there(name, tmp_path, refused):
     refused([tmp_path / DATASETS[name].folder, "msa2net prepare"], open_dataset, name, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda folder: f"{folder}/"])
+def test_data_of_your_own_open_by_their_folder(tmp_path, refused, form):
+    made = open_dataset("skin", tmp_path, count=3, size=64, progress=False)
+    name = form(made.root)
+    assert open_dataset(name) == made
+    entry = dataset_entry(name)
+    assert (entry.kind, entry.terms) == ("images", ())
+    assert SOURCES[name] == entry.source == "your own data (prepared); not comparable with the paper"
+    refused(["train", "prepared already"], open_dataset, name, train=3)
+    refused(["is unknown", "'virtual'", "a folder that `msa2net prepare` wrote"], open_dataset, str(tmp_path))
+
+
+def test_scans_of_your_own_open_by_their_folder(tmp_path, save_nifti, scan):
+    image, label = scan(1)
+    save_nifti(tmp_path / "images" / "anna.nii.gz", image)
+    save_nifti(tmp_path / "labels" / "anna.nii.gz", label)
+    folders = tmp_path / "images", tmp_path / "labels", tmp_path / "out"
+    made = prepare_pairs(*folders, classes={"all": list(range(1, 14))}, test=["anna"], workers=1, progress=False)
+    assert open_dataset(str(made.root)) == made
+    assert dataset_entry(str(made.root)).kind == "scans"
 
 
 def test_unknown_names(refused):

@@ -333,7 +333,7 @@ def test_digest_tells_readings_apart(downloaded):
 
 
 @pytest.mark.parametrize("list_name", ["train.txt", "test_vol.txt"])
-@pytest.mark.parametrize("entry", ["../case0008", "/etc/case0008", "..", "a" * 250, "case0008\nx/../case0008"])
+@pytest.mark.parametrize("entry", ["../case0008", "/etc/case0008", "..", "a" * 250, "x/../case0008"])
 def test_ids_that_lead_elsewhere(downloaded, refused, list_name, entry):
     path = downloaded / "lists" / "lists_Synapse" / list_name
     path.write_text(f"{path.read_text()}{entry}\n")
@@ -521,7 +521,7 @@ def test_held_out_cases_are_scored_like_test_cases(own, monkeypatch):
         files = [np.load(own / "train_npz" / f"{name}_slice{z:03d}.npz") for z in range(slices)]
         truths[np.stack([file["image"] for file in files]).tobytes()] = np.stack([file["label"] for file in files])
     monkeypatch.setattr(evaluation, "predict_volume", lambda _, image, **options: truths[image.tobytes()])
-    network = SimpleNamespace(config=SimpleNamespace(num_classes=3))
+    network = SimpleNamespace(config=SimpleNamespace(num_classes=3, height_width=(5, 6)))
     result = evaluation.evaluate(network, held, protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
     assert list(result.predictions) == ["liver_3", "liver_1"]
     assert result.scores["case"].tolist() == ["liver_3", "liver_3", "liver_1", "liver_1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from msa2net_lib.data import splits
@@ -70,3 +71,57 @@ def test_validation_cases_that_were_named(tmp_path):
     # Only a dataset.json of our own is believed.
     others = PreparedDataset(tmp_path, slices, [], {"validation": ["liver_3"]})
     assert validation_cases(others) == ["liver_1"]
+
+
+# ---- tables -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8")])
+def test_a_table_of_parts(tmp_path, mark, encoding):
+    rows = [
+        ("Part", "id", "age"),
+        ("train", "b", "4"),
+        ("Test", "a b", "5"),
+        ("validation", "c", ""),
+        ("test", "d", ""),
+    ]
+    (tmp_path / "split.csv").write_text("\n".join(mark.join(row) for row in rows), encoding=encoding)
+    found = splits.read_split(tmp_path / "split.csv")
+    assert found == {"train": ["b"], "validation": ["c"], "test": ["a b", "d"]}
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.2), (0.5, 0.25, 0.25), (0, 0, 1)])
+def test_a_patient_is_in_one_part(tmp_path, shares):
+    frame = pd.DataFrame({"id": [f"i{n:03d}" for n in range(200)], "patient": [f"p{n * n % 37}" for n in range(200)]})
+    frame.to_csv(tmp_path / "patients.csv", index=False)
+    found = splits.read_split(tmp_path / "patients.csv", shares)
+    part = {name: part for part, names in found.items() for name in names}
+    assert sorted(part) == frame["id"].tolist()
+    assert frame.assign(part=frame["id"].map(part)).groupby("patient")["part"].nunique().max() == 1
+    largest = frame["patient"].value_counts().max()
+    for name, share in zip(splits.PARTS, shares, strict=True):
+        assert abs(len(found[name]) - share * 200) <= largest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "line of columns"),
+        ("a\nb\n", "line of columns"),
+        ("id\na\n", "line of columns"),
+        ("id,part\na,train\nb,dev\n", "b is in part 'dev'"),
+        ("id,part\na,train\nb,\n", "b is in part ''"),
+        ("id,part\na,train\na,test\n", "lists a twice"),
+        ("id,part\n../a,train\n", "separator"),
+        ("id,patient,part\na,1,train\nb,2,test\nc,1,test\n", "patient 1 is in train and in test"),
+    ],
+)
+def test_tables_that_are_none(tmp_path, refused, text, words):
+    (tmp_path / "split.csv").write_text(text)
+    refused([tmp_path / "split.csv", words], splits.read_split, tmp_path / "split.csv")
+
+
+def test_files_that_are_no_table(tmp_path, refused):
+    refused([tmp_path / "none.csv", "no such file"], splits.read_split, tmp_path / "none.csv")
+    (tmp_path / "split.csv").write_text("id,part\nü,train\n", encoding="utf-16")
+    refused([tmp_path / "split.csv", "UTF-8"], splits.read_split, tmp_path / "split.csv")

@@ -65,7 +65,7 @@ def file_rows(survey: Survey, published: bool) -> list[Row]:
         found = f"{listed(wrong) if wrong else 'no case'} on the other side"
         fault = (wrong, "warning", "scores are not comparable with published ones")
         rows.append(Row.judged("split", "the published 18 + 12", found, fault))
-    return [*rows, _slices_per_case(train, published), _lists(survey), _readable(survey)]
+    return [*rows, _slices_per_case(train, published), _lists(survey), _once(survey), _readable(survey)]
 
 
 def array_rows(survey: Survey, published: bool) -> list[Row]:
@@ -168,6 +168,20 @@ def _lists(survey: Survey) -> Row:
         found, verdict = f"not listed: {listed([path.name for path in survey.unlisted])}", "warning"
         remedy = "they are not used; list them, or move them away"
     return Row("lists", "every file in one list, once", found, verdict, remedy)
+
+
+def _once(survey: Survey) -> Row:
+    what, expected = "scans", "each under one name"
+    same: dict[str, list[CaseSurvey]] = {}
+    for case in survey.cases:
+        same.setdefault(case.content or case.name, []).append(case)
+    twice = [cases for cases in same.values() if len({case.name for case in cases}) > 1]
+    if not twice:
+        return Row(what, expected, f"{count(len(survey.cases), 'case')}, all different")
+    pairs = [" = ".join(f"{case.name} ({case.split})" for case in cases) for cases in twice]
+    across = any(len({case.split for case in cases}) > 1 for cases in twice)
+    remedy = "take one out of its list" + (": its score would be of training data" if across else "")
+    return Row(what, expected, f"one scan under two names: {pairs[0]}", "warning", remedy, tuple(pairs[1:4]))
 
 
 def _readable(survey: Survey) -> Row:

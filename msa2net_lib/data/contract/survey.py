@@ -35,7 +35,7 @@ class CaseSurvey:
     split: "train" or "test". slices: how many were read. numbers: the slices' numbers in their file names, empty for
     a volume. sizes: (H, W) found. dtypes: of image and label. low, high: of the image. flat: slices of one
     gray value although they have labels. problems: one line per file that is missing, damaged or not a slice.
-    shapes: of the labels. gray: label -> sum of the image's values within it.
+    shapes: of the labels. gray: label -> sum of the image's values within it. content: SHA-256 of all gray values.
     """
 
     name: str
@@ -51,6 +51,7 @@ class CaseSurvey:
     problems: list[str] = field(default_factory=list)
     shapes: CaseShapes = field(default_factory=lambda: CaseShapes(0, {}))
     gray: NDArray[np.float64] = field(default_factory=lambda: np.zeros(HIGHEST_LABEL + 1))
+    content: str = ""
 
     @property
     def labels(self) -> list[int]:
@@ -145,11 +146,12 @@ def _whole(path: Path, label: NDArray) -> NDArray:
 
 def _collect(case: CaseSurvey, slices: Iterable[tuple[NDArray, NDArray]]) -> None:
     """Sum up the slices of a case, in their order."""
-    shapes = ShapeCounter()
+    shapes, content = ShapeCounter(), hashlib.sha256()
     for image, label in slices:
         case.slices += 1
         case.sizes.add((image.shape[0], image.shape[1]))
         case.dtypes.add((str(image.dtype), str(label.dtype)))
+        content.update(np.ascontiguousarray(image).astype(np.float32).data)
         labels = label.astype(np.uint8)
         shapes.add(labels)
         if image.dtype.kind not in "buif" or not image.size:
@@ -159,4 +161,4 @@ def _collect(case: CaseSurvey, slices: Iterable[tuple[NDArray, NDArray]]) -> Non
         case.low, case.high = np.minimum(case.low, low), np.maximum(case.high, high)  # a nan stays
         case.flat += int(low == high and bool(labels.any()))
         case.gray += np.bincount(labels.ravel(), image.ravel().astype(np.float64), minlength=HIGHEST_LABEL + 1)
-    case.shapes = shapes.shapes()
+    case.shapes, case.content = shapes.shapes(), content.hexdigest() if case.slices else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from msa2net_lib.data.images.read import IMAGE_FORMATS, stored_image_size
+from msa2net_lib.data.images.read import IMAGE_FORMATS, Decoded, decode_image, decode_mask, read_header, turn
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.names import check_id
 
@@ -51,8 +51,48 @@ def pair_images(images: str | Path, masks: str | Path, *, mask_suffix: str | Non
         raise InputError(_missing(missing, len(by_id), masks, suffixes))
     pairs = [Pair(name, by_id[name], mask_of[name]) for name in sorted(by_id)]
     for pair in pairs:
-        check_same_size(pair, stored_image_size(pair.image), stored_image_size(pair.mask))
+        image, mask = read_header(pair.image), read_header(pair.mask)
+        if turned_like(image, mask) == 1:
+            check_same_size(pair, image[0], mask[0])
     return pairs
+
+
+def left_over(folder: str | Path, pairs: Iterable[Pair]) -> list[str]:
+    """Return the names of the files in a folder of images or masks that are in no pair; hidden ones apart."""
+    taken = {path.name for pair in pairs for path in (pair.image, pair.mask) if path.parent == Path(folder)}
+    files = (path.name for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted({*files} - taken)
+
+
+def turned_like(image: tuple[tuple[int, int], int], mask: tuple[tuple[int, int], int]) -> int:
+    """Return the EXIF orientation by which a mask is to be turned as its image was; 1 for none.
+
+    image, mask: (height, width) upright and own orientation. It is the image's, where the mask has none and has the
+    size of the image as it is stored only.
+    """
+    (size, orientation), (mask_size, own) = image, mask
+    return orientation if own == 1 and orientation >= 5 and mask_size == size[::-1] != size else 1
+
+
+def read_pair(pair: Pair, threshold: int | None = None) -> tuple[Decoded, Decoded, int, list[str]]:
+    """Read an image and its mask: both, the orientation by which the mask was turned like it, and what to look at.
+
+    Raises: `InputError` as `read_image`, `read_mask` and `check_same_size` do.
+    """
+    image, mask = decode_image(pair.image), decode_mask(pair.mask, threshold)
+    shape, mask_shape = image.pixels.shape[:2], mask.pixels.shape
+    turned = turned_like(((shape[0], shape[1]), image.orientation), ((mask_shape[0], mask_shape[1]), mask.orientation))
+    notes = []
+    if turned > 1:
+        mask = mask._replace(pixels=turn(mask.pixels, turned))
+        notes.append("EXIF turns the image; its mask, of the size of the stored pixels, was turned alike")
+    elif image.orientation != mask.orientation:
+        which = "mask and not its image" if image.orientation == 1 else "image and not its mask"
+        notes.append(f"EXIF turns the {which}; if they do not fit now, save both upright and without EXIF")
+    if mask.is_ones and threshold:
+        notes.append("the mask holds 0 and 1 only: 1 was taken as lesion, and the threshold not applied")
+    check_same_size(pair, image.pixels.shape, mask.pixels.shape)
+    return image, mask, turned, notes
 
 
 def check_same_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:

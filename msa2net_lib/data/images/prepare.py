@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, read_pair, write_pair
-from msa2net_lib.data.images.folders import Pair, check_same_size, pair_images
-from msa2net_lib.data.images.read import read_image, read_mask
+from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, write_pair
+from msa2net_lib.data.images.arrays import read_pair as read_rows
+from msa2net_lib.data.images.folders import Pair, left_over, pair_images, read_pair
 from msa2net_lib.data.images.recipes import ImageRecipe, image_recipe, resize_color, resize_mask
 from msa2net_lib.data.images.split import Split, split_ids
 from msa2net_lib.data.parallel import check_workers
@@ -66,7 +66,7 @@ class _Job(CaseJob):
         """What decides the row, besides the files."""
         recipe = {key: value for key, value in asdict(self.recipe).items() if key != "notes"}
         size = list(self.height_width)
-        return {"format": 1, "recipe": recipe, "height_width": size, "row": self.row, **self.options}
+        return {"format": 2, "recipe": recipe, "height_width": size, "row": self.row, **self.options}
 
     def sources(self) -> dict[str, dict[str, str]]:
         return {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in self.inputs.items()}
@@ -76,7 +76,7 @@ class _Job(CaseJob):
         record = self.read_record()
         if record.get("settings") != self.settings or not all(path.is_file() for path in self.outputs(())):
             return False
-        stored = checksums(read_pair(Path(self.destination), self.split, self.row))
+        stored = checksums(read_rows(Path(self.destination), self.split, self.row))
         return record.get("crc32") == stored and self.is_finished(self.settings)
 
 
@@ -125,7 +125,12 @@ def prepare_images(
         if pending:  # until all are done there is no data set here to open
             (destination / MANIFEST).unlink(missing_ok=True)
         prepare_pending(_prepare_image, jobs, pending, workers, progress)
-        _write_index(destination, jobs, parts, chosen, _synthetic(images))
+        left_out = {
+            "images that the split does not list": sorted(pairs.keys() - {job.case for job in jobs}),
+            "files beside the images": left_over(images, pairs.values()),
+            "files beside the masks": left_over(masks, pairs.values()),
+        }
+        _write_index(destination, jobs, parts, chosen, {"synthetic": _synthetic(images), "left_out": left_out})
         for path, _ in other_records(jobs, destination):
             path.unlink()
     return ImageDataset.open(destination)
@@ -155,8 +160,8 @@ def _refuse_other_data(destination: Path) -> None:
 def _prepare_image(job: _Job) -> None:
     """Read one image and its mask and write their row, the record last."""
     sources = job.sources()
-    image, mask = read_image(job.image), read_mask(job.mask, threshold=job.options["threshold"])
-    check_same_size(Pair(job.case, job.image, job.mask), image.shape, mask.shape)
+    pair = Pair(job.case, job.image, job.mask)
+    (image, *_), (mask, *_), turned, notes = read_pair(pair, job.options["threshold"])
     if image.min() == image.max():
         raise InputError(f"{job.image}: is one color all over; remove it or replace it")
     if not (mask.any() or job.options["allow_empty"]):
@@ -171,6 +176,9 @@ def _prepare_image(job: _Job) -> None:
         "sources": sources,
         "source_lesion_pixels": int(np.count_nonzero(mask)),
         "lesion_pixels": int(np.count_nonzero(rows[1])),
+        "lesion_at_the_border": round(float(np.mean(np.r_[mask[0], mask[-1], mask[:, 0], mask[:, -1]])), 4),
+        "mask_turned": turned,
+        "notes": notes,
         "crc32": checksums(rows),
     }
     job.write_record(job.settings, mask.shape, **facts)
@@ -181,14 +189,13 @@ def _write_index(
     jobs: Iterable[_Job],
     parts: Mapping[str, Sequence[str]],
     recipe: ImageRecipe,
-    synthetic: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
-    kept = ("split", "shape", "sources", "source_lesion_pixels", "lesion_pixels", "crc32")
     entries = {}
     for job in jobs:
         record = job.read_record()
-        entries[job.name] = {key: record[key] for key in kept} | {"row": job.row}
+        entries[job.name] = {key: value for key, value in record.items() if key != "settings"} | {"row": job.row}
     size = job.height_width
     for part, ids in parts.items():
         write_text(destination / "lists" / f"{part}.txt", "".join(f"{name}\n" for name in ids))
@@ -198,7 +205,7 @@ def _write_index(
         "classes": CLASSES,
         "height_width": size,
         "recipe": asdict(recipe),
-        "synthetic": synthetic,
+        **facts,
         "options": job.options,
         "prevalence": {part: _prevalence([entries[name] for name in ids], size) for part, ids in parts.items()},
         "empty_masks": [name for name, entry in entries.items() if not entry["source_lesion_pixels"]],

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,14 @@ _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EO
 """What Pillow raises on damaged files, in its decoders and in its reading of metadata."""
 
 
+class Decoded(NamedTuple):
+    """An image or mask, upright. orientation: what its EXIF data said, 1 if nothing. is_ones: a mask of 0 and 1."""
+
+    pixels: NDArray
+    orientation: int = 1
+    is_ones: bool = False
+
+
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or BMP file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
@@ -45,17 +53,22 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     InputError, in one line with the file's name, if the file is missing, of another format, cut short or
     damaged, larger than ``MAX_PIXELS``, animated, transparent, CMYK or 16-bit gray.
     """
+    return decode_image(path).pixels
+
+
+def decode_image(path: str | Path) -> Decoded:
+    """Read a file as `read_image` does, and its EXIF orientation."""
     path = Path(path)
-    with _opened(path) as (image, _):
-        return np.array(_in_mode(_opaque(image, path), "RGB"))
+    with _opened(path) as (image, orientation):
+        return Decoded(np.array(_in_mode(_opaque(image, path), "RGB")), orientation)
 
 
 def read_upright(path: Path, stream: BinaryIO) -> tuple[NDArray, bool]:
     """Read an open file as ``read_image`` does, but gray of 16 bits as (H, W) uint16; and whether EXIF turned it."""
-    with _opened(path, stream, _DEEP) as (image, is_turned):
+    with _opened(path, stream, _DEEP) as (image, orientation):
         if image.mode in _DEEP:
-            return np.array(image).astype(np.uint16), is_turned
-        return np.array(_in_mode(_opaque(image, path), "RGB")), is_turned
+            return np.array(image).astype(np.uint16), orientation > 1
+        return np.array(_in_mode(_opaque(image, path), "RGB")), orientation > 1
 
 
 def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.bool_]:
@@ -65,23 +78,35 @@ def read_mask(path: str | Path, *, threshold: int | None = None) -> NDArray[np.b
     InputError as ``read_image`` does, and for a mask that is colored, or has other values than 0 and 255
     and no ``threshold``, as one that was saved as JPEG has.
     """
+    return decode_mask(path, threshold).pixels
+
+
+def decode_mask(path: str | Path, threshold: int | None = None) -> Decoded:
+    """Read a mask as `read_mask` does, its EXIF orientation, and whether it is one of 0 and 1."""
     path = Path(path)
     if threshold is not None and not 0 <= threshold <= 254:
         raise InputError(f"threshold={threshold}: give a gray value of 0 to 254, such as 127")
-    with _opened(path) as (image, _):
+    with _opened(path) as (image, orientation):
         gray = _only_gray(_opaque(image, path), path)
         values = np.flatnonzero(gray.histogram())
         pixels = np.array(gray)
     for white in (255, 1):
         if np.isin(values, (0, white)).all():
-            return pixels == white
+            return Decoded(pixels == white, orientation, is_ones=white == 1)
     if threshold is not None:
-        return pixels > threshold
+        return Decoded(pixels > threshold, orientation)
     stray = int(values[(values > 0) & (values < 255)][0])
     raise InputError(
         f"{path}: a mask has the values 0 and 255, this one has {len(values)}, such as {stray} (JPEG, or smooth "
         "edges); save it as black and white PNG, or give a threshold (threshold=127, --threshold 127)"
     )
+
+
+def turn(mask: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
+    """Turn a mask (H, W) as an image is turned whose EXIF data say so."""
+    image = Image.fromarray(mask)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(image))
 
 
 def stored_image_size(path: str | Path) -> tuple[int, int]:
@@ -90,14 +115,19 @@ def stored_image_size(path: str | Path) -> tuple[int, int]:
     Raises InputError if the file is missing, of another format or too large; damage beyond the header is
     not seen.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Return the size as `stored_image_size` does, and the EXIF orientation."""
     path = Path(path)
     with _header(path) as image:
         width, height = image.size
         # Asked for EXIF data that it has not met, a PNG is decoded to its end to look for them there.
         known = image.format != "PNG" or "exif" in image.info
-        # Orientations 5 to 8 put rows into columns.
-        turned = known and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+        orientation = _orientation(image) if known else 1
+    # Orientations 5 to 8 put rows into columns.
+    return ((width, height) if orientation >= 5 else (height, width)), orientation
 
 
 @contextmanager
@@ -134,8 +164,8 @@ def _header(path: Path, stream: BinaryIO | None = None) -> Iterator[Image.Image]
 @contextmanager
 def _opened(
     path: Path, stream: BinaryIO | None = None, modes: tuple[str, ...] = ()
-) -> Iterator[tuple[Image.Image, bool]]:
-    """Open, check and decode an image of the usual modes and these; yield it upright, and whether it was turned."""
+) -> Iterator[tuple[Image.Image, int]]:
+    """Open, check and decode an image of the usual modes and these; yield it upright, and its EXIF orientation."""
     with _header(path, stream) as image:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG with previews behind it
             raise InputError(f"{path}: holds several images; save the one you mean on its own")
@@ -148,9 +178,14 @@ def _opened(
             file.seek(0)
             image = Image.open(file, formats=("PNG",))
         image.load()
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        orientation = _orientation(image)
         ImageOps.exif_transpose(image, in_place=True)
-        yield image, is_turned
+        yield image, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return said if said in range(2, 9) else 1
 
 
 def _opaque(image: Image.Image, path: Path) -> Image.Image:

@@ -6,12 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from msa2net_lib.data.splits import PARTS, read_split
 from msa2net_lib.errors import InputError
-
-PARTS: tuple[str, ...] = ("train", "validation", "test")
 
 Split = Sequence[float] | Mapping[str, Sequence[str]]
 """Shares of train, validation and test, or the ids of each."""
+
+
+def parse_split(text: str) -> Split:
+    """Return what ``--split`` says: one part for all images, three shares, or the file of a table (`read_split`)."""
+    if text in PARTS:
+        return tuple(float(part == text) for part in PARTS)
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError:
+        return read_split(text)
 
 
 def split_ids(ids: Sequence[str], split: Split) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from msa2net_lib.checkpoints import read_class_names
 from msa2net_lib.config import NetworkConfig, require_choice
-from msa2net_lib.data.catalog import DATASETS, open_dataset
+from msa2net_lib.data.catalog import dataset_entry, open_dataset
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.errors import InputError
@@ -61,7 +61,7 @@ class SkinPlan:
     @property
     def source(self) -> str:
         """What to write on figures."""
-        return DATASETS[self.data].source
+        return dataset_entry(self.data).source
 
     def open(self, data_dir: str | Path, progress: bool = True) -> ImageDataset:
         """Open the images; synthetic ones are drawn on first use. Raises: `InputError` where ISIC is not there."""

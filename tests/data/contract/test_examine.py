@@ -371,6 +371,35 @@ def test_missing_and_unlisted_files(copy):
     assert not contract.passed
 
 
+@pytest.mark.parametrize("name", ["train", "test", "none"])
+def test_one_scan_under_two_names(copy, name):
+    """A test volume that is also a training case, whatever its labels, or a test case twice."""
+    lists = copy / "lists" / "lists_Synapse"
+    with h5py.File(copy / "test_vol_h5" / "case2001.npy.h5") as file:
+        image, label = file["image"][...], file["label"][...]
+    if name == "none":
+        assert row(examine(copy, progress=False), "scans").verdict == "ok"
+        return
+    if name == "train":
+        name = "case1999"
+        for z, (one, other) in enumerate(zip(image, label, strict=True)):
+            np.savez(copy / "train_npz" / f"{name}_slice{z:03d}.npz", image=one, label=np.where(other == 1, 2, other))
+        with (lists / "train.txt").open("a") as file:
+            file.write("".join(f"\n{name}_slice{z:03d}" for z in range(len(image))))
+    else:
+        name = "case2999"
+        with h5py.File(copy / "test_vol_h5" / f"{name}.npy.h5", "w") as file:
+            file.create_dataset("image", data=image, compression="gzip")
+            file["label"] = label
+        with (lists / "test_vol.txt").open("a") as file:
+            file.write(f"\n{name}")
+    found = row(examine(copy, progress=False), "scans")
+    assert found.verdict == "warning"
+    assert name in found.found
+    assert "case2001 (test)" in found.found
+    assert ("training data" in found.remedy) == (name == "case1999")
+
+
 def test_lists(copy):
     lists = copy / "lists" / "lists_Synapse"
     slices = (lists / "train.txt").read_text().split()

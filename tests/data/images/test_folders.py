@@ -105,5 +105,7 @@ def test_turned_image_and_the_mask_drawn_on_it(folders, refused):
     exif[0x0112] = 6
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(images / "a.jpg", exif=exif)
     assert [pair.id for pair in pair_images(images, masks)] == ["a"]
-    folders([], ["a.png"], shape=(6, 8))
+    folders([], ["a.png"], shape=(6, 8))  # that of the stored pixels: it will be turned like the image
+    assert [pair.id for pair in pair_images(images, masks)] == ["a"]
+    folders([], ["a.png"], shape=(8, 7))
     refused([masks / "a.png"], pair_images, images, masks)

@@ -229,7 +229,7 @@ def test_full_disk(source, tmp_path, refused, monkeypatch, tree):
 def test_second_run_does_nothing_again(source, tmp_path, monkeypatch, tree):
     prepare(source, tmp_path / "out")
     before = tree(tmp_path / "out")
-    monkeypatch.setattr(prepare_images, "read_image", lambda *_: pytest.fail("a finished image was read again"))
+    monkeypatch.setattr(prepare_images, "read_pair", lambda *_: pytest.fail("a finished image was read again"))
     prepare(source, tmp_path / "out")
     assert tree(tmp_path / "out") == before
 

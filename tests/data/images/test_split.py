@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msa2net_lib.data.images.split import split_ids
+from msa2net_lib.data.images.split import parse_split, split_ids
 
 IDS = [f"p{number:04d}" for number in range(20)]
 
@@ -49,3 +49,19 @@ def test_lists_are_taken_as_given():
 )
 def test_wrong_splits(refused, split, words):
     refused(words, split_ids, IDS, split)
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [("test", (0, 0, 20)), ("train", (20, 0, 0)), ("0.5,0.25,0.25", (10, 5, 5)), ("0, 0, 1", (0, 0, 20))],
+)
+def test_splits_of_the_command_line(text, counts):
+    assert tuple(map(len, split_ids(IDS, parse_split(text)).values())) == counts
+
+
+def test_a_table_s_split(tmp_path, refused):
+    table = tmp_path / "split.csv"
+    table.write_text("id,part\np0003,test\np0001,train\n")
+    assert split_ids(IDS, parse_split(str(table))) == {"train": ["p0001"], "validation": [], "test": ["p0003"]}
+    refused(["tset", "no such file"], parse_split, "tset")
+    refused(["sum to 1"], lambda: split_ids(IDS, parse_split("0.7,0.2")))
