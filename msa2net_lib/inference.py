@@ -77,7 +77,7 @@ def predict_volume(
         (Z, Y, X) class ids.
 
     Raises:
-        InputError: another shape, range, resampling or precision.
+        InputError: another shape, range, resampling or precision, and a network whose logits are not finite.
 
     Example:
         >>> import numpy as np
@@ -127,7 +127,8 @@ def predict_logits(
 ) -> Float[Tensor, "n k h w"]:
     """Logits of slices or images, float32, on the network's device and in evaluation mode, batch after batch.
 
-    Raises: `InputError` for an unknown precision, and for "bf16" on a network that OpenVINO runs in float32.
+    Raises: `InputError` for an unknown precision, for "bf16" on a network that OpenVINO runs in float32, and for logits
+    that are not finite.
     """
     way = getattr(network, "way", "eager")
     if precision not in ("fp32", "bf16"):
@@ -142,7 +143,17 @@ def predict_logits(
             missing = batch_size - len(batch) if way == "torch.compile" else 0
             filled = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
             logits.append(network(filled.to(device))[: len(batch)].float())
-    return torch.cat(logits)
+    return require_finite_logits(torch.cat(logits), "use another checkpoint" if precision == "fp32" else "use fp32")
+
+
+def require_finite_logits(logits: Tensor, advice: str = "use another checkpoint") -> Tensor:
+    """Return logits (n, ...) as they are. Raises: `InputError` for any that is nan or infinite: no class is largest."""
+    if bad := int((~logits.isfinite()).flatten(1).any(dim=1).sum()):
+        raise InputError(
+            f"logits are not finite in {bad} of {len(logits)} slices or images: the network's weights are damaged, or "
+            f"its numbers overflow; {advice}"
+        )
+    return logits
 
 
 def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
@@ -156,7 +167,7 @@ def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
         (H, W) class ids.
 
     Raises:
-        InputError: another shape or range.
+        InputError: another shape or range, and a network whose logits are not finite.
 
     Example:
         >>> import numpy as np

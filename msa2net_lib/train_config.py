@@ -29,6 +29,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """What the fields of `TrainConfig` that are names may be."""
 
+MOST_SAMPLES = 65536
+"""In a batch: a slip of the hand is told at once, and not by hours or by memory that runs out."""
 _REFERENCE_BATCH = 24  # the batch size for which the released script's base rate is meant
 
 
@@ -106,6 +108,8 @@ class TrainConfig:
                 raise InputError(f"{name}={getattr(self, name)}: give at least 1")
         if min(self.steps, self.epochs) < 0 or (self.steps > 0) == (self.epochs > 0):
             raise InputError(f"steps={self.steps}, epochs={self.epochs}: give one of them, at least 1; the other is 0")
+        if self.batch_size > MOST_SAMPLES:
+            raise InputError(f"batch_size={self.batch_size}: give at most {MOST_SAMPLES}")
         if self.accumulate > self.batch_size:
             raise InputError(f"accumulate={self.accumulate}: give at most batch_size={self.batch_size}")
         if self.learning_rate <= 0:

@@ -124,6 +124,32 @@ def test_what_is_refused(network):
         predict_volume(network, volume[:0])
 
 
+class Broken(Ways):
+    """Logits that are no numbers in one pixel of one class, for images brighter than the others."""
+
+    def __init__(self, value):
+        super().__init__("eager")
+        self.value = value
+
+    def forward(self, image):
+        logits = super().forward(image)
+        logits[image.mean((1, 2, 3)) > 0, 1, 2, 3] = self.value
+        return logits
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_no_numbers_are_no_prediction(value, refused):
+    """An argmax would make them background, or one class everywhere."""
+    volume = np.full((5, 10, 9), 0.2, np.float32)
+    volume[3:] = 0.8
+    bad, said = Broken(value), "logits are not finite in {} of {} slices or images"
+    assert "use another checkpoint" in refused(said.format(2, 5), predict_volume, bad, volume, batch_size=5)
+    refused(said.format(1, 1), predict_image, bad, volume[4])
+    inputs = torch.from_numpy(volume[:, None, :8, :8] - 0.5)
+    assert "use fp32" in refused(said.format(2, 5), predict_logits, bad, inputs, precision="bf16")
+    assert predict_volume(bad, volume[:3]).shape == (3, 10, 9)
+
+
 def test_one_image_is_one_slice(network, slices):
     gray = slices[0][2]
     np.testing.assert_array_equal(predict_image(network, gray), predict_volume(network, slices[0])[2])

@@ -125,6 +125,14 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path, zipped):
     assert not bomb.exists()
 
 
+@pytest.mark.parametrize("name", ["state_dict", "model", "model_weights"])
+def test_a_dictionary_that_holds_itself_ends(tmp_path, name, refused):
+    loop = {"epoch": 3}
+    loop[name] = loop
+    torch.save(loop, tmp_path / "loop.pth")
+    refused("loop.pth: holds no state dict", read_state_dict, tmp_path / "loop.pth")
+
+
 def test_missing_truncated_and_foreign_files(states, tmp_path):
     with pytest.raises(InputError, match="no such checkpoint"):
         load_official_checkpoint(tmp_path / "none.pth")

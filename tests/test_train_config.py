@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from msa2net_lib.data.augment import AUGMENTATIONS
 from msa2net_lib.errors import InputError
@@ -55,11 +57,40 @@ def test_steps_and_epochs_unset_each_other():
      ({"accumulate": 9}, "accumulate=9: give at most batch_size=4"),
      ({"precision": "fp16"}, "precision='fp16' is unknown: use one of 'auto', 'fp32', 'bf16'"),
      ({"selection": "best"}, "selection='best' is unknown: use one of 'last', 'validation', 'test'"),
-     ({"augment": "flips"}, "augment='flips' is unknown")],
+     ({"augment": "flips"}, "augment='flips' is unknown"),
+     ({"seed": 2**32}, "seed=4294967296: give a whole number from 0 to 4294967295"),
+     ({"seed": 2**70}, "seed: a whole number of 71 bits"),
+     ({"seed": -1}, "seed=-1: give a whole number"),
+     ({"learning_rate": float("nan")}, "learning_rate=nan: give a finite number"),
+     ({"weight_decay": float("inf")}, "weight_decay=inf: give a finite number"),
+     ({"momentum": -0.9}, "momentum=-0.9: give 0 or more"),
+     ({"batch_size": 10**9}, "batch_size=1000000000: give at most 65536"),
+     ({"batch_size": 4.0}, "batch_size=4.0: give a whole number"),
+     ({"scale_rate": "false"}, "scale_rate='false': give True or False"),
+     ({"steps": True}, "steps=True: give a whole number"),
+     ({"optimizer": ["sgd"]}, "optimizer=['sgd'] is unknown")],
 )  # fmt: skip
 def test_mistakes_are_told(fields, message):
     with pytest.raises(InputError, match=message.replace("[", r"\[")):
         TrainConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"learning_rate": np.logspace(-3, -2, 3)[1], "steps": np.int64(3)},
+        {"batch_size": np.uint8(2), "seed": np.int32(5), "weight_decay": np.float32(0.5)},
+        {"scale_rate": np.bool_(True), "optimizer": np.str_("sgd"), "notes": {np.str_("seed"): np.str_("drawn")}},
+    ],
+)
+def test_numbers_of_numpy_are_numbers(fields, tmp_path):
+    """They trained, and could then neither be saved nor resumed."""
+    config = TrainConfig(**fields)
+    again = TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config == TrainConfig(**fields)
+    assert all(type(value).__module__ == "builtins" for value in config.to_dict().values())
+    torch.save(config.to_dict(), tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == config.to_dict()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

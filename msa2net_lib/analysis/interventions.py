@@ -21,6 +21,7 @@ from torch import Tensor
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
+from msa2net_lib.inference import require_finite_logits
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.masag import MASAG, STEPS, MASAGTrace
@@ -116,7 +117,7 @@ def predict(study: Study, runs: Mapping[int, Run] | None = None) -> NDArray[np.u
 
             undo.callback(study.gate(level).register_forward_hook(replace).remove)
         logits = study.network.decoder(_encoded(study))
-    return logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return require_finite_logits(logits)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,14 +120,15 @@ def _through(probe: nn.Module, place: Place, name: str) -> Callable[[nn.Module, 
         who = name or type(module).__name__
         if not isinstance(output, Tensor) or output.ndim not in (3, 4):
             raise InputError(f"{who}: gives neither a map (b, c, h, w) nor tokens (b, n, c); take another layer")
+        # The network goes on with copies: an activation in place would change what was kept of the layer.
         if output.ndim == 4:
-            return probe(output)
+            return probe(output).clone()
         height, width = place.grid or (0, 0)
         if height * width != output.shape[1]:
             raise InputError(
                 f"{who}: gives {output.shape[1]} tokens; say on which grid, Place(module, (height, width))"
             )
-        return map_to_tokens(probe(tokens_to_map(output, height, width, place.layout)), place.layout)
+        return map_to_tokens(probe(tokens_to_map(output, height, width, place.layout)), place.layout).clone()
 
     return hook
 
@@ -136,14 +138,19 @@ def capture(run: Callable[[], Any], modules: Mapping[Any, nn.Module]) -> dict[An
 
     Raises: `InputError` for a module that did not run.
     """
+    came: dict[Any, tuple[Tensor, ...]] = {}
     seen: dict[Any, tuple[tuple[Tensor, ...], Tensor]] = {}
 
-    def note(name: Any) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda _, inputs, output: seen.update({name: (tuple(x.detach() for x in inputs), output.detach())})
+    def before(name: Any, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        came[name] = tuple(x.detach().clone() for x in inputs)  # copies: what follows may work in place
+
+    def after(name: Any, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[name] = came[name], output.detach().clone()
 
     with ExitStack() as undo:
         for name, module in modules.items():
-            undo.callback(module.register_forward_hook(note(name)).remove)
+            undo.callback(module.register_forward_pre_hook(partial(before, name)).remove)
+            undo.callback(module.register_forward_hook(partial(after, name)).remove)
         run()
     if unused := [str(name) for name in modules if name not in seen]:
         raise InputError(f"{', '.join(unused)} did not run: only modules that the forward pass calls can be captured")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from msa2net_lib.errors import InputError
+
 if TYPE_CHECKING:
     from msa2net_lib.export.formats import Format, Run
 
@@ -66,6 +68,8 @@ def compare(module: nn.Module, run: Run, probe: Mapping[str, Tensor]) -> Differe
     inputs = tuple(probe.values())
     with torch.no_grad():
         expected = module(*inputs)
+    if not expected.isfinite().all():
+        raise InputError("the network's output is not finite: its weights are damaged; export another checkpoint")
     computed = run(*inputs)
     if computed.shape != expected.shape:
         raise DifferentOutputsError(

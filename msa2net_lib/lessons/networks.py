@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.nn.network import MSA2Net
+from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.training.files import WEIGHTS_FILE
 
 
 def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path, str]:
     """The network that a lesson looks at: (network, its file, where it is from in words).
 
-    results: the folder of this profile's results. checkpoint: a file, or "auto" for the one that lesson 10 trained
-    there, else the one that ships.
+    results: the folder of this profile's results. checkpoint: a file of `msa2net train` or of the released code, or
+    "auto" for the one that lesson 10 trained there, else the one that ships.
     """
     trained_here = results / "10_training" / "run" / WEIGHTS_FILE
     if checkpoint != "auto":
@@ -22,4 +23,4 @@ def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path
         path, origin = trained_here, "trained by lesson 10 on this machine"
     else:
         path, origin = SHIPPED_TINY, "the network that ships"
-    return load_network(path), path, origin
+    return open_checkpoint(path), path, origin

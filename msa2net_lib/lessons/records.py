@@ -16,16 +16,20 @@ from matplotlib.figure import Figure
 
 from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, read_json, sha256, write_text
+from msa2net_lib.utils.locks import hold
 from msa2net_lib.utils.system_info import commit, hardware, library_version, peak_memory_gib, versions
 
 DPI = 80
+LOCK = ".lesson.lock"
+BUSY = "another kernel or run is at work on this lesson; end it, or set OUTPUT_DIR to another folder"
 
 
 class Recorder:
     """Collects a lesson's results and writes them to ``OUTPUT_DIR/<profile>/<lesson>/``.
 
     Make it first thing in the setup cell, ``record = Recorder.start("10_training", globals())``: it checks
-    the parameters before anything runs.
+    the parameters before anything runs, and keeps other kernels and runs out of the folder until `finish`, or until
+    this process ends. Raises: `InputError` where one is at work there.
     """
 
     def __init__(self, lesson: Lesson, parameters: dict[str, Any]):
@@ -38,6 +42,7 @@ class Recorder:
         self.tables: list[str] = []
         self.data: dict[str, str] = {}
         self._started = time.perf_counter()
+        self._claim = hold(self.folder, self.folder / LOCK, BUSY)
 
     @classmethod
     def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
@@ -102,7 +107,9 @@ class Recorder:
             "minutes": round((time.perf_counter() - self._started) / 60, 2),
             "peak_memory_gib": round(peak_memory_gib(), 2),
         }
-        return write_text(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        written = write_text(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        self._claim.release()
+        return written
 
 
 def read_record(output_dir: str | Path, profile: str, lesson: str) -> dict[str, Any] | None:

@@ -37,7 +37,8 @@ def pixel_scores(
 
     Raises:
         InputError: unknown average, no image, numbers of images or shapes that differ, an image with
-            fewer than two dimensions or no pixel, floats other than 0 and 1 where a mask is expected.
+            fewer than two dimensions or no pixel, floats other than 0 and 1 where a mask is expected, values that are
+            not finite.
 
     Example:
         >>> from msa2net_lib import pixel_scores
@@ -62,6 +63,8 @@ def pixel_scores(
 def pixel_counts(pred: Any, target: Any, threshold: float | None = None) -> tuple[int, int, int, int]:
     """Return one image's pixel counts: true and false positives, false and true negatives; as `pixel_scores`."""
     scores = as_array(pred)
+    if threshold is not None and not (math.isfinite(threshold) and np.isfinite(scores).all()):
+        raise InputError(f"preds: values that are not finite, or threshold={threshold}; nothing says which are lesion")
     first, second = mask_pair(scores if threshold is None else scores > threshold, target)
     if first.ndim < 2 or first.size == 0:
         raise InputError(f"preds: an image of shape {first.shape}; put images of (H, W) pixels in a list")

@@ -117,14 +117,19 @@ def _backward_compiled_too() -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def eager(network: nn.Module) -> Iterator[None]:
-    """Leave out the compiled forward pass for a while: other batch sizes and modes would be compiled anew."""
-    compiled = network._compiled_call_impl
+def as_saved(network: nn.Module) -> Iterator[None]:
+    """Let a network in training compute for a while as what is saved of it does: uncompiled, and in float32.
+
+    Other batch sizes and modes would be compiled anew, and Accelerate has put its mixed precision into ``forward``.
+    """
+    compiled, mixed = network._compiled_call_impl, network.__dict__.pop("forward", None)
     network._compiled_call_impl = None
     try:
         yield
     finally:
         network._compiled_call_impl = compiled
+        if mixed is not None:
+            network.forward = mixed
 
 
 def _is_compilers(error: Exception) -> bool:

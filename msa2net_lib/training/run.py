@@ -22,7 +22,7 @@ from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
-from msa2net_lib.training.engine import choose_device, eager, kept_random_state
+from msa2net_lib.training.engine import as_saved, choose_device, kept_random_state
 from msa2net_lib.training.failures import (
     FREE_DEVICE,
     is_finite,
@@ -200,6 +200,7 @@ class _Run:
                 "device": str(trainer.device),
                 "processes": trainer.processes,
                 "mixed_precision": trainer.accelerator.mixed_precision,
+                "validation_precision": None if self.score is None else "fp32",  # what is saved, as it is used later
                 "best": {"score": self.best.score, "step": self.best.step} if self.best.step else None,
                 "changed_on_resume": self.changes,
                 "minutes": round(minutes, 2),
@@ -240,7 +241,7 @@ class _Run:
         value, trainer = float("nan"), self.trainer
         if self.is_main:
             doing = f"validating after step {trainer.step}"
-            with eager(trainer.network), told_out_of_memory(doing, FREE_DEVICE, "in a new run selection='last'"):
+            with as_saved(trainer.network), told_out_of_memory(doing, FREE_DEVICE, "in a new run selection='last'"):
                 value = score(trainer.network)
             if self.best.improves(value, trainer.step) and self.folder is not None:
                 self._save_network(self.folder / BEST_FILES[self.config.selection])

@@ -61,8 +61,11 @@ def step_parts(count: int, step: int, config: TrainConfig, rank: int = 0, proces
     return parts
 
 
-def check_divisible(count: int, config: TrainConfig, processes: int) -> None:
-    """Raise InputError if a process would have nothing to do in some pass: batch norm and gradients need a sample."""
+def check_divisible(count: int, config: TrainConfig, processes: int, cells: int = 2) -> None:
+    """Raise InputError if a process would have nothing to do in some pass: batch norm and gradients need a sample.
+
+    cells: of the network's deepest map, of which batch norm needs two in a pass, all samples and processes counted.
+    """
     if count == 0:
         raise InputError("the data set has no training sample; prepare it with training cases")
     full, last = min(config.batch_size, count), count % config.batch_size or min(config.batch_size, count)
@@ -71,6 +74,12 @@ def check_divisible(count: int, config: TrainConfig, processes: int) -> None:
         raise InputError(
             f"batch_size={config.batch_size}, accumulate={config.accumulate}: the smallest pass over {count} samples "
             f"has {smallest} for {processes} processes; use another batch size or fewer processes"
+        )
+    if smallest * cells < 2:
+        raise InputError(
+            f"batch_size={config.batch_size}, accumulate={config.accumulate}: the smallest pass over {count} samples "
+            "has one, whose deepest map is a single cell, too little for batch norm; use another batch size or a "
+            "larger image_size"
         )
 
 

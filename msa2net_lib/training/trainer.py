@@ -45,7 +45,8 @@ class Trainer:
         self.device = compute_device(self.accelerator, device)
         self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
-        check_divisible(self.count, config, self.processes)
+        height, width = network.height_width
+        check_divisible(self.count, config, self.processes, cells=height * width // 32**2)
         self.step, self.total = 0, config.total_steps(self.count)
         self.network = self._build_network()
         together = add_over_processes if self.processes > 1 else None

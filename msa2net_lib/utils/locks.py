@@ -41,8 +41,28 @@ def exclusive(
     """
     path = Path(path)
     lock = path.with_name(f".{path.name}.lock") if lock is None else Path(lock)
-    writable_folder(lock.parent)
     held = FileLock(lock)
+    _acquire(held, path, wait, busy, needed)
+    try:
+        yield
+    finally:
+        held.release()  # which does nothing where none was had
+
+
+def hold(path: str | Path, lock: str | Path, busy: str) -> FileLock:
+    """Claim ``path`` for this process, until it ends or calls ``release`` on what is returned.
+
+    To claim again what it has is no conflict; on a disk without locks a warning is all. Raises: as `exclusive`.
+    """
+    held = FileLock(lock, is_singleton=True)
+    if not held.is_locked:
+        _acquire(held, Path(path), 0.0, busy, needed=False)
+    return held
+
+
+def _acquire(held: FileLock, path: Path, wait: float, busy: str, needed: bool) -> None:
+    lock = Path(held.lock_file)
+    writable_folder(lock.parent)
     try:
         with tell_disk_full(lock):
             held.acquire(timeout=wait)
@@ -52,8 +72,4 @@ def exclusive(
         reason = getattr(error, "strerror", None) or error
         if needed:
             raise InputError(f"{path}: cannot be locked ({reason}); name another folder") from error
-        warnings.warn(f"{path}: cannot be locked ({reason}); let no other run write there", stacklevel=3)
-    try:
-        yield
-    finally:
-        held.release()  # which does nothing where none was had
+        warnings.warn(f"{path}: cannot be locked ({reason}); let no other run write there", stacklevel=4)

@@ -81,6 +81,8 @@ def take_plain(config: DataclassInstance) -> None:
     """
     for field_ in dataclasses.fields(config):
         if (known := _KINDS.get(str(field_.type))) is None:  # names, which `require_choice` looks at, and levels
+            if isinstance(named := getattr(config, field_.name), str):
+                object.__setattr__(config, field_.name, str(named))
             continue
         name, (kinds, words) = field_.name, known
         value = to_plain(getattr(config, name), name)

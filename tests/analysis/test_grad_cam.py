@@ -87,6 +87,49 @@ def test_many_layers_at_once_are_the_same_maps(tiny, image, mask):
                 torch.testing.assert_close(at_once[target][name].values, one.values, rtol=1e-9, atol=1e-14)
 
 
+class InPlace(nn.Module):
+    """Convolutions before activations that overwrite them, one shared by two branches; the lower one is a U's skip."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.first, self.second, self.head = (nn.Conv2d(*pair, 3, padding=1) for pair in ((1, 6), (6, 6), (12, 3)))
+        self.activation = activation
+
+    def forward(self, image):
+        skip = self.activation(self.first(image))
+        return self.head(torch.cat([skip, self.activation(self.second(skip))], dim=1))
+
+
+def unet(activation):
+    """segmentation_models_pytorch's, whose ReLUs are in place; its batch norms stand before them."""
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    return smp.Unet("resnet18", encoder_weights=None, in_channels=1, classes=3, decoder_channels=(32, 16, 16, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("build", "activation"),
+    [(InPlace, nn.ReLU(inplace=True)), (InPlace, nn.LeakyReLU(0.1, inplace=True)), (unet, None)],
+    ids=["ReLU", "leaky ReLU", "U-Net of another library"],
+)
+def test_activations_that_overwrite_a_layer_change_no_map(build, activation):
+    """With the same activations not in place both ways give the same; a layer's own maps come before them."""
+    torch.manual_seed(2)
+    network = build(activation).double().eval()
+    image, region = torch.randn(1, 1, SIZE, SIZE, dtype=torch.float64), disc(SIZE, SIZE, 30, 20, 9)
+    kind = nn.BatchNorm2d if build is unet else nn.Conv2d
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
+    at_once = grad_cam_layers(network, image, {"disc": (1, region)}, layers, "both")["disc"]
+    one_by_one = {name: grad_cam(network, image, region, 1, layer, "both") for name, layer in layers.items()}
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    for name, one in one_by_one.items():
+        torch.testing.assert_close(at_once[name].own, one.own, rtol=1e-9, atol=1e-14, msg=name)
+    name, module = next(iter(layers.items()))
+    expected = at_once[name].own.relu()
+    torch.testing.assert_close(by_hand(network, image, region, 1, module), expected, rtol=1e-9, atol=1e-14)
+
+
 def test_at_the_last_layer_it_is_the_class_s_own_logit(tiny, image, mask):
     """The head is 1x1: what remains is ReLU(logit - bias) x the region's share of the image, for any region."""
     nn.init.normal_(tiny.decoder.head.bias)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from msa2net_lib import MSA2Net, NetworkConfig
-from msa2net_lib.analysis.layers import feature_maps, is_encoder
+from msa2net_lib.analysis.layers import capture, feature_maps, is_encoder
 from msa2net_lib.config import PRESETS
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 
@@ -68,6 +69,19 @@ def test_nothing_stays_hooked(network, pixels):
     with pytest.raises(Exception, match="64"):
         feature_maps(network, pixels[..., :32])
     assert not [m for m in network.modules() if m._forward_hooks or m._forward_pre_hooks]
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.SiLU, nn.ELU])
+def test_what_was_captured_is_not_overwritten(activation):
+    """By an activation in place: neither what the layer before it gave, nor what it got itself."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3), activation(inplace=True))
+    image = torch.randn(1, 1, 5, 5)
+    seen = capture(lambda: layers(image), {"conv": layers[0], "activation": layers[1]})
+    convolved = layers[0](image).detach()
+    assert torch.equal(seen["conv"][1], convolved)
+    assert torch.equal(seen["activation"][0][0], convolved)
+    assert torch.equal(seen["activation"][1], activation()(convolved))
 
 
 @pytest.mark.parametrize("preset", ["published", "released"])

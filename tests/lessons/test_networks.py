@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from msa2net_lib import MSA2Net, save_official_checkpoint
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.lessons.networks import find_network
 
@@ -16,3 +19,11 @@ def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
     assert find_network(tmp_path)[1:] == (own, "trained by lesson 10 on this machine")
     assert find_network(tmp_path, str(SHIPPED_TINY))[1:] == (SHIPPED_TINY, "the checkpoint you named")
     assert network.config.preset == "tiny"
+
+
+@pytest.mark.parametrize("form", ["published", "released"])
+def test_a_checkpoint_of_the_released_code_is_taken_too(tmp_path, form):
+    saved = save_official_checkpoint(MSA2Net.from_preset(form, num_classes=3), tmp_path / "theirs.pth")
+    network, path, origin = find_network(tmp_path, str(saved))
+    assert (network.config.preset, network.config.num_classes) == (form, 3)
+    assert (path, origin) == (saved, "the checkpoint you named")

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.records import Recorder, read_record
+from msa2net_lib.lessons.records import BUSY, LOCK, Recorder, read_record
 from msa2net_lib.lessons.registry import LESSONS, QUICK
+from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.viz.plots import figure_grid
 
 
@@ -36,7 +37,7 @@ def test_a_record_holds_what_was_given(tmp_path):
     assert written["data_sha256"] == {"scan.nii.gz": hashlib.sha256(b"voxels").hexdigest()}
     assert written["seed"] == 3
     assert sorted(written["parameters"]) == ["DATASET", "DATA_DIR", "DEVICE", "OUTPUT_DIR", "PROFILE", "SEED"]
-    assert {p.name for p in record.folder.iterdir()} == {"record.json", "figure.png", "numbers.csv"}
+    assert {p.name for p in record.folder.glob("[a-z]*")} == {"record.json", "figure.png", "numbers.csv"}
 
 
 def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):
@@ -62,3 +63,15 @@ def test_a_quick_run_takes_the_lessons_short_settings_and_says_so(tmp_path, monk
     notebook, record = start()
     assert notebook["STEPS"] == record.parameters["STEPS"] == quick["STEPS"]
     assert f"quick run: STEPS = {quick['STEPS']}" in capsys.readouterr().out
+
+
+def test_one_kernel_at_a_time_writes_a_lessons_results(tmp_path):
+    """Its own setup cell may run again; the folder is free after `finish`."""
+    first = Recorder.start("00_start_here", namespace(tmp_path))
+    again = Recorder.start("00_start_here", namespace(tmp_path))
+    refused = pytest.raises(InputError, match=r"00_start_here: another kernel or run is at work on this lesson; end it")
+    with refused, exclusive(first.folder, lock=first.folder / LOCK, busy=BUSY):
+        pass
+    again.finish()
+    with exclusive(first.folder, lock=first.folder / LOCK, busy=BUSY):
+        pass

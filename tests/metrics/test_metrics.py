@@ -217,6 +217,15 @@ def test_wrong_volume_input_is_told_in_one_line(arguments, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_probabilities_that_are_no_numbers_are_no_mask(value):
+    """No comparison with a threshold would find them: a plausible score of an emptier mask."""
+    pred = np.array([[0.9, value], [0.2, 0.1]], np.float32)
+    for preds, threshold in (([pred], 0.5), ([np.ones((2, 2))], value)):
+        with pytest.raises(InputError, match="preds: values that are not finite"):
+            pixel_scores(preds, [np.ones((2, 2), bool)], threshold=threshold)
+
+
 @pytest.mark.parametrize("function", [dice, hd95])
 @pytest.mark.parametrize(
     ("pred", "target", "words"),

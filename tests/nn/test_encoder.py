@@ -55,6 +55,25 @@ def test_anything_less_is_refused(imagenet, change, fragment, tmp_path):
     assert "bad.pth" in str(caught.value)
 
 
+@pytest.mark.parametrize(("preset", "count"), [("tiny", 10), ("paper", 22), ("published", 22)])
+def test_the_dropout_of_relative_positions_has_a_switch(preset, count):
+    """timm's is the default, and no other drops anything."""
+    for share in (0.125, 0.0, 0.5):
+        with torch.device("meta"):
+            network = MSA2Net.from_preset(preset, position_dropout=share)
+        dropping = [module.p for module in network.modules() if isinstance(module, torch.nn.Dropout) and module.p]
+        assert dropping == [share] * count * (share > 0)
+
+
+@pytest.mark.parametrize("share", [0.125, 0.0])
+def test_without_it_training_passes_are_repeatable(share):
+    torch.manual_seed(0)
+    network = MSA2Net.from_preset("tiny", image_size=64, position_dropout=share).train()
+    image = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(image), network(image)) is (share == 0)
+
+
 def test_a_failed_download_is_said_and_builds_nothing(monkeypatch):
     def offline(*_, **options):
         assert options["pretrained"] is True

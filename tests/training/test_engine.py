@@ -16,7 +16,7 @@ from torch import nn
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training.engine import choose_precision, compile_for_training, eager
+from msa2net_lib.training.engine import as_saved, choose_precision, compile_for_training
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def test_compiling_keeps_keys_and_values(monkeypatch):
     network = compiled(monkeypatch, lambda call, dynamic: compile_now(call, backend="eager", dynamic=dynamic))
     assert list(network.state_dict()) == ["weight"]
     assert network(torch.tensor(3.0)) == 6
-    with eager(network):
+    with as_saved(network):
         assert network._compiled_call_impl is None
     assert network._compiled_call_impl is not None
 

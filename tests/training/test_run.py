@@ -140,6 +140,20 @@ def test_it_learns():
     assert np.mean(values[-3:]) < 0.5 * np.mean(values[:3])
 
 
+def test_numbers_of_numpy_in_both_configs_are_saved_and_resumed(tmp_path, uninterrupted):
+    def stop(history):
+        if history[-1]["step"] == 3:
+            raise StopError
+
+    label = np.zeros((2, 2), np.uint8) + np.uint8(2)
+    network = NetworkConfig.from_dict(SMALL.to_dict() | {"num_classes": label.max() + 1, "image_size": np.int64(64)})
+    config = changed(steps=np.int64(6), learning_rate=np.logspace(-3, -1, 2)[0], seed=np.uint32(1234))
+    options = {"device": "cpu", "progress": False}
+    with pytest.raises(StopError):
+        train(network, config, Slices(), tmp_path, on_log=stop, **options)
+    assert losses(train(network, config, Slices(), tmp_path, **options)) == losses(uninterrupted)
+
+
 def test_state_of_another_run_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(InputError, match=r"state\.pt: of a run with another training config"):

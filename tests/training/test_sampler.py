@@ -37,5 +37,10 @@ def test_a_pass_without_a_sample_for_every_process_is_refused():
     check_divisible(12, TrainConfig(batch_size=5), 2)
     with pytest.raises(InputError, match=r"accumulate=2: the smallest pass over 12 samples has 1 for 2 processes"):
         check_divisible(12, TrainConfig(batch_size=5, accumulate=2), 2)
+    for count, fields in ((9, {"batch_size": 4}), (5, {"batch_size": 1}), (4, {"batch_size": 4, "accumulate": 3})):
+        check_divisible(count, TrainConfig(**fields), 1)
+        with pytest.raises(InputError, match=r"has one, whose deepest map is a single cell, too little for batch norm"):
+            check_divisible(count, TrainConfig(**fields), 1, cells=1)
+    check_divisible(9, TrainConfig(batch_size=3), 1, cells=1)
     with pytest.raises(InputError, match="no training sample"):
         check_divisible(0, TrainConfig(), 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from small_run import CONFIG, SMALL, Slices
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
@@ -15,7 +17,7 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import evaluate_images
-from msa2net_lib.inference import predict_volume
+from msa2net_lib.inference import predict_logits, predict_volume
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
@@ -120,6 +122,27 @@ def test_the_first_of_equal_scores_stays_and_nan_is_none():
         True,
     ]
     assert (best.score, best.step) == (0.6, 4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_bf16_run_is_validated_as_it_is_saved(tmp_path, monkeypatch, channels):
+    """Accelerate leaves its mixed precision in the network; a score of it would be of other logits than the file's."""
+    images = torch.randn(3, channels, 64, 64, generator=torch.Generator().manual_seed(1))
+    seen = []
+
+    def score(network):
+        seen.append(predict_logits(network, images))
+        return len(seen)
+
+    monkeypatch.setattr("msa2net_lib.training.run.arrange_selection", lambda data, config, size: (data, score))
+    run_config = config(selection="validation", steps=3, validate_every=1, precision="bf16")
+    result = train(SMALL, run_config, Slices(), tmp_path, device="cpu", progress=False)
+    saved = load_network(result.best)
+    torch.testing.assert_close(seen[-1], predict_logits(saved, images), rtol=0, atol=1e-5)
+    mixed = predict_logits(saved, images, precision="bf16")
+    assert (mixed - seen[-1]).abs().max() > 1e-3
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["mixed_precision"], record["validation_precision"]) == ("bf16", "fp32")
 
 
 def test_the_best_is_kept_beside_the_last(tmp_path, monkeypatch):

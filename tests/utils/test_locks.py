@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.locks import BusyError, exclusive
+from msa2net_lib.utils.locks import BusyError, exclusive, hold
 
 
 def test_a_second_run_is_refused_and_the_first_goes_on(tmp_path):
@@ -62,3 +64,24 @@ def test_where_no_lock_can_be_had(tmp_path, monkeypatch):
     told = pytest.warns(UserWarning, match=r"data: cannot be locked .*let no other run write there")
     with told, pytest.raises(KeyError), exclusive(tmp_path / "data", needed=False):
         raise KeyError
+
+
+@pytest.mark.parametrize("end", ["release", "kill"])
+def test_what_a_process_holds_is_its_own_until_it_ends(tmp_path, end, refused):
+    """To claim it again is no conflict; another process is refused, and a killed one leaves nothing behind."""
+    lock = tmp_path / "lesson" / ".lock"
+    mine = hold(tmp_path / "lesson", lock, "taken")
+    assert hold(tmp_path / "lesson", lock, "taken") is mine
+    mine.release()
+    script = "import sys, filelock; held = filelock.FileLock(sys.argv[1]); held.acquire(); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script, str(lock)], **pipes) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        refused("lesson: taken", hold, tmp_path / "lesson", lock, "taken")
+        if end == "kill":
+            other.kill()
+        else:
+            other.communicate(b"\n")
+        other.wait()
+    hold(tmp_path / "lesson", lock, "taken").release()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from msa2net_lib.analysis.complexity import gradients
 from msa2net_lib.analysis.token_layout import GATED_LEVELS, share_of_true_neighbors
@@ -110,6 +111,26 @@ def added_and_normalized(_: Path) -> Evidence:
     return Evidence(says, table, len(norms) > 0 and gap > 0)
 
 
+def hidden_dropout(_: Path) -> Evidence:
+    with torch.device("meta"):
+        network = MSA2Net.from_preset("published")
+    shares = [module.p for module in network.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    differ = {}
+    for share in (network.config.position_dropout, 0.0):
+        torch.manual_seed(0)
+        trained = _small("published", position_dropout=share).train()
+        with torch.no_grad():
+            first, second = (trained(_image(trained)) for _ in range(2))
+        differ[f"dropout {share:g}"] = float((first - second).abs().max() / first.abs().max())
+    table = pd.DataFrame({"two passes differ by": differ}).rename_axis("of relative positions")
+    apart, repeated = differ.values()
+    says = (
+        f"{len(shares)} dropouts of {max(shares)} act although every drop rate is 0; two passes of a small network "
+        f"in training mode differ by {apart:.1e} of the largest logit, without them by {repeated:g}"
+    )
+    return Evidence(says, table, apart > repeated == 0)
+
+
 def notation(_: Path) -> Evidence:
     network = _small("paper").eval()
     with torch.no_grad():
@@ -120,10 +141,11 @@ def notation(_: Path) -> Evidence:
     return Evidence(says, table, trace.weight_x.shape[1] == 1)
 
 
-def _small(form: str) -> MSA2Net:
+def _small(form: str, **changed: Any) -> MSA2Net:
     """A form of the network at laptop size: its decoder on the tiny encoder, 64 x 64 pixels."""
     tiny = PRESETS["tiny"]
-    return MSA2Net.from_preset(form, encoder=tiny.encoder, encoder_options=tiny.encoder_options, image_size=64)
+    encoder = {"encoder": tiny.encoder, "encoder_options": tiny.encoder_options}
+    return MSA2Net.from_preset(form, **encoder, image_size=64, **changed)
 
 
 def _image(network: MSA2Net) -> Tensor:

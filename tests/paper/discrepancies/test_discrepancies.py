@@ -35,6 +35,7 @@ KEYS = [one.key for one in DISCREPANCIES]
 REQUIRED = {
     "dense-dilated-convolution", "three-or-four-gates", "unused-deepest-level", "deep-layer-defined-twice",
     "scrambled-token-layout", "encoder-name", "attention-heads", "effective-learning-rate", "augmentation-noise",
+    "hidden-dropout",
     "repeated-random-state", "selection-on-test", "empty-masks", "hd95-in-voxels", "training-slices",
     "label-numberings", "cubic-overshoot", "isic-specificity", "claims-of-the-text",
 }  # fmt: skip
@@ -103,6 +104,7 @@ def depthwise_shapes(form):
 SAY_NO = {
     "unused-deepest-level": (network, "_small", lambda form: network_small("paper")),
     "deep-layer-defined-twice": (network, "recorded_shapes", lambda form: recorded_shapes("published")),
+    "hidden-dropout": (network, "_small", lambda form, **_: network_small(form, position_dropout=0.0)),
     "scrambled-token-layout": (
         network, "share_of_true_neighbors", partial(share_of_true_neighbors, layout="grid"),
     ),
