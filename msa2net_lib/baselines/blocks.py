@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from timm.models.pvt_v2 import OverlapPatchEmbed
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,6 +45,12 @@ def window_size(size: tuple[int, int], coarsest: int) -> tuple[int, int]:
     """
     height, width = (7 if side % (7 * coarsest) == 0 else side // 32 for side in size)
     return height, width
+
+
+def from_scratch(pretrained: bool | str, network: str) -> None:
+    """Refuse pretrained weights where a network has none. Raises: `InputError`."""
+    if pretrained:
+        raise InputError(f"pretrained={pretrained!r}: {network} has no pretrained encoder, it starts from scratch")
 
 
 def load_part(module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -120,3 +127,33 @@ class SkipMixFeedForward(nn.Module):
         for norm in list(self.norms)[: self.active]:
             mixed = norm(mixed + expanded)
         return self.reduce(self.activation(mixed))
+
+
+FEED_FORWARD_KEYS = (
+    (r"\.fc1\.", ".expand."),
+    (r"\.fc2\.", ".reduce."),
+    (r"\.dwconv\.dwconv\.", ".depthwise."),
+    *((rf"\.norm{i + 1}\.(weight|bias)$", rf".norms.{i}.\1") for i in range(3)),
+)
+"""Names of `SkipMixFeedForward`'s parts in the code of MISSFormer and DAEFormer, applied last."""
+
+
+class TokenStage(nn.Module):
+    """Overlapping patches by a strided convolution, layer norm, blocks ``block(tokens, grid)``, layer norm.
+
+    Shape: (b, c, h, w) -> (b, channels, h / stride, w / stride).
+    """
+
+    def __init__(self, channels_in: int, channels: int, kernel_size: int, stride: int, blocks: Iterable[nn.Module]):
+        super().__init__()
+        self.embed = OverlapPatchEmbed(kernel_size, stride, channels_in, channels)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        patches = self.embed(features)
+        height, width = patches.shape[1:3]
+        tokens = patches.flatten(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens, (height, width))
+        return tokens_to_map(self.norm(tokens), height, width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -66,14 +68,14 @@ class LargeKernelAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Large-kernel attention between two pointwise convolutions, with a residual around all of it.
 
-    Shape: (b, c, h, w) -> (b, c, h, w).
+    Shape: (b, c, h, w) -> (b, c, h, w). ``attention``: what makes another one in its place, given the channels.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, attention: Callable[[int], nn.Module] = LargeKernelAttention):
         super().__init__()
         self.project_in = nn.Conv2d(channels, channels, 1)
         self.activation = nn.GELU()
-        self.attention = LargeKernelAttention(channels)
+        self.attention = attention(channels)
         self.project_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -98,13 +100,18 @@ class ConvFeedForward(nn.Sequential):
 class LKABlock(nn.Module):
     """Pre-norm transformer-style block with large-kernel attention in place of self-attention.
 
-    Shape: (b, c, h, w) -> (b, c, h, w). Layer scales start at 0.01 (released code).
+    Shape: (b, c, h, w) -> (b, c, h, w). Layer scales start at 0.01 (released code). ``attention`` as above.
     """
 
-    def __init__(self, channels: int, layer_scale: float = 1e-2):
+    def __init__(
+        self,
+        channels: int,
+        layer_scale: float = 1e-2,
+        attention: Callable[[int], nn.Module] = LargeKernelAttention,
+    ):
         super().__init__()
         self.attention_norm = ChannelLayerNorm(channels)
-        self.attention = SpatialAttention(channels)
+        self.attention = SpatialAttention(channels, attention)
         self.attention_scale = nn.Parameter(torch.full((channels,), layer_scale))
         self.feed_forward_norm = ChannelLayerNorm(channels)
         self.feed_forward = ConvFeedForward(channels)
