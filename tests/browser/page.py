@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,6 +48,7 @@ KEEP_KERNEL_ERRORS = """() => {
             window.kernelErrors.push(`${message.content.ename}: ${message.content.evalue}`);
     });
 }"""
+EXECUTED = "() => window.jupyterapp.shell.currentWidget.context.model.toJSON()"
 SHUT_DOWN = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()"
 # Empty while the picture is being exchanged for the next.
 IMAGE_DIGEST = """async image => {
@@ -89,6 +91,11 @@ def run_all_cells(page: Page) -> None:
     check_no_error(page)
     if unrun := page.evaluate(UNRUN_CELLS):
         raise CheckError(f"{unrun} cells did not run")
+
+
+def executed(page: Page) -> dict[str, Any]:
+    """The notebook with its outputs, as it would be saved."""
+    return page.evaluate(EXECUTED)
 
 
 def shut_down(page: Page) -> None:
