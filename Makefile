@@ -1,30 +1,39 @@
-# make workbook | test | test-quick | test-browser | lab | notebooks | checkpoint | clean
+# make workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+# What `make test` executes with nbval: all lessons, or the files named.
+LESSONS ?= notebooks
+# Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: workbook test test-quick test-browser lint lab notebooks checkpoint clean
+.PHONY: workbook test pytest test-quick test-browser lint lab notebooks checkpoint clean
 
 # Every lesson in the smoke profile; open results/smoke/index.html afterwards.
 workbook: $(STAMP)
 	$(BIN)/msa2net reproduce --profile smoke --output results
 
-# pytest in up to four processes of one thread each: more threads than cores would wait for each other. Then every
-# lesson, two side by side, with the small settings that its entry in LESSONS names, so that nothing is trained at
-# length again; what its compared cells print does not depend on them.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
+# Style and types beside pytest, whose processes, up to four, have one thread each: more threads than cores would wait
+# for each other. Each process takes tests in their order, so that what a file's tests share is mostly made once, and
+# helps another at the end. Then lessons, two side by side, with the small settings that their entries in LESSONS name,
+# so that nothing is trained at length again; what their compared cells print does not depend on them.
+test: $(STAMP)
+	$(MAKE) --jobs 2 lint pytest
 	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n auto --maxprocesses 2 \
-		--dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 notebooks
+		--dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 $(LESSONS)
+
+pytest: $(STAMP)
+	$(PYTEST)
 
 # The daily loop: style, structure and every test that is not marked slow.
 test-quick: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow"
+	$(PYTEST) -m "not slow"
 
-# The widgets in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
+# Lessons with a widget in a real page: JupyterLab in headless Chromium, which is installed where apt is at hand.
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/report.py
 	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/python tests/browser/run.py
@@ -50,7 +59,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks,batch,test]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[notebooks,batch,test]"
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # as pip would, but on all cores; what is no Python 3 stays
 	touch $(STAMP)
 
 clean:

@@ -7,15 +7,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, RECORD, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode  # takes two seconds to import, which a batch that runs no notebook is spared
 
 README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
 
@@ -54,6 +53,7 @@ def run_lesson(notebook: Path, profile: str, output_dir: str | Path, parameters:
         None, or the first line of what went wrong.
     """
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     if not notebook.is_file():
         raise InputError(f"{notebook}: no such notebook; run from a checkout of the workbook")
@@ -91,6 +91,9 @@ def refresh(names: Sequence[str] | None = None) -> None:
     Progress bars, warnings on stderr and widget state are left out of the committed files; the README's figure
     is taken from the results. Raises: `InputError` outside of a checkout, and for an unknown lesson.
     """
+    import nbformat
+    from nbclient import NotebookClient
+
     os.environ["TQDM_DISABLE"] = "1"
     checkout = find_checkout()
     for path in [notebook_path(checkout, name) for name in names or LESSONS]:
@@ -113,9 +116,11 @@ def refresh(names: Sequence[str] | None = None) -> None:
             shutil.copyfile(made, temporary)
 
 
-def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def tidy(notebook: NotebookNode) -> NotebookNode:
     """Drop what differs from run to run and says nothing to a reader; returns the same notebook."""
-    notebook.metadata = nbformat.from_dict(
+    from nbformat import from_dict
+
+    notebook.metadata = from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},

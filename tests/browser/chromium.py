@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -40,3 +41,10 @@ def find_chromium() -> Path:
     if not CHROMIUM.exists():
         raise NoChromiumError(f"{wanted}: the package chromium of this system puts it elsewhere; link it there")
     return CHROMIUM
+
+
+if __name__ == "__main__":
+    try:
+        print(find_chromium())
+    except NoChromiumError as error:
+        sys.exit(str(error))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,7 +47,7 @@ KEEP_KERNEL_ERRORS = """() => {
             window.kernelErrors.push(`${message.content.ename}: ${message.content.evalue}`);
     });
 }"""
-EXECUTED = "() => window.jupyterapp.shell.currentWidget.context.model.toJSON()"
+EXECUTED = "() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())"
 SHUT_DOWN = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()"
 # Empty while the picture is being exchanged for the next.
 IMAGE_DIGEST = """async image => {
@@ -93,8 +92,8 @@ def run_all_cells(page: Page) -> None:
         raise CheckError(f"{unrun} cells did not run")
 
 
-def executed(page: Page) -> dict[str, Any]:
-    """The notebook with its outputs, as it would be saved."""
+def executed(page: Page) -> str:
+    """The notebook with its outputs in JSON, as it would be saved."""
     return page.evaluate(EXECUTED)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import nbformat
 
@@ -15,12 +13,12 @@ KNOWN_FAULT = "SystemError: AST constructor recursion depth mismatch"
 """CPython 3.11's compiler raises it now and then in an innocent cell; why is not known."""
 
 
-def printed_otherwise(committed: nbformat.NotebookNode, executed: dict[str, Any]) -> str | None:
+def printed_otherwise(committed: nbformat.NotebookNode, executed: str) -> str | None:
     """Compare what the cells marked for nbval print, as `nbval --nbval-lax` does; returns the first difference.
 
-    Pictures and widgets are not compared. executed: the notebook as JSON, as JupyterLab keeps it.
+    Pictures and widgets are not compared. executed: the notebook in JSON, as JupyterLab would save it.
     """
-    fresh = nbformat.reads(json.dumps(executed), as_version=4)
+    fresh = nbformat.reads(executed, as_version=4)
     if [cell.source for cell in committed.cells] != [cell.source for cell in fresh.cells]:
         return "its cells are not the committed ones"
     for number, (before, after) in enumerate(zip(committed.cells, fresh.cells, strict=True)):
