@@ -19,7 +19,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz import plots
-from msa2net_lib.viz.colors import class_color
+from msa2net_lib.viz.colors import class_color, class_colors
 from msa2net_lib.viz.explorer import explorer
 
 OVERLAY = 0.5
@@ -38,7 +38,8 @@ def draw_browser_view(
     figure, axes = plots.figure_grid(1, 1 + len(labels), width=3.4, height=3.0)
     for ax, (name, label) in zip(axes[0], {"image": None, **labels}.items(), strict=True):
         shown = None if label is None else label[z]
-        plots.show_slice(ax, case.image[z], shown, spacing=case.spacing, title=f"{case.name}, slice {z}: {name}")
+        title = f"{case.name}, slice {z}: {name}"
+        plots.show_slice(ax, case.image[z], shown, spacing=case.spacing, title=title, class_names=case.class_names)
     if outlines:
         plots.organ_legend(figure, class_names=case.class_names)
     return figure
@@ -120,14 +121,14 @@ def _niivue_volume(case: Case, array: NDArray, name: str, **options: Any) -> Any
 
 
 def _organ_colormap(class_names: Sequence[str]) -> dict[str, Any]:
-    colors = [(0.0, 0.0, 0.0), *(to_rgb(class_color(number + 1)) for number in range(len(class_names)))]
+    colors = [(0.0, 0.0, 0.0), *(to_rgb(color) for color in class_colors(class_names).values())]
     channels = {name: [round(255 * color[i]) for color in colors] for i, name in enumerate("RGB")}
     return {**channels, "A": [0] + [255] * len(class_names), "labels": ["", *class_names]}
 
 
 def _niivue_caption(case: Case) -> str:
     colors = [
-        f"<span style='color:{class_color(number)}'>&#9632;</span>&nbsp;{organ}"
+        f"<span style='color:{class_color(number, case.class_names)}'>&#9632;</span>&nbsp;{organ}"
         for number, organ in enumerate(case.class_names, start=1)
         if (case.label == number).any()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,7 @@ def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool
     _draw_slice(figure, study, outlines)
     if outlines:
         for index, organ in enumerate(study.organs):
-            color = class_color(study.organ_id(organ))
+            color = class_color(study.organ_id(organ), study.class_names)
             x, y = Box(8.75 + 1.5 * (index % 2), 3.6 + 0.2 * (index // 2), "").center
             ax.add_patch(Rectangle((x - 0.2, y - 0.06), 0.14, 0.12, color=color))
             ax.text(x, y, organ, fontsize=8, va="center")
@@ -165,7 +166,7 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
             moved = relative_change(getattr(usual, name), getattr(trace, name))
             title = formula if row == 0 else f"{formula}, moved by {moved:.0%}"
             ax.text(center[0], y + 0.81, title, ha="center", fontsize=8.5)
-        put(ax, colored(study.image, predicted), (8.35, y), 1.7, "gray", (0, 1))
+        put(ax, colored(study.image, predicted, study.class_names), (8.35, y), 1.7, "gray", (0, 1))
         title = f"prediction, Dice {slice_dice(study, predicted)['mean']:.2f}"
         ax.text(8.35, y + 0.88, title, ha="center", fontsize=8.5)
     words = f"level {level}; in place of the {stage}: {STAGES[stage][0]}"
@@ -175,10 +176,10 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
     return stamp(figure, f"{study.name}; {study.source}")
 
 
-def colored(image: NDArray[np.float32], label: NDArray[np.uint8]) -> NDArray[np.float32]:
+def colored(image: NDArray[np.float32], label: NDArray[np.uint8], class_names: Sequence[str]) -> NDArray[np.float32]:
     """A slice (h, w) in gray with its organs filled in their colors, (h, w, 3)."""
     classes = range(1, int(label.max()) + 1)
-    palette = np.array([(0, 0, 0), *(to_rgb(class_color(number)) for number in classes)], dtype=np.float32)
+    palette = np.array([(0, 0, 0), *(to_rgb(class_color(number, class_names)) for number in classes)], dtype=np.float32)
     gray = np.clip(image, 0, 1)[..., None].repeat(3, axis=2)
     return np.where(label[..., None] > 0, 0.45 * gray + 0.55 * palette[label], gray)
 
@@ -224,7 +225,7 @@ def _draw_slice(figure: Figure, study: Study, outlines: bool) -> None:
     ax = figure.add_axes(((x - side / 2) / WIDTH, (y - side / 2) / HEIGHT, side / WIDTH, side / HEIGHT))
     ax.imshow(study.image, "gray", vmin=0, vmax=1, interpolation="nearest")
     if outlines:
-        draw_outlines(ax, study.label, linewidth=0.9)
+        draw_outlines(ax, study.label, 0.9, study.class_names)
     ax.set_axis_off()
     ax.set_title("the slice", fontsize=8, pad=2)
 

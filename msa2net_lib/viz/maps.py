@@ -57,7 +57,7 @@ def show_map(ax: Axes, study: Study, panel: Panel, outlines: bool = True) -> Any
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     drawn = ax.imshow(values, cmap=panel.cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
     if outlines:
-        draw_outlines(ax, study.label)
+        draw_outlines(ax, study.label, class_names=study.class_names)
     ax.set_title(panel.title, fontsize=9)
     ax.set_axis_off()
     return drawn
@@ -102,7 +102,7 @@ def plot_maps(
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, panel in zip(line, row, strict=False):
             if panel is None:
-                show_slice(ax, study.image, study.label, title=study.name)
+                show_slice(ax, study.image, study.label, title=study.name, class_names=study.class_names)
                 continue
             color_bar(show_map(ax, study, panel), ax)
         for ax in line[len(row) :]:

@@ -44,7 +44,14 @@ def plot_orientation(
         ax.set_axis_off()
     for case, above, below in zip(cases, axes[0], axes[1], strict=False):
         z = _richest(case)
-        show_slice(above, case.image[z], case.label[z], spacing=case.spacing, title=f"{case.name}, slice {z}")
+        show_slice(
+            above,
+            case.image[z],
+            case.label[z],
+            spacing=case.spacing,
+            title=f"{case.name}, slice {z}",
+            class_names=case.class_names,
+        )
         _show_from_front(below, case)
     if alternatives:
         for ax, value in zip(axes[2:].flat, IN_PLANE_FLIPS, strict=True):
@@ -59,7 +66,7 @@ def _show_from_front(ax: Axes, case: Case) -> None:
     y = (busiest_slices(label, 1) or [len(label) // 2])[0]
     slices, width = image.shape[1:]
     spacing = (1.0, 0.75 * width / slices, 1.0) if case.spacing is None else (1.0, case.spacing[0], case.spacing[2])
-    show_slice(ax, image[y], label[y], spacing=spacing, title=f"from the front, row {y}")
+    show_slice(ax, image[y], label[y], spacing=spacing, title=f"from the front, row {y}", class_names=case.class_names)
 
 
 def _show_alternative(ax: Axes, case: Case, flip: str, value: str) -> None:
@@ -70,7 +77,8 @@ def _show_alternative(ax: Axes, case: Case, flip: str, value: str) -> None:
     if spacing is not None and ("t" in value) != ("t" in flip):
         spacing = (spacing[0], spacing[2], spacing[1])
     chosen = value == (flip.replace("z", "") or "none")
-    show_slice(ax, image, label, spacing=spacing, title=f"--flip {value}" + (" (as above)" if chosen else ""))
+    title = f"--flip {value}" + (" (as above)" if chosen else "")
+    show_slice(ax, image, label, spacing=spacing, title=title, class_names=case.class_names)
 
 
 def _richest(case: Case) -> int:

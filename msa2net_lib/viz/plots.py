@@ -46,6 +46,7 @@ def show_slice(
     title: str = "",
     limits: tuple[float, float] | None = (0.0, 1.0),
     sides: bool = True,
+    class_names: Sequence[str] = ORGANS,
 ) -> Axes:
     """Draw an axial slice (y, x) in gray with the contours of its classes (label (y, x)) and R and L marked.
 
@@ -56,7 +57,7 @@ def show_slice(
     low, high = limits if limits is not None else (float(image.min()), float(image.max()))
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
     if label is not None:
-        _draw_organs(ax, label, aspect)
+        _draw_organs(ax, label, aspect, class_names)
     if sides:
         for x, letter in ((0.03, "R"), (0.97, "L")):
             ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha="center", va="center", fontsize=9)
@@ -65,10 +66,10 @@ def show_slice(
     return ax
 
 
-def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.5) -> None:
+def draw_outlines(ax: Axes, label: NDArray, linewidth: float = 1.5, class_names: Sequence[str] = ORGANS) -> None:
     """Outline the classes of a label (y, x) in their colors on what is drawn already, with `halo`."""
     for number in _classes(label):
-        draw_outline(ax, label == number, class_color(number), linewidth)
+        draw_outline(ax, label == number, class_color(number, class_names), linewidth)
 
 
 def draw_outline(ax: Axes, mask: NDArray, color: str, linewidth: float = 1.5) -> None:
@@ -84,11 +85,11 @@ def halo(color: str, linewidth: float) -> list[patheffects.AbstractPathEffect]:
     return [patheffects.withStroke(linewidth=linewidth + 1.6, foreground=edge)]
 
 
-def _draw_organs(ax: Axes, label: NDArray, aspect: float) -> None:
+def _draw_organs(ax: Axes, label: NDArray, aspect: float, class_names: Sequence[str]) -> None:
     fill = np.zeros((*label.shape, 4))
     for number in _classes(label):
-        fill[label == number] = (*to_rgb(class_color(number)), FILL)
-    draw_outlines(ax, label)
+        fill[label == number] = (*to_rgb(class_color(number, class_names)), FILL)
+    draw_outlines(ax, label, class_names=class_names)
     ax.imshow(fill, aspect=aspect, interpolation="nearest")
 
 
@@ -99,7 +100,7 @@ def _classes(label: NDArray) -> list[int]:
 def organ_legend(figure: Figure, label: NDArray | None = None, class_names: Sequence[str] = ORGANS) -> None:
     """Name the classes' colors below the figure: those in ``label``, or all."""
     present = range(1, len(class_names) + 1) if label is None else _classes(label)
-    handles = [Patch(color=class_color(number), label=class_names[number - 1]) for number in present]
+    handles = [Patch(color=class_color(number, class_names), label=class_names[number - 1]) for number in present]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8)
 
@@ -126,6 +127,7 @@ def plot_comparison(
     slices: Sequence[int],
     spacing: Sequence[float] | None,
     source: str,
+    class_names: Sequence[str] = ORGANS,
 ) -> Figure:
     """Slices side by side: reference label in the first row, each prediction below it.
 
@@ -136,8 +138,8 @@ def plot_comparison(
     for row, (name, labels) in enumerate(rows.items()):
         for column, z in enumerate(slices):
             title = f"slice {z}: {name}" if row == 0 or column == 0 else f"slice {z}"
-            show_slice(axes[row, column], image[z], labels[z], spacing=spacing, title=title)
-    organ_legend(figure, np.concatenate([labels[list(slices)] for labels in rows.values()]))
+            show_slice(axes[row, column], image[z], labels[z], spacing=spacing, title=title, class_names=class_names)
+    organ_legend(figure, np.concatenate([labels[list(slices)] for labels in rows.values()]), class_names)
     return stamp(figure, source)
 
 
@@ -184,7 +186,7 @@ def plot_scores(scores: pd.DataFrame, column: str, xlabel: str, source: str) -> 
     organs = list(dict.fromkeys(scores.organ))
     for row, organ in enumerate(organs):
         values = scores.loc[scores.organ == organ, column].dropna()
-        ax.plot(values, [row] * len(values), "o", color=class_color(row + 1), markeredgecolor="0.3", alpha=0.9)
+        ax.plot(values, [row] * len(values), "o", color=class_color(row + 1, organs), markeredgecolor="0.3", alpha=0.9)
         if len(values):
             ax.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color="0.2", linewidth=1.5)
     ax.set_yticks(range(len(organs)), organs, fontsize=8)

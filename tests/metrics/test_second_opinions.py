@@ -21,6 +21,7 @@ from torchmetrics.functional.classification import (
     binary_specificity,
 )
 
+from msa2net_lib.data.images.read import read_mask
 from msa2net_lib.metrics import dice, hd95, measure_volume, pixel_scores, score_volume
 
 CASES = 200
@@ -251,3 +252,21 @@ def test_means_over_pictures_are_the_challenges_macro_average(tmp_path):
     scores = pixel_scores(masks["prediction"], masks["truth"], "per_image")
     names = {"dsc": "dice", "se": "sensitivity", "sp": "specificity", "acc": "accuracy"}
     assert scores == pytest.approx({name: average[theirs] for name, theirs in names.items()}, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("value", [126, 127, 128, 129, 255])
+def test_the_challenge_package_takes_values_above_128_as_lesion(tmp_path, value):
+    """With ``--threshold 128`` masks are read as they are there; 127 is one gray value off."""
+    from isic_challenge_scoring.segmentation import SegmentationScore
+
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5, 2:5] = value
+    for folder in ("truth", "prediction"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "ISIC_0000000_segmentation.png"
+        Image.fromarray(mask if folder == "truth" else np.where(mask, 255, 0).astype(np.uint8)).save(path)
+    average = SegmentationScore.from_dir(tmp_path / "truth", tmp_path / "prediction").macro_average
+    read = read_mask(tmp_path / "truth" / "ISIC_0000000_segmentation.png", threshold=128)
+    assert average["accuracy"] == (read == (mask > 0)).mean()
+    assert read.any() == (value > 128)

@@ -100,7 +100,7 @@ def test_cases_instead_of_a_data_set():
 
 
 def test_organs_of_another_data_set(tmp_path):
-    """Colors go by the label's number, names by the data set."""
+    """Colors go by the name: an organ's own, and for others those that no organ here has."""
     image, label = volume()
     (tmp_path / "train_npz").mkdir()
     (tmp_path / "lists").mkdir()
@@ -109,8 +109,8 @@ def test_organs_of_another_data_set(tmp_path):
     (tmp_path / "lists" / "train.txt").write_text("".join(f"a_slice{z:03d}\n" for z in range(12)))
     (tmp_path / "dataset.json").write_text('{"organs": {"tumour": 1, "liver": 2}}')
     figure = plot_orientation(PreparedDataset.open(tmp_path))
-    assert centers(figure, ORGANS[1])[0][0] < 0.5 < centers(figure, ORGANS[0])[0][0]
-    assert centers(figure, "liver")[0] is None
+    assert centers(figure, "liver")[0][0] < 0.5 < centers(figure, ORGANS[0])[0][0]
+    assert centers(figure, ORGANS[1])[0] is None
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tumour", "liver"]
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from gray import LEGIBLE, contrast_along, in_gray, luminance, outline_points
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.browsers import draw_browser_view, volume_browser
-from msa2net_lib.viz.colors import ORGAN_COLORS
+from msa2net_lib.viz.colors import ORGAN_COLORS, class_colors, indexed_palette
 
 
 def pixels(figure):
@@ -73,6 +73,32 @@ def test_organs_are_drawn_in_their_color():
     plots.show_slice(axes[0, 0], np.zeros((40, 40)), label)
     distance = np.abs(pixels(figure) - to_rgb(ORGAN_COLORS["liver"])).sum(-1)
     assert (distance < 0.15).sum() > 20
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("liver", "tumour"), ("aorta", "vein", "artery"), ("lesion",), ("stomach", *ORGANS[:7]), ("bone", "liver", "fat")],
+)
+def test_a_class_has_one_color_by_its_name_in_every_figure(names):
+    """Classes of your own too: in slices, legends, comparisons and the overlays of predictions."""
+    colors = class_colors(names)
+    assert len(set(colors.values())) == len(names)
+    assert all(colors[name] == ORGAN_COLORS[name] for name in names if name in ORGAN_COLORS)
+    palette = np.array(indexed_palette(names)).reshape(-1, 3)
+    label = np.zeros((1, 12 * len(names) + 4, 40), np.uint8)
+    for number in range(1, len(names) + 1):
+        label[0, 12 * number - 8 : 12 * number, 8:32] = number
+    figure = plots.plot_comparison(np.zeros(label.shape), label, {"found": label}, [0], None, "drawn", names)
+    (legend,) = figure.legends
+    shown = {
+        text.get_text(): to_hex(patch.get_facecolor())
+        for text, patch in zip(legend.texts, legend.get_patches(), strict=True)
+    }
+    assert shown == {name: color.lower() for name, color in colors.items()}
+    drawn = pixels(figure)
+    for number, name in enumerate(names, start=1):
+        assert to_hex(palette[number] / 255) == colors[name].lower()
+        assert (np.abs(drawn - to_rgb(colors[name])).sum(-1) < 0.15).sum() > 20, name
 
 
 def test_busiest_slices_are_spread_and_hold_organs():

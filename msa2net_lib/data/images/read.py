@@ -178,9 +178,15 @@ def _opened(
             file.seek(0)
             image = Image.open(file, formats=("PNG",))
         image.load()
+        if image.mode == "P" and image.getextrema()[1] >= _palette_length(image):
+            raise InputError(f"{path}: its pixels name colors that its palette lacks; copy it again, or save it as RGB")
         orientation = _orientation(image)
         ImageOps.exif_transpose(image, in_place=True)
         yield image, orientation
+
+
+def _palette_length(image: Image.Image) -> int:
+    return 0 if image.palette is None else len(image.palette.palette) // len(image.palette.mode)
 
 
 def _orientation(image: Image.Image) -> int:

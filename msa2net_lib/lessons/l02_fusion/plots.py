@@ -48,7 +48,13 @@ def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int
         counts = place_footprint(paths, cell, study.grid(level))
         step = study.image.shape[0] // len(counts)
         side = len(paths) * step
-        show_slice(ax, study.image, study.label, title=f"level {level}: a cell is {step}, the footprint {side} pixels")
+        show_slice(
+            ax,
+            study.image,
+            study.label,
+            title=f"level {level}: a cell is {step}, the footprint {side} pixels",
+            class_names=study.class_names,
+        )
         drawn = _lay_over(ax, study, counts.astype(float), "plasma", (0.5, most + 0.5))
         frame_cells(ax, study, study.grid(level), cell, len(paths))
         ax.title.set_fontsize(8)
@@ -66,7 +72,7 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
     cell, trace = cell_at(study, study.grid(level), row, column), study.traces[level]
     side = len(footprint_paths(LOCAL_CONTEXT))
     figure, (left, middle, right) = cursor_axes()
-    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}")
+    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}", class_names=study.class_names)
     frame_cells(left, study, study.grid(level), cell, side)
     down, across = _edges(study, level, cell, side)
     left.vlines(across, down[0], down[-1], colors=CURSOR, linewidth=0.4, alpha=0.8)
@@ -91,7 +97,13 @@ def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
     field = encoder_field(study, level, cell)
     figure, axes = figure_grid(1, 2, width=3.4, height=2.9)
     left, right = axes[0]
-    show_slice(left, study.image, study.label, title="one cell of X, and the footprint around it")
+    show_slice(
+        left,
+        study.image,
+        study.label,
+        title="one cell of X, and the footprint around it",
+        class_names=study.class_names,
+    )
     relative = np.log10(np.maximum(field / field.max(), 1e-6))
     drawn = right.imshow(relative, cmap="magma", vmin=-4, vmax=0)
     right.set_title("what this one cell of X has seen of the slice", fontsize=9)

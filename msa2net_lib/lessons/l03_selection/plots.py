@@ -58,8 +58,9 @@ def plot_weight_histograms(values: pd.DataFrame, source: str) -> Figure:
     levels = sorted(values.level.unique())
     figure, axes = figure_grid(1, len(levels), width=3.3, height=2.9)
     tissues = [name for name in values.tissue.cat.categories if (values.tissue == name).any()]
+    tissue_names = list(values.tissue.cat.categories)
     colors = {
-        name: class_color(number) if number else "white" for number, name in enumerate(values.tissue.cat.categories)
+        name: class_color(number, tissue_names[1:]) if number else "white" for number, name in enumerate(tissue_names)
     }
     drawn = None
     for ax, level in zip(axes[0], levels, strict=True):
@@ -88,7 +89,7 @@ def plot_weight_cursor(study: Study, level: int, row: int, column: int) -> Figur
     grid, trace = study.grid(level), study.traces[level]
     cell, tissues = cell_at(study, grid, row, column), ("background", *study.class_names)
     figure, (left, middle, right) = cursor_axes()
-    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}")
+    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}", class_names=study.class_names)
     weight = channel_map(trace.weight_x, 0)
     drawn = show_map(middle, study, Panel(weight, "weight of X", SHARES, (0, 1)), outlines=False)
     color_bar(drawn, middle, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))

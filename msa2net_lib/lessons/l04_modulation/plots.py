@@ -101,7 +101,8 @@ def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Fig
             drawn = show_map(ax, study, _panel(trace, name, "rms", limits[name])._replace(title=title), outlines=False)
             if ax is axes[rows.index(name), -1]:
                 color_bar(drawn, ax)
-        show_slice(column[-1], study.image, predicted, title=f"Dice {slice_dice(study, predicted)['mean']:.2f}")
+        title = f"Dice {slice_dice(study, predicted)['mean']:.2f}"
+        show_slice(column[-1], study.image, predicted, title=title, class_names=study.class_names)
     organ_legend(figure, class_names=study.class_names)
     return stamp(figure, study.source)
 

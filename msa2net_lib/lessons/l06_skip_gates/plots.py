@@ -36,7 +36,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     values = maps[network][gate][level][0]
     figure, axes = figure_grid(1, 3, width=2.7, height=2.5)
     whole, over, counts = axes[0]
-    show_slice(whole, study.image, study.label, title=study.name)
+    show_slice(whole, study.image, study.label, title=study.name, class_names=study.class_names)
     color_bar(show_map(over, study, map_panel(study, gate, values), outlines=False), over)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)

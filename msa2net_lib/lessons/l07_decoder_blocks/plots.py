@@ -71,7 +71,7 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
     # Fixed margins: the layout engine would take longer than all the drawing, and a widget waits for it.
     figure = Figure(figsize=(8.8, 3.2))
     axes = figure.subplots(1, 3, gridspec_kw={"left": 0.01, "right": 0.96, "bottom": 0.13, "top": 0.81, "wspace": 0.12})
-    axes[0].imshow(colored(study.image, study.label))
+    axes[0].imshow(colored(study.image, study.label, study.class_names))
     axes[0].set_title(f"level {level}, grid of {grid[0]} x {grid[1]}", fontsize=9)
     axes[0].set_axis_off()
     for ax, panel in zip(axes[1:], _looks_at(trace, grid, pixel), strict=True):

@@ -43,7 +43,7 @@ def plot_boundary(study: Study, organ: str) -> Figure:
     mask = study.label == study.organ_id(organ)
     box, edge = _surroundings(mask, 4), boundary(mask)
     figure, ((left, right),) = figure_grid(1, 2, width=3.4, height=2.8)
-    show_slice(left, study.image, study.label, title="the slice and its organs")
+    show_slice(left, study.image, study.label, title="the slice and its organs", class_names=study.class_names)
     _show_mask(right, mask[box], edge[box])
     right.set_title(f"{organ}: {edge.sum()} boundary of {mask.sum()} pixels, alpha {alpha_of(mask):.2f}", fontsize=9)
     organ_legend(figure, study.label, study.class_names)
@@ -177,7 +177,15 @@ def plot_organ_alphas(label: NDArray, sizes: Sequence[int], source: str, class_n
     for index, organ in enumerate(class_names, start=1):
         if (label == index).any():
             values = [alpha_of(one == index) if (one == index).any() else np.nan for one in resized]
-            ax.plot(sizes, values, "o-", color=class_color(index), markeredgecolor="0.4", markersize=5, label=organ)
+            ax.plot(
+                sizes,
+                values,
+                "o-",
+                color=class_color(index, class_names),
+                markeredgecolor="0.4",
+                markersize=5,
+                label=organ,
+            )
     ax.axhline(MAX_ALPHA, color="0.4", linewidth=0.8, linestyle=":")
     ax.set(xlabel="image size (pixels a side)", ylabel="alpha", ylim=(-1.08, 0.95), xticks=list(sizes))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from msa2net_lib.data.augment import TRANSFORMS, ReleasedAugmentation, ReleasedDraws
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
@@ -26,10 +28,11 @@ def plot_transforms(
     source: str,
     augmentation: ReleasedAugmentation | None = None,
     seed: int = 0,
+    class_names: Sequence[str] = ORGANS,
 ) -> Figure:
     """Draw a slice, the slice after each of the ten transforms alone, and after one whole draw of the policy.
 
-    image: as training gets it, in about [-1, 1]; its first channel is drawn. label: scheme A. source: what the data
+    image: as training gets it, in about [-1, 1]; its first channel is drawn. source: what the data
     are, to be written on the figure. augmentation: the released one by default. seed: of the strengths, which stand
     in the titles. Raises: `InputError` if image and label do not fit each other.
     """
@@ -48,9 +51,9 @@ def plot_transforms(
     for ax, (title, shown, labels) in zip(axes.flat, panels, strict=True):
         unit = (shown[0].cpu().numpy() + 1) / 2
         # R and L hold for the slice only: a flip exchanges the patient's sides.
-        show_slice(ax, unit, labels.cpu().numpy(), title=title, sides=shown is image)
+        show_slice(ax, unit, labels.cpu().numpy(), title=title, sides=shown is image, class_names=class_names)
         ax.title.set_fontsize(8 if "\n" not in title or title.count("\n") == 1 else 6.5)
-    organ_legend(figure, np.asarray(label.cpu()))
+    organ_legend(figure, np.asarray(label.cpu()), class_names)
     return stamp(figure, source)
 
 

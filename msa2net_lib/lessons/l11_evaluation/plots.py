@@ -47,14 +47,14 @@ def plot_figure_2(rows: Sequence[Row], source: str, class_names: Sequence[str] =
         labels = {GROUND_TRUTH: row.label, **row.predictions}
         for ax, (name, label) in zip(panels, labels.items(), strict=True):
             title = textwrap.fill(name, int(11 * width)) if row is rows[0] else ""
-            show_slice(ax, row.image, label, spacing=row.spacing, title=title)
+            show_slice(ax, row.image, label, spacing=row.spacing, title=title, class_names=class_names)
             if name == GROUND_TRUTH:
                 _name_organs(ax, label, class_names)
             else:
                 _note(ax, f"DSC in slice {row.dsc(name):.2f}")
         _name_row(panels[0], row.title)
     shown = [label.ravel() for row in rows for label in (row.label, *row.predictions.values())]
-    organ_legend(figure, np.concatenate(shown))
+    organ_legend(figure, np.concatenate(shown), class_names)
     return stamp(figure, source)
 
 

@@ -142,7 +142,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     of_slice, of_layer = (show_bands(values)[BANDS.index(band)] for values in (image, features))
     side = max(features.shape[-2:])
     figure, axes = figure_grid(1, 4, width=2.5, height=2.4)
-    show_slice(axes[0, 0], study.image, study.label, title=study.name)
+    show_slice(axes[0, 0], study.image, study.label, title=study.name, class_names=study.class_names)
     most = float(of_slice.abs().max()) or 1.0
     panels = (
         Panel(of_slice[0, 0].numpy(), f"slice, {band}\n{_told(image, band)}", BRIGHTNESS, (-most, most)),

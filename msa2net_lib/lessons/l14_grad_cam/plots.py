@@ -68,9 +68,9 @@ def plot_figure_b(study: Study, views: Sequence[OrganView], layer: str = LAST) -
         "field of one logit",
     )
     for row, view in zip(axes, views, strict=True):
-        number = study.organ_id(view.organ)
-        show_slice(row[0], study.image, np.where(view.truth, number, 0))
-        show_slice(row[1], study.image, np.where(view.predicted, number, 0))
+        number, names = study.organ_id(view.organ), study.class_names
+        show_slice(row[0], study.image, np.where(view.truth, number, 0), class_names=names)
+        show_slice(row[1], study.image, np.where(view.predicted, number, 0), class_names=names)
         _map(row[2], study, Panel(view.heat, ""), view.truth, _inside(view.heat, view.truth))
         _map(row[3], study, Panel(view.attention, "", SHARES), view.truth)
         _field(row[4], study, view.field, view.center, np.where(view.truth, number, 0))
@@ -97,7 +97,9 @@ def draw_heat(
     heat = grad_cam(study.network, pixels, mask, study.organ_id(organ), layer, evidence)
     figure, axes = figure_grid(1, 3, width=2.9, height=2.7)
     whole, own, laid = axes[0]
-    show_slice(whole, study.image, study.label, title=f"{study.name}; asked about: {organ}")
+    show_slice(
+        whole, study.image, study.label, title=f"{study.name}; asked about: {organ}", class_names=study.class_names
+    )
     region_line = whole.contour(mask, levels=[0.5], colors=[CURSOR], linewidths=1.6, linestyles="dashed")
     region_line.set_path_effects([patheffects.withStroke(linewidth=3.0, foreground="white")])
     cmap = SEQUENTIAL if evidence == "positive" else DIVERGING
@@ -311,7 +313,7 @@ def _field(
     relative = np.log10(np.maximum(field / field.max(), 10.0**FAINTEST))
     drawn = show_map(ax, study, Panel(relative, "", "magma", (FAINTEST, 0.0)), outlines=False)
     if label is not None:
-        draw_outlines(ax, label, 0.8)
+        draw_outlines(ax, label, 0.8, study.class_names)
     row, column = center
     ax.plot(column, row, "+", color="white", markersize=6, path_effects=_HALO)
     for share, style in zip(shares, ("--", ":"), strict=False):

@@ -190,6 +190,27 @@ def test_missing_and_other_files(scene, tmp_path, refused):
         refused([tmp_path / f"a.{ending}", "not an image of a known kind"], read_image, tmp_path / f"a.{ending}")
 
 
+@pytest.mark.parametrize("kept", [None, 0, 2, 3])
+def test_a_palette_that_lacks_the_colors_of_pixels(tmp_path, refused, kept):
+    """Pillow alone stops at an assertion, or paints such pixels black."""
+    pixels = np.arange(48).reshape(6, 8).astype(np.uint8) % 4
+    image = Image.fromarray(pixels).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    path = tmp_path / "a.png"
+    image.save(path)
+    np.testing.assert_array_equal(read_image(path), by_opencv(path))
+    png, parts = path.read_bytes(), [b"\x89PNG\r\n\x1a\n"]
+    for kind, start, length in chunks(png):
+        data = png[start : start + length]
+        if kind == b"PLTE" and kept is None:
+            continue
+        data = data[: 3 * kept] if kind == b"PLTE" else data
+        parts.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    path.write_bytes(b"".join(parts))
+    for read in (read_image, read_mask):
+        refused([path, "colors that its palette lacks"], read, path)
+
+
 def test_kinds_of_pixels_that_are_refused(scene, tmp_path, refused):
     Image.fromarray(scene).convert("CMYK").save(tmp_path / "cmyk.jpg")
     refused([tmp_path / "cmyk.jpg", "CMYK", "save it as RGB"], read_image, tmp_path / "cmyk.jpg")

@@ -83,6 +83,7 @@ def test_numbers_known_from_elsewhere(found):
     assert "2211 slices of 18 cases" in says["training-slices"]
     assert "scored 18 times" in says["selection-on-test"]
     assert "SP 0.9857 at prevalence 0.2134" in says["isic-specificity"]
+    assert "447 of 50176 pixels" in says["lost-edge"]
     assert found["label-numberings"].table["DSC against B"].sum() == 2  # left kidney and liver have one id in A and B
     assert found["empty-masks"].table.iloc[0, 0] == 5 / 8
 
@@ -122,6 +123,7 @@ SAY_NO = {
     "training-slices": (tables, "SYNAPSE_TRAIN_SLICES_PRINTED", 2211),
     "label-numberings": (data, "convert_scheme", lambda label, source, target: label),
     "cubic-overshoot": (data, "resize_image", lambda image, size: image),
+    "lost-edge": (data, "resize_labels", lambda labels, size: data.resize_back(labels, size)),
     "label-round-trip": (data, "resize_label", lambda label, size: label),
     "empty-masks": (scoring, "score_volume", lambda *_: np.ones((8, 2))),
     "hd95-in-voxels": (scoring, "hd95", lambda a, b, spacing=None: 3.0),
