@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from msa2net_lib.checkpoints import load_network
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.config import MOST_CLASSES, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
@@ -173,7 +173,7 @@ def report_keys(state: Mapping[str, Tensor], path: Path) -> KeyReport:
 
 def _report(state: Mapping[str, Tensor], form: str, num_classes: int, path: Path) -> KeyReport:
     with torch.device("meta"):
-        network = MSA2Net(NetworkConfig.from_preset(form, num_classes=max(2, num_classes)))
+        network = MSA2Net(NetworkConfig.from_preset(form, num_classes=min(max(2, num_classes), MOST_CLASSES)))
     theirs, ours = official_keys(network), network.state_dict()
     shapes = {theirs[name]: tuple(value.shape) for name, value in ours.items()}
     floating = {theirs[name]: value.is_floating_point() for name, value in ours.items()}

@@ -133,6 +133,12 @@ def test_a_dictionary_that_holds_itself_ends(tmp_path, name, refused):
     refused("loop.pth: holds no state dict", read_state_dict, tmp_path / "loop.pth")
 
 
+@pytest.mark.parametrize("way", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_sparse_weights_are_named(tmp_path, way, refused):
+    torch.save({"module.w": getattr(torch.eye(3), way)()}, tmp_path / "sparse.pth")
+    refused(["sparse.pth: module.w: sparse", "save it after .to_dense()"], read_state_dict, tmp_path / "sparse.pth")
+
+
 def test_missing_truncated_and_foreign_files(states, tmp_path):
     with pytest.raises(InputError, match="no such checkpoint"):
         load_official_checkpoint(tmp_path / "none.pth")

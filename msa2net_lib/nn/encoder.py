@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 from jaxtyping import Float
-from timm.layers import RelPosMlp, resize_rel_pos_bias_table
+from timm.layers.pos_embed_rel import RelPosMlp, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from msa2net_lib.errors import InputError
@@ -153,7 +153,8 @@ def carry_tables(state: Mapping[str, Tensor], backbone: nn.Module, prefix: str =
     Raises: `InputError` for a table that cannot be carried over.
     """
     carried = dict(state)
-    for name, module in backbone.named_modules():
+    modules: Any = backbone.named_modules()
+    for name, module in modules:
         key, ours = f"{prefix}{name}.{_TABLE}", getattr(module, _TABLE, None)
         if not isinstance(ours, Tensor) or key not in state or state[key].shape == ours.shape:
             continue

@@ -18,6 +18,7 @@ from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.fingerprint import describe
+from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved
@@ -182,8 +183,11 @@ class _Run:
         if self.is_main:
             saved.warn_of_changes(changes, state["versions"], path)
         self.trainer.load_state_dict(state, path)
-        self.history, self.best, self.random = state["history"], Best(**state["best"]), state["random"]
-        self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
+        try:
+            self.history, self.best, self.random = list(state["history"]), Best(**state["best"]), state["random"]
+            self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
 
     def finish(self, folder: Path, minutes: float) -> None:
         """Write the last weights and the record; every process waits until they lie there."""

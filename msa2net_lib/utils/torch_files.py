@@ -45,6 +45,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         found = some_of(tuple(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
         raise InputError(f"{path}: holds no state dict (found {found or 'nothing'}); give the file that holds weights")
+    if sparse := [str(key) for key, value in content.items() if value.layout != torch.strided]:
+        raise InputError(f"{path}: {some_of(sparse)}: sparse, where weights are dense; save it after .to_dense()")
     return {_without_prefixes(str(key)): value for key, value in content.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -482,6 +483,18 @@ def test_interrupted(batches, monkeypatch, capsys):
 
     monkeypatch.setattr(batches, "reproduce", stop)
     assert run("reproduce") == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_told_and_in_the_exit_code(batches, monkeypatch, capsys, number):
+    """Batch systems send SIGTERM, a terminal that is closed SIGHUP; both ended a command without a word."""
+    monkeypatch.setattr(batches, "reproduce", lambda *_, **__: signal.raise_signal(number))
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        assert run("reproduce") == 128 + number
+    finally:
+        signal.signal(number, before)
     assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
 
 
