@@ -1,10 +1,12 @@
-"""Which trained network a lesson looks at."""
+"""Which trained network a lesson looks at, and which case."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.training.files import WEIGHTS_FILE
@@ -24,3 +26,11 @@ def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path
     else:
         path, origin = SHIPPED_TINY, "the network that ships"
     return open_checkpoint(path), path, origin
+
+
+def held_out_case(dataset: PreparedDataset, place: int) -> Case:
+    """The held-out case at a place of the data set's list. Raises: `InputError` for a place that it has not."""
+    if not 0 <= place < (count := len(dataset.test_cases)):
+        there = f"counts 0 to {count - 1}: {', '.join(dataset.test_cases)}" if count else "lists no held-out case"
+        raise InputError(f"CASE={place}: {dataset.root} {there}")
+    return dataset.load_case(dataset.test_cases[place])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+import ast
 import json
 import math
 import os
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, read_json, sha256, write_text
 from msa2net_lib.utils.locks import hold
@@ -22,6 +23,8 @@ from msa2net_lib.utils.system_info import commit, hardware, library_version, pea
 DPI = 80
 LOCK = ".lesson.lock"
 BUSY = "another kernel or run is at work on this lesson; end it, or set OUTPUT_DIR to another folder"
+INJECTED = "# Parameters"
+"""How the cell begins that papermill adds."""
 
 
 class Recorder:
@@ -33,10 +36,9 @@ class Recorder:
     """
 
     def __init__(self, lesson: Lesson, parameters: dict[str, Any]):
-        check_parameters(lesson, parameters)
         self.lesson = lesson
-        self.parameters = parameters
-        self.folder = Path(parameters["OUTPUT_DIR"]) / parameters["PROFILE"] / lesson.name
+        self.parameters = check_parameters(lesson, parameters)
+        self.folder = Path(self.parameters["OUTPUT_DIR"]) / self.parameters["PROFILE"] / lesson.name
         self.numbers: dict[str, dict[str, Any]] = {}
         self.figures: list[dict[str, str]] = []
         self.tables: list[str] = []
@@ -46,24 +48,23 @@ class Recorder:
 
     @classmethod
     def start(cls, name: str, namespace: MutableMapping[str, Any]) -> Recorder:
-        """Take the parameters (names in capitals) out of a notebook's ``globals()``.
+        """Take the parameters out of a notebook's ``globals()``, and check them.
 
-        A name in small letters that resembles one of these, ``steps`` or ``stepz`` for ``STEPS``, is taken too, and so
-        refused; others cannot be told from variables. In a quick run (`registry.QUICK`) the lesson's ``quick``
-        parameters take the place of the notebook's, and the page says so.
+        What the cell of parameters assigns, and the one that papermill adds below it, has to be declared: a misspelt
+        ``STEPZ`` would be passed over otherwise. What runs later is the lesson's own, so that a page may run again.
+        Checked values go back into the notebook. In a quick run (`registry.QUICK`) the lesson's ``quick`` parameters
+        take the place of the notebook's, and the page says so.
         """
         lesson = lesson_by_name(name)
         if os.environ.get(QUICK) == "1" and lesson.quick:
             namespace.update(lesson.quick)
             print("quick run:", ", ".join(f"{key} = {value!r}" for key, value in lesson.quick.items()))
-        parameters = {
-            key: value
-            for key, value in namespace.items()
-            if (key.isupper() or difflib.get_close_matches(key.upper(), lesson.parameters, cutoff=0.75))
-            and not key.startswith("_")
-            and isinstance(value, str | int | float | bool | list | tuple | dict | None)
-        }
-        return cls(lesson, parameters)
+        if missing := [key for key in lesson.parameters if key not in namespace]:
+            raise InputError(f"{', '.join(missing)}: not set; run the cell of parameters above first")
+        given = {*lesson.parameters, *_assigned(namespace.get("In", ()))}
+        record = cls(lesson, {key: namespace[key] for key in namespace if key in given})
+        namespace.update(record.parameters)
+        return record
 
     def number(self, name: str, value: float | int | None, unit: str, note: str = "") -> None:
         """Record one number with its unit; None or nan is stored as "not measured"."""
@@ -110,6 +111,28 @@ class Recorder:
         written = write_text(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         self._claim.release()
         return written
+
+
+def _assigned(cells: Sequence[str]) -> set[str]:
+    """Names that the last cell of parameters assigns, by the kernel's own list of cells, and papermill's below it."""
+    names: set[str] = set()
+    for source in cells:
+        try:
+            body = ast.parse(source).body
+        except (SyntaxError, ValueError):  # a shell line, or a reader's slip: no cell of parameters
+            continue
+        if not all(isinstance(node, ast.Assign) for node in body):
+            continue
+        targets = {name.id for node in body for name in ast.walk(node) if _is_target(name)}
+        if source.lstrip().startswith(INJECTED):
+            names |= targets
+        elif "PROFILE" in targets:
+            names = targets
+    return names
+
+
+def _is_target(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def read_record(output_dir: str | Path, profile: str, lesson: str) -> dict[str, Any] | None:

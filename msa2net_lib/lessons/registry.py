@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from msa2net_lib.config import PROFILES
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.parameters import AUTO, PARAMETERS, Values, nearest
 
 RECORD = "record.json"
 """The file in which a lesson, or a job of a batch run, says what it was."""
@@ -26,6 +25,7 @@ class Lesson:
 
     data: names for `data.catalog.open_dataset`; `OF_PROFILE` stands for the data set of the profile, or of DATASET.
     quick: parameters of a run that only shows that the page works, see `QUICK`; what tests compare hangs on none.
+    values: what parameters may hold where it is not what `PARAMETERS` says.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Lesson:
     own_parameters: tuple[str, ...] = ()
     data: tuple[str, ...] = (OF_PROFILE,)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -53,6 +54,7 @@ LESSONS: dict[str, Lesson] = {
             "From a data set's name to a training slice, step by step, and a contract for what others prepared.",
             ("CASE", "SLICE", "TRAIN_PATIENTS", "TEST_PATIENTS", "SKIN_IMAGES"),
             ("virtual", "patient2"),
+            values={"CASE": Values("word", choices=("0001", "0002")), "SLICE": Values("number")},
         ),
         Lesson(
             "02_fusion",
@@ -111,6 +113,7 @@ LESSONS: dict[str, Lesson] = {
             ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME", "SCORED", "BENCHMARKS"),
             # Its network must not become the one that other lessons find.
             quick={"STEPS": 12, "SCORED": "shipped", "OUTPUT_DIR": "../results/quick"},
+            values={"STEPS": Values("number")},
         ),
         Lesson(
             "11_evaluation",
@@ -126,6 +129,7 @@ LESSONS: dict[str, Lesson] = {
             "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
             quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
+            values={"IMAGE_SIZE": Values("number", least=32, words=AUTO)},
         ),
         Lesson(
             "13_frequency",
@@ -155,6 +159,7 @@ LESSONS: dict[str, Lesson] = {
             "Paper against code against tables: every difference, shown live, and what it changes.",
             ("STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
             quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
+            values={"IMAGE_SIZE": Values("number", least=32, words=AUTO)},
         ),
     )
 }
@@ -163,43 +168,36 @@ LESSONS: dict[str, Lesson] = {
 def lesson_by_name(name: str) -> Lesson:
     """Look a lesson up. Raises: `InputError` with the nearest name."""
     if name not in LESSONS:
-        raise InputError(f"lesson {name!r} is unknown{_nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
+        raise InputError(f"lesson {name!r} is unknown{nearest(name, LESSONS)}: there are {', '.join(LESSONS)}")
     return LESSONS[name]
 
 
 def parameters_by_lesson(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give each named lesson the parameters that it declares, in reading order.
+    """Give each named lesson the parameters that it declares, checked, in reading order.
 
-    Raises: `InputError` for an unknown lesson, and for a parameter that none of them declares.
+    Raises: `InputError` for an unknown lesson, a parameter that none of them declares, and a value that cannot be.
     """
     asked = {lesson_by_name(name).name for name in names}
     lessons = [lesson for name, lesson in LESSONS.items() if name in asked]
     for name in given:
         if not any(name in lesson.parameters for lesson in lessons):
             check_parameters(lessons[-1], {name: given[name]})
-    chosen = {
-        lesson.name: {name: value for name, value in given.items() if name in lesson.parameters} for lesson in lessons
+    return {
+        lesson.name: check_parameters(
+            lesson, {name: value for name, value in given.items() if name in lesson.parameters}
+        )
+        for lesson in lessons
     }
-    for lesson in lessons:
-        check_parameters(lesson, chosen[lesson.name])
-    return chosen
 
 
-def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> None:
-    """Refuse names that the lesson does not declare and profiles that do not exist.
+def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as plain Python objects. Raises: `InputError` for names not declared, and for other values.
 
     papermill only warns of a misspelt parameter and goes on with the default; here it is an error.
     """
     for name in given:
         if name not in lesson.parameters:
-            hint = _nearest(name, lesson.parameters)
+            hint = nearest(name, lesson.parameters)
             raise InputError(f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}")
-    profile = given.get("PROFILE", "smoke")
-    if profile not in PROFILES:
-        raise InputError(f"PROFILE={profile!r} is unknown{_nearest(profile, PROFILES)}: use {', '.join(PROFILES)}")
-
-
-def _nearest(name: str, known: Any) -> str:
-    by_letters = {str(one).upper(): one for one in known}
-    match = [by_letters[m] for m in difflib.get_close_matches(str(name).upper(), by_letters, n=1)]
-    return f" (did you mean {match[0]}?)" if match else ""
+    known = PARAMETERS | lesson.values
+    return {name: known[name].checked(name, value, given.get("DATASET", "auto")) for name, value in given.items()}

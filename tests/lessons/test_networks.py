@@ -1,4 +1,4 @@
-"""Which network a lesson looks at."""
+"""Which network and which case a lesson looks at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from msa2net_lib import MSA2Net, save_official_checkpoint
 from msa2net_lib.checkpoints import SHIPPED_TINY
-from msa2net_lib.lessons.networks import find_network
+from msa2net_lib.lessons.networks import find_network, held_out_case
 
 
 def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
@@ -27,3 +27,9 @@ def test_a_checkpoint_of_the_released_code_is_taken_too(tmp_path, form):
     network, path, origin = find_network(tmp_path, str(saved))
     assert (network.config.preset, network.config.num_classes) == (form, 3)
     assert (path, origin) == (saved, "the checkpoint you named")
+
+
+@pytest.mark.parametrize("place", [2001, -1, 2])
+def test_a_case_that_is_not_there_is_refused_with_those_that_are(other_dataset, refused, place):
+    refused([f"CASE={place}", *other_dataset.test_cases], held_out_case, other_dataset, place)
+    assert held_out_case(other_dataset, 0).name == other_dataset.test_cases[0]

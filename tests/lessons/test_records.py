@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 
+import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,21 +43,56 @@ def test_a_record_holds_what_was_given(tmp_path):
     assert {p.name for p in record.folder.glob("[a-z]*")} == {"record.json", "figure.png", "numbers.csv"}
 
 
-def test_a_misspelt_parameter_in_the_notebook_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"SEEED is no parameter of 00_start_here \(did you mean SEED\?\)"):
-        Recorder.start("00_start_here", namespace(tmp_path, SEEED=4))
+@pytest.mark.parametrize("name", ["SEEED", "seed", "Seed", "SEEDS", "seeed", "x"])
+@pytest.mark.parametrize("cell", ['PROFILE = "smoke"\n{} = 4', "# Parameters\n{} = 4\n"])
+def test_what_the_cells_of_parameters_assign_has_to_be_declared(tmp_path, name, cell):
+    given = namespace(tmp_path, **{name: 4}) | {"In": ["", 'PROFILE = "smoke"', cell.format(name), "setup()"]}
+    with pytest.raises(InputError, match=f"{name} is no parameter of 00_start_here"):
+        Recorder.start("00_start_here", given)
+    corrected = {"In": [*given["In"], 'PROFILE = "smoke"\nSEED = 4', "setup()"]}  # the cell above, mended and run again
+    assert Recorder.start("00_start_here", given | corrected).parameters["SEED"] == 3
 
 
-@pytest.mark.parametrize("more", [{"seed": 4}, {"Seed": 4}, {"SEEDS": [1, 2]}, {"seeed": 4}])
-def test_other_letters_and_other_types_are_refused_too(tmp_path, more):
-    with pytest.raises(InputError, match=r"is no parameter of 00_start_here \(did you mean SEED\?\)"):
-        Recorder.start("00_start_here", namespace(tmp_path) | more)
+def test_names_of_other_cells_are_the_lessons_own(tmp_path):
+    cells = ["!ls", 'PROFILE = "smoke"', "import x\nROWS = (1,)", "SEEDS = [1, 2]", "seeds = 3", "def broken(:"]
+    given = namespace(tmp_path, ROWS=(1,), SEEDS=[1, 2], seeds=3) | {"In": cells}
+    assert sorted(Recorder.start("00_start_here", given).parameters) == sorted(LESSONS["00_start_here"].parameters)
+
+
+def test_a_setup_cell_without_the_cell_above_it_says_so(refused):
+    refused(["PROFILE", "run the cell of parameters"], Recorder.start, "00_start_here", {"In": ["setup()"]})
+
+
+def test_checked_values_go_back_into_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    notebook = namespace(tmp_path, SEED=np.int64(7), OUTPUT_DIR="~/results", DATA_DIR=tmp_path)
+    record = Recorder.start("00_start_here", notebook)
+    assert type(notebook["SEED"]) is int
+    assert record.folder == tmp_path / "results" / "smoke" / "00_start_here"
+    assert notebook["OUTPUT_DIR"] == str(tmp_path / "results")
+    record.finish()
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_setup_cell_runs_twice_in_one_kernel(root, tmp_path, name):
+    """With all that the cell imports; what it opens then is its own."""
+    cells = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    parameters = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    setup = next(cell.source for cell in cells if "Recorder.start(" in cell.source)
+    body = [node for node in ast.parse(setup).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    page = {"In": [""]}
+    for again in range(2):
+        page["In"] += [parameters, setup]
+        exec(parameters.replace("../results", str(tmp_path)), page)  # our own page
+        exec("\n".join(ast.unparse(node) for node in body), page)
+        record = Recorder.start(name, page)
+        assert record.parameters.keys() == set(LESSONS[name].parameters), again
 
 
 def test_a_quick_run_takes_the_lessons_short_settings_and_says_so(tmp_path, monkeypatch, capsys):
     def start():
         more = {"STEPS": 700, "BATCH_SIZE": 0, "SELECTION": "last", "GPUS": 0, "RESUME": False, "SCORED": "trained"}
-        notebook = namespace(tmp_path, BENCHMARKS="", **more)
+        notebook = namespace(tmp_path, BENCHMARKS=str(tmp_path), **more)
         return notebook, Recorder.start("10_training", notebook)
 
     quick = LESSONS["10_training"].quick
