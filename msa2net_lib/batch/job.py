@@ -24,6 +24,7 @@ from msa2net_lib.batch.work import LessonFailedError, Outcome, job_folder, work
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import RECORD
 from msa2net_lib.utils.files import read_json, write_text
+from msa2net_lib.utils.interrupts import Stopped, stoppable
 from msa2net_lib.utils.system_info import commit, hardware, peak_memory_gib, versions
 
 DONE, LOG, LOCK = "done", "log.txt", ".lock"
@@ -34,17 +35,17 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) not in (1, 2):
         print("usage: python -m msa2net_lib.batch JOB [CHECKOUT]", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)  # what a batch system sends first: a training saves where it is
     try:
         plan = Plan.load(Path())
         if arguments[0] not in plan.jobs:
             raise InputError(f"job {arguments[0]!r} is not in the plan: there are {', '.join(plan.jobs)}")
-        return run_job(plan, plan.jobs[arguments[0]], *map(Path, arguments[1:]))
+        with stoppable():  # a batch system sends SIGTERM first: a training saves where it is
+            return run_job(plan, plan.jobs[arguments[0]], *map(Path, arguments[1:]))
     except InputError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 def run_job(plan: Plan, job: Job, checkout: Path | None = None) -> int:
@@ -80,9 +81,25 @@ def result_of(folder: Path) -> str | None:
 
 
 def read_job(folder: Path) -> dict[str, Any] | None:
-    """Read a job's record, None before its first end."""
-    path = folder / RECORD
-    return read_json(path) if path.is_file() else None
+    """Read a job's record, None before its first end, and where it is damaged: then the job is done anew."""
+    try:
+        record = read_json(folder / RECORD)
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"status", "key"} <= record.keys() else None
+
+
+def is_marked(folder: Path, job: Job) -> bool:
+    """Whether a folder says that this job is done: the file that Snakemake looks for, and a record with its key."""
+    record = read_job(folder) or {}
+    return (folder / DONE).is_file() and (record.get("status"), record.get("key")) == ("done", job.key)
+
+
+def forget_others(plan: Plan) -> None:
+    """Remove the file that Snakemake looks for where it is not of this plan's job; the record stays as it is."""
+    for job in plan.jobs.values():
+        if not is_marked(job_folder(job.name), job):
+            (job_folder(job.name) / DONE).unlink(missing_ok=True)
 
 
 def mark_done(folder: Path, job: Job) -> None:
@@ -162,7 +179,3 @@ def _logged(path: Path, title: str) -> Iterator[TextIO]:
             for number, saved in zip((1, 2), kept, strict=True):
                 os.dup2(saved, number)
                 os.close(saved)
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

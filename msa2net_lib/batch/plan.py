@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from msa2net_lib.config import PROFILES, Profile
+from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.parameters import PARAMETERS, Values, shown
 from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE, parameters_by_lesson
 from msa2net_lib.utils.files import read_json, write_text
 
@@ -21,6 +23,17 @@ Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "rep
 TRAINING, ABLATION_LESSON = "10_training", "12_ablation"
 SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING", "GATE")}
 """Parameters of a lesson that the trainings done for it share with it."""
+JOB_NAME = r"[\w.-]+"
+"""What jobs are called: names go to a shell and become folders."""
+SETTINGS = {
+    "profile": PARAMETERS["PROFILE"],
+    "ablation_seeds": Values("number", least=1),
+    "data_dir": Values("path"),
+    "device": PARAMETERS["DEVICE"],
+    "gpus": Values("number"),
+    "on_cluster": Values("switch"),
+}
+"""What the settings of a plan may hold, beside lessons, seeds and parameters."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +78,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("lessons", "seeds"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.seeds or any(type(seed) is not int for seed in self.seeds):
-            raise InputError(f"seeds={self.seeds}: give one or more whole numbers")
-        if self.ablation_seeds < 1:
-            raise InputError(f"ablation_seeds={self.ablation_seeds}: give 1 or more")
-        self._by_lesson  # noqa: B018  # a wrong name or parameter is told before anything runs
+            if not isinstance(given := getattr(self, name), list | tuple | range):
+                raise InputError(f"{name}={shown(given)}: give a list")
+            object.__setattr__(self, name, tuple(given))
+        if not self.seeds:
+            raise InputError("seeds=(): give one or more whole numbers")
+        seeds = tuple(PARAMETERS["SEED"].checked("seeds", seed) for seed in self.seeds)
+        checked = {name: values.checked(name, getattr(self, name)) for name, values in SETTINGS.items()}
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(f"parameters={shown(self.parameters)}: give values by name")
+        # A wrong name or value is told before anything runs; what is left can be written as JSON.
+        parameters = {name: value for given in self._by_lesson.values() for name, value in given.items()}
+        checked |= {"seeds": seeds, "parameters": {name: parameters[name] for name in self.parameters}}
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
@@ -80,7 +101,8 @@ class Plan:
             raise InputError(
                 f"{', '.join(unknown)}: not a setting of a batch run; there are {', '.join(sorted(known))}"
             )
-        return cls(**values)
+        said = {"true": True, "false": False}  # how `snakemake --config on_cluster=false` gives it
+        return cls(**{name: said.get(str(value).lower(), value) for name, value in values.items()})
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
@@ -137,10 +159,10 @@ class Plan:
     def _data(self) -> list[Job]:
         opened = (data for name in self._by_lesson for data in LESSONS[name].data)
         names = dict.fromkeys((self.dataset, *(data for data in opened if data != OF_PROFILE)))
-        return [Job(f"data-{name}", "data", (), {"dataset": name}) for name in names]
+        return [Job(_data_job(name), "data", (), {"dataset": name}) for name in names]
 
     def _trainings(self) -> list[Job]:
-        needs = (f"data-{self.dataset}",)
+        needs = (_data_job(self.dataset),)
         common = self._common(TRAINING)
         return [Job(f"train-{seed}", "train", needs, common | {"seed": seed}) for seed in self.seeds]
 
@@ -151,7 +173,7 @@ class Plan:
     def _ablation(self) -> list[Job]:
         from msa2net_lib.paper.ablation.rows import ROWS
 
-        needs, common = (f"data-{self.dataset}",), self._common(ABLATION_LESSON)
+        needs, common = (_data_job(self.dataset),), self._common(ABLATION_LESSON)
         return [
             Job(f"ablation-{row.key}-{seed}", "ablation", needs, common | {"row": row.key, "seed": seed})
             for seed in range(self.seeds[0], self.seeds[0] + self.ablation_seeds)
@@ -167,7 +189,7 @@ class Plan:
         jobs = []
         for name, given in self._by_lesson.items():
             opened = (self.dataset if data == OF_PROFILE else data for data in LESSONS[name].data)
-            parameters, needs = dict(given), tuple(f"data-{data}" for data in dict.fromkeys(opened))
+            parameters, needs = dict(given), tuple(_data_job(data) for data in dict.fromkeys(opened))
             if name == TRAINING or ("CHECKPOINT" in LESSONS[name].parameters and "CHECKPOINT" not in given):
                 needs += tuple({self.main_training} & others)
             if name == TRAINING:
@@ -181,3 +203,8 @@ class Plan:
     @cached_property
     def _by_lesson(self) -> dict[str, dict[str, Any]]:
         return parameters_by_lesson(self.lessons or tuple(LESSONS), {"PROFILE": self.profile, **self.parameters})
+
+
+def _data_job(dataset: str) -> str:
+    """Name of the job that makes a data set ready; there is one folder of one's own at most, whatever it is called."""
+    return f"data-{dataset}" if dataset in DATASETS else "data-own"

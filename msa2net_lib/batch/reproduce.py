@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from filelock import FileLock, Timeout
+import psutil
 
-from msa2net_lib.batch.job import DONE, read_job
+from msa2net_lib.batch.job import is_marked, read_job
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
 from msa2net_lib.batch.report import write_report
 from msa2net_lib.batch.work import job_folder
@@ -20,8 +22,12 @@ from msa2net_lib.config import PROFILES, require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.utils.files import writable_folder
+from msa2net_lib.utils.interrupts import Stopped, stoppable
+from msa2net_lib.utils.locks import exclusive
 
 SNAKEMAKE_LOG, LOCK = "snakemake.log", ".reproduce.lock"
+LAST_WORDS = 6
+"""Lines of Snakemake's log that are shown where no job says what went wrong."""
 
 
 def profile_plan(
@@ -45,6 +51,8 @@ def profile_plan(
     require_choice("profile", profile, tuple(PROFILES))
     settings = yaml.safe_load((workflow / "config" / f"{profile}.yaml").read_text(encoding="utf-8"))
     given = dict(parameters or {})
+    if isinstance(given.get("DATASET"), str | Path) and (own := Path(given["DATASET"]).expanduser()).is_dir():
+        given["DATASET"] = str(own.resolve())  # jobs and lessons run in other folders
     chosen = seeds or ([given["SEED"]] if "SEED" in given else settings["seeds"])
     changes = {"lessons": lessons, "seeds": chosen, "parameters": given, "device": device}
     if on_cluster:
@@ -85,11 +93,18 @@ def reproduce(
     if cluster is not None and not Path(cluster).is_dir():
         raise InputError(f"{cluster}: no such folder; name one with a Snakemake profile, as workflow/profiles/slurm")
     folder = writable_folder(Path(output_dir).resolve() / plan.profile)
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            return _reproduce(plan, folder, _command(workflow, plan, folder, cores, cluster, dry_run), dry_run)
-    except Timeout as error:
-        raise InputError(f"{folder}: another batch is at work there; wait for it, or name another --output") from error
+    busy = f"another batch is at work there{_snakemake_in(folder)}; wait for it, or name another --output"
+    with stoppable(), exclusive(folder, lock=folder / LOCK, busy=busy) as claim:
+        return _reproduce(plan, folder, _command(workflow, plan, folder, cores, cluster, dry_run), dry_run, claim)
+
+
+def _snakemake_in(folder: Path) -> str:
+    """The process that works in a folder, which outlives a `msa2net reproduce` that was killed."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "snakemake" in words and str(folder) in words:
+            return f" (process {process.pid})"
+    return ""
 
 
 def find_workflow() -> Path:
@@ -99,21 +114,81 @@ def find_workflow() -> Path:
     return find_checkout() / "workflow"
 
 
-def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool) -> int:
+def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool, claim: int | None) -> int:
     plan.save(folder)
     log = folder / SNAKEMAKE_LOG
     with open(log, "w", encoding="utf-8") as words:
-        status = subprocess.run(command, stderr=None if dry_run else words, check=False).returncode
+        status = _run(command, None if dry_run else words, claim)
     if dry_run:
         return status
-    undone = [job for job in plan.jobs.values() if not (folder / job_folder(job.name) / DONE).is_file()]
+    undone = [job for job in plan.jobs.values() if not is_marked(folder / job_folder(job.name), job)]
     for line in _named(undone, folder):
         print(line)
-    if status and not undone:
-        print(f"Snakemake ended with exit code {status}; its words: {os.path.relpath(log)}")
+    if status and not any(_failed(folder, job) for job in undone):
+        said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        print(f"Snakemake ended with exit code {status}; its last words, all in {os.path.relpath(log)}:")
+        print(*(f"  {line}" for line in said[-LAST_WORDS:]), sep="\n")
     # The job "report" is for runs by Snakemake alone; here the page also tells what failed, and what was done anew.
     print(f"report: {os.path.relpath(write_report(folder.parent, plan.profile))}")
     return len(undone) or int(status != 0)
+
+
+def _run(command: list[str], words: TextIO | None, claim: int | None) -> int:
+    """Run Snakemake to its end, or to the one that a signal asks for; returns its exit code.
+
+    It holds the claim on the folder, too: if this process is killed at once, no second batch begins beside it.
+    """
+    with subprocess.Popen(command, stderr=words, pass_fds=() if claim is None else (claim,)) as snakemake:
+        try:
+            return snakemake.wait()
+        except KeyboardInterrupt as stop:
+            _stop(snakemake.pid, told=not isinstance(stop, Stopped) or (stop.number == signal.SIGINT and _in_front()))
+            raise
+
+
+def _stop(pid: int, told: bool) -> None:
+    """Have Snakemake and its jobs come to their end, and wait for it; a second signal ends them at once.
+
+    told: the terminal has sent them Ctrl-C as well, and twice would be at once. Snakemake gives up on Ctrl-C only.
+    """
+    with suppress(psutil.NoSuchProcess):
+        snakemake = psutil.Process(pid)
+        family = [snakemake, *snakemake.children(recursive=True)]
+        jobs = [process for process in family if _is_job(process)]
+        try:
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            for process in [] if told else (snakemake, *jobs):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGINT if process == snakemake and not ignored else signal.SIGTERM)
+            psutil.wait_procs([snakemake, *jobs])
+        finally:
+            for process in family:  # kernels of lessons, and all if asked twice
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def _is_job(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return words[1:3] == ["-m", "msa2net_lib.batch"]
+
+
+def _in_front() -> bool:
+    """Whether a terminal sends Ctrl-C to this process and all that it started."""
+    try:
+        terminal = os.open(os.ctermid(), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
+
+
+def _failed(folder: Path, job: Job) -> bool:
+    return (read_job(folder / job_folder(job.name)) or {}).get("status") == "failed"
 
 
 def _named(undone: list[Job], folder: Path) -> list[str]:
@@ -123,7 +198,7 @@ def _named(undone: list[Job], folder: Path) -> list[str]:
         if job.kind == "report":
             continue  # it is written in any case
         record = read_job(folder / job_folder(job.name))
-        if record is not None and record["status"] == "failed":
+        if record is not None and _failed(folder, job):
             lines.append(f"FAILED {job.name}: {record['error']}; log: {os.path.relpath(folder / record['log'])}")
         elif missing := [need for need in job.needs if need in names]:
             lines.append(f"not run: {job.name}, which needs {', '.join(missing)}")

@@ -30,7 +30,8 @@ def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path
 
 def held_out_case(dataset: PreparedDataset, place: int) -> Case:
     """The held-out case at a place of the data set's list. Raises: `InputError` for a place that it has not."""
-    if not 0 <= place < (count := len(dataset.test_cases)):
+    count = len(dataset.test_cases)
+    if not 0 <= place < count:
         there = f"counts 0 to {count - 1}: {', '.join(dataset.test_cases)}" if count else "lists no held-out case"
         raise InputError(f"CASE={place}: {dataset.root} {there}")
     return dataset.load_case(dataset.test_cases[place])

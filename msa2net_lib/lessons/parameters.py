@@ -59,7 +59,7 @@ class Values:
 
     def _switch(self, name: str, value: Any) -> bool:
         if type(value) is not bool:
-            raise InputError(f"{name}={shown(value)}: give True or False, without quotes")
+            raise InputError(f"{name}={shown(value)}: give True or False")
         return value
 
     def _word(self, name: str, value: Any) -> str:

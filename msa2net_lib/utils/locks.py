@@ -25,8 +25,10 @@ def exclusive(
     wait: float = 0.0,
     busy: str = "another run is at work on it; wait for its end",
     needed: bool = True,
-) -> Iterator[None]:
+) -> Iterator[int | None]:
     """Claim ``path`` (which need not exist) for the block; the lock file stays, empty.
+
+    Yields the lock file's descriptor: a process started with it (`pass_fds`) keeps the claim if this one is killed.
 
     Args:
         path: what messages name.
@@ -44,7 +46,7 @@ def exclusive(
     held = FileLock(lock)
     _acquire(held, path, wait, busy, needed)
     try:
-        yield
+        yield held._context.lock_file_fd
     finally:
         held.release()  # which does nothing where none was had
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
@@ -125,8 +126,8 @@ def test_the_profiles_settings_are_plans(root, profile):
     [
         ({"seed": [1]}, "seed: not a setting of a batch run"),
         ({"seeds": []}, "give one or more whole numbers"),
-        ({"seeds": ["1"]}, "give one or more whole numbers"),
-        ({"ablation_seeds": 0}, "ablation_seeds=0: give 1 or more"),
+        ({"seeds": ["1"]}, "give a whole number"),
+        ({"ablation_seeds": 0}, "ablation_seeds=0: give a whole number of 1 or more"),
         ({"parameters": {"STEP": 3}}, "STEP is no parameter"),
         ({"lessons": ["10_trainig"]}, "did you mean 10_training?"),
         ({"profile": "smokey"}, "did you mean smoke?"),
@@ -137,3 +138,26 @@ def test_mistakes_are_told_before_anything_runs(settings, fragment):
         Plan.from_dict(settings)
     assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["false", "False", False])
+def test_text_of_a_command_line_is_no_yes(text):
+    """``snakemake --config on_cluster=false`` gives the letters."""
+    assert Plan.from_dict({"on_cluster": text}).on_cluster is False
+    assert Plan.from_dict({"on_cluster": "true"}).on_cluster is True
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("on_cluster", "no"), ("gpus", "2"), ("gpus", -1), ("ablation_seeds", 0), ("ablation_seeds", 1.5),
+     ("seeds", (2**70,)), ("seeds", (1.0,)), ("seeds", 5), ("seeds", ()), ("lessons", "10_training"), ("device", "gpu"),
+     ("data_dir", 3), ("profile", ["smoke"]), ("parameters", [1])],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(refused, setting, value):
+    refused(f"{setting}=", Plan, **{setting: value})
+
+
+def test_numbers_of_numpy_become_pythons_own(tmp_path):
+    plan = Plan(seeds=tuple(np.arange(2)), ablation_seeds=np.int64(1), parameters={"STEPS": np.int32(3)})
+    plan.save(tmp_path)
+    assert Plan.load(tmp_path) == plan == Plan(seeds=(0, 1), ablation_seeds=1, parameters={"STEPS": 3})

@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 
 import played_slurm
+import psutil
 import pytest
 import yaml
 
-from msa2net_lib.batch.plan import Plan
+from msa2net_lib.batch.plan import JOB_NAME, Plan
 from msa2net_lib.batch.reproduce import profile_plan, reproduce
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS
@@ -203,6 +204,103 @@ def test_a_real_lesson_and_a_real_failure(tmp_path, capfd):
     assert record["numbers"]
     assert (folder / LESSON / f"{LESSON}.html").is_file()
     assert "no such checkpoint" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def started(results: Path, process: subprocess.Popen) -> None:
+    """Wait until a job of a batch is under way."""
+    while not noted(results, "began.txt"):
+        assert process.poll() is None, "it ended before a job began"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_end_it_ends_its_jobs_and_goes_on_later(played, monkeypatch, number):
+    """The signal goes to the leader alone, as a batch system or a closed terminal sends it."""
+    monkeypatch.setenv("PLAYED_SECONDS", "60")
+    process = start(played)
+    started(played, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    process.communicate(timeout=50)
+    assert process.returncode != 0
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not list((played / "smoke" / "jobs").glob("*/record.json")), "a job that was stopped has not ended"
+    assert not noted(played, "did.txt")
+    monkeypatch.setenv("PLAYED_SECONDS", "0")
+    assert reproduce(Plan(lessons=(LESSON,)), played, cores=2) == 0
+
+
+def test_killed_alone_its_leader_leaves_no_room_for_a_second_batch(played, monkeypatch):
+    monkeypatch.setenv("PLAYED_SECONDS", "1")
+    process = start(played)
+    started(played, process)
+    (snakemake,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate()
+    with pytest.raises(InputError, match=rf"another batch is at work there \(process {snakemake.pid}\)"):
+        reproduce(Plan(lessons=(LESSON,)), played)
+    snakemake.send_signal(signal.SIGINT)
+    psutil.wait_procs([snakemake], timeout=50)
+    assert reproduce(Plan(lessons=(LESSON,)), played, cores=2) == 0
+
+
+def test_a_copy_without_hidden_files_is_not_taken_for_done(played, tmp_path, monkeypatch, capfd):
+    """What Snakemake knows of parameters lies in such files."""
+    short, long = (Plan(lessons=("10_training",), parameters={"STEPS": steps}) for steps in (5, 6))
+    assert reproduce(short, played, cores=2) == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(played, copy, ignore=shutil.ignore_patterns(".*"))
+    capfd.readouterr()
+    assert reproduce(long, copy, cores=2) == 0
+    again = set(re.findall(r"^(\S+): running$", capfd.readouterr().out, re.M))
+    assert again == {"train-1234", "lesson-10_training", "report"}
+    records = [json.loads(path.read_text()) for path in (copy / "smoke" / "jobs").glob("*/record.json")]
+    assert {record["job"]: record["key"] for record in records} == {job.name: job.key for job in long.jobs.values()}
+
+
+@pytest.mark.parametrize("name", ["it's a copy", 'two words "and" {braces}', "semi;colon & $HOME"])
+def test_a_checkout_may_lie_under_any_name(root, played, tmp_path, monkeypatch, name):
+    checkout = tmp_path / name
+    shutil.copytree(root / "workflow", checkout / "workflow")
+    (checkout / "notebooks").mkdir()
+    shutil.copy(root / "notebooks" / f"{LESSON}.ipynb", checkout / "notebooks")
+    monkeypatch.chdir(checkout)
+    plan = profile_plan("smoke", lessons=[LESSON], device="cpu")
+    assert reproduce(plan, "results", cores=2) == 0
+    assert names(noted(checkout / "results", "did.txt")) == ["data-virtual", f"lesson-{LESSON}"]
+
+
+def test_where_no_job_has_a_record_snakemakes_last_words_are_shown(root, played, tmp_path, monkeypatch, capfd):
+    for folder in ("workflow", "notebooks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "notebooks" / f"{LESSON}.ipynb").write_text("{}")
+    (tmp_path / "workflow" / "Snakefile").write_text("rule all:\n    input:\n        'nowhere.txt',\n")
+    monkeypatch.chdir(tmp_path)
+    assert reproduce(Plan(lessons=(LESSON,)), tmp_path, cores=2) == 3
+    out = capfd.readouterr().out
+    assert "its last words, all in smoke/snakemake.log:" in out
+    assert "nowhere.txt" in out
+
+
+def test_no_value_reaches_a_shell(root, played, tmp_path):
+    """Refused where the plan is made, through Snakemake alone too; the file would be there if a shell had read it."""
+    marker = tmp_path / "marker"
+    values = [f"virtual; touch {marker}", f"$(touch {marker})", f"virtual\ntouch {marker}"]
+    for value in values:
+        with pytest.raises(InputError, match="DATASET="):
+            Plan(lessons=(LESSON,), parameters={"DATASET": value})
+    for name, value in (("device", f"cpu; touch {marker}"), ("seeds", (f"1; touch {marker}",)), ("lessons", values)):
+        with pytest.raises(InputError):
+            Plan(**{name: value})
+    settings = tmp_path / "config.yaml"
+    settings.write_text(yaml.safe_dump({"lessons": [LESSON], "parameters": {"DATASET": values[0]}}))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "workflow" / "Snakefile", "--cores", "1"]
+    command += ["--directory", tmp_path / "results", "--configfile", settings]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "DATASET=" in done.stderr
+    assert not marker.exists()
+    assert all(re.fullmatch(JOB_NAME, job) for job in Plan(seeds=(1,)).jobs)
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):
