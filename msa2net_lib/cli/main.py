@@ -7,9 +7,13 @@ A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from msa2net_lib.cli.compare import add_compare
 from msa2net_lib.cli.doctor import add_doctor
@@ -38,22 +42,69 @@ COMMANDS = (
 """One function a command, each in its own file: it adds the command's options, and what runs it."""
 
 
+READ = ("image", "checkpoint", "dataset", "run_dirs", "source", "prepared", "images", "labels", "masks", "references",
+        "scores", "cluster")  # fmt: skip
+"""Arguments that name what has to be there."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 not all is well, 2 wrong input, 128 + n for a signal n."""
-    arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter gets a question mark for it
     try:
+        with _told_output():
+            return _run(_parser().parse_args(argv))
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except InputError as error:
+        print(f"msa2net: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        _check_paths(arguments)
         with stoppable():
             return arguments.run(arguments)
     except FloatingPointError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 1
-    except InputError as error:
-        print(f"msa2net: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:
         onwards = "start over" if arguments.run in (run_evaluate, run_predict, run_export) else "go on"
         print(f"stopped; run the same command again to {onwards}", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Replace ``~`` in paths, and refuse those that are not there: to load what a command needs takes seconds."""
+    for name, value in vars(arguments).items():
+        paths = value if isinstance(value, list) else [value]
+        if not all(isinstance(path, Path) for path in paths):
+            continue
+        paths = [Path(os.path.expanduser(path)) for path in paths]
+        setattr(arguments, name, paths if isinstance(value, list) else paths[0])
+        if missing := [path for path in paths if name in READ and not os.path.exists(path)]:
+            what = "checkpoint" if name == "checkpoint" else "file or folder"
+            raise InputError(f"{missing[0]}: no such {what}; check the name")
+
+
+@contextmanager
+def _told_output() -> Iterator[None]:
+    """Tell what standard output says no to: `BrokenPipeError` where nobody reads on, `InputError` for a full disk."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        try:
+            print(flush=error.filename is None)  # fails again if it was this that failed
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise InputError(f"standard output: cannot be written ({error.strerror}); send it elsewhere") from error
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:

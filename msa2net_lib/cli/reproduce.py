@@ -56,5 +56,5 @@ def _parameter(text: str) -> tuple[str, Any]:
         raise InputError(f"-p {text}: write NAME=VALUE, such as -p SEED=1")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # as `ast` says of what it cannot read
         return name, value

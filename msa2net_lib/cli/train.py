@@ -34,7 +34,9 @@ def add_train(commands: Parsers) -> None:
         parser.add_argument(f"--{name}", choices=CHOICES[name], help="default: the recipe's")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     imagenet = "start the encoder from ImageNet weights: FILE, or a download without one"
-    parser.add_argument("--pretrained", nargs="?", const=True, default=False, metavar="FILE", help=imagenet)
+    parser.add_argument(
+        "--pretrained", nargs="?", const=True, default=False, type=os.path.expanduser, metavar="FILE", help=imagenet
+    )
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
 
 

@@ -17,6 +17,8 @@ from msa2net_lib.data.labels import ORGANS, SCHEMES
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import CHOICES
 
+LARGEST = 2**31 - 1
+"""No number of steps, slices or pixels is larger."""
 SEED_MOST = 2**32 - 1
 """The largest seed that NumPy's and torch's generators both take."""
 
@@ -32,7 +34,7 @@ class Values:
 
     kind: str
     least: int = 0
-    most: int | None = None
+    most: int = LARGEST
     words: tuple[str, ...] = ()
     choices: Collection[str] | Callable[[], Iterable[str]] = ()
 
@@ -51,8 +53,9 @@ class Values:
         return getattr(self, f"_{self.kind}")(name, value)
 
     def _number(self, name: str, value: Any) -> int:
-        bounds = f"from {self.least} to {self.most}" if self.most is not None else f"of {self.least} or more"
-        if type(value) is not int or not self.least <= value <= (value if self.most is None else self.most):
+        if type(value) is not int or not self.least <= value <= self.most:
+            large = self.most != LARGEST or (type(value) is int and value > LARGEST)
+            bounds = f"from {self.least} to {self.most}" if large else f"of {self.least} or more"
             give = " or ".join([f"a whole number {bounds}", *map(repr, self.words)])
             raise InputError(f"{name}={shown(value)}: give {give}, such as {name}={self.least}")
         return value

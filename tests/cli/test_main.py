@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,7 @@ import pytest
 
 from msa2net_lib import checkpoints
 from msa2net_lib.cli import doctor
-from msa2net_lib.cli.main import main
+from msa2net_lib.cli.main import _check_paths, _parser, main
 from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.download import synapse as obtain
@@ -90,14 +92,62 @@ def refused(capsys, *arguments):
     return err
 
 
-def test_help_is_fast_because_torch_is_not_loaded():
-    code = "import sys, msa2net_lib.cli.main as cli; cli._parser().format_help(); print('torch' in sys.modules)"
+def test_help_and_a_mistyped_path_are_fast_because_torch_is_not_loaded():
+    code = """
+import sys, msa2net_lib.cli.main as cli
+cli._parser().format_help()
+for words in ("predict nowhere", "evaluate --run nowhere --dataset .", "train --dataset nowhere --output .",
+              "export --checkpoint nowhere", "prepare scans --images nowhere --labels . --destination . --classes a=1",
+              "reproduce --cluster nowhere"):
+    assert cli.main(words.split()) == 2, words
+print("torch" in sys.modules)
+"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+    assert result.stderr.count("nowhere: no such") == 6
+    assert result.stderr.count("\n") == 6
+
+
+def test_a_home_folder_is_written_short_in_any_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(tmp_path / "scan.nii.gz") in refused(capsys, "predict", "~/scan.nii.gz")
+    assert str(tmp_path / "run") in refused(capsys, "evaluate", "--run", "~/run", "--dataset", "~")
+    run("doctor", "--data", "~/data")
+    assert f"{tmp_path / 'data' / 'example_ct'}" in capsys.readouterr().out
+    assert "~no-such-user" in refused(capsys, "predict", "~no-such-user/scan.nii.gz")
+    arguments = _parser().parse_args(["train", "--dataset", ".", "--output", "~/run", "--pretrained", "~/encoder.pth"])
+    _check_paths(arguments)
+    assert (arguments.output, arguments.pretrained) == (tmp_path / "run", str(tmp_path / "encoder.pth"))
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["--help"], ["prepare", "synapse", "--destination", "nowhere"]])
+def test_a_full_device_behind_standard_output_is_told_in_one_line(words, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("msa2net: standard output: cannot be written (No space")
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["--help"], ["prepare", "synapse", "--destination", "nowhere"]])
+def test_a_reader_that_goes_away_is_no_error(words, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(words) == 141
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_terminal_that_lacks_a_letter_still_gets_help(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert b"MSA?Net as a workbook" in written.getvalue()
 
 
 def test_as_a_module():
-    command = [sys.executable, "-m", "msa2net_lib", "prepare", "scans", "--images", "nowhere", "--labels", "nowhere"]
+    command = [sys.executable, "-m", "msa2net_lib", "prepare", "scans", "--images", ".", "--labels", "."]
     command += ["--destination", "nowhere", "--classes", "liver"]  # a mistake that needs no torch to be seen
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
@@ -475,6 +525,18 @@ def test_reproduce(batches):
 def test_reproduce_refuses(batches, capsys):
     assert "NAME=VALUE" in refused(capsys, "reproduce", "-p", "STEPS")
     assert batches.calls == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["STEPS={1, 2}", "STEPS=b'5'", "STEPS={[]}", "STEPS=1e3", "STEPS=1180591620717411303424", "RESUME=false",
+     "DEVICE={'cpu'}", "CHECKPOINT=b'a'", "OTHERS={1: 2}", "LEVEL=" + "(" * 150 + ")" * 150, "STEPS=" + "9" * 5000],
+)  # fmt: skip
+def test_values_that_no_lesson_takes_are_one_line(capsys, given):
+    """Nothing stands in for the batch here: the plan is made, and refuses."""
+    line = refused(capsys, "reproduce", "-p", given)
+    assert line.startswith(f"msa2net: {given.partition('=')[0]}=")
+    assert len(line) < 300
 
 
 def test_interrupted(batches, monkeypatch, capsys):
