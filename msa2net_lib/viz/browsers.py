@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -128,12 +129,12 @@ def _organ_colormap(class_names: Sequence[str]) -> dict[str, Any]:
 
 def _niivue_caption(case: Case) -> str:
     colors = [
-        f"<span style='color:{class_color(number, case.class_names)}'>&#9632;</span>&nbsp;{organ}"
+        f"<span style='color:{class_color(number, case.class_names)}'>&#9632;</span>&nbsp;{escape(organ)}"
         for number, organ in enumerate(case.class_names, start=1)
         if (case.label == number).any()
     ]
     hint = "Scroll over a plane to change the slice, click to move the cross. Nothing to see? Use viewer='slices'."
-    return f"{case.name}: {' '.join(colors)}<br>{hint}"
+    return f"{escape(case.name)}: {' '.join(colors)}<br>{hint}"
 
 
 def _busiest(case: Case) -> int:

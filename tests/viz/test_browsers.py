@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from html import escape
 
 import ipywidgets
 import nibabel
@@ -97,6 +98,14 @@ def test_organs_have_the_colors_of_the_figures(case):
         assert colors[index, 3] == 255
     assert "liver" in caption.value
     assert "spleen" not in caption.value
+
+
+@pytest.mark.parametrize("name", ["<b>bold</b>", "<img src=nowhere>", "a & 'b' \"c\""])
+def test_markup_in_a_name_is_shown_and_not_read(case, name):
+    shown = Case(name, case.image, case.label, case.spacing, class_names=tuple(f"{name}{organ}" for organ in ORGANS))
+    caption = volume_browser(shown, viewer="niivue").children[2].value
+    assert caption.count(escape(name)) == 2  # the case, and the one organ that is there
+    assert name not in caption
 
 
 def test_the_menu_shows_one_label_at_a_time_or_none(case):
