@@ -40,7 +40,8 @@ class Volume:
     voxel [0, 0, 0] in mm and ``direction`` the nine direction cosines row by row, both as SimpleITK has them.
     ``file_axes``: where the axes x, y, z of the file itself run, as "RAS" for right, front and head (`on_file_axes`).
     ``modality``: as DICOM names it, "" where the file does not. ``series``: which one it is of several in a DICOM
-    folder. ``notes``: what was assumed while it was read, to be told.
+    folder. ``is_segmentation``: drawn in 3D Slicer, and perhaps cropped to its segments (`label_on_image`).
+    ``notes``: what was assumed or left out while it was read, to be told.
     """
 
     array: NDArray
@@ -52,6 +53,7 @@ class Volume:
     is_dicom: bool = False
     series: str = ""
     path: Path | None = None
+    is_segmentation: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,6 +96,7 @@ def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None
         raise InputError(f"{path}: is no DICOM, so there is no series {series} to choose; leave `series` out")
     else:
         stored = reader.read(path, stream)
+        told = {"is_segmentation": stored.is_segmentation}
     array = stored.array
     if array.dtype.kind == "f" and (bad := array.size - np.count_nonzero(np.isfinite(array))):
         raise InputError(f"{path}: {bad} voxels are not finite (nan or inf); replace them and save it again")
@@ -111,7 +114,7 @@ def read_pair(image_path: str | Path, label_path: str | Path) -> tuple[Volume, V
     13, and when the two lie on different voxels.
     """
     image, label = read_volume(image_path), read_volume(label_path)
-    check_same_geometry(image, label, image_path, label_path)
+    label = label_on_image(image, label, image_path, label_path)
     try:
         ids = whole_labels(label.array, max(BTCV_IDS.values()), "raw BTCV ids")
     except InputError as error:
@@ -150,6 +153,32 @@ def window(hu: ArrayLike, low: float = WINDOW_HU[0], high: float = WINDOW_HU[1])
         raise InputError(f"window [{low}, {high}] is empty: low must be smaller than high")
     clipped = np.clip(np.asarray(hu, dtype=np.float32), low, high)
     return (clipped - np.float32(low)) / np.float32(high - low)
+
+
+def label_on_image(image: Volume, label: Volume, image_path: str | Path, label_path: str | Path) -> Volume:
+    """Return a label on the voxels of its image, background around a segmentation that was cropped to its segments.
+
+    Raises InputError as `check_same_geometry` does, and where labeled voxels lie outside of the image.
+    """
+    to_index = np.linalg.inv(image.affine[:, :3])
+    first = (to_index @ np.subtract(label.origin, image.origin))[::-1]
+    start = np.rint(first).astype(int)
+    steps = to_index @ label.affine[:, :3]
+    on_grid = np.allclose(first, start, atol=0.1) and np.allclose(steps, np.eye(3), atol=1e-3)
+    if label.is_segmentation and label.array.shape != image.array.shape and on_grid:
+        stop = np.minimum(start + label.array.shape, image.array.shape)
+        there = tuple(slice(max(0, a), max(0, b)) for a, b in zip(start, stop, strict=True))
+        here = tuple(slice(max(0, -a), max(0, b - a)) for a, b in zip(start, stop, strict=True))
+        array = np.zeros(image.array.shape, label.array.dtype)
+        array[there] = label.array[here]
+        if lost := np.count_nonzero(label.array) - np.count_nonzero(array):
+            raise InputError(
+                f"{label_path}: {lost} of its labeled voxels lie outside of {image_path}; take its own image"
+            )
+        notes = (*label.notes, "cropped to its segments: put in its place by its origin")
+        label = replace(label, array=array, origin=image.origin, notes=notes)
+    check_same_geometry(image, label, image_path, label_path)
+    return label
 
 
 def check_same_geometry(image: Volume, label: Volume, image_path: str | Path, label_path: str | Path) -> None:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.formats.stream import intact
+from msa2net_lib.data.formats.stream import open_file
 from msa2net_lib.data.images.read import read_upright
 from msa2net_lib.data.volumes import SUFFIXES, Volume, decode_volume
 from msa2net_lib.errors import InputError
@@ -41,11 +41,9 @@ def read_source(path: str | Path, series: str | None = None) -> Volume | FlatIma
     with several series of which none is named, listing them.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
     if path.is_dir():
         return _read_folder(path, series)
-    with intact(path), open(path, "rb") as stream:
+    with open_file(path) as stream:
         if not is_image(path, stream):
             return decode_volume(path, stream, series)
         if series is not None:

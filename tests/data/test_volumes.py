@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from dicom_files import write_series
 
+from msa2net_lib.data.scans.files import find_scans
 from msa2net_lib.data.volumes import SUFFIXES, Volume, check_same_geometry, read_pair, read_volume, window, write_volume
+from msa2net_lib.prediction.source import read_source
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "RPI", "SPL", "AIR"])
@@ -82,6 +85,39 @@ def test_file_of_no_known_format(tmp_path, refused, name):
     path = tmp_path / name
     path.write_bytes(bytes(2000))
     refused([path, "not a format that is read", *SUFFIXES, "DICOM"], read_volume, path)
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.mha", "scan.dcm", "scan"])
+def test_pipe_is_refused_and_not_waited_for(tmp_path, refused, name):
+    os.mkfifo(tmp_path / name)
+    for read in (read_volume, read_source):
+        refused([tmp_path / name, "is a pipe or a device"], read, tmp_path / name)
+
+
+def test_pipe_in_place_of_the_voxels(tmp_path, refused):
+    image = sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16))
+    for header, data in (("scan.mhd", "scan.raw"), ("scan.hdr", "scan.img"), ("scan.nhdr", "scan.raw")):
+        sitk.WriteImage(image, str(tmp_path / header))
+        (tmp_path / data).unlink()
+        os.mkfifo(tmp_path / data)
+        refused([tmp_path / data, "is a pipe or a device"], read_volume, tmp_path / header)
+        (tmp_path / data).unlink()
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nrrd", "scan.dcm"])
+def test_link_to_a_file_that_is_not_there(tmp_path, refused, name):
+    (tmp_path / name).symlink_to(tmp_path / "annex" / name)
+    refused([tmp_path / name, "link to a file that is not there"], read_volume, tmp_path / name)
+    refused([tmp_path / name, "link to a file that is not there"], read_source, tmp_path / name)
+    refused([tmp_path / name, "link to a file that is not there"], find_scans, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.img", "scan.mha"])
+def test_dicom_under_the_name_of_another_format(tmp_path, scan, name):
+    array, _ = scan(0)
+    write_series(tmp_path, array, names="{}" + name)
+    for path in (tmp_path, tmp_path / f"3{name}"):
+        np.testing.assert_array_equal(read_volume(path).array, array)
 
 
 def test_image_of_which_reading_is_not_permitted(tmp_path, save_nifti, scan, refused, monkeypatch):

@@ -32,12 +32,13 @@ class Stored(NamedTuple):
     """A volume as its file has it: ``array`` slowest axis first, so (z, y, x) of the file's own axes.
 
     ``affine`` (3, 4) takes an index (x, y, z) to LPS mm. ``is_flat``: the file has two dimensions, z is made up.
-    ``notes``: what was assumed or left out.
+    ``is_segmentation``: Slicer's, which may be cropped to its segments. ``notes``: what was assumed or left out.
     """
 
     array: NDArray
     affine: NDArray[np.float64]
     is_flat: bool = False
+    is_segmentation: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -81,7 +81,7 @@ def read(path: Path, stream: BinaryIO) -> Stored:
             scaled = array * np.float64(slope) + intercept
             array = scaled.astype(array.dtype if array.dtype.kind == "f" else np.float32)
     flat = ["2-D NIfTI: taken as a volume of one axial slice"] if is_flat else []
-    return Stored(array, grid.affine, is_flat, (*flat, *_unlike_sizes(fields, grid)))
+    return Stored(array, grid.affine, is_flat, notes=(*flat, *_unlike_sizes(fields, grid)))
 
 
 def _unlike_sizes(fields: _Fields, grid: Grid) -> list[str]:

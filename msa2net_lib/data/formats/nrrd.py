@@ -55,6 +55,8 @@ _FIELDS = {
     *("old min", "old max", "line skip", "byte skip"),
 }
 """All that the format knows; anything else is damage."""
+_SEGMENTATION = "segment"
+"""How the keys begin by which 3D Slicer describes segments."""
 _NOT_READ = ("line skip", "byte skip", "old min", "old max")
 _OTHER_NAMES = {name.replace(" ", ""): name for name in _FIELDS if not name.startswith("space")} | {
     "centerings": "centers"
@@ -64,13 +66,17 @@ _OTHER_NAMES = {name.replace(" ", ""): name for name in _FIELDS if not name.star
 def read(path: Path, stream: BinaryIO) -> Stored:
     """Read an open NRRD file; raises InputError, naming the file, for all that is not a whole 3-D volume."""
     fields = _parse(path, stream)
+    is_segmentation = _SEGMENTATION in fields
+    if is_segmentation and fields.get("dimension") == "4":
+        raise InputError(f"{path}: its segments overlap, in layers; export them from Slicer as one label map")
     grid = _check(path, fields)
     is_raw = fields["encoding"].lower() == "raw"
     with (
         opened_data(path, stream, fields.get("data file")) as (data_path, data),
         data if is_raw else gzip.open(data, "rb") as unpacked,
     ):
-        return Stored(grid.read(data_path, chunks(unpacked), path), grid.affine)
+        array = grid.read(data_path, chunks(unpacked), path)
+    return Stored(array, grid.affine, is_segmentation=is_segmentation)
 
 
 def _parse(path: Path, stream: BinaryIO) -> dict[str, str]:
@@ -83,6 +89,8 @@ def _parse(path: Path, stream: BinaryIO) -> dict[str, str]:
         key = key.strip().lower()
         key = _OTHER_NAMES.get(key, key)
         if line.startswith("#") or value.startswith("="):  # a comment, a key of somebody's own
+            if key.startswith(_SEGMENTATION):
+                fields[_SEGMENTATION] = ""
             continue
         if not colon or key not in _FIELDS or key in fields or stream.tell() > MOST_HEADER_BYTES:
             raise InputError(f"{path}: its header is damaged at `{line[:40]}`; export it again")

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from msa2net_lib.data.formats.stream import refuse_dangling
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.names import check_id
 
-_BY_LENGTH = sorted(set(SUFFIXES) - {".img"}, key=len, reverse=True)  # .img belongs to its .hdr; .nii.gz before .gz
+_BY_LENGTH = sorted({*SUFFIXES, ".seg.nrrd"} - {".img"}, key=len, reverse=True)  # .img belongs to its .hdr
 _DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -27,8 +28,11 @@ def find_scans(folder: str | Path, *, folders: bool = False) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder; check the path")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        refuse_dangling(path)
         case = path.name if folders and path.is_dir() else _case_id(path)
-        if not case or path.name.startswith("."):
+        if not case:
             continue
         if check_id(case, path) in found:
             raise InputError(f"{path}: case {case} is also in {found[case].name}; keep one of the two")

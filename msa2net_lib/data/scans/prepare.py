@@ -35,7 +35,7 @@ from msa2net_lib.data.prepare import (
 )
 from msa2net_lib.data.scans.files import checksum
 from msa2net_lib.data.scans.recipe import ScanRecipe
-from msa2net_lib.data.volumes import check_same_geometry, read_volume, window
+from msa2net_lib.data.volumes import label_on_image, read_volume, window
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, atomic_path, remove_partials, write_text
 
@@ -132,7 +132,8 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
         prepared, voxels, dropped = recipe.relabel(label.array)
     label = replace(label, array=prepared)  # the map as it was stored can go before the image comes
     image = read_volume(job.image)
-    check_same_geometry(image, label, job.image, job.label)
+    label = label_on_image(image, label, job.image, job.label)
+    prepared = label.array
     if not (recipe.allow_empty or any(voxels.values())):
         raise InputError(
             f"{job.label}: case {job.case} has no voxel of any class; correct it, leave the case out, "
