@@ -12,6 +12,7 @@ from PIL import Image
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.images.prepare import prepare_images
 from msa2net_lib.data.training_slices import load_training_tensors
+from msa2net_lib.evaluation.images import original_mask
 
 IDS = [f"p{number}" for number in range(10)]
 
@@ -111,6 +112,28 @@ def test_folders_that_do_not_open(folder, tmp_path, refused):
         refused([folder / "dataset.json", "again"], ImageDataset.open, folder)
     (folder / "dataset.json").unlink()
     refused([folder, "did not finish"], ImageDataset.open, folder)
+
+
+@pytest.mark.parametrize("name", ["../p0", "/tmp/p0", "..", "a" * 250, "p\n0", ".p0"])
+def test_ids_that_lead_elsewhere(folder, refused, name):
+    manifest = json.loads((folder / "dataset.json").read_text())
+    manifest["images"][name] = manifest["images"].pop("p0")
+    (folder / "dataset.json").write_text(json.dumps(manifest))
+    refused([folder / "dataset.json", "id ", "rename"], ImageDataset.open, folder)
+
+
+@pytest.mark.parametrize("name", ["../masks/p9.png", "/etc/hostname", "..\\p9.png"])
+def test_masks_that_lead_elsewhere(folder, source, refused, name):
+    manifest = json.loads((folder / "dataset.json").read_text())
+    manifest["images"]["p9"]["sources"]["mask"]["file"] = name
+    (folder / "dataset.json").write_text(json.dumps(manifest))
+    refused(["separator"], original_mask, ImageDataset.open(folder), "p9", source / "masks")
+
+
+def test_a_name_twice_in_the_manifest(folder, refused):
+    text = (folder / "dataset.json").read_text()
+    (folder / "dataset.json").write_text(text.replace('"p1": {', '"p0": {'))
+    refused([folder / "dataset.json", "stands twice"], ImageDataset.open, folder)
 
 
 def test_arrays_cut_short_missing_or_of_another_shape(folder, dataset, refused):
