@@ -48,22 +48,24 @@ def test_what_prints_the_same_passes(outputs):
 
 
 @pytest.mark.parametrize(
-    "outputs",
+    ("outputs", "said"),
     [
-        [],
-        [stream("two\n"), data(text_html="<b>2</b>")],
-        [stream("one\n"), data(text_html="<b>3</b>")],
-        [stream("one\n"), data(text_html="<b>2</b>"), stream("!", "stderr")],
-        [stream("one\n"), data(text_html="<b>2</b>"), data(text_html="<b>2</b>")],
+        ([], "stdout: prints 'nothing', the committed page has 'one'"),
+        ([stream("one\ntwo\n"), data(text_html="<b>2</b>")], "stdout: prints 'two', the committed page has ''"),
+        ([stream("one\n"), data(text_html="<b>3</b>")], "text/html: prints '<b>3</b>', the committed page has '<b>2"),
+        ([stream("one\n"), data(text_html="<b>2</b>"), stream("!", "stderr")], "stderr: prints '!', the committed"),
+        (
+            [stream("one\n"), data(text_html="<b>2</b>"), data(text_html="<b>2</b>")],
+            "text/html: prints '<b>2</b>', the",
+        ),
     ],
-    ids=["nothing", "another word", "another table", "a warning", "twice"],
+    ids=["nothing", "another line", "another table", "a warning", "twice"],
 )
-def test_what_prints_otherwise_is_named(outputs):
+def test_what_prints_otherwise_is_named(outputs, said):
     executed = saved(("other()", []), (COMPARED, outputs))
-    said = printed_otherwise(notebook(("other()", []), PAGE), executed)
-    assert said is not None
-    assert said.startswith("cell 3 printed ")
-    assert "one" in said
+    found = printed_otherwise(notebook(("other()", []), PAGE), executed)
+    assert found is not None
+    assert found.startswith(f"cell 3, {said}")
 
 
 def test_cells_without_the_mark_are_not_compared():

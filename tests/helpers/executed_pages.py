@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import nbformat
 
@@ -24,8 +25,9 @@ def printed_otherwise(committed: nbformat.NotebookNode, executed: str) -> str | 
     for number, (before, after) in enumerate(zip(committed.cells, fresh.cells, strict=True)):
         if before.cell_type == "code" and COMPARED in before.source:
             expected, found = _words(before.outputs), _words(after.outputs)
-            if expected != found:
-                return f"cell {number} printed {found}, committed is {expected}"
+            for kind in sorted(expected | found):
+                if (said := _difference(expected.get(kind, []), found.get(kind, []))) is not None:
+                    return f"cell {number}, {kind}: {said}"
     return None
 
 
@@ -33,6 +35,15 @@ def is_known_fault(error: str | None, version: Sequence[int] = sys.version_info)
     """Whether a lesson failed by `KNOWN_FAULT` and nothing else; `error` begins with it, after where it was seen."""
     where, _, what = (error or "").partition(": ")
     return tuple(version[:2]) == (3, 11) and where.startswith("error ") and what.startswith(KNOWN_FAULT)
+
+
+def _difference(expected: Sequence[str], found: Sequence[str]) -> str | None:
+    """The first line that differs."""
+    lines = [[line for text in texts for line in text.split("\n")] for texts in (expected, found)]
+    for before, after in zip_longest(*lines, fillvalue="nothing"):
+        if before != after:
+            return f"prints {after!r}, the committed page has {before!r}"
+    return None if len(expected) == len(found) else f"comes {len(found)} times, on the committed page {len(expected)}"
 
 
 def _words(outputs: Sequence[nbformat.NotebookNode]) -> dict[str, list[str]]:
