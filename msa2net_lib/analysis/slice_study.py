@@ -68,6 +68,15 @@ class Study:
             raise InputError(f"organ {organ!r} is unknown: use {', '.join(self.class_names)}")
         return self.class_names.index(organ) + 1
 
+    def mask(self, organ: str) -> NDArray[np.bool_]:
+        """Where an organ is, (h, w). Raises: `InputError` for one that the slice, at the network's size, has not."""
+        found = self.label == self.organ_id(organ)
+        if not found.any():
+            raise InputError(
+                f"{self.name}: no {organ} is left at {' x '.join(map(str, found.shape))} pixels; choose another"
+            )
+        return found
+
 
 def study_slice(network: MSA2Net, case: Case, z: int, source: str) -> Study:
     """Run a slice of a case through a network and keep what its gates did. Raises: `InputError`, no such slice."""

@@ -20,7 +20,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from msa2net_lib.data.catalog import DATASETS, dataset_entry
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.errors import InputError
 from msa2net_lib.viz.colors import class_color
 
 
@@ -60,7 +62,8 @@ def show_slice(
         _draw_organs(ax, label, aspect, class_names)
     if sides:
         for x, letter in ((0.03, "R"), (0.97, "L")):
-            ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha="center", va="center", fontsize=9)
+            text = ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha="center", va="center", fontsize=9)
+            text.set_path_effects(halo("white", 0.5))
     ax.set_title(title, fontsize=9)
     ax.set_axis_off()
     return ax
@@ -223,3 +226,28 @@ def busiest_slices(label: NDArray, count: int) -> list[int]:
     # The middle half of each part, so that neighboring parts do not give neighboring slices.
     middles = [part[len(part) // 4 : len(part) - len(part) // 4] for part in parts]
     return [int(middle[np.argmax(organs[middle])]) for middle in middles]
+
+
+def choose_slice(case: Case, chosen: int | str, organ: str | None = None) -> int:
+    """Return the slice ``chosen``, or for "auto" one rich in organs, where it holds an organ (or this ``organ``).
+
+    Raises: `InputError` for a slice that is not there or holds none, with those that do.
+    """
+    if organ is not None and organ not in case.class_names:
+        raise InputError(f"ORGAN={organ!r}: is unknown; choose one of {', '.join(case.class_names)}")
+    wanted = case.label > 0 if organ is None else case.label == case.class_names.index(organ) + 1
+    holding = np.flatnonzero(wanted.any(axis=(1, 2)))
+    what = organ or "organ"
+    if not len(holding):
+        raise InputError(f"{case.name} holds no {what}; choose another case with CASE")
+    if chosen == "auto":
+        best = busiest_slices(case.label, 1)[0]
+        return best if best in holding else int(holding[busiest_slices(case.label[holding], 1)[0]])
+    if chosen not in holding:
+        among = (
+            f"slices {holding[0]} to {holding[-1]} of {case.name} do"
+            if len(holding) > 1
+            else f"slice {holding[0]} does"
+        )
+        raise InputError(f"SLICE={chosen}: holds no {what}; {among}, or give auto")
+    return int(chosen)

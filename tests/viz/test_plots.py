@@ -146,3 +146,51 @@ def test_the_history_shows_what_was_used_to_select_where_there_is_something():
     (line,) = scores.lines
     assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.5]]
     assert scores.get_ylabel() == "DSC used to select"
+
+
+def organs_in_some_slices():
+    label = np.zeros((8, 6, 6), np.uint8)
+    label[2:6, 1], label[3, 2], label[5, 3] = 5, 1, 2
+    return Case("a", np.zeros(label.shape, np.float32), label, None)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "organ", "slice_"),
+    [
+        ("auto", None, 3),
+        ("auto", "liver", 3),
+        ("auto", "aorta", 3),
+        ("auto", "gallbladder", 5),
+        (4, None, 4),
+        (2, "liver", 2),
+    ],
+)
+def test_the_slice_that_is_chosen_holds_what_the_lesson_is_about(chosen, organ, slice_):
+    assert plots.choose_slice(organs_in_some_slices(), chosen, organ) == slice_
+
+
+@pytest.mark.parametrize(
+    ("chosen", "organ", "words"),
+    [
+        (0, None, ["SLICE=0: holds no organ", "slices 2 to 5 of a do", "auto"]),
+        (7, None, ["SLICE=7: holds no organ"]),
+        (99, None, ["SLICE=99"]),
+        (2, "gallbladder", ["SLICE=2: holds no gallbladder", "slice 5 does"]),
+        ("auto", "spleen", ["a holds no spleen", "CASE"]),
+        ("auto", "heart", ["ORGAN='heart'", "liver"]),
+    ],
+)
+def test_a_slice_without_it_is_refused_with_those_that_have_it(refused, chosen, organ, words):
+    refused(words, plots.choose_slice, organs_in_some_slices(), chosen, organ)
+
+
+@pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
+def test_r_and_l_are_read_on_any_gray(gray):
+    """In the row through each letter's middle there are pixels far brighter than others, whatever lies behind."""
+    figure, axes = plots.figure_grid(1, 1, width=3.0)
+    ax = plots.show_slice(axes[0, 0], np.full((40, 40), gray))
+    drawn = pixels(figure)[..., 0]
+    for text in ax.texts:
+        box = text.get_window_extent()
+        row = drawn[len(drawn) - round((box.y0 + box.y1) / 2), int(box.x0) - 1 : int(box.x1) + 2]
+        assert np.ptp(row) > 0.6, text.get_text()
