@@ -174,7 +174,9 @@ def volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
     table = selection_table(results, protocol)
     if "" in results:
         table = table[""]
-    return f"{protocol} protocol\n" + table.to_string(float_format="%.4f", na_rep=MISSING)
+    rules = {label: result.set_by_rule(protocol) for label, result in results.items()}
+    lines = [f"{label}: {line}" if label else line for label, line in rules.items() if line]
+    return "\n".join([f"{protocol} protocol", table.to_string(float_format="%.4f", na_rep=MISSING), *lines])
 
 
 def volume_intervals(results: Mapping[str, Evaluation]) -> str:

@@ -21,7 +21,16 @@ Protocol = Literal["paper", "strict"]
 HD95_UNIT = {"paper": "voxels", "strict": "mm"}
 """What a protocol's own HD95 (column ``hd95``) is measured in."""
 SCORES = ("dsc", "hd95", "hd95_voxels", "hd95_mm")
-COLUMNS = ("protocol", "case", "organ", "in_label", *SCORES)
+COLUMNS = ("protocol", "case", "organ", "in_label", "in_prediction", *SCORES)
+_RULES = {
+    "paper": ("predicted only: DSC 1, HD95 0", "in the label only: DSC 0, HD95 0", "in neither: DSC 0, HD95 0"),
+    "strict": (
+        "predicted only: DSC 0, HD95 the diagonal",
+        "in the label only: DSC 0, HD95 the diagonal",
+        "in neither: left out",
+    ),
+}
+"""What a protocol counts for an organ that is missing on one side or on both (`metrics.score_volume`)."""
 MEAN = "mean"
 """Stands in the column ``organ`` for the mean over organs."""
 SUMMARIZED = ("dsc", "hd95_voxels", "hd95_mm")
@@ -35,9 +44,9 @@ class Evaluation:
     """Scores and predictions of one network on one set of cases.
 
     scores: one row per protocol, case and organ with ``dsc`` (0 to 1), ``hd95`` (`HD95_UNIT`), the same in either unit
-    (``hd95_voxels``, ``hd95_mm``, nan without spacing) and whether the organ is in the reference label.
-    predictions: case -> label map (z, y, x), as far as they were kept; prediction_files: case -> file, as far as they
-    were written.
+    (``hd95_voxels``, ``hd95_mm``, nan without spacing) and whether the organ is in the reference label and in the
+    prediction. predictions: case -> label map (z, y, x), as far as they were kept; prediction_files: case -> file, as
+    far as they were written.
     """
 
     scores: pd.DataFrame
@@ -90,6 +99,16 @@ class Evaluation:
     def csv_table(self) -> pd.DataFrame:
         """The scores as they are written to a file: with the unit of ``hd95`` beside them."""
         return self.scores.assign(hd95_unit=self.scores["protocol"].map(HD95_UNIT))
+
+    def set_by_rule(self, protocol: Protocol = "paper") -> str:
+        """Say how many scores were not measured but set by the protocol, as an organ is missing; "" for none."""
+        rows = self.scores[self.scores["protocol"] == protocol]
+        if "in_prediction" not in rows:
+            return ""
+        label, found = (rows[name].to_numpy(bool) for name in ("in_label", "in_prediction"))
+        counts = [int(which.sum()) for which in (found & ~label, label & ~found, ~label & ~found)]
+        shown = "; ".join(f"{count} {words}" for count, words in zip(counts, _RULES[protocol], strict=True) if count)
+        return f"{sum(counts)} of {len(rows)} scores were set by the protocol's rule: {shown}" if shown else ""
 
     def _mean_by(self, column: str, protocol: Protocol) -> pd.DataFrame:
         rows = self.scores.loc[self.scores["protocol"] == protocol, [column, "dsc", "hd95"]]

@@ -16,7 +16,8 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.volumes import Evaluation, evaluate, rescaled_case
+from msa2net_lib.evaluation.table import COLUMNS
+from msa2net_lib.evaluation.volumes import Evaluation, evaluate, rescaled_case, score_case
 from msa2net_lib.inference import predict_volume
 from msa2net_lib.metrics import score_volume
 from msa2net_lib.nn.network import MSA2Net
@@ -90,6 +91,26 @@ def test_the_released_protocol_loses_the_edge_that_scipy_loses_and_no_other_does
     assert scores["strict"] == 1
     assert scores["paper"] == pytest.approx(score_volume(released, label, 9)[4, 0])
     assert scores["paper"] < 1
+
+
+@pytest.mark.parametrize(
+    ("pred", "label", "paper", "strict"),
+    [
+        ([2, 1], [2, 0], "1 of 2 scores were set by the protocol's rule: 1 predicted only: DSC 1, HD95 0", "DSC 0"),
+        ([0, 0], [2, 1], "2 of 2 scores were set by the protocol's rule: 2 in the label only: DSC 0", "the diagonal"),
+        ([0, 0], [0, 0], "2 of 2 scores were set by the protocol's rule: 2 in neither: DSC 0, HD95 0", "left out"),
+        ([1, 0], [0, 2], "rule: 1 predicted only: DSC 1, HD95 0; 1 in the label only: DSC 0, HD95 0", "the diagonal"),
+        ([1, 2], [2, 1], "", ""),
+    ],
+)
+def test_scores_that_a_rule_set_are_counted(pred, label, paper, strict):
+    pred, label = (np.array(values, np.uint8)[None, None] for values in (pred, label))
+    case = Case("a", np.zeros(label.shape, np.float32), label, (1.0, 1.0, 1.0), ("one", "two"))
+    rows = score_case(pred, case, ("one", "two"))
+    found = Evaluation(pd.DataFrame(rows, columns=list(COLUMNS)), {})
+    assert paper in found.set_by_rule("paper")
+    assert strict in found.set_by_rule("strict")
+    assert bool(found.set_by_rule("paper")) == bool(paper)
 
 
 def test_means_are_over_cases_first_then_organs():
