@@ -40,6 +40,8 @@ def add_predict(subparsers: Parsers) -> None:
     parser.add_argument("--window", nargs="+", metavar=("LOW HIGH | none", "..."), help=window)
     field = "as-is: resample nothing; MM: cut so much out around the body; default: match the training data if far off"
     parser.add_argument("--field-of-view", default="auto", metavar="auto|as-is|MM", help=field)
+    plane = "slices that the network sees: axial, or as the file has them stored; default: as in training"
+    parser.add_argument("--plane", choices=("auto", "axial", "stored"), default="auto", help=plane)
     parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
@@ -54,6 +56,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
         arguments.output,
         field_of_view=_field(arguments.field_of_view),
         window=window,
+        plane=arguments.plane,
         series=arguments.series,
         device=arguments.device,
         progress=sys.stderr.isatty(),

@@ -51,8 +51,7 @@ def _add_synapse(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=_list, metavar="0005,...", help="of raw scans; default: the published split")
     scheme = "numbering of prepared labels, if you know it: lesson 01, section 4"
     parser.add_argument("--label-scheme", metavar="A|B|C|raw", help=scheme)
-    flip = "axes to reverse in prepared arrays, t first for rows and columns swapped"
-    parser.add_argument("--flip", metavar="none|x|y|z|t...", help=flip)
+    _add_reading_options(parser)
 
 
 def _add_isic(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +112,20 @@ def _add_scan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation-cases", type=_list, default=(), metavar="ID,...", help=held_out)
     table = "a table with the columns id and part (train, validation, test), and patient if you like, for all cases"
     parser.add_argument("--split", type=Path, metavar="CSV", help=table)
+    _add_reading_options(parser)
+
+
+def _add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is said of scans whose files do not say it, or say it wrongly."""
+    values = "what a CT holds; auto (default): HU, else it is refused. hu: HU, whatever it looks like. "
+    values += "shifted: HU + 1024 where none is negative. windowed: 0 to 1 or 0 to 255, windowed already"
+    parser.add_argument("--values", choices=("auto", "hu", "shifted", "windowed"), default="auto", help=values)
+    plane = "slices to prepare; auto (default): axial, and scans that fall apart then are refused. "
+    plane += "stored: as the file has them"
+    parser.add_argument("--plane", choices=("auto", "axial", "stored"), default="auto", help=plane)
+    flip = "axes to reverse where headers lie, or in prepared arrays, t first for rows and columns swapped; CASE=FLIP: "
+    flip += "of one case"
+    parser.add_argument("--flip", nargs="+", metavar="none|x|y|z|t...", help=flip)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -153,13 +166,14 @@ def _synapse(arguments: argparse.Namespace) -> int:
     cases = {name: getattr(arguments, name) for name in ("train_cases", "test_cases")}
     running = _running()
     if arguments.source or arguments.fetch_raw:
-        if arguments.label_scheme or arguments.flip:
-            raise InputError("--label-scheme and --flip: raw scans carry both; leave them out")
+        if arguments.label_scheme:
+            raise InputError("--label-scheme: raw scans carry BTCV's ids; leave it out")
         raw = find_raw(arguments.source, **running) if arguments.source else fetch_raw(downloads, **running)
-        root = prepare_synapse(raw, destination, **cases, workers=arguments.workers, **running).root
-    elif any(cases.values()):
+        options = _given(arguments, "values", "plane", "workers") | {"flip": _flip(arguments.flip)}
+        return _examine(prepare_synapse(raw, destination, **cases, **options).root, None, None)
+    if any(cases.values()):
         raise InputError("--train-cases and --test-cases: prepared data bring their own lists; leave them out")
-    elif arguments.download:
+    if arguments.download:
         root = download_synapse(destination, downloads=downloads, **running)
     elif arguments.prepared or destination.exists():
         root = arguments.prepared or destination
@@ -169,7 +183,12 @@ def _synapse(arguments: argparse.Namespace) -> int:
             f"{destination}: not there yet; say where the data come from: --source PATH, --fetch-raw, "
             "--prepared DIR or --download (`msa2net prepare synapse --help`)"
         )
-    return _examine(root, arguments.label_scheme, arguments.flip)
+    flip = None if arguments.flip is None else _flip(arguments.flip)
+    if not (flip is None or isinstance(flip, str)):
+        raise InputError(
+            f"--flip {' '.join(arguments.flip)}: prepared data have one flip for all cases; give --flip xy"
+        )
+    return _examine(root, arguments.label_scheme, flip)
 
 
 def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
@@ -251,9 +270,10 @@ def _nnunet(arguments: argparse.Namespace) -> int:
     """Prepare an nnU-Net folder."""
     from msa2net_lib.data.scans.nnunet import prepare_nnunet
 
-    options = _given(arguments, "channel", "window", "allow_empty", "workers")
+    options = _given(arguments, "channel", "window", "allow_empty", "values", "plane", "workers")
     tested, held_out = _scan_split(arguments, arguments.source / "labelsTr", arguments.source / "labelsTs")
     options |= {"test_cases": tested, "validation": held_out}
+    options["flip"] = _flip(arguments.flip)
     return _report(prepare_nnunet(arguments.source, arguments.destination, **options))
 
 
@@ -262,7 +282,8 @@ def _scans(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.scans.own import prepare_pairs
 
     classes = parse_classes(arguments.classes)
-    options = _given(arguments, "modality", "others_are_background", "window", "allow_empty", "workers")
+    given = ("modality", "others_are_background", "window", "allow_empty", "values", "plane", "workers")
+    options = _given(arguments, *given) | {"flip": _flip(arguments.flip)}
     folders = arguments.images, arguments.labels, arguments.destination
     tested, held_out = _scan_split(arguments, arguments.labels)
     return _report(prepare_pairs(*folders, classes=classes, test=tested, validation=held_out, **options))
@@ -325,6 +346,12 @@ def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return some of the options, and whether to show progress."""
     given = {name: getattr(arguments, name) for name in names}
     return {name: tuple(value) if name == "window" and value else value for name, value in given.items()} | _running()
+
+
+def _flip(given: Sequence[str] | None) -> str | dict[str, str]:
+    """Return one flip for all cases, or case -> flip from CASE=FLIP; one without a case is that of all others."""
+    named = {case: flip for case, _, flip in (text.rpartition("=") for text in given or ["none"])}
+    return named[""] if [*named] == [""] else named
 
 
 def parse_classes(texts: Sequence[str]) -> dict[str, list[int]]:

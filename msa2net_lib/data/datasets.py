@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from msa2net_lib.data.contract.flips import flip_spacing
 from msa2net_lib.data.contract.reading import Reading, read_contract, unread
 from msa2net_lib.data.labels import ORGANS, whole_labels
+from msa2net_lib.data.placement import Placement
 from msa2net_lib.data.prepared_files import (
+    MANIFEST,
     PreparedFiles,
     check_shapes,
     find_prepared,
@@ -73,7 +75,7 @@ class Case:
     """One volume: ``image`` (Z, H, W) float32 in [0, 1], ``label`` (Z, H, W) uint8, 0 to the number of organs.
 
     ``spacing`` is (z, y, x) in mm, or None where the file does not store it. ``class_names`` are those of the data set:
-    the label's number is the index plus one.
+    the label's number is the index plus one. ``placement``: where it lies on its scan, None where nothing recorded it.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Case:
     label: NDArray[np.uint8]
     spacing: tuple[float, float, float] | None
     class_names: tuple[str, ...] = ORGANS
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,12 @@ class PreparedDataset(PreparedFiles):
         spacing = read_spacing(path)
         if spacing is not None and self.reading is not None:
             spacing = flip_spacing(spacing, self.reading.flip)
-        return Case(name, image, label, spacing, self.class_names)
+        return Case(name, image, label, spacing, self.class_names, self.placement(name))
+
+    def placement(self, name: str) -> Placement | None:
+        """Return where the slices of a case lie on the scan that we prepared it from, None where it is not recorded."""
+        grid = self.manifest.get("cases", {}).get(name, {}).get("grid") if self.is_own else None
+        return None if grid is None else Placement.from_record(grid, self.root / MANIFEST)
 
     def hold_out(self, cases: Sequence[str]) -> tuple[PreparedDataset, ValidationCases]:
         """Set training cases aside to validate on: (this data set without their slices, those cases).
@@ -239,7 +247,7 @@ class ValidationCases:
         if reading is not None and "z" in reading.flip:
             image, label = image[::-1].copy(), label[::-1].copy()
         spacing = self.dataset.recorded_spacing(name)
-        return Case(name, image, label, spacing, self.dataset.class_names)
+        return Case(name, image, label, spacing, self.dataset.class_names, self.dataset.placement(name))
 
 
 def _check_complete(root: Path, case: str, slice_ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -35,6 +35,7 @@ class DatasetFingerprint:
     window: ``low``, ``high`` and ``unit`` of the gray values that became 0 and 1 (`data.scans.recipe.Window`). recipe:
     that of images (`data.images.recipes.ImageRecipe`), prepared at ``height_width`` pixels. slice_mm: distance
     of slices. length_mm: of the scans, across their slices. pixel_mm, field_of_view_mm: of whole slices, along (y, x).
+    plane: "axial" slices, or those that the files had "stored".
     """
 
     kind: Literal["scans", "images"]
@@ -46,6 +47,7 @@ class DatasetFingerprint:
     length_mm: Range | None = None
     pixel_mm: tuple[Range, Range] | None = None
     field_of_view_mm: tuple[Range, Range] | None = None
+    plane: str = "axial"
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -124,15 +126,14 @@ def _describe_scans(data: PreparedDataset) -> DatasetFingerprint:
     known = data.manifest.get("cases", {})
     cases = [known[name] for name in slices_by_case(data.train_slices) if name in known]
     spaced = [case for case in cases if case.get("spacing_mm") and case.get("shape")]
-    described = DatasetFingerprint("scans", data.manifest.get("modality", "CT"), window)
+    plane = data.manifest.get("plane", "axial")
+    described = DatasetFingerprint("scans", data.manifest.get("modality", "CT"), window, plane=plane)
     if not spaced:
         return described
     spacing = np.array([case["spacing_mm"] for case in spaced])
     extent = spacing * np.array([case["shape"] for case in spaced])
-    return DatasetFingerprint(
-        "scans",
-        described.modality,
-        window,
+    return replace(
+        described,
         slice_mm=_range(spacing[:, 0]),
         length_mm=_range(extent[:, 0]),
         pixel_mm=(_range(spacing[:, 1]), _range(spacing[:, 2])),

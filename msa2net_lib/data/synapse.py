@@ -8,13 +8,16 @@ crop, labels in scheme A. What happens to a case: see ``data.scans.prepare``; ho
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
+from msa2net_lib.data.placement import PlaneOption, check_plane
+from msa2net_lib.data.scans.gray_values import check_values
 from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans
-from msa2net_lib.data.scans.recipe import ScanRecipe, Window
+from msa2net_lib.data.scans.recipe import ScanRecipe, Window, case_flips
 from msa2net_lib.data.splits import SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.volumes import WINDOW_HU
 from msa2net_lib.errors import InputError
@@ -40,6 +43,9 @@ def prepare_synapse(
     *,
     train_cases: Sequence[str] | None = None,
     test_cases: Sequence[str] | None = None,
+    values: str = "auto",
+    plane: PlaneOption = "auto",
+    flip: str | Mapping[str, str] = "none",
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedDataset:
@@ -54,6 +60,11 @@ def prepare_synapse(
         train_cases: four-digit ids. Without these and ``test_cases``, those of the published 18/12 split that are
             there; with either, exactly the given ones (the one not given is empty).
         test_cases: four-digit ids.
+        values: what the gray values are: "auto" takes HU and refuses anything else; "hu" whatever they look like;
+            "shifted" HU + 1024 where none is negative; "windowed" 0 to 1 or 0 to 255 as windowed already.
+        plane: "auto" refuses a scan whose own slices are thick and not axial; "stored" prepares its own slices;
+            "axial" cuts axial ones all the same.
+        flip: how to turn scans whose headers lie, letters out of t, x, y and z; one for all, or case -> flip.
         workers: processes at once (default: one a core or case, 1 for none beside this one).
         progress: show a bar.
 
@@ -73,6 +84,9 @@ def prepare_synapse(
     Source: paper, section 4.1; TransUNet's preprocessing and split.
     """
     source, destination = Path(source), Path(destination)
+    split = _split(source, train_cases, test_cases)
+    flips = case_flips(flip, [case for cases in split.values() for case in cases])
+    recipe = replace(SYNAPSE_RECIPE, values=check_values(values), plane=check_plane(plane), flips=flips)
     jobs = [
         ScanJob(
             destination=str(destination),
@@ -82,10 +96,10 @@ def prepare_synapse(
             label=source / "label" / f"label{case}.nii.gz",
             prefix="case",
         )
-        for part, cases in _split(source, train_cases, test_cases).items()
+        for part, cases in split.items()
         for case in cases
     ]
-    return prepare_scans(jobs, destination, SYNAPSE_RECIPE, workers=workers, progress=progress)
+    return prepare_scans(jobs, destination, recipe, workers=workers, progress=progress)
 
 
 def _split(source: Path, train_cases: Sequence[str] | None, test_cases: Sequence[str] | None) -> dict[str, list[str]]:

@@ -64,8 +64,8 @@ def evaluate(
             TransUNet's own files do not store.
         progress: show a bar.
         keep_predictions: keep every label map in the result.
-        predictions_dir: write them to CASE.nii.gz there, in the prepared data's voxels (1 mm where no spacing is
-            stored) and not in the place of the original scan.
+        predictions_dir: write them to CASE.nii.gz there, voxel for voxel on the scan that the case was prepared from;
+            where nobody recorded its place, in the prepared data's voxels (1 mm where no spacing is stored).
         batch_size: as `predict_volume` takes it, like ``resampling`` and ``precision``.
         resampling: "scipy" or "matrix".
         precision: "fp32" or "bf16".
@@ -142,7 +142,8 @@ def score_case(
         own = {"voxels": voxels, "mm": mm}[HD95_UNIT[protocol]]
         for index, organ in enumerate(organs):
             scores = *map(float, own[index]), float(voxels[index, 1]), float(mm[index, 1])
-            rows.append((protocol, case.name, organ, bool(measures.in_target[index]), *scores))
+            there = bool(measures.in_target[index]), bool(measures.in_pred[index])
+            rows.append((protocol, case.name, organ, *there, *scores))
     return rows
 
 
@@ -162,7 +163,10 @@ def _load_case(dataset: PreparedDataset | ValidationCases, name: str, protocols:
 
 
 def _write_prediction(predicted: NDArray[np.uint8], case: Case, folder: Path) -> Path:
-    return write_volume(Volume(predicted, case.spacing or (1.0, 1.0, 1.0)), id_path(folder, case.name, ".nii.gz"))
+    path = id_path(folder, case.name, ".nii.gz")
+    if case.placement is not None:
+        return case.placement.write_label_map(predicted, path)
+    return write_volume(Volume(predicted, case.spacing or (1.0, 1.0, 1.0)), path)
 
 
 def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int, int]) -> Case:
@@ -183,7 +187,7 @@ def rescaled_case(case: Case, pixel_mm: Sequence[float], height_width: tuple[int
     middle = [round(float(np.median(axis))) for axis in np.nonzero(image > 0.05)[1:]]
     image, label = (_crop_around(array, middle, height_width) for array in (image, label))
     spacing = (case.spacing[0], float(pixel_mm[0]), float(pixel_mm[1]))
-    return replace(case, image=image, label=label, spacing=spacing)
+    return replace(case, image=image, label=label, spacing=spacing, placement=None)
 
 
 def _crop_around(array: NDArray, middle: Sequence[int], height_width: tuple[int, int]) -> NDArray:

@@ -8,7 +8,6 @@ by 2 cost 0.03, by 3 0.08; finer ones nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +23,6 @@ FARTHEST_FIELD = 1.2
 """A field of view that differs by a larger factor is matched."""
 FARTHEST_PIXEL = 2.0
 """Likewise pixels; slice distances that differ so are only told."""
-FARTHEST_TILT = 15.0
-"""Degrees; slices that are turned farther are told."""
 BODY = 0.05
 """Whatever is brighter than this share of the window is body."""
 
@@ -141,16 +138,10 @@ def _median(counts: NDArray) -> int:
     return round(float(np.median(np.repeat(np.arange(len(counts)), counts))))
 
 
-def tilt(direction: Sequence[float]) -> float:
-    """Angle in degrees by which the axes of a volume in LPS are turned away from the patient's."""
-    matrix = np.reshape(direction, (3, 3))
-    return float(np.degrees(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1))))
-
-
 def _untouched(volume: Volume, fingerprint: DatasetFingerprint | None) -> list[str]:
     """What is unlike the training data and stays so."""
     warnings = []
-    between, angle = volume.spacing[0], tilt(volume.direction)
+    between = volume.spacing[0]
     trained = None if fingerprint is None else fingerprint.slice_mm
     if trained is not None and len(volume.array) > 1 and trained.excess(between) > FARTHEST_PIXEL:
         alone = "nothing was changed, as the network sees every slice alone"
@@ -159,9 +150,6 @@ def _untouched(volume: Volume, fingerprint: DatasetFingerprint | None) -> list[s
     if trained_long is not None and long > FARTHEST_FIELD * trained_long.highest:
         shown = f"the scan is {long:.0f} mm long, training scans were {trained_long.highest:.0f} mm at most"
         warnings.append(f"{shown}: whatever is found in slices of other parts of the body means nothing")
-    if angle > FARTHEST_TILT:
-        turned = f"its axes are turned by {angle:.0f} degrees against the patient's"
-        warnings.append(f"{turned}, the network was trained on upright axial slices: nothing was changed")
     return warnings
 
 

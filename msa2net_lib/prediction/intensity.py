@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.fingerprint import DatasetFingerprint
+from msa2net_lib.data.scans.gray_values import SHIFT, judge
 from msa2net_lib.data.scans.recipe import Window
 from msa2net_lib.data.volumes import Volume, window
 from msa2net_lib.errors import InputError
@@ -17,9 +18,14 @@ WindowOption = Literal["auto", "none"] | tuple[float, float]
 """auto: as the network was trained. none: the values are 0 to 1 already. Two numbers: those that become 0 and 1."""
 
 _NAME_ONE = "name the values that became black and white, or the ones to use: --window LOW HIGH"
-_LOWEST_AIR = -200.0
-_HU_OF_WATER_AND_MORE = 100.0
-_MOST_LABELS = 32
+_REFUSALS = {
+    "modality": f", the network was trained on CT; to predict all the same, {_NAME_ONE}",
+    "constant": "; export it again",
+    "label map": ", all of them whole, are a label map's; give the image itself",
+    "shifted": f" are no HU, where air is -1000; export it in HU, or {_NAME_ONE} ({{shifted}})",
+    "normalized": f" are no HU but normalized or cut; export it in HU, or {_NAME_ONE}",
+    "no air": ", nothing as dark as air in HU, are most likely no CT; {all_the_same}",
+}
 
 
 class GrayValues(NamedTuple):
@@ -60,6 +66,10 @@ def gray_scan(scan: Volume, option: WindowOption, fingerprint: DatasetFingerprin
         return GrayValues(window(array, *option), option)
     usual = Window() if fingerprint is None or fingerprint.window is None else Window(**fingerprint.window)
     if usual.unit != "HU":
+        if scan.modality == "CT":
+            raise InputError(
+                f"{path}: is CT, the network was trained on other scans; to predict all the same, {_NAME_ONE}"
+            )
         return GrayValues(window(array, *usual.limits(array)), usual.limits(array))
     return _from_hounsfield(scan, usual, low, high)
 
@@ -80,27 +90,18 @@ def gray_image(pixels: NDArray, path: Path, option: WindowOption) -> GrayValues:
 
 def _from_hounsfield(scan: Volume, usual: Window, low: float, high: float) -> GrayValues:
     array, path, chosen = scan.array, scan.path, (float(usual.low), float(usual.high))
-    if scan.modality not in ("", "CT"):
-        raise InputError(
-            f"{path}: is {scan.modality}, the network was trained on CT; to predict all the same, {_NAME_ONE}"
-        )
-    if low == high:
-        raise InputError(f"{path}: every voxel has the value {low:g}, so there is nothing to see; export it again")
-    shown, wanted = f"values of {low:g} to {high:g}", f"{chosen[0]:g} .. {chosen[1]:g} HU"
-    if low >= 0 and high <= _MOST_LABELS and (array == np.floor(array)).all():
-        raise InputError(f"{path}: {shown}, all of them whole, are a label map's; give the image itself")
-    if low >= 0 and high <= 1:
+    wanted = f"{chosen[0]:g} .. {chosen[1]:g} HU"
+    (kind, shown), cut = judge(scan), ()
+    if kind == "0 to 1":
         taken = f"{shown} are no HU: taken as windowed already to {wanted}; if not so, {_NAME_ONE}"
         return GrayValues(array.astype(np.float32), None, (taken,))
-    if low >= 0 and high <= 255:
+    if kind == "0 to 255":
         taken = f"{shown} are no HU: taken as an 8-bit export of {wanted}; if not so, {_NAME_ONE}"
         return GrayValues(_share_of(array, 255.0), (0.0, 255.0), (taken,))
-    if low >= 0:
-        shifted = f"--window {chosen[0] + 1024:g} {chosen[1] + 1024:g} if they are HU + 1024"
-        raise InputError(f"{path}: {shown} are no HU, where air is -1000; export it in HU, or {_NAME_ONE} ({shifted})")
-    if high < _HU_OF_WATER_AND_MORE and low > _LOWEST_AIR:
-        raise InputError(f"{path}: {shown} are no HU but normalized or cut; export it in HU, or {_NAME_ONE}")
-    cut = ()
+    if kind != "HU":
+        shifted = f"--window {chosen[0] + SHIFT:g} {chosen[1] + SHIFT:g} if they are HU + 1024"
+        all_the_same = f"--window {chosen[0]:g} {chosen[1]:g} takes them as HU all the same"
+        raise InputError(f"{path}: {shown}{_REFUSALS[kind].format(shifted=shifted, all_the_same=all_the_same)}")
     if low > chosen[0] or high < chosen[1]:
         cut = (f"{shown} do not fill the window of {wanted}: taken as HU all the same",)
     return GrayValues(window(array, *chosen), chosen, cut)

@@ -52,7 +52,7 @@ def draw_slice(ax: Axes, prediction: Prediction, z: int | None, *, outlines: boo
     image, label, spacing = prediction.image, prediction.label, prediction.spacing
     if z is not None:
         title = f"slice {z + 1} of {len(image)}"
-        plots.show_slice(ax, image[z], None, spacing=spacing, title=title)
+        plots.show_slice(ax, image[z], None, spacing=spacing, title=title, sides=prediction.plane != "sagittal")
         label = label[z]
     elif image.ndim == 2:
         plots.show_slice(ax, image, None, sides=False)

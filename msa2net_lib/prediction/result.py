@@ -25,7 +25,8 @@ class Prediction:
     table: one row per class with its ``id`` and ``voxels``, ``ml`` and ``at_scan_end`` (whether it reaches the
     first or last slice, so that a part may be missing), or ``pixels`` and ``share`` of an image. warnings: what was
     assumed, and what was done about an image unlike the training data. files: what was written, by kind.
-    record: all of this that JSON can hold, with checksums and versions.
+    record: all of this that JSON can hold, with checksums and versions. plane: what the slices of a volume show;
+    those of the stored plane may be coronal (z, y, x are then slices, rows, columns) or sagittal.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Prediction:
     warnings: tuple[str, ...]
     record: dict[str, Any] = field(repr=False)
     files: dict[str, Path] = field(default_factory=dict)
+    plane: str = "axial"
 
     @property
     def found(self) -> list[str]:

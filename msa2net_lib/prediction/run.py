@@ -14,6 +14,7 @@ import numpy as np
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.placement import FARTHEST_TILT, Placement, PlaneOption, check_plane, stored_plane
 from msa2net_lib.data.resize import resize_back
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
@@ -66,6 +67,7 @@ def predict_file(
     *,
     field_of_view: FieldOption = "auto",
     window: WindowOption = "auto",
+    plane: PlaneOption = "auto",
     series: str | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -82,6 +84,7 @@ def predict_file(
             ``_labels.png``), ``_overlay.png``, a table (volumes in ml) and ``_prediction.json``; None writes nothing.
         field_of_view: "auto" matches it, "as-is" does not; or its side in mm.
         window: the values that become 0 and 1; "none" if they are; "auto" as in training.
+        plane: the slices that the network sees: "axial", as the file has them "stored", or "auto" as in training.
         series: UID or description, of a DICOM folder with several.
         device: "auto", "cpu", "cuda" or "mps".
         progress: show a bar.
@@ -113,7 +116,7 @@ def predict_file(
         paths = output_paths(Path(output_dir), result_name(source), isinstance(source, Volume))
         check_output(Path(output_dir), image, paths, digest)
     if isinstance(source, Volume):
-        made = _predict_scan(source, gray, trained, field, progress)
+        made = _predict_scan(source, gray, trained, field, check_plane(plane), progress)
     else:
         made = _predict_image(source, gray, trained)
     record = _record(image, source, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
@@ -157,25 +160,49 @@ def _gray(image: Path, source: Volume | FlatImage, trained: _Trained, window: Wi
     return GrayValues(source.pixels.astype(np.float32) / np.float32(255), None)
 
 
-def _predict_scan(scan: Volume, gray: GrayValues, trained: _Trained, field: FieldOption, progress: bool) -> Prediction:
-    matching, adapted = match_field_of_view(gray.image, scan, trained.fingerprint, field)
-    seen = gray.image if matching is None else matching.apply(gray.image)
+def _predict_scan(
+    scan: Volume, gray: GrayValues, trained: _Trained, field: FieldOption, plane: PlaneOption, progress: bool
+) -> Prediction:
+    as_trained = "axial" if trained.fingerprint is None else trained.fingerprint.plane
+    wanted = as_trained if plane == "auto" else plane
+    placement = Placement.of(scan, wanted)
+    image = placement.slices(gray.image)
+    sliced = dataclasses.replace(scan, array=image, spacing=placement.slice_spacing)
+    matching, adapted = match_field_of_view(image, sliced, trained.fingerprint, field)
+    seen = image if matching is None else matching.apply(image)
     label = predict_volume(trained.network, seen, progress=progress)
     if matching is not None:
-        label = matching.undo(label, gray.image.shape[1:])
+        label = matching.undo(label, image.shape[1:])
     matched = None if matching is None else dataclasses.asdict(matching)
     return Prediction(
         result_name(scan),
-        gray.image,
+        image,
         label,
-        scan.spacing,
-        scan.on_file_axes(label),
+        sliced.spacing,
+        placement.on_scan(label),
         trained.class_names,
-        volume_table(label, scan.spacing, trained.class_names),
+        volume_table(label, sliced.spacing, trained.class_names),
         trained.words,
-        (*trained.warnings, *scan.notes, *gray.warnings, *adapted),
-        {"window": gray.window, "field_of_view": {"asked": field, "matched": matched}},
+        (*trained.warnings, *scan.notes, *gray.warnings, *_plane_warnings(scan, image, wanted, as_trained), *adapted),
+        {"window": gray.window, "plane": placement.plane, "field_of_view": {"asked": field, "matched": matched}},
+        plane=placement.plane,
     )
+
+
+def _plane_warnings(scan: Volume, image: NDArray, wanted: str, as_trained: str) -> list[str]:
+    """Say which slices the network sees where the file's own are not axial, or turned."""
+    stored = stored_plane(scan)
+    if stored.name == "axial" and max(stored.tilt, stored.in_plane) <= FARTHEST_TILT:
+        return []
+    if wanted == "stored":
+        knows = "as in its training data" if as_trained == "stored" else "it was trained on axial ones"
+        return [f"has {stored}: the network sees them as they are, {knows}"]
+    if stored.name != "axial":
+        size = " x ".join(str(length) for length in image.shape[1:])
+        return [f"has {stored}: axial ones of {size} pixels were cut from them; --plane stored leaves them as they are"]
+    if stored.tilt <= FARTHEST_TILT:
+        return [f"its slices are turned in their plane by {stored.in_plane:.0f} degrees: nothing was changed"]
+    return [f"has {stored}, the network was trained on upright axial slices: nothing was changed"]
 
 
 def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Prediction:

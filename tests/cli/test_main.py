@@ -56,6 +56,7 @@ def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans") / "raw"
     for case in ("0001", "0005", "0008"):
         image = rng.normal(40, 20, label.shape).astype(np.int16)
+        image[:, -2:] = -1000
         for kind, array in (("img", image), ("label", label)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(array, affine), folder / kind / f"{kind}{case}.nii.gz")
@@ -375,11 +376,27 @@ def test_a_class_named_twice_or_absent(raw, tmp_path, capsys):
     assert "warning: nothing to test on" in printed
 
 
+def test_a_header_that_lies_can_be_turned_where_the_scans_are_prepared(raw, prepared_once, tmp_path, capsys):
+    out = tmp_path / "turned"
+    options = ["--source", raw, "--destination", out, "--workers", 1, "--train-cases", "0005", "--test-cases", "0008"]
+    run("prepare", "synapse", *options, "--flip", "0008=xz")
+    plain, turned = (PreparedDataset.open(root) for root in (prepared_once, out))
+    np.testing.assert_array_equal(turned.load_case("case0008").label, plain.load_case("case0008").label[::-1, :, ::-1])
+    name = turned.train_slices[4]
+    np.testing.assert_array_equal(turned.load_slice(name)[1], plain.load_slice(name)[1])
+    capsys.readouterr()
+    line = refused(capsys, "prepare", "synapse", "--prepared", out, "--flip", "xz")
+    assert "prepare the scans again with --flip (--source DIR --flip VALUE)" in line
+    line = refused(capsys, "prepare", "synapse", "--prepared", out, "--flip", "0008=xz")
+    assert "one flip for all cases" in line
+    assert "'u'" in refused(capsys, "prepare", "synapse", *options, "--flip", "u")
+
+
 def test_prepare_refuses_options_of_other_sources(raw, tmp_path, capsys):
     line = refused(capsys, "prepare", "synapse", "--prepared", raw, "--train-cases", "0005")
     assert "--train-cases" in line
-    line = refused(capsys, "prepare", "synapse", "--source", raw, "--flip", "x")
-    assert "--flip" in line
+    line = refused(capsys, "prepare", "synapse", "--source", raw, "--label-scheme", "B")
+    assert "--label-scheme" in line
     assert run("prepare", "isic") == 2
     out, err = capsys.readouterr()
     assert "CC0" in out

@@ -9,7 +9,6 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from msa2net_lib.data.volumes import read_volume
-from msa2net_lib.prediction.field_of_view import tilt
 from msa2net_lib.prediction.run import predict_file
 
 
@@ -102,8 +101,8 @@ def test_label_map_lands_on_the_image(tmp_path, scan_hu, threshold, name, turn):
     np.testing.assert_allclose(label.GetDirection(), image.GetDirection(), atol=1e-5)
     np.testing.assert_allclose(label.GetOrigin(), image.GetOrigin(), atol=1e-3)
     np.testing.assert_allclose(label.GetSpacing(), image.GetSpacing(), rtol=1e-5)
-    told = [line for line in made.warnings if "turned by" in line]
-    assert bool(told) == (turn in OBLIQUE)
+    told = [line for line in made.warnings if "slices" in line and "of the network" not in line]
+    assert bool(told) == (turn in OBLIQUE or turn in ("sagittal", "coronal, flipped"))
 
 
 @pytest.mark.parametrize("turn", [*SIGNED, *OBLIQUE])
@@ -168,6 +167,46 @@ def test_volume_knows_the_axes_of_its_file(tmp_path, scan_hu, turn):
     assert (volume.path, volume.modality, volume.is_dicom) == (tmp_path / "scan.mha", "", False)
 
 
-@pytest.mark.parametrize("angle", [0, 8, 30])
-def test_tilt(angle):
-    assert tilt(rotation(0, angle, 0).ravel()) == pytest.approx(angle, abs=1e-6)
+def along(x, y):
+    """Direction cosines of a file whose rows run along x and columns along y, slices across both."""
+    x = np.array(x, float) / np.linalg.norm(x)
+    y = np.array(y, float) - np.dot(x, y) * x
+    y = y / np.linalg.norm(y)
+    return np.column_stack([x, y, np.cross(x, y)])
+
+
+TOLD = {
+    "sagittal": (along((0, 1, 0), (0, 0, -1)), "has sagittal slices: axial ones of 20 x 5 pixels", (5, 24, 20)),
+    "coronal": (along((1, 0, 0), (0, 0, -1)), "has coronal slices: axial ones of 5 x 20 pixels", (5, 24, 20)),
+    "tilted by 54": (rotation(54, 0, 0), "oblique slices, tilted by 54 degrees against axial ones", (5, 24, 20)),
+    "cardiac short axis": (
+        along((0.7, 0.7, -0.1), (0.2, -0.3, -0.93)),
+        "oblique slices, tilted by 69 degrees",
+        (5, 24, 20),
+    ),
+    "tilted by 30": (rotation(30, 0, 0), "tilted by 30 degrees against axial ones, the network was", (5, 24, 20)),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_the_plane_of_the_file_is_told_and_can_be_kept(tmp_path, scan_hu, threshold, kind):
+    """A stack of 5 thick slices of 24 x 20: as axial slices it falls apart, stored as they are it does not."""
+    direction, words, shape = TOLD[kind]
+    as_simpleitk(tmp_path / "scan.nii.gz", scan_hu(), direction)
+    options = {"field_of_view": "as-is", "progress": False}
+    made = predict_file(tmp_path / "scan.nii.gz", output_dir=tmp_path / "axial", **options)
+    assert [line for line in made.warnings if words in line], made.warnings
+    kept = predict_file(tmp_path / "scan.nii.gz", output_dir=tmp_path / "stored", plane="stored", **options)
+    assert (sorted(kept.label.shape), len(kept.label)) == (sorted(shape), 5)
+    assert kept.spacing[0] == pytest.approx(2.5)
+    image = sitk.ReadImage(str(tmp_path / "scan.nii.gz"))
+    for one in (made, kept):
+        label = lands(image, one.files["label map"], threshold)
+        np.testing.assert_allclose(label.GetDirection(), image.GetDirection(), atol=1e-5)
+
+
+def test_upright_slices_are_not_told_and_no_plane_is_no_plane(tmp_path, scan_hu, threshold, refused):
+    as_simpleitk(tmp_path / "scan.nii.gz", scan_hu(), SIGNED["flipped y and z"])
+    made = predict_file(tmp_path / "scan.nii.gz", plane="stored", field_of_view="as-is", progress=False)
+    assert not [line for line in made.warnings if "slices" in line and "of the network" not in line]
+    refused(["plane='oblique'", "axial, stored"], predict_file, tmp_path / "scan.nii.gz", plane="oblique")

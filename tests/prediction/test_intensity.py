@@ -48,9 +48,9 @@ def test_other_values_that_are_taken_for_the_window_say_so(make_scan, scan_hu, k
 
 
 def test_clipped_hounsfield_units_are_taken_and_said(make_scan, scan_hu):
-    image, _, (warning,) = gray_scan(make_scan(lambda hu: np.clip(hu, -100, 240)), "auto", None)
-    np.testing.assert_allclose(image, windowed(np.clip(scan_hu().astype(float), -100, 240)), atol=1e-6)
-    assert "-100 to 240" in warning
+    image, _, (warning,) = gray_scan(make_scan(lambda hu: np.clip(hu, -400, 240)), "auto", None)
+    np.testing.assert_allclose(image, windowed(np.clip(scan_hu().astype(float), -400, 240)), atol=1e-6)
+    assert "-400 to 240" in warning
 
 
 REFUSED = {
@@ -60,6 +60,13 @@ REFUSED = {
     "-1 .. 1": (lambda hu: 2 * windowed(hu) - 1, ["values of -1 to 1", "normalized"]),
     "a label map": (lambda hu: hu.astype(int) % 9, ["values of 0 to 8", "label map", "give the image"]),
     "a mask": (lambda hu: hu > 100, ["label map"]),
+    "MR that dips below zero": (
+        lambda hu: np.where(hu < 0, -5, hu),
+        ["-5 to 1500", "most likely no CT", "--window -125 275"],
+    ),
+    "a resampled MR": (lambda hu: np.where(hu < 0, hu / 8, hu * 3), ["no CT", "--window -125 275"]),
+    "HU cut to the window": (lambda hu: np.clip(hu, -125, 275), ["-125 to 275", "no CT", "--window -125 275"]),
+    "HU + 1024 in padding": (lambda hu: np.where(hu < -900, -2000, hu + 1024), ["no HU", "--window 899 1299"]),
     "one value": (lambda hu: hu * 0 - 1000, ["every voxel has the value -1000"]),
 }
 
@@ -75,6 +82,13 @@ def test_other_modality(make_scan, refused):
     refused(["is MR", "trained on CT", "--window LOW HIGH"], gray_scan, scan, "auto", None)
     assert gray_scan(scan, (0, 500), None).window == (0, 500)
     assert gray_scan(make_scan(modality="CT"), "auto", None).warnings == ()
+    mr = DatasetFingerprint("scans", "MR", {"low": 0.5, "high": 99.5, "unit": "percentile"})
+    refused(["is CT", "--window LOW HIGH"], gray_scan, make_scan(modality="CT"), "auto", mr)
+
+
+def test_a_window_insists_on_what_looks_like_no_ct(make_scan):
+    scan = make_scan(lambda hu: np.clip(hu, -125, 275))
+    np.testing.assert_allclose(gray_scan(scan, (-125, 275), None).image, windowed(scan.array), atol=1e-6)
 
 
 def test_window_that_is_named(make_scan, scan_hu, refused):

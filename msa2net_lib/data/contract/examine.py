@@ -126,7 +126,8 @@ def examine(
     prepared = find_prepared(root)
     own = prepared.is_own
     if own and (label_scheme is not None or flip is not None):
-        raise InputError(f"{prepared.root}: dataset.json says how to read it; leave label scheme and flip out")
+        again = "where headers lie, prepare the scans again with --flip (--source DIR --flip VALUE)"
+        raise InputError(f"{prepared.root}: was prepared here, so that its labels and axes are known; {again}")
     found = survey(prepared, progress)
     names = {case.name for case in found.cases}
     published = names <= {f"case{case}" for case in SYNAPSE_CASES} and (not own or len(names) == len(SYNAPSE_CASES))
@@ -154,7 +155,9 @@ def _judge_own(contract: Contract, found: Survey, published: bool) -> Contract:
     where = detect_orientation(shapes, organs)
     what, expected = "orientation", "z up, y to the back, x to the left"
     if against := where.against("none"):
-        flip_row = Row(what, expected, against, "wrong", "look at an image: the source's headers may be wrong")
+        turn = where.best or f"CASE={where.in_plane or 'VALUE'}"
+        remedy = f"look at an image: if the source's headers are wrong, prepare it again with --flip {turn}"
+        flip_row = Row(what, expected, against, "wrong", remedy)
     elif where.best == "none":
         flip_row = Row(what, expected, "from the files' headers; the organs agree", details=where.evidence)
     else:

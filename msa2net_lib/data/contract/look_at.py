@@ -76,7 +76,11 @@ def scan_remarks(manifest: Mapping[str, Any]) -> list[str]:
     """Return the remarks on prepared scans from their ``dataset.json``."""
     records: Records = manifest.get("cases", {})
     remarks = [*equal_files(records), *dropped_ids(records)]
-    remarks += [f"{name}: {note}" for name, record in records.items() for note in record.get("notes", ())]
+    noted: dict[str, list[str]] = defaultdict(list)
+    for name, record in records.items():
+        for note in record.get("notes", ()):
+            noted[note].append(name)
+    remarks += [f"{listed(names)}: {note}" for note, names in noted.items()]
     spaced = {name: record["spacing_mm"] for name, record in records.items() if record.get("spacing_mm")}
     odd = [name for name, edges in spaced.items() if not _VOXEL_MM[0] <= min(edges) <= max(edges) <= _VOXEL_MM[1]]
     if odd:

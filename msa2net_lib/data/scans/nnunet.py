@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msa2net_lib.data.placement import PlaneOption, check_plane
 from msa2net_lib.data.scans.files import check_cases, check_pairs, find_scans
+from msa2net_lib.data.scans.gray_values import check_values
 from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans, prepared_name
-from msa2net_lib.data.scans.recipe import ScanRecipe, choose_window
+from msa2net_lib.data.scans.recipe import ScanRecipe, case_flips, choose_window
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json
@@ -45,6 +47,9 @@ def prepare_nnunet(
     channel: int | None = None,
     window: tuple[float, float] | None = None,
     allow_empty: bool = False,
+    values: str = "auto",
+    plane: PlaneOption = "auto",
+    flip: str | Mapping[str, str] = "none",
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedDataset:
@@ -55,6 +60,12 @@ def prepare_nnunet(
     ``test_cases``: ids to test on instead, from either part; those of ``labelsTs`` not among them are left out.
     ``validation``: training cases to validate on; they are prepared like the others, and ``validation`` in the
     result's ``dataset.json`` names them for ``PreparedDataset.hold_out``. ``channel`` chooses one of several.
+
+    ``values``: what a CT's gray values are. "auto" takes HU and refuses anything else by name; "hu" takes them as HU
+    whatever they look like; "shifted": where none is negative, HU + 1024; "windowed": where all are 0 to 1 or 0 to 255,
+    windowed already. ``plane``: "auto" prepares axial slices and refuses a scan whose own slices are thick and not
+    axial; "stored" prepares its own slices, "axial" cuts axial ones all the same. ``flip``: how to turn scans whose
+    headers lie (``contract.flips``), one for all or case -> flip.
 
     ``window``: the values that become 0 and 1. Without it, [-125, 275] HU for a channel called CT, and for any
     other the percentiles 0.5 and 99.5 of each volume, which its record then holds. A case without any labeled
@@ -86,6 +97,10 @@ def prepare_nnunet(
         classes={name: [number] for name, number in described.classes.items()},
         advice=f"{source / 'dataset.json'} does not name them; add them there, or correct the label map",
         allow_empty=allow_empty,
+        values=check_values(values),
+        plane=check_plane(plane),
+        flips=case_flips(flip, [*train, *test]),
+        otherwise="a channel of another name than CT in dataset.json is prepared by percentiles",
         facts={"source_format": "nnU-Net", "channel": channel, "validation": [*map(prepared_name, held_out)]},
     )
     parts = {"train": train, "test": test}

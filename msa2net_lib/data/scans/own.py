@@ -7,9 +7,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msa2net_lib.data.placement import PlaneOption, check_plane
 from msa2net_lib.data.scans.files import check_cases, check_pairs, find_scans
+from msa2net_lib.data.scans.gray_values import check_values
 from msa2net_lib.data.scans.prepare import ScanJob, prepare_scans, prepared_name
-from msa2net_lib.data.scans.recipe import ScanRecipe, choose_window
+from msa2net_lib.data.scans.recipe import ScanRecipe, case_flips, choose_window
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 
@@ -29,6 +31,9 @@ def prepare_pairs(
     window: tuple[float, float] | None = None,
     others_are_background: bool = False,
     allow_empty: bool = False,
+    values: str = "auto",
+    plane: PlaneOption = "auto",
+    flip: str | Mapping[str, str] = "none",
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedDataset:
@@ -40,6 +45,12 @@ def prepare_pairs(
     but 0 is an error, or background too with ``others_are_background``. ``test``: names of the cases to score on;
     all others are trained on; of these ``validation`` names some for ``PreparedDataset.hold_out``, in the result's
     ``dataset.json``.
+
+    ``values``: what a CT's gray values are. "auto" takes HU and refuses anything else by name; "hu" takes them as HU
+    whatever they look like; "shifted": where none is negative, HU + 1024; "windowed": where all are 0 to 1 or 0 to 255,
+    windowed already. ``plane``: "auto" prepares axial slices and refuses a scan whose own slices are thick and not
+    axial; "stored" prepares its own slices, "axial" cuts axial ones all the same. ``flip``: how to turn scans whose
+    headers lie (``contract.flips``), one for all or case -> flip.
 
     ``window``: the values that become 0 and 1. Without it, [-125, 275] HU if ``modality`` is "CT", and for any
     other the percentiles 0.5 and 99.5 of each volume, which its record then holds. A case without any voxel of
@@ -59,6 +70,10 @@ def prepare_pairs(
         background=None if others_are_background else (),
         advice="classes does not name them; add them there, or give others_are_background=True",
         allow_empty=allow_empty,
+        values=check_values(values),
+        plane=check_plane(plane),
+        flips=case_flips(flip, pairs),
+        otherwise="--modality MR prepares each scan by its percentiles",
         facts={"source_format": "pairs", "validation": [*map(prepared_name, held_out)]},
     )
     jobs = [

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.contract.shapes import measure
 from msa2net_lib.data.parallel import check_workers
+from msa2net_lib.data.placement import FARTHEST_TILT, Placement, stored_plane
 from msa2net_lib.data.prepare import (
     RECORDS,
     CaseJob,
@@ -34,8 +35,9 @@ from msa2net_lib.data.prepare import (
     prepare_pending,
 )
 from msa2net_lib.data.scans.files import checksum
+from msa2net_lib.data.scans.gray_values import check_values, window_limits
 from msa2net_lib.data.scans.recipe import ScanRecipe
-from msa2net_lib.data.volumes import label_on_image, read_volume, window
+from msa2net_lib.data.volumes import Volume, label_on_image, read_volume, window
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, atomic_path, remove_partials, write_text
 
@@ -109,7 +111,7 @@ def prepare_scans(
     with locked(destination):
         _refuse_other_data(destination, recipe)
         remove_partials(*(destination / name for name in ("", RECORDS, *_OUTPUT_FOLDERS)), claimed=True)
-        pending = [job for job in jobs if not job.is_finished(recipe.settings)]
+        pending = [job for job in jobs if not job.is_finished(recipe.case_settings(job.case))]
         if pending:  # until all are done there is no data set here to open
             for path in _INDEX:
                 (destination / path).unlink(missing_ok=True)
@@ -117,7 +119,7 @@ def prepare_scans(
         try:
             prepare_pending(partial(_prepare_case, recipe), jobs, pending, workers, progress)
         except DiskFullError as error:
-            left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.settings))
+            left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.case_settings(job.case)))
             raise DiskFullError(error.path, error.reason, max(error.size, int(_GROWTH * left))) from error
         _write_index(destination, jobs, recipe)
         _remove_other_cases(jobs, destination)
@@ -140,7 +142,11 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
             "or allow it if that is how it is (allow_empty=True, --allow-empty)"
         )
     with _named(job.image):
-        low, high = recipe.window.limits(image.array)
+        low, high = window_limits(image, recipe.window, recipe.modality, check_values(recipe.values), recipe.otherwise)
+        placement, told = _place(image, recipe, job.case)
+    image = replace(image, array=placement.slices(image.array))
+    prepared = placement.slices(prepared)
+    settings = recipe.case_settings(job.case)
 
     gray = [1.0, 0.0]
 
@@ -153,17 +159,18 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
     if old := job.read_record():
         _remove(_recorded_outputs(job.record_path, old) - set(outputs))
     # Without sources the record says: begun. A stopped run's outputs do not look finished, and are known as ours.
-    job.write_record(recipe.settings, prepared.shape)
+    job.write_record(settings, prepared.shape)
     if job.split == "test":
-        _write_volume(outputs[0], pixels, prepared, image.spacing)
+        _write_volume(outputs[0], pixels, prepared, placement.slice_spacing)
     else:
         for z, path in enumerate(outputs):
             _write_slice(path, pixels(z), prepared[z], left=len(outputs) - z)
     shapes = measure(prepared).organs
     places = {name: shapes[number] for name, number in recipe.organs.items() if number in shapes}
-    notes = [*image.notes, *label.notes]
+    notes = [*image.notes, *label.notes, *told]
     facts = {
-        "spacing_mm": list(image.spacing),
+        "spacing_mm": list(placement.slice_spacing),
+        "grid": placement.record(),
         "sources": sources,
         "voxels": voxels,
         "gray": [round(value, 4) for value in gray],
@@ -173,9 +180,27 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
         },
     }
     facts |= {key: found for key, found in (("dropped", dropped), ("notes", notes)) if found}
-    if recipe.window.unit == "percentile":
+    if recipe.window.unit == "percentile" or (low, high) != (recipe.window.low, recipe.window.high):
         facts["window_values"] = [low, high]
-    job.write_record(recipe.settings, prepared.shape, **facts)
+    job.write_record(settings, prepared.shape, **facts)
+
+
+def _place(image: Volume, recipe: ScanRecipe, case: str) -> tuple[Placement, list[str]]:
+    """Choose the slices of a scan, and say what is unusual about them."""
+    plane = stored_plane(image)
+    if recipe.plane == "auto" and plane.falls_apart:
+        size = " x ".join(str(length) for length in image.array.shape[1:])
+        raise InputError(
+            f"has {plane}, {max(image.spacing):.3g} mm apart; axial ones cut from them would be of {size} pixels; "
+            "--plane stored prepares them as they are, --plane axial cuts them all the same"
+        )
+    told = []
+    if plane.name != "axial":
+        done = "prepared as they are" if recipe.plane == "stored" else "axial ones were cut from them"
+        told = [f"stored as {plane}: {done}"]
+    elif plane.off > FARTHEST_TILT:
+        told = [f"stored as {plane}: prepared as they are"]
+    return Placement.of(image, recipe.plane, recipe.flip(case)), told
 
 
 @contextmanager

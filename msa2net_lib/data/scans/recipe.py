@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msa2net_lib.data.contract.flips import parse_flip
+from msa2net_lib.data.placement import PlaneOption
+from msa2net_lib.data.scans.files import check_cases
 from msa2net_lib.data.volumes import WINDOW_HU
 from msa2net_lib.errors import InputError
 
@@ -61,6 +64,13 @@ def choose_window(modality: str, chosen: tuple[float, float] | None) -> Window:
     return Window(low, high, "HU" if is_ct else "intensity")
 
 
+def case_flips(flip: str | Mapping[str, str], cases: Iterable[str]) -> dict[str, str]:
+    """Return case -> flip in its standard form, "" standing for all others. Raises: `InputError`, also for no case."""
+    given = {"": flip} if isinstance(flip, str) else dict(flip)
+    check_cases([case for case in given if case], cases, "flip")
+    return {case: parse_flip(value) for case, value in given.items()}
+
+
 @dataclass(frozen=True)
 class ScanRecipe:
     """How the scans of one data set are prepared.
@@ -68,6 +78,9 @@ class ScanRecipe:
     ``classes``: name -> ids in the source's label maps; the prepared ids are 1, 2, ... in this order.
     ``background``: other ids that become 0, None for all others; ``advice`` is what to do about an id that is
     neither. ``allow_empty`` lets cases without any voxel of the classes pass. ``facts`` go into ``dataset.json``.
+    ``values``: what a CT's gray values are (``gray_values.Values``), ``otherwise`` what to do about one that is none.
+    ``plane``: "axial" slices, those that the file has "stored", or "auto": axial, and refused where they fall apart.
+    ``flips``: case -> how to turn it, where its header lies (``contract.flips``); that of "" is every other case's.
     """
 
     modality: str
@@ -77,6 +90,10 @@ class ScanRecipe:
     advice: str = ""
     allow_empty: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    values: str = "auto"
+    otherwise: str = "leave the case out"
+    plane: PlaneOption = "auto"
+    flips: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         used: dict[int, str] = {}
@@ -100,14 +117,24 @@ class ScanRecipe:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides, with its files, what a case is prepared into; ready for JSON."""
-        return {
-            "format": 2,
+        converted = {"values": self.values} if self.values in ("shifted", "windowed") else {}
+        return converted | {
+            "format": 3,
+            "plane": "stored" if self.plane == "stored" else "axial",
             "modality": self.modality,
             "window": asdict(self.window),
             "organs": self.organs,
             "source_ids": {name: list(ids) for name, ids in self.classes.items()},
             "background_ids": None if self.background is None else list(self.background),
         }
+
+    def flip(self, case: str) -> str:
+        """How a case is turned after it was read."""
+        return self.flips.get(case, self.flips.get("", "none"))
+
+    def case_settings(self, case: str) -> dict[str, Any]:
+        """The settings, and what is set for one case alone."""
+        return self.settings | {"flip": self.flip(case)}
 
     def relabel(self, labels: NDArray) -> tuple[NDArray[np.uint8], dict[str, int], dict[str, int]]:
         """Return prepared labels of a label map (Z, H, W) and the voxels of each class, going slice by slice.

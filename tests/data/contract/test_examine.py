@@ -518,8 +518,8 @@ def test_data_of_our_own(own, tmp_path, refused):
     assert contract.write() is None
     assert not (own / "contract.json").exists()
     assert PreparedDataset.open(own).digest() == before
-    refused("leave label scheme and flip out", examine, own, flip="x", progress=False)
-    refused("leave label scheme and flip out", examine, own, label_scheme="A", progress=False)
+    refused("prepare the scans again with --flip", examine, own, flip="x", progress=False)
+    refused("prepare the scans again with --flip", examine, own, label_scheme="A", progress=False)
 
 
 def test_volumes_with_spacing(own, example_ct):
