@@ -22,8 +22,6 @@ _FAR = 5.0
 """An amount that is so many times the others' median, or as small a part of it, is unusual."""
 _FEWEST = 4
 """Of fewer cases none is unusual."""
-_VOXEL_MM = (0.1, 15.0)
-"""Edges of a voxel that a scan of a body may have, from micro-CT's largest to the thickest slices."""
 
 Records = Mapping[str, Mapping[str, Any]]
 """Case -> its record, as in ``dataset.json``."""
@@ -82,12 +80,7 @@ def scan_remarks(manifest: Mapping[str, Any]) -> list[str]:
             noted[note].append(name)
     remarks += [f"{listed(names)}: {note}" for note, names in noted.items()]
     spaced = {name: record["spacing_mm"] for name, record in records.items() if record.get("spacing_mm")}
-    odd = [name for name, edges in spaced.items() if not _VOXEL_MM[0] <= min(edges) <= max(edges) <= _VOXEL_MM[1]]
-    if odd:
-        shown = listed([f"{name} {' x '.join(f'{mm:.3g}' for mm in spaced[name])} mm" for name in odd])
-        remarks.append(f"voxel sizes that no scan of a body has: {shown}")
-    likely = {name: math.prod(edges) for name, edges in spaced.items() if name not in odd}
-    remarks += unusual(likely, "voxels", "mm\u00b3")
+    remarks += unusual({name: math.prod(edges) for name, edges in spaced.items()}, "voxels", "mm\u00b3")
     for organ in manifest.get("organs", {}):
         amounts = {
             name: record["voxels"][organ] * math.prod(spaced[name]) / 1000

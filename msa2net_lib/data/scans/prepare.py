@@ -167,7 +167,7 @@ def _prepare_case(recipe: ScanRecipe, job: ScanJob) -> None:
             _write_slice(path, pixels(z), prepared[z], left=len(outputs) - z)
     shapes = measure(prepared).organs
     places = {name: shapes[number] for name, number in recipe.organs.items() if number in shapes}
-    notes = [*image.notes, *label.notes, *told]
+    notes = [*dict.fromkeys((*image.notes, *label.notes, *told))]
     facts = {
         "spacing_mm": list(placement.slice_spacing),
         "grid": placement.record(),

@@ -101,8 +101,10 @@ def test_voxel_sizes_and_grays_that_no_scan_has(tmp_path, save_nifti, capsys):
         path = tmp_path / kind / "c2.nii.gz"
         image = np.zeros((6, 32, 32), np.int16) if kind == "labels" else flat + np.arange(32, dtype=np.int16) * 40
         image[2:4, 18:22, 20:24] = 1 if kind == "labels" else 40
-        save_nifti(path, image, spacing=(250.0, 80.0, 70.0))
+        save_nifti(path, image, spacing=(30.0, 8.0, 7.0))
     assert main(arguments) == 0
     found = capsys.readouterr().out
-    assert "voxel sizes that no scan of a body has: c2 250 x 80 x 70 mm" in found
+    assert "voxels unlike the others' (median 1.4 mm\u00b3): c2 1.68e+03 mm\u00b3" in found
+    (told,) = [line for line in found.splitlines() if line.startswith("- c2: ")]
+    assert "7 x 8 x 30 mm" in told
     assert "little of 0 to 1 is used, another window or values scaled twice? c1 0 to 0.163" in found
