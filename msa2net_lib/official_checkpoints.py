@@ -146,8 +146,8 @@ def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
         )
     ours = network.state_dict()
     state = {key: ours[name].detach().cpu().contiguous() for name, key in official_keys(network).items()}
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)  # given a path it would write the file's name into the file
     return Path(path)
 
 

@@ -13,6 +13,7 @@ from msa2net_lib import MSA2Net, load_official_checkpoint, save_official_checkpo
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.errors import InputError
 from msa2net_lib.official_checkpoints import HEAD, open_checkpoint, report_keys
+from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.torch_files import read_state_dict
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,8 @@ def test_round_trip_gives_the_same_logits_and_bits(official_shapes, form, tmp_pa
     assert network.config.preset == form
     assert not network.training
     save_official_checkpoint(network, tmp_path / "ours.pth")
+    save_official_checkpoint(network, tmp_path / "copy.pth")
+    assert sha256(tmp_path / "ours.pth") == sha256(tmp_path / "copy.pth")
     again = load_official_checkpoint(tmp_path / "ours.pth", image_size=64, verbose=False)
     image = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -23,7 +23,7 @@ from msa2net_lib.export.formats import (
     write_onnx,
     write_pt2,
 )
-from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.files import atomic_path, remove_partials
 
 Axes = Mapping[int, str]
 DynamicAxes = Axes | Mapping[str, Axes]
@@ -58,6 +58,7 @@ def export_module(
     path, format = Path(path), choose_format(path, format)
     require_packages(format)
     axes = _axes_of_inputs(inputs, dynamic_axes)
+    remove_partials(path.parent)
     with atomic_path(path) as temporary:
         own = copy.deepcopy(module).cpu().eval().requires_grad_(False)
         traced = copy.deepcopy(own)  # what is traced shares its weights with the program: compared are others
