@@ -247,7 +247,8 @@ def dataset_entry(name: str) -> DatasetEntry:
         raise InputError(f"data set={name!r} is unknown: use one of {known}, or a folder that `msa2net prepare` wrote")
     from msa2net_lib.data.prepared_files import IMAGES_KIND, read_manifest
 
-    called = Path(name).resolve().name
+    folder = Path(name).resolve()
+    called = folder.parent.name if folder.name == "prepared" else folder.name
     return DatasetEntry(
         kind="images" if read_manifest(Path(name)).get("kind") == IMAGES_KIND else "scans",
         short=f"your own data ({called})",

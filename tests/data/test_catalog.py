@@ -65,7 +65,7 @@ def test_data_of_your_own_open_by_their_folder(tmp_path, refused, form):
     assert open_dataset(name) == made
     entry = dataset_entry(name)
     assert (entry.kind, entry.terms) == ("images", ())
-    assert SOURCES[name] == entry.source == "your own data (prepared); not comparable with the paper"
+    assert SOURCES[name] == entry.source == "your own data (skin_3_64); not comparable with the paper"
     refused(["train", "prepared already"], open_dataset, name, train=3)
     refused(["is unknown", "'virtual'", "a folder that `msa2net prepare` wrote"], open_dataset, str(tmp_path))
 
