@@ -344,6 +344,10 @@ def test_prepare_images_and_isic(tmp_path, capsys):
     assert "3 training, 0 validation and 2 test images" in capsys.readouterr().out
     line = refused(capsys, "prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small)
     assert "2594" in line
+    assert "--split 0.7,0.1,0.2" in line
+    split = ("--split", "0.4,0.2,0.4")  # what the line advises works
+    run("prepare", "isic", "--source", tmp_path / "raw", "--destination", tmp_path / "isic", *small, *split)
+    assert "2 training, 1 validation and 2 test images" in capsys.readouterr().out
 
 
 def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys):
