@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from msa2net_lib.config import DEVICES, PRESETS, PROFILES
-from msa2net_lib.data.catalog import DATASETS
+from msa2net_lib.data.catalog import DATASETS, dataset_entry, is_prepared
 from msa2net_lib.data.labels import ORGANS, SCHEMES
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import CHOICES
@@ -84,9 +84,10 @@ class Values:
 
     def _data(self, name: str, value: Any) -> str:
         scans = tuple(data for data, entry in DATASETS.items() if entry.kind == "scans")
-        folder = os.path.expanduser(value) if isinstance(value, str) else ""
-        if "\0" not in folder and (Path(folder) / "dataset.json").is_file() and folder not in scans:
-            return folder
+        if isinstance(value, str) and value not in scans and "\0" not in value:
+            folder = os.path.expanduser(value)
+            if is_prepared(folder) and dataset_entry(folder).kind == "scans":
+                return folder
         if value not in scans:
             use = f"use {', '.join((*self.words, *scans))}, or the folder of a prepared data set"
             raise InputError(f"{name}={shown(value)} is unknown{nearest(value, scans)}: {use}")
