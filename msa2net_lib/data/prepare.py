@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msa2net_lib.data.parallel import in_processes
-from msa2net_lib.data.prepared_files import read_manifest
+from msa2net_lib.data.prepared_files import MANIFEST, read_manifest
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json, write_text
 from msa2net_lib.utils.locks import exclusive
@@ -110,6 +110,18 @@ def prepare_pending(
     ) as bar:
         for _ in in_processes(prepare_case, pending, workers):
             bar.update()
+
+
+def is_whole(
+    destination: Path, jobs: Sequence[JobT], is_done: Callable[[JobT], bool], index: Callable[[], Mapping[Path, str]]
+) -> bool:
+    """Tell whether an earlier run left all as it is to be: then nothing is written, nor locked, on a read-only disk.
+
+    index: the lists and ``dataset.json`` as they are to be, from the records.
+    """
+    if not (destination / MANIFEST).is_file() or any(other_records(jobs, destination)) or not all(map(is_done, jobs)):
+        return False
+    return all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in index().items())
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, write_pair
+from msa2net_lib.data.images.arrays import array_paths, checksums, make_arrays, missing_arrays, write_pair
 from msa2net_lib.data.images.arrays import read_pair as read_rows
 from msa2net_lib.data.images.folders import Pair, left_over, pair_images, read_pair
 from msa2net_lib.data.images.recipes import ImageRecipe, image_recipe, resize_color, resize_mask
@@ -27,6 +27,7 @@ from msa2net_lib.data.prepare import (
     RECORDS,
     CaseJob,
     earlier_settings,
+    is_whole,
     locked,
     other_records,
     prepare_pending,
@@ -116,21 +117,27 @@ def prepare_images(
     options = {"threshold": threshold, "allow_empty": allow_empty}
     jobs = list(_jobs(pairs, parts, destination, height_width(size), chosen, options))
     _refuse_other_data(destination)
+    left_out = {
+        "images that the split does not list": sorted(pairs.keys() - {job.case for job in jobs}),
+        "files beside the images": left_over(images, pairs.values()),
+        "files beside the masks": left_over(masks, pairs.values()),
+    }
+    facts = {"synthetic": _synthetic(images), "left_out": left_out}
+    shape = {part: len(ids) for part, ids in parts.items()}, height_width(size)
+    index = partial(_index, destination, jobs, parts, chosen, facts)
+    if not missing_arrays(destination, *shape) and is_whole(destination, jobs, _Job.is_done, index):
+        return ImageDataset.open(destination)
     with locked(destination):
         remove_partials(destination, destination / RECORDS, destination / "lists", claimed=True)
-        make_arrays(destination, {part: len(ids) for part, ids in parts.items()}, height_width(size))
+        make_arrays(destination, *shape)
         known = any((destination / RECORDS).glob("*.json"))
         checked = progress_bar(jobs, desc="checking", unit="image", enabled=progress and known)
         pending = [job for job in checked if not job.is_done()]
         if pending:  # until all are done there is no data set here to open
             (destination / MANIFEST).unlink(missing_ok=True)
         prepare_pending(_prepare_image, jobs, pending, workers, progress)
-        left_out = {
-            "images that the split does not list": sorted(pairs.keys() - {job.case for job in jobs}),
-            "files beside the images": left_over(images, pairs.values()),
-            "files beside the masks": left_over(masks, pairs.values()),
-        }
-        _write_index(destination, jobs, parts, chosen, {"synthetic": _synthetic(images), "left_out": left_out})
+        for path, text in index().items():
+            write_text(path, text)
         for path, _ in other_records(jobs, destination):
             path.unlink()
     return ImageDataset.open(destination)
@@ -184,21 +191,20 @@ def _prepare_image(job: _Job) -> None:
     job.write_record(job.settings, mask.shape, **facts)
 
 
-def _write_index(
+def _index(
     destination: Path,
     jobs: Iterable[_Job],
     parts: Mapping[str, Sequence[str]],
     recipe: ImageRecipe,
     facts: Mapping[str, Any],
-) -> None:
-    """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
+) -> dict[Path, str]:
+    """The id lists and ``dataset.json`` from the records, by file; ``dataset.json`` last, it means complete."""
     entries = {}
     for job in jobs:
         record = job.read_record()
         entries[job.name] = {key: value for key, value in record.items() if key != "settings"} | {"row": job.row}
     size = job.height_width
-    for part, ids in parts.items():
-        write_text(destination / "lists" / f"{part}.txt", "".join(f"{name}\n" for name in ids))
+    lists = {destination / "lists" / f"{part}.txt": "".join(f"{name}\n" for name in ids) for part, ids in parts.items()}
     manifest = {
         "kind": IMAGES_KIND,
         "format": 1,
@@ -211,7 +217,7 @@ def _write_index(
         "empty_masks": [name for name, entry in entries.items() if not entry["source_lesion_pixels"]],
         "images": entries,
     }
-    write_text(destination / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return lists | {destination / MANIFEST: json.dumps(manifest, indent=1) + "\n"}
 
 
 def _prevalence(entries: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> dict[str, float | None]:

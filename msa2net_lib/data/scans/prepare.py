@@ -30,6 +30,7 @@ from msa2net_lib.data.prepare import (
     CaseJob,
     check_inputs_exist,
     earlier_settings,
+    is_whole,
     locked,
     other_records,
     prepare_pending,
@@ -108,6 +109,9 @@ def prepare_scans(
         raise InputError(f"{destination}: no case to prepare; name at least one")
     check_inputs_exist(jobs)
     _check_names(jobs)
+    index = partial(_index, destination, jobs, recipe)
+    if is_whole(destination, jobs, lambda job: job.is_finished(recipe.settings), index):
+        return PreparedDataset.open(destination)
     with locked(destination):
         _refuse_other_data(destination, recipe)
         remove_partials(*(destination / name for name in ("", RECORDS, *_OUTPUT_FOLDERS)), claimed=True)
@@ -121,7 +125,8 @@ def prepare_scans(
         except DiskFullError as error:
             left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.case_settings(job.case)))
             raise DiskFullError(error.path, error.reason, max(error.size, int(_GROWTH * left))) from error
-        _write_index(destination, jobs, recipe)
+        for path, text in index().items():
+            write_text(path, text)
         _remove_other_cases(jobs, destination)
     return PreparedDataset.open(destination)
 
@@ -249,8 +254,8 @@ def _write_volume(
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _write_index(destination: Path, jobs: Iterable[ScanJob], recipe: ScanRecipe) -> None:
-    """Write the id lists and ``dataset.json`` from the records; ``dataset.json`` last, it means complete."""
+def _index(destination: Path, jobs: Iterable[ScanJob], recipe: ScanRecipe) -> dict[Path, str]:
+    """The id lists and ``dataset.json`` from the records, by file; ``dataset.json`` last, it means complete."""
     slices, cases = [], {}
     for job in jobs:
         record = job.read_record()
@@ -258,10 +263,12 @@ def _write_index(destination: Path, jobs: Iterable[ScanJob], recipe: ScanRecipe)
         if job.split == "train":
             slices += [path.stem for path in job.outputs(record["shape"])]
     tests = [job.name for job in jobs if job.split == "test"]
-    write_text(destination / "lists" / "train.txt", "".join(f"{name}\n" for name in slices))
-    write_text(destination / "lists" / "test_vol.txt", "".join(f"{name}\n" for name in tests))
     manifest = {**recipe.settings, **recipe.facts, "cases": cases}
-    write_text(destination / "dataset.json", json.dumps(manifest, indent=1) + "\n")
+    return {
+        destination / "lists" / "train.txt": "".join(f"{name}\n" for name in slices),
+        destination / "lists" / "test_vol.txt": "".join(f"{name}\n" for name in tests),
+        destination / "dataset.json": json.dumps(manifest, indent=1) + "\n",
+    }
 
 
 def _outputs(destination: Path, name: str, split: str, shape: Sequence[int]) -> list[Path]:

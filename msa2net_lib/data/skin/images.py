@@ -93,6 +93,8 @@ def write_skin_images(
 
     record = destination / "synthetic.json"
     images = MadeFiles(record, plan, numbers, files, synthetic="drawn by a program; no photographs")
+    if images.is_complete:
+        return list(numbers)
     images.clear()
     todo = images.missing
     bar = progress_bar(todo, desc="drawing skin", unit="image", enabled=progress and bool(todo))
