@@ -26,7 +26,9 @@ from msa2net_lib.utils.interrupts import Stopped, stoppable
 from msa2net_lib.utils.locks import exclusive
 
 SNAKEMAKE_LOG, LOCK = "snakemake.log", ".reproduce.lock"
-LAST_WORDS = 6
+QUIET = ("host", "progress", "rules", "reason")
+"""What Snakemake keeps to itself; "all" would be its errors, too."""
+LAST_WORDS = 15
 """Lines of Snakemake's log that are shown where no job says what went wrong."""
 
 
@@ -223,5 +225,5 @@ def _command(
     words += ["--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"]
     if cluster is not None:
         words += ["--profile", str(Path(cluster).resolve())]
-    words += ["--dry-run"] if dry_run else ["--quiet", "all"]
+    words += ["--dry-run"] if dry_run else ["--quiet", *QUIET]
     return [sys.executable, "-m", "snakemake", *words]
