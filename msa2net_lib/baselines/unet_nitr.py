@@ -42,7 +42,7 @@ class SmallUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features, skips = as_rgb(image, self.multiple), []
+        features, skips = as_rgb(image, multiple=self.multiple), []
         for number, block in enumerate(self.encoder):
             features = block(features if number == 0 else functional.max_pool2d(features, 2))
             skips.append(features)
