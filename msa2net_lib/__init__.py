@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from msa2net_lib.baselines.registry import build_network, list_networks
+    from msa2net_lib.baselines.registry import build_network, list_networks, register_network
+    from msa2net_lib.baselines.spec import NetworkSpec, adopt_network
     from msa2net_lib.checkpoints import load_network, save_network
     from msa2net_lib.config import PROFILES, NetworkConfig, list_presets
     from msa2net_lib.data.catalog import list_datasets, open_dataset
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _NAMES = {
-    "baselines.registry": "build_network list_networks",
+    "baselines.registry": "build_network list_networks register_network",
+    "baselines.spec": "NetworkSpec adopt_network",
     "checkpoints": "load_network save_network",
     "config": "PROFILES NetworkConfig list_presets",
     "data.catalog": "list_datasets open_dataset",

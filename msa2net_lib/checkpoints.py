@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
+from msa2net_lib.baselines.registry import NETWORKS, find_network, is_own, rebuild_network, register_network
+from msa2net_lib.baselines.spec import Config, NetworkSpec, config_from_dict, config_of
 from msa2net_lib.config import MOST_CLASSES, NetworkConfig, override
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.encoder import carry_tables
-from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.files import atomic_path
 from msa2net_lib.utils.plain import parse_json
 from msa2net_lib.utils.torch_files import misfits, require_finite, some_of
@@ -27,7 +30,7 @@ _MOST_LETTERS = 500  # of what a message quotes from a file
 
 
 def save_network(
-    network: MSA2Net,
+    network: nn.Module,
     path: str | Path,
     half: bool = False,
     class_names: Sequence[str] | None = None,
@@ -36,7 +39,7 @@ def save_network(
     """Write a network's weights and config to one safetensors file, atomically; equal ones give equal bytes.
 
     Args:
-        network: what to write.
+        network: an `MSA2Net`, one of `build_network`, or one that `adopt_network` has named.
         path: the file.
         half: store weight matrices and kernels in float16 (half the size, rounded to 11 bits); vectors and batch-norm
             statistics stay float32.
@@ -48,7 +51,8 @@ def save_network(
         The path.
 
     Raises:
-        InputError: weights that are not finite, or not in float16 with ``half``, and a file that cannot be written.
+        InputError: a network that does not say what it is, weights that are not finite, or not in float16 with
+            ``half``, and a file that cannot be written.
 
     Example:
         >>> from msa2net_lib import MSA2Net, load_network, save_network
@@ -59,6 +63,7 @@ def save_network(
 
     Source: this project.
     """
+    config = config_of(network).to_dict() | {"pretrained": False}  # the weights are here, nothing is left to fetch
     state = network.state_dict()
     require_finite(state, path)
     tensors = {
@@ -67,8 +72,6 @@ def save_network(
     }
     if half:
         require_finite(tensors, path, "lie beyond float16 (65504); save the network without half")
-    # The weights are here, nothing is left to fetch on loading.
-    config = network.config.to_dict() | {"pretrained": False}
     metadata = {"network_config": json.dumps(config, sort_keys=True)}
     if class_names is not None:
         metadata["class_names"] = json.dumps(_checked_names(list(class_names), "class_names"))
@@ -120,8 +123,10 @@ def read_fingerprint(path: str | Path) -> DatasetFingerprint | None:
         raise InputError(f"{path}: {error}") from error
 
 
-def read_config(metadata: Mapping[str, str], path: str | Path) -> NetworkConfig:
+def read_config(metadata: Mapping[str, str], path: str | Path) -> Config:
     """Return the config in a file's metadata, as far as it can be trusted: typed, bounded, and never downloading.
+
+    It says which network the file holds: a `NetworkConfig` an MSA²Net, a `NetworkSpec` another one, by its name.
 
     Raises: `InputError` if there is none, or none that `save_network` writes.
     """
@@ -129,11 +134,26 @@ def read_config(metadata: Mapping[str, str], path: str | Path) -> NetworkConfig:
         raise InputError(f"{path}: holds no network config; load files that save_network wrote")
     stored = parse_json(metadata["network_config"], f"{path}: its network config")
     try:
-        return NetworkConfig.from_dict(stored | {"pretrained": False} if isinstance(stored, dict) else stored)
+        return config_from_dict(stored | {"pretrained": False} if isinstance(stored, dict) else stored)
     except InputError as error:
         raise InputError(
             f"{path}: its network config is damaged ({str(error)[:_MOST_LETTERS]}); copy it again"
         ) from error
+
+
+def name_network(path: str | Path, network: str) -> None:
+    """Say which function builds the network of a file, "package.module:function", where it is of the reader's own.
+
+    Raises: `InputError` where the file holds another network, or the function cannot be found.
+    """
+    config = read_config(_read_metadata(path), path)
+    if config.preset == network:
+        find_network(network)
+    elif isinstance(config, NetworkSpec) and (config.name not in NETWORKS or NETWORKS[config.name].own):
+        NETWORKS.pop(config.name, None)
+        register_network(config.name, network)
+    else:
+        raise InputError(f"{path}: holds the network {config.preset}, and not {network}; leave --network out")
 
 
 def _read_metadata(path: str | Path) -> dict[str, str]:
@@ -146,18 +166,30 @@ def _read_metadata(path: str | Path) -> dict[str, str]:
         return {}
 
 
-def load_network(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:
+def load_network(
+    path: str | Path,
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    network: nn.Module | None = None,
+    **options: Any,
+) -> Any:
     """Read a network written by `save_network`; float32, on the CPU, in evaluation mode.
+
+    The file says by name which network it holds; it is built by the registry. One of your own has to be registered
+    first (`register_network`): no file can have a function called that you did not name.
 
     Args:
         path: a ``.safetensors`` file.
         image_size: pixels, to build it for another input size than it was trained with.
+        network: a module to load the weights into, where the file's network is not in the registry.
+        options: of the network's own, changed ones, such as ``samples`` and ``steps`` of DermoSegDiff.
 
     Returns:
-        The network.
+        The network: an `MSA2Net`, or the module that the file names.
 
     Raises:
-        InputError: the file is missing, damaged, or holds no network of `save_network`, or weights that are not finite.
+        InputError: the file is missing, damaged, or holds no network of `save_network`, one that is not registered, or
+            weights that are not finite.
 
     Example:
         >>> from msa2net_lib import load_network
@@ -177,18 +209,24 @@ def load_network(path: str | Path, image_size: int | tuple[int, int] | None = No
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); train or copy it again") from error
     config = read_config(metadata, path)
-    if image_size is not None:
-        config = override(config, {"image_size": image_size})
     try:
-        with torch.device("meta"):  # whatever sizes the file claims, nothing is allocated before its weights fit
-            expected = MSA2Net(config)
-        state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
+        if image_size is not None:
+            config = override(config, {"image_size": image_size})
+        if options:
+            config = override(
+                config, {"options": config.options | options} if isinstance(config, NetworkSpec) else options
+            )
+        # Whatever sizes the file claims, nothing is allocated before its weights fit.
+        with nullcontext() if is_own(config) else torch.device("meta"):
+            expected: Any = rebuild_network(config) if network is None else network
+        if isinstance(config, NetworkConfig) and network is None:
+            state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
     except InputError as error:
         raise InputError(f"{path}: {str(error)[:_MOST_LETTERS]}") from error
     if wrong := misfits(state, expected.state_dict()):
         raise InputError(f"{path}: weights do not fit the config stored with them ({some_of(wrong)}); copy it again")
     require_finite(state, path)
-    network = MSA2Net(config)
+    network = rebuild_network(config) if network is None else network
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
 

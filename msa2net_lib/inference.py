@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.data.resize import (
     Resampling,
     check_resampling,
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy.typing import NDArray
 
-    from msa2net_lib.nn.network import MSA2Net
-    from msa2net_lib.optimize import OptimizedNetwork
-
-    Network = MSA2Net | OptimizedNetwork
 
 InferencePrecision = Literal["fp32", "bf16"]
 BATCH_SIZE = 16
@@ -40,7 +37,7 @@ NOT_CLINICAL = "research and teaching only, not for clinical use"
 
 
 @contextmanager
-def evaluation_mode(network: Network) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode for a while: predicting must not move its batch norms' statistics."""
     was_training = network.training
     network.eval()
@@ -51,7 +48,7 @@ def evaluation_mode(network: Network) -> Iterator[None]:
 
 
 def predict_volume(
-    network: Network,
+    network: nn.Module,
     volume: NDArray,
     *,
     batch_size: int = BATCH_SIZE,
@@ -65,7 +62,8 @@ def predict_volume(
     nearest pixel. Runs on the network's own device, in evaluation mode.
 
     Args:
-        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        network: an `MSA2Net`, a network of `build_network` or `adopt_network`, or what `optimize_for_inference` made
+            of one.
         volume: (Z, Y, X), windowed to [0, 1].
         batch_size: slices at a time.
         progress: show a bar.
@@ -107,7 +105,7 @@ def predict_volume(
 
 
 def predict_classes(
-    network: Network,
+    network: nn.Module,
     images: Float[Tensor, "n ch h w"],
     batch_size: int = BATCH_SIZE,
     precision: InferencePrecision = "fp32",
@@ -120,7 +118,7 @@ def predict_classes(
 
 @torch.inference_mode()
 def predict_logits(
-    network: Network,
+    network: nn.Module,
     images: Float[Tensor, "n ch h w"],
     batch_size: int = BATCH_SIZE,
     precision: InferencePrecision = "fp32",
@@ -156,11 +154,12 @@ def require_finite_logits(logits: Tensor, advice: str = "use another checkpoint"
     return logits
 
 
-def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
+def predict_image(network: nn.Module, image: NDArray) -> NDArray[np.uint8]:
     """Predict the label map of one image, resized as in `predict_volume`.
 
     Args:
-        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        network: an `MSA2Net`, a network of `build_network` or `adopt_network`, or what `optimize_for_inference` made
+            of one.
         image: (H, W) gray or (H, W, 3) RGB, in [0, 1].
 
     Returns:
@@ -184,14 +183,14 @@ def predict_image(network: Network, image: NDArray) -> NDArray[np.uint8]:
         raise InputError(f"image of shape {image.shape}: give (rows, columns) gray or (rows, columns, 3) RGB")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise InputError("image has values outside [0, 1]: divide by 255 first")
-    channels = [resize_image(image[..., channel], network.config.height_width) for channel in range(3)]
+    channels = [resize_image(image[..., channel], config_of(network).height_width) for channel in range(3)]
     batch = torch.from_numpy(normalize(np.stack(channels))).float()
     return resize_back(predict_classes(network, batch[None], batch_size=1)[0], (image.shape[0], image.shape[1]))
 
 
-def _network_input(network: Network, slices: NDArray, resampling: Resampling) -> Float[Tensor, "n 1 h w"]:
+def _network_input(network: nn.Module, slices: NDArray, resampling: Resampling) -> Float[Tensor, "n 1 h w"]:
     """Slices (n, y, x) in [0, 1] as the network takes them."""
-    size = network.config.height_width
+    size = config_of(network).height_width
     if resampling == "scipy":
         resized = torch.from_numpy(normalize(resize_images(slices, size)))
     else:

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from msa2net_lib.checkpoints import load_network
+from msa2net_lib.baselines.official import to_our_keys
+from msa2net_lib.baselines.registry import build_network, find_network, official_rules
+from msa2net_lib.checkpoints import load_network, name_network
 from msa2net_lib.config import MOST_CLASSES, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
 from msa2net_lib.utils.files import atomic_path
-from msa2net_lib.utils.torch_files import read_state_dict, require_finite, some_of
+from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
 
 FORMS = ("published", "released")
 """The two networks that the released source defines; see `config.PRESETS`."""
@@ -59,16 +62,24 @@ class KeyReport:
 
 
 def load_official_checkpoint(
-    path: str | Path, *, image_size: int | tuple[int, int] = 224, verbose: bool = True
-) -> MSA2Net:
-    """Read weights saved by the reference implementation into the network they belong to.
+    path: str | Path,
+    *,
+    network: str | None = None,
+    image_size: int | tuple[int, int] = 224,
+    verbose: bool = True,
+    **options: Any,
+) -> Any:
+    """Read weights saved by the reference implementation, or by the original code of a rival, into their network.
 
     Whether it is the `published` or the `released` network and its number of classes are found out from the
     keys; a state dict may be plain, under "state_dict", "model" or "model_weights", and have "module." prefixes.
 
     Args:
         path: a PyTorch file; nothing in it is executed.
-        image_size: pixels, multiples of 32, to build the network for.
+        network: a name of Tables 1 and 2, such as "swin_unet", whose original code saved the file; a head of one
+            channel becomes two, with the same probabilities. By default the file is MSA²Net's.
+        image_size: pixels to build the network for, as it was trained where it has position tables.
+        options: of a network of Tables 1 and 2.
         verbose: print a `KeyReport`.
 
     Returns:
@@ -90,6 +101,8 @@ def load_official_checkpoint(
     """
     path = Path(path)
     state = read_state_dict(path)
+    if network is not None:
+        return _load_rival(state, path, network, image_size, options, verbose)
     report = report_keys(state, path)
     if verbose:
         print(report)
@@ -101,10 +114,54 @@ def load_official_checkpoint(
         raise InputError(f"{path}: does not fit the {report.form} network; {report.offenders()}; use the original file")
     require_finite(state, path)
     config = NetworkConfig.from_preset(report.form, num_classes=report.num_classes, image_size=image_size)
-    network = MSA2Net(config)
-    theirs = official_keys(network)
-    network.load_state_dict({ours: _as_stored(state[key]) for ours, key in theirs.items()})
+    built = MSA2Net(config)
+    theirs = official_keys(built)
+    built.load_state_dict({ours: _as_stored(state[key]) for ours, key in theirs.items()})
+    return built.eval()
+
+
+def _load_rival(
+    state: Mapping[str, Tensor],
+    path: Path,
+    name: str,
+    image_size: int | tuple[int, int],
+    options: dict[str, Any],
+    verbose: bool,
+) -> nn.Module:
+    """A network of Tables 1 and 2 with the weights of its original code. Raises: `InputError`."""
+    rules, classes = official_rules(name), find_network(name).classes
+    with torch.device("meta"):
+        two, three = (build_network(name, classes or k, image_size, **options).state_dict() for k in (2, 3))
+    heads = [key for key in two if two[key].shape != three[key].shape]
+    found = to_our_keys(state, rules, two)
+    fitting = sum(key in two for key in found)
+    if fitting < len(found) / 2 or not fitting:
+        raise InputError(f"{path}: not a checkpoint of the original {name} ({fitting} of {len(state)} keys fit)")
+    for key in heads:
+        if key in found and found[key].ndim and len(found[key]) == 1:
+            found[key] = torch.cat([torch.zeros_like(found[key]), found[key]])
+    sizes = {len(found[key]) for key in heads if key in found and found[key].ndim}
+    num_classes = classes or (sizes.pop() if len(sizes) == 1 else 2)
+    with torch.device("meta"):
+        expected = build_network(name, num_classes, image_size, **options).state_dict()
+    copies = {key: found[key.replace("average.", "denoiser.", 1)] for key in expected if _is_average(key, found)}
+    found |= copies
+    if wrong := misfits(found, expected):
+        raise InputError(
+            f"{path}: does not fit {name} at image_size={image_size} ({some_of(wrong)}); use the original file, and "
+            "the size it was trained at"
+        )
+    require_finite(state, path)
+    network = build_network(name, num_classes, image_size, **options)
+    network.load_state_dict({key: _as_stored(value) for key, value in found.items()})
+    if verbose:
+        print(f"{path.name}: {name}, {num_classes} classes; all {len(state)} entries fit")
     return network.eval()
+
+
+def _is_average(key: str, found: Mapping[str, Tensor]) -> bool:
+    """Whether an entry of DermoSegDiff's running mean is to start from the weights, which a file holds alone."""
+    return key.startswith("average.") and key not in found and key.replace("average.", "denoiser.", 1) in found
 
 
 def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
@@ -151,11 +208,24 @@ def save_official_checkpoint(network: MSA2Net, path: str | Path) -> Path:
     return Path(path)
 
 
-def open_checkpoint(path: str | Path, image_size: int | tuple[int, int] | None = None) -> MSA2Net:
-    """Read a network from either kind of file: this library's ``.safetensors`` or the released code's."""
+def open_checkpoint(
+    path: str | Path,
+    image_size: int | tuple[int, int] | None = None,
+    network: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Read a network from either kind of file: this library's ``.safetensors`` or original code's.
+
+    network: of a file of original code, whose it is (`load_official_checkpoint`); of a file of this library, the
+    function that builds it, "package.module:function", where it is the reader's own. options: of the network's own.
+    """
+    options = dict(options or {})
     if Path(path).suffix == ".safetensors":
-        return load_network(path, image_size)
-    return load_official_checkpoint(path, image_size=224 if image_size is None else image_size)
+        if network is not None:
+            name_network(path, network)
+        return load_network(path, image_size, **options)
+    size = 224 if image_size is None else image_size
+    return load_official_checkpoint(path, network=network, image_size=size, **options)
 
 
 def official_keys(network: MSA2Net) -> dict[str, str]:

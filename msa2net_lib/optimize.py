@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from msa2net_lib.baselines.spec import config_of, has_own_loss
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.network import MSA2Net
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from msa2net_lib.config import NetworkConfig
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -33,15 +32,15 @@ MOST_STREAMS = 4
 
 
 class OptimizedNetwork(nn.Module):
-    """An `MSA2Net` made ready for inference: (b, 1|3, h, w) -> logits (b, classes, h, w), float32, no gradient.
+    """A network made ready for inference: (b, 1|3, h, w) -> logits (b, classes, h, w), float32, no gradient.
 
     Made by `optimize_for_inference`. way: "openvino", "channels_last", "torch.compile" or "eager". It may be
     called from several threads; it is not for saving, moving or training: keep the original for that.
     """
 
-    def __init__(self, network: MSA2Net, way: str, forward: Forward):
+    def __init__(self, network: nn.Module, way: str, forward: Forward):
         super().__init__()
-        self.config: NetworkConfig = network.config
+        self.config = config_of(network)
         self.network = network
         self.way = way
         self._forward = forward
@@ -74,7 +73,7 @@ class OptimizedNetwork(nn.Module):
         raise InputError("an optimized network stays as it is: move or convert the original, then optimize it again")
 
 
-def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
+def optimize_for_inference(network: nn.Module) -> OptimizedNetwork:
     """Copy a network into the fastest form that its device allows, with logits equal to 1e-4 in float32.
 
     - CPU: OpenVINO, in float32, on as many threads as torch has now (`torch.get_num_threads`). Conversion takes
@@ -84,7 +83,7 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
     - CUDA: channels last and `torch.compile`, which compiles at the first call and at the first change of the
       batch size (minutes). Where that fails a warning says so, and it runs uncompiled. Whether convolutions may
       use TF32 stays as the process has set it.
-    - Other devices: a copy in evaluation mode.
+    - Other devices, and DermoSegDiff, which draws at random: a copy in evaluation mode.
 
     The original stays as it is, and later changes of it have no effect. Memory: one copy of the weights, and with
     OpenVINO up to as much again, in its own arrangement, beside what it needs for 4 slices a stream.
@@ -98,7 +97,7 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
         ``load_state_dict`` and ``to``.
 
     Raises:
-        InputError: something else than an `MSA2Net`, or weights in another type than float32.
+        InputError: a module that does not say what it is (`adopt_network`), or weights in another type than float32.
 
     Example:
         >>> from msa2net_lib import MSA2Net, optimize_for_inference
@@ -108,8 +107,7 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
 
     Source: this project; measured in ``benchmarks/inference.py``.
     """
-    if not isinstance(network, MSA2Net):
-        raise InputError(f"network of type {type(network).__name__}: give an MSA2Net")
+    config_of(network)
     other = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
     if other:
         raise InputError(f"network with weights in {other.pop()}: convert it with network.float() first")
@@ -120,7 +118,9 @@ def optimize_for_inference(network: MSA2Net) -> OptimizedNetwork:
     return OptimizedNetwork(own, way, forward)
 
 
-def _fastest(network: MSA2Net, device_type: str) -> tuple[str, Forward]:
+def _fastest(network: nn.Module, device_type: str) -> tuple[str, Forward]:
+    if has_own_loss(network):  # it draws at random, which a converted network would do once and for all
+        return "eager", network
     if device_type == "cuda":
         return "torch.compile", CompiledForward(network)
     if device_type != "cpu":
@@ -147,7 +147,7 @@ def _in_one_line(error: Exception) -> str:
 class CompiledForward:
     """`torch.compile` of a network with its channels last; uncompiled from its first failure on, with a warning."""
 
-    def __init__(self, network: MSA2Net):
+    def __init__(self, network: nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
         self.compiled: Forward | None = None
         self.failed = False
@@ -174,10 +174,10 @@ class OpenVINOForward:
     channels, as the network itself does: a model for one channel is no faster.
     """
 
-    def __init__(self, network: MSA2Net):
+    def __init__(self, network: nn.Module):
         self.threads = torch.get_num_threads()
         self.streams = min(self.threads, MOST_STREAMS)
-        self.output_shape = (network.config.num_classes, *network.config.height_width)
+        self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
         with _without_telemetry(), _without_logging():
             self.model = _to_openvino(network.to(memory_format=torch.contiguous_format))
             from openvino import AsyncInferQueue
@@ -226,13 +226,13 @@ def _openvino_core() -> Any:
     return Core()
 
 
-def _to_openvino(network: MSA2Net) -> Any:
+def _to_openvino(network: nn.Module) -> Any:
     """Convert through OpenVINO's frontend, not `openvino.convert_model`, which reports every conversion."""
     from openvino import PartialShape
     from openvino.frontend import FrontEndManager  # type: ignore[attr-defined]
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    height, width = network.config.height_width
+    height, width = config_of(network).height_width
     example = torch.zeros(2, 3, height, width)
     batch = torch.export.Dim("batch")
     program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},), strict=False)

@@ -9,13 +9,15 @@ import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.registry import rebuild_network
+from msa2net_lib.baselines.spec import Config, config_of
 from msa2net_lib.nn.network import MSA2Net
 
 FVCORE_RECORDED = 15.551
@@ -26,17 +28,21 @@ Counting again gives 15.564 (`TRAINING`). Why the two differ is not established.
 NORMS = {"batch norm": nn.modules.batchnorm._BatchNorm, "layer norm": nn.LayerNorm}
 
 
-def build_empty(config: NetworkConfig) -> MSA2Net:
+def build_empty(config: Config) -> Any:
     """Build a network that has shapes and no weights (torch's "meta" device); enough to count with."""
     with torch.device("meta"):
-        return MSA2Net(config)
+        return rebuild_network(config)
 
 
-def network_parts(network: MSA2Net) -> dict[str, list[nn.Module]]:
+def network_parts(network: nn.Module) -> dict[str, list[nn.Module]]:
     """Modules of each part, in order of data flow, under the names that lesson 08 writes in its boxes.
 
-    Together they hold every parameter of the network once. The number is the decoder level, 0 is the finest.
+    Together they hold every parameter of the network once. The number is the decoder level, 0 is the finest. Of another
+    network than MSA²Net the parts are its direct children, and "itself" where it has none or parameters of its own.
     """
+    if not isinstance(network, MSA2Net):
+        parts = {name: [child] for name, child in network.named_children()}
+        return {"itself": [network]} if not parts or any(True for _ in network.parameters(recurse=False)) else parts
     backbone, levels = network.encoder.backbone, network.decoder.levels
     stages = {f"encoder stage {i}": [stage] for i, stage in enumerate(backbone.stages, start=1)}
     stages["encoder stage 4"].append(backbone.norm)
@@ -69,7 +75,7 @@ class Work:
         return int(self.norms.elements[chosen].sum())
 
 
-def count_work(network: MSA2Net) -> Work:
+def count_work(network: nn.Module) -> Work:
     """Run one image of the network's size through it, in evaluation mode, and count.
 
     Products are counted by torch's `FlopCounterMode`, which counts two operations per multiply-add, by module.
@@ -112,13 +118,13 @@ def _evaluating(network: nn.Module) -> Iterator[ExitStack]:
         yield undo
 
 
-def _image(network: MSA2Net) -> Tensor:
+def _image(network: nn.Module) -> Tensor:
     """One random image of the network's size, on its device and of its type.
 
     It is gray, and the encoder repeats it: even so the gray stem is not used, and the work is a color image's.
     """
     like = next(network.parameters())
-    return torch.randn(1, 1, *network.config.height_width, device=like.device, dtype=like.dtype)
+    return torch.randn(1, 1, *config_of(network).height_width, device=like.device, dtype=like.dtype)
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def counting_table(work: Work) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rule", "counts", "g"]).set_index("rule")
 
 
-def gradients(network: MSA2Net, seed: int = 0) -> dict[str, Tensor | None]:
+def gradients(network: nn.Module, seed: int = 0) -> dict[str, Tensor | None]:
     """Gradient of a randomly weighted sum of the logits for every parameter; None where autograd never arrives.
 
     One random image, evaluation mode. The network's own gradients, weights and modes stay as they were.
@@ -182,7 +188,7 @@ def gradients(network: MSA2Net, seed: int = 0) -> dict[str, Tensor | None]:
         return dict(zip(names, torch.autograd.grad(total, parameters, allow_unused=True), strict=True))
 
 
-def used_and_unused(network: MSA2Net) -> pd.DataFrame:
+def used_and_unused(network: nn.Module) -> pd.DataFrame:
     """Parameters that a gradient reaches (live) and that none ever reaches (unused), by part of `network_parts`."""
     reached = gradients(network)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -195,7 +201,7 @@ def used_and_unused(network: MSA2Net) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["live", "unused"]).rename_axis("part")
 
 
-def vanishing(network: MSA2Net, tolerance: float = 1e-12) -> list[str]:
+def vanishing(network: nn.Module, tolerance: float = 1e-12) -> list[str]:
     """Names of live parameters whose gradient is zero up to rounding, whatever the weights are.
 
     Run in float64 on a copy; zero means that no element reaches ``tolerance`` times the network's largest. These

@@ -80,15 +80,23 @@ def feature_maps(network: MSA2Net, pixels: Float[Tensor, "b ch h w"]) -> dict[st
 
 
 def find_place(network: Callable[[Tensor], Tensor], layer: str | nn.Module | Place) -> Place:
-    """Look a layer up: a name of `places`, a module of any network, or a `Place` as it is. Raises: `InputError`."""
+    """Look a layer up: a name of `places`, a module of any network or its dotted name, or a `Place` as it is.
+
+    Raises: `InputError`.
+    """
     if isinstance(layer, Place):
         return layer
     if isinstance(layer, nn.Module):
         return Place(layer)
     known = places(network) if isinstance(network, MSA2Net) else {}
-    if layer not in known:
-        raise InputError(f"layer={layer!r} is unknown: use {', '.join(known) or 'a module of the network'}")
-    return known[layer]
+    if layer in known:
+        return known[layer]
+    named = dict(network.named_modules()) if isinstance(network, nn.Module) else {}
+    if layer not in named:
+        parts = [name for name in named if name.count(".") < 2 and name]
+        use = ", ".join(known or parts) or "a module of the network"
+        raise InputError(f"layer={layer!r} is unknown: use {use}")
+    return Place(named[layer])
 
 
 @contextmanager

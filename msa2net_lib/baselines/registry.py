@@ -6,16 +6,33 @@ this folder, an entry here and a test. The table is light to import: builders lo
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from msa2net_lib.config import require_choice
+from msa2net_lib.baselines.recipes import OWN_RECIPES, OwnRecipe
+from msa2net_lib.config import NetworkConfig, require_choice
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from msa2net_lib.baselines.spec import Config, NetworkSpec
+
+Skip = Literal[
+    "none",
+    "concatenation",
+    "addition",
+    "attention gate",
+    "channel transformer",
+    "cross attention",
+    "bridge",
+    "MASAG",
+]
+"""What a network does with a skip connection before its decoder goes on."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +41,51 @@ class NetworkEntry:
 
     build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w); the
     function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called. source:
-    paper, section or code that it follows. tables: of the paper, those that it stands in.
+    paper, section, or repository and commit that it follows; licence: of that repository. tables: of the paper, those
+    that it stands in; row: its name there. skip: what it does with its skip connections. size: the only side in pixels
+    that it takes, or None; multiple: what sides have to be multiples of. classes: the only number of classes, or None.
+    weights: timm's tags of its pretrained encoder; empty for a network without. unused: the parts that never get a
+    gradient. remark: what its code does that a reader of its paper would not expect. no_export: why it cannot be one
+    ONNX or pt2 file, where it cannot. own: registered by the reader, in this process.
     """
 
     title: str
     source: str
     build: Callable[..., nn.Module] | str
     tables: tuple[str, ...] = ()
+    row: str = ""
+    skip: Skip = "concatenation"
+    licence: str = ""
+    size: int | None = None
+    multiple: int = 1
+    classes: int | None = None
+    weights: str = ""
+    unused: str = ""
+    remark: str = ""
+    no_export: str = ""
+    own: bool = False
+
+    def check(self, spec: NetworkSpec) -> None:
+        """Refuse a size, classes or weights that the network does not take. Raises: `InputError`."""
+        name, size, sides = spec.name, spec.image_size, spec.height_width
+        if self.size is not None and set(sides) != {self.size}:
+            raise InputError(f"image_size={size}: {name} takes {self.size} x {self.size} pixels only")
+        if any(side < self.multiple or side % self.multiple for side in sides):
+            lower = max(self.multiple, min(sides) // self.multiple * self.multiple)
+            raise InputError(
+                f"image_size={size} is not a multiple of {self.multiple}, which {name} needs: use {lower} or "
+                f"{lower + self.multiple}"
+            )
+        if self.classes not in (None, spec.num_classes):
+            raise InputError(
+                f"num_classes={spec.num_classes}: {name} takes {self.classes} only, background counts as one"
+            )
+        if spec.pretrained and not self.weights:
+            raise InputError(f"pretrained={spec.pretrained!r}: {name} has no pretrained encoder; leave it out")
+
+    def own_recipe(self) -> OwnRecipe | None:
+        """How its own repository trains it; None where that was not released."""
+        return OWN_RECIPES.get(self.row)
 
 
 def _preset(preset: str) -> Callable[..., nn.Module]:
@@ -44,15 +99,136 @@ def _preset(preset: str) -> Callable[..., nn.Module]:
     return build
 
 
+_MAXVIT = "maxvit_rmlp_small_rw_224.sw_in1k"
+_JUN = "LeeJunHyun/Image_Segmentation 5e9da93"
+_DERMO = "mindflow-institue/DermoSegDiff d8e7eec"
+_DRAWS = "it draws masks out of random noise, step by step, and a file holds one call of a network"
+
 NETWORKS: dict[str, NetworkEntry] = {
-    "msa2net": NetworkEntry("MSA²Net", "MSA²Net, section 3 and its equations", _preset("paper")),
+    "msa2net": NetworkEntry(
+        "MSA²Net", "MSA²Net, section 3 and its equations", _preset("paper"), skip="MASAG", multiple=32, weights=_MAXVIT
+    ),
     "msa2net_published": NetworkEntry(
-        "MSA²Net, published form", "the network that Tables 1 and A count", _preset("published"), ("1", "2", "A")
+        "MSA²Net, published form",
+        "the network that Tables 1 and A count",
+        _preset("published"),
+        ("1", "2", "A"),
+        row="MSA²Net",
+        skip="MASAG",
+        multiple=32,
+        weights=_MAXVIT,
+        unused="gate and blocks of the deepest level",
     ),
     "msa2net_released": NetworkEntry(
-        "MSA²Net, released code", "github.com/xmindflow/MSA-2Net, commit 209ca72, as it executes", _preset("released")
+        "MSA²Net, released code",
+        "github.com/xmindflow/MSA-2Net, commit 209ca72, as it executes",
+        _preset("released"),
+        skip="MASAG",
+        multiple=32,
+        weights=_MAXVIT,
+        unused="the deepest level and one gate",
     ),
-    "msa2net_tiny": NetworkEntry("MSA²Net, tiny", "the paper's form on a small MaxViT, for laptops", _preset("tiny")),
+    "msa2net_tiny": NetworkEntry(
+        "MSA²Net, tiny", "the paper's form on a small MaxViT, for laptops", _preset("tiny"), skip="MASAG", multiple=32
+    ),
+    "swin_unet": NetworkEntry(
+        "Swin-UNet",
+        "HuCaoFighting/Swin-Unet f48f623",
+        "swin_unet:SwinUNet",
+        ("1", "2"),
+        row="Swin-UNet",
+        licence="no licence file",
+        multiple=32,
+        weights="swin_tiny_patch4_window7_224.ms_in1k",
+        remark="skips are what enters a stage; the decoder's configured depths are never passed on",
+    ),
+    "pvt_cascade": NetworkEntry(
+        "PVT-CASCADE",
+        "SLDGroup/CASCADE b40c127",
+        "pvt_cascade:PVTCascade",
+        ("1",),
+        row="PVT-CASCADE",
+        skip="attention gate",
+        licence="Apache-2.0 at this commit, research only from 359c628 on",
+        multiple=32,
+        weights="pvt_v2_b2.in1k",
+        remark="four heads summed; chooses its best epoch on the test cases; trains another decoder as shipped",
+    ),
+    "unet": NetworkEntry(
+        "U-Net",
+        _JUN,
+        "unet:UNet",
+        ("2",),
+        row="U-Net",
+        licence="none stated",
+        multiple=16,
+        remark="batch norm, padding, nearest upsampling and a 3x3 convolution: none of them in the paper",
+    ),
+    "unet_nitr": NetworkEntry(
+        "U-Net of the group's library",
+        "NITR098/Awesome-U-Net 8785625",
+        "unet_nitr:SmallUNet",
+        licence="MIT by its badge, no file",
+        multiple=8,
+        remark="18 times smaller than the usual U-Net, no batch norm; the group's own skin numbers come from it",
+    ),
+    "attunet": NetworkEntry(
+        "Attention U-Net",
+        _JUN,
+        "attunet:AttUNet",
+        ("2",),
+        row="AttU-Net",
+        skip="attention gate",
+        licence="none stated",
+        multiple=16,
+        remark="gates with upsampled features on the skip's own grid; the paper gates with the coarser ones",
+    ),
+    "fatnet": NetworkEntry(
+        "FAT-Net",
+        "SZUcsh/FAT-Net 732db6e",
+        "fatnet:FATNet",
+        ("2",),
+        row="FAT-Net",
+        skip="addition",
+        licence="none stated",
+        multiple=32,
+        weights="resnet34.tv_in1k and deit_tiny_distilled_patch16_224.fb_in1k",
+        unused="the fourth decoder step",
+        remark="one block a skip, applied 6, 4 and 2 times; a DeiT without positions; the original takes 224 only",
+    ),
+    "uctransnet": NetworkEntry(
+        "UCTransNet",
+        "McGregorWwww/UCTransNet 493bd81",
+        "uctransnet:UCTransNet",
+        ("2",),
+        row="UCTransNet",
+        skip="channel transformer",
+        licence="none stated",
+        multiple=16,
+        remark="the division by sqrt(960) acts only through an instance norm's eps; one class comes out as a sigmoid",
+    ),
+    "dermosegdiff": NetworkEntry(
+        "DermoSegDiff",
+        _DERMO,
+        "dermosegdiff:DermoSegDiff",
+        ("2",),
+        row="DermoSegDiff",
+        licence="MIT",
+        multiple=32,
+        classes=2,
+        no_export=_DRAWS,
+        remark="draws masks out of noise, 5 x 250 calls an image; the paper's boundary loss is off for ISIC",
+    ),
+    "dermosegdiff_small": NetworkEntry(
+        "DermoSegDiff, small",
+        f"{_DERMO}, narrower",
+        "dermosegdiff:small",
+        licence="MIT",
+        multiple=4,
+        classes=2,
+        no_export=_DRAWS,
+        remark="2.5 M parameters and 25 steps, for a laptop; no size of the authors'",
+    ),
 }
 """Every network by name, in the order in which lessons and tables show them."""
 
@@ -74,21 +250,29 @@ def list_networks() -> list[str]:
 
 
 def build_network(
-    name: str, num_classes: int = 9, image_size: int | tuple[int, int] = 224, **options: Any
+    name: str,
+    num_classes: int = 9,
+    image_size: int | tuple[int, int] = 224,
+    pretrained: bool | str = False,
+    **options: Any,
 ) -> nn.Module:
-    """Build a network of `NETWORKS` by its name, untrained.
+    """Build a network by its name, untrained or on a pretrained encoder.
 
     Args:
-        name: one of `list_networks`.
+        name: one of `list_networks`, or "package.module:function" of a function of yours, which is called with
+            ``num_classes``, ``image_size`` and ``options``.
         num_classes: K, background included.
         image_size: pixels of the input, one number or (height, width).
+        pretrained: start the encoder from published weights, where it has some: True downloads them, a path reads a
+            file.
         options: its own; of the MSA²Nets, fields of `NetworkConfig`, and ``gate``.
 
     Returns:
-        A module: images (B, 1 or 3, H, W) -> logits (B, K, H, W).
+        A module: images (B, 1 or 3, H, W) -> logits (B, K, H, W). ``network.config`` says what it is.
 
     Raises:
-        InputError: an unknown name, or a size or an option that the network does not take.
+        InputError: an unknown name, a size or an option that the network does not take, a function that cannot be
+            found or fails, and logits of another shape.
 
     Example:
         >>> import torch
@@ -99,16 +283,125 @@ def build_network(
 
     Source: `NETWORKS`, entry by entry; Tables 1 and 2.
     """
+    from msa2net_lib.baselines import spec as specs
+
+    entry = find_network(name)
+    plain = {key: value for key, value in options.items() if not name.startswith("msa2net")}
+    spec = specs.NetworkSpec(name, num_classes, image_size, plain, pretrained)
+    entry.check(spec)
+    if pretrained:
+        options["pretrained"] = pretrained
+    try:
+        network = _builder(entry.build)(num_classes=num_classes, image_size=image_size, **options)
+    except InputError:
+        raise
+    except Exception as error:
+        if not (entry.own or isinstance(error, TypeError)):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"network {name!r} cannot be built: {reason}") from error
+    if isinstance(getattr(network, "config", None), NetworkConfig):
+        return network
+    return specs.mark(network, spec, try_it=entry.own)
+
+
+def rebuild_network(config: Config) -> nn.Module:
+    """Build a network from what it says of itself, untrained: a `NetworkConfig` or a `NetworkSpec`.
+
+    Raises: `InputError` for a name that is not registered in this process.
+    """
+    if isinstance(config, NetworkConfig):
+        from msa2net_lib.nn.network import MSA2Net
+
+        return MSA2Net(config)
+    if config.name not in NETWORKS:
+        raise InputError(
+            f"network {config.name!r} is not of this library: call register_network({config.name!r}, ...) first, or "
+            "give --network package.module:function"
+        )
+    return build_network(config.name, config.num_classes, config.image_size, config.pretrained, **config.options)
+
+
+def is_own(config: Config) -> bool:
+    """Whether a config is of a network that the reader registered."""
+    return not isinstance(config, NetworkConfig) and config.name in NETWORKS and NETWORKS[config.name].own
+
+
+def official_rules(name: str) -> tuple[tuple[str, Any], ...]:
+    """How the original code of a network names its weights (`baselines.official`). Raises: `InputError` without any."""
+    build = find_network(name).build
+    if not isinstance(build, str):
+        raise InputError(f"network={name!r} has no original code whose weights could be read")
+    return import_module(f"msa2net_lib.baselines.{build.partition(':')[0]}").OFFICIAL_KEYS
+
+
+def find_network(name: str) -> NetworkEntry:
+    """Look a network up by its name; "package.module:function" is registered on the way. Raises: `InputError`."""
+    if ":" in name and name not in NETWORKS:
+        register_network(name, name)
     require_choice("network", name, tuple(NETWORKS))
-    build = NETWORKS[name].build
-    if isinstance(build, str):
-        module, _, function = build.partition(":")
-        build = getattr(import_module(f"msa2net_lib.baselines.{module}"), function)
-    return build(num_classes, image_size, **options)
+    return NETWORKS[name]
 
 
-def register_network(name: str, entry: NetworkEntry) -> None:
-    """Add a network of one's own to the table, for as long as the process runs. Raises: `InputError`, name taken."""
+def register_network(
+    name: str,
+    build: Callable[..., nn.Module] | str,
+    *,
+    title: str | None = None,
+    source: str = "your own",
+    multiple: int = 1,
+) -> None:
+    """Add a network of your own to the table, for as long as the process runs.
+
+    Args:
+        name: what `build_network`, ``--network`` and checkpoints call it.
+        build: a function of ``num_classes``, ``image_size`` and options that returns a module, images (B, 3, H, W) ->
+            logits (B, K, H, W); or "package.module:function", found from this folder or installed.
+        title: for tables; the name by default.
+        source: where it comes from.
+        multiple: what sides have to be multiples of.
+
+    Raises:
+        InputError: a name that is taken, or a function that cannot be found.
+
+    Example:
+        >>> import torch
+        >>> from msa2net_lib import build_network, register_network
+        >>> register_network("pointwise", lambda num_classes, image_size: torch.nn.Conv2d(3, num_classes, 1))
+        >>> build_network("pointwise", num_classes=2, image_size=64)(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 2, 64, 64])
+
+    Source: this project.
+    """
     if name in NETWORKS:
         raise InputError(f"network={name!r} is registered already: take another name")
-    NETWORKS[name] = entry
+    found = _imported(build) if isinstance(build, str) else build
+    if not callable(found):
+        raise InputError(f"network {name!r}: {build!r} is no function; give one that returns a module")
+    NETWORKS[name] = NetworkEntry(title or name, source, found, multiple=multiple, own=True)
+
+
+def _builder(build: Callable[..., nn.Module] | str) -> Callable[..., nn.Module]:
+    if callable(build):
+        return build
+    module, _, function = build.partition(":")
+    return getattr(import_module(f"msa2net_lib.baselines.{module}"), function)
+
+
+def _imported(path: str) -> Callable[..., nn.Module]:
+    """The function at "package.module:function"; modules of the working folder are found as well as installed ones."""
+    module, _, function = path.partition(":")
+    here = os.getcwd()
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        return getattr(import_module(module), function)
+    except AttributeError as error:
+        raise InputError(f"network {path!r}: {module} has no {function or 'name behind the colon'}") from error
+    except Exception as error:  # the module is the reader's: whatever it raises, one line
+        reason = (str(error) or "no message").splitlines()[0]
+        raise InputError(f"network {path!r}: {module} cannot be imported ({type(error).__name__}: {reason})") from error
+    finally:
+        if added:
+            sys.path.remove(here)

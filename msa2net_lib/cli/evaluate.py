@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msa2net_lib.cli.networks import add_network_options, own_options
 from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import writable_folder, write_text
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from msa2net_lib.evaluation.images import ImageEvaluation
     from msa2net_lib.evaluation.selections import Weights
     from msa2net_lib.evaluation.volumes import Evaluation, Protocol
-    from msa2net_lib.nn.network import MSA2Net
 
 Parsers = Any  # argparse's own class for subparsers is private
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "strict")
@@ -47,6 +47,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--fast", action="store_true", help="optimize the network first: the same to 1e-4, faster")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
+    add_network_options(parser)
     scans = parser.add_argument_group("scans")
     scans.add_argument("--protocol", choices=(*PROTOCOLS, "both"), help="default: paper")
     matrix = "scipy (default) as the reference implementation; matrix: the same to 1e-4, on the network's device"
@@ -105,19 +106,20 @@ def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind
         raise InputError(f"{', '.join(given)}: not for {kind}, which {arguments.dataset} holds; leave it out")
 
 
-def _open_network(path: Path, dataset: PreparedDataset | ImageDataset, arguments: argparse.Namespace) -> MSA2Net:
+def _open_network(path: Path, dataset: PreparedDataset | ImageDataset, arguments: argparse.Namespace) -> Any:
     """Open a checkpoint and see that it was trained on such classes."""
+    from msa2net_lib.baselines.spec import config_of
     from msa2net_lib.checkpoints import read_class_names
     from msa2net_lib.official_checkpoints import open_checkpoint
     from msa2net_lib.training import choose_device
 
-    network = open_checkpoint(path)
+    network = open_checkpoint(path, None, arguments.network, own_options(arguments.network_option))
     fingerprint = read_class_names(path)
     if fingerprint is not None and fingerprint != dataset.class_names:
         raise InputError(
             f"{path}: was trained on {', '.join(fingerprint)}; the data set has {', '.join(dataset.class_names)}"
         )
-    if (classes := network.config.num_classes) != (wanted := len(dataset.class_names) + 1):
+    if (classes := config_of(network).num_classes) != (wanted := len(dataset.class_names) + 1):
         raise InputError(f"{path}: has {classes} classes, the data set {wanted}; give one trained on such data")
     return network.to(choose_device(arguments.device))
 

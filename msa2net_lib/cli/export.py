@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msa2net_lib.cli.networks import add_network_options
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_export(subparsers: Parsers) -> None:
     parser.add_argument("--input-range", choices=("normalized", "unit"), default="normalized", help=values)
     tolerance = "largest difference from PyTorch's logits that a file is kept with; default: 1e-4"
     parser.add_argument("--tolerance", type=float, metavar="SIZE", help=tolerance)
+    add_network_options(parser, options=False)
     data = "where example_ct is, to compare on a real slice too; default: data"
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help=data)
 
@@ -55,6 +57,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             input_range=arguments.input_range,
             data_dir=arguments.data,
             tolerance=_tolerance(arguments.tolerance),
+            network=arguments.network,
         )
     except DifferentOutputsError as error:
         print(f"msa2net: {error}; nothing was kept", file=sys.stderr)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msa2net_lib.cli.networks import add_network_options, own_options
 from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
 
@@ -43,6 +44,7 @@ def add_predict(subparsers: Parsers) -> None:
     plane = "slices that the network sees: axial, or as the file has them stored; default: as in training"
     parser.add_argument("--plane", choices=("auto", "axial", "stored"), default="auto", help=plane)
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_network_options(parser)
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
@@ -59,6 +61,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
         plane=arguments.plane,
         series=arguments.series,
         device=arguments.device,
+        network=arguments.network,
+        network_options=own_options(arguments.network_option),
         progress=sys.stderr.isatty(),
     )
     for line in made.warnings:

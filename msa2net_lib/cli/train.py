@@ -6,10 +6,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msa2net_lib.cli.networks import add_own_options, own_options
 from msa2net_lib.config import DEVICES
+from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import CHOICES
+
+if TYPE_CHECKING:
+    from msa2net_lib.baselines.spec import Config
 
 Parsers = Any  # argparse's own class for subparsers is private
 COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every", "seed")
@@ -22,7 +27,11 @@ def add_train(commands: Parsers) -> None:
     parser.set_defaults(run=run_train)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
-    parser.add_argument("--preset", default="tiny", help="the network; default: tiny")
+    networks = parser.add_mutually_exclusive_group()
+    networks.add_argument("--preset", help="a form of MSA²Net; default: tiny")
+    others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
+    networks.add_argument("--network", metavar="NAME", help=others)
+    add_own_options(parser)
     parser.add_argument("--recipe", default="smoke", help="the training; default: smoke")
     for name in COUNTS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
@@ -43,7 +52,6 @@ def add_train(commands: Parsers) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, or go on; say where the weights are, and return the exit code."""
     from msa2net_lib.checkpoints import read_fingerprint, save_network
-    from msa2net_lib.config import NetworkConfig
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
@@ -52,10 +60,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED, "learning_rate", "scale_rate")}
     config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
     dataset = open_prepared(arguments.dataset)
-    size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
-    network = NetworkConfig.from_preset(
-        arguments.preset, pretrained=arguments.pretrained, num_classes=len(dataset.class_names) + 1, **size
-    )
+    network = _choose_network(arguments, len(dataset.class_names) + 1)
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     if int(os.environ.get("RANK", "0")) > 0:  # one of several processes speaks for all
         return 0
@@ -68,3 +73,21 @@ def run_train(arguments: argparse.Namespace) -> int:
     if result.best is not None:
         print(f"best on {config.selection} data: {result.best} (mean DSC {result.best_score:.4f})")
     return 0
+
+
+def _choose_network(arguments: argparse.Namespace, num_classes: int) -> Config:
+    """What to build, by --preset or --network, refused here where it cannot be built: before anything is written."""
+    from msa2net_lib.baselines.registry import find_network
+    from msa2net_lib.baselines.spec import NetworkSpec
+    from msa2net_lib.config import NetworkConfig
+
+    size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
+    options = own_options(arguments.network_option)
+    if arguments.network is None:
+        if options:
+            raise InputError("--network-option: is for --network; an MSA²Net has --preset only")
+        preset = arguments.preset or "tiny"
+        return NetworkConfig.from_preset(preset, pretrained=arguments.pretrained, num_classes=num_classes, **size)
+    spec = NetworkSpec(arguments.network, num_classes, size.get("image_size", 224), options, arguments.pretrained)
+    find_network(spec.name).check(spec)
+    return spec

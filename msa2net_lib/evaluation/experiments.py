@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.spec import Config
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.volumes import evaluate
-from msa2net_lib.nn.network import MSA2Net, count_parameters
+from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.training.files import STATE_FILE
@@ -80,7 +80,7 @@ def cached_run(
 
 
 def compare(
-    variants: Mapping[str, NetworkConfig],
+    variants: Mapping[str, Config],
     config: TrainConfig,
     seeds: Sequence[int],
     dataset: PreparedDataset,
@@ -88,7 +88,7 @@ def compare(
     *,
     device: str = "auto",
     progress: bool = True,
-    look: Callable[[str, MSA2Net], dict[str, Any]] | None = None,
+    look: Callable[[str, Any], dict[str, Any]] | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
     """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
@@ -113,14 +113,14 @@ def compare(
 
 
 def run_once(
-    network: NetworkConfig,
+    network: Config,
     config: TrainConfig,
     dataset: PreparedDataset,
     state: Path | None = None,
     *,
     device: str = "auto",
     progress: bool = True,
-) -> tuple[dict[str, Any], MSA2Net]:
+) -> tuple[dict[str, Any], Any]:
     """Train one network (its state in the folder ``state``) and score it: the values of a row of `compare`."""
     result = train(network, config, dataset, state, device=device, progress=progress)
     evaluation = evaluate(result.network, dataset, protocols=("paper",), progress=progress)

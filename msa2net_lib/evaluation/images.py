@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.data.images.read import read_mask, turn
 from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.data.prepared_files import MANIFEST
@@ -30,10 +31,9 @@ from msa2net_lib.utils.progress import progress_bar
 if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from msa2net_lib.data.images.dataset import ImageDataset
-    from msa2net_lib.inference import Network
 
 COUNTS = ("tp", "fp", "fn", "tn")
 
@@ -88,7 +88,7 @@ _RESAMPLES = 2000
 
 
 def evaluate_images(
-    network: Network,
+    network: nn.Module,
     dataset: ImageDataset,
     *,
     split: str = "test",
@@ -115,8 +115,8 @@ def evaluate_images(
     ids = dataset.ids[split]
     if not ids:
         raise InputError(f"{dataset.root}: has no image for {split}; choose another part or prepare it anew")
-    if network.config.num_classes != 2:
-        raise InputError(f"network with {network.config.num_classes} classes: background and lesion need 2")
+    if config_of(network).num_classes != 2:
+        raise InputError(f"network with {config_of(network).num_classes} classes: background and lesion need 2")
     rule = rule or MaskRule()
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
     predicting = optimized(network) if fast else network
@@ -126,7 +126,7 @@ def evaluate_images(
     with bar:
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
-            inputs = _network_input(dataset, chosen, network.config.height_width)
+            inputs = _network_input(dataset, chosen, config_of(network).height_width)
             found = rule.masks(predict_logits(predicting, inputs, batch_size, precision))
             for name, mask in zip(chosen, found, strict=True):
                 target = dataset.load(name).mask if masks is None else original_mask(dataset, name, Path(masks))

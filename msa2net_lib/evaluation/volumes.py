@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import resize_images, resize_labels, without_lost_edge
 from msa2net_lib.data.volumes import Volume, write_volume
@@ -29,16 +30,16 @@ from msa2net_lib.utils.names import id_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from msa2net_lib.data.datasets import PreparedDataset, ValidationCases
     from msa2net_lib.data.resize import Resampling
-    from msa2net_lib.inference import Network
 
 Row = tuple[Any, ...]  # of Evaluation.scores
 
 
 def evaluate(
-    network: Network,
+    network: nn.Module,
     dataset: PreparedDataset | ValidationCases,
     *,
     cases: Sequence[str] | None = None,
@@ -57,7 +58,8 @@ def evaluate(
     Class i of the network is the data set's class i. One case is in memory at a time.
 
     Args:
-        network: an `MSA2Net`, or what `optimize_for_inference` made of it.
+        network: an `MSA2Net`, a network of `build_network` or `adopt_network`, or what `optimize_for_inference` made
+            of one.
         dataset: with test cases.
         cases: names of some of them; None for all.
         protocols: "paper" and "strict", see `metrics.score_volume`. "strict" needs the cases' spacing, which
@@ -88,10 +90,8 @@ def evaluate(
     Source: paper, section 4.1; the reference implementation's test script ("paper").
     """
     organs = dataset.class_names
-    if network.config.num_classes != len(organs) + 1:
-        raise InputError(
-            f"network with {network.config.num_classes} classes: the data set has {len(organs) + 1}, background counted"
-        )
+    if (classes := config_of(network).num_classes) != len(organs) + 1:
+        raise InputError(f"network with {classes} classes: the data set has {len(organs) + 1}, background counted")
     for protocol in protocols:
         check_protocol(protocol)
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
@@ -110,7 +110,7 @@ def evaluate(
             resampling=resampling,
             precision=precision,
         )
-        released = without_lost_edge(predicted, network.config.height_width)
+        released = without_lost_edge(predicted, config_of(network).height_width)
         rows += score_case(predicted, case, organs, protocols, workers, released)
         if keep_predictions:
             predictions[name] = predicted
@@ -147,7 +147,7 @@ def score_case(
     return rows
 
 
-def optimized(network: Network) -> OptimizedNetwork:
+def optimized(network: nn.Module) -> OptimizedNetwork:
     """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is."""
     return network if isinstance(network, OptimizedNetwork) else optimize_for_inference(network)
 

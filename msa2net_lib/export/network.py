@@ -11,6 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from msa2net_lib.baselines.registry import NETWORKS
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.config import require_choice
 from msa2net_lib.data.fingerprint import DatasetFingerprint
@@ -55,8 +57,9 @@ def export_network(
     input_range: InputRange = "normalized",
     data_dir: str | Path = "data",
     tolerance: float = TOLERANCE,
+    network: str | None = None,
 ) -> Exported:
-    """Write the network of a checkpoint, ours or the authors', as ONNX or ``.pt2``, and compare the file with it.
+    """Write the network of a checkpoint, ours or its authors', as ONNX or ``.pt2``, and compare the file with it.
 
     The file takes ``image`` (B, C, H, W), float32, any batch, and gives ``logits`` (B, K, H, W); `read_metadata` says
     the rest. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,
@@ -72,14 +75,15 @@ def export_network(
         input_range: "normalized", or "unit" for a file that takes [0, 1] and normalizes itself.
         data_dir: where the example CT may be.
         tolerance: the largest difference of logits that is accepted.
+        network: what `open_checkpoint` has to be told where the network is not MSA²Net or of this library.
 
     Returns:
         What was written, and how far it is from the network on each input.
 
     Raises:
         DifferentOutputsError: a difference above ``tolerance``; nothing is kept.
-        InputError: a missing package, sizes and channels that are none, what `open_checkpoint` refuses, a path in the
-            way.
+        InputError: a network that no file can hold (DermoSegDiff: with the reason), a missing package, sizes and
+            channels that are none, what `open_checkpoint` refuses, a path in the way.
 
     Example:
         >>> from msa2net_lib import export_network
@@ -94,20 +98,23 @@ def export_network(
     require_choice("channels", channels, (None, 1, 3))
     path = Path(f"{checkpoint.stem}.{format or 'onnx'}" if path is None else path)
     require_packages(choose_format(path, format))
-    network = open_checkpoint(checkpoint, image_size)
+    opened = open_checkpoint(checkpoint, image_size, network)
+    config = config_of(opened)
+    if config.preset in NETWORKS and (reason := NETWORKS[config.preset].no_export):
+        raise InputError(f"{checkpoint}: {config.preset} cannot be exported: {reason}")
     digest = sha256(checkpoint)
     _check_free(path, checkpoint, digest)
     fingerprint = read_fingerprint(checkpoint)
     depth = channels or (3 if fingerprint is not None and fingerprint.kind == "images" else 1)
-    seen = torch.zeros(2, depth, *network.config.height_width)
+    seen = torch.zeros(2, depth, *config.height_width)
     probes = seeded_probes({"image": seen})
-    example = example_slice(Path(data_dir), network.config.height_width)
+    example = example_slice(Path(data_dir), config.height_width)
     if example is not None:
         probes["a slice of the example CT"] = {"image": example.expand(-1, depth, -1, -1)}
     if input_range == "unit":
         probes = {name: {"image": probe["image"] * 0.5 + 0.5} for name, probe in probes.items()}
-    metadata = describe_file(network, checkpoint, digest, depth, input_range, fingerprint)
-    module = without_unused_parts(network)
+    metadata = describe_file(opened, checkpoint, digest, depth, input_range, fingerprint)
+    module = without_unused_parts(opened) if isinstance(opened, MSA2Net) else opened
     return export_module(
         FromUnitRange(module) if input_range == "unit" else module,
         {"image": seen},
@@ -140,7 +147,7 @@ def example_slice(data_dir: Path, height_width: tuple[int, int]) -> Tensor | Non
 
 
 def describe_file(
-    network: MSA2Net,
+    network: nn.Module,
     checkpoint: Path,
     digest: str,
     channels: int,
@@ -151,14 +158,15 @@ def describe_file(
 
     Raises: `InputError` for a checkpoint that names another number of classes than it has.
     """
-    config, names = network.config, read_class_names(checkpoint)
+    config, names = config_of(network), read_class_names(checkpoint)
     height, width = config.height_width
     if names is not None and len(names) != config.num_classes - 1:
         raise InputError(f"{checkpoint}: names {len(names)} classes and has {config.num_classes - 1}; copy it again")
+    title = "MSA2Net" if isinstance(network, MSA2Net) else config.preset
     scans = fingerprint is None or fingerprint.kind == "scans"
     usual = {"low": WINDOW_HU[0], "high": WINDOW_HU[1], "unit": "HU"} if channels == 1 else None
     return {
-        "about": "MSA2Net, exported by msa2net-workbook",
+        "about": f"{title}, exported by msa2net-workbook",
         "mind": NOT_CLINICAL,
         "version": library_version(),
         "torch": torch.__version__,

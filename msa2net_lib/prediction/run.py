@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
@@ -30,9 +32,9 @@ from msa2net_lib.utils.files import sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from msa2net_lib.data.fingerprint import DatasetFingerprint
-    from msa2net_lib.nn.network import MSA2Net
 
 SHIPPED_WORDS = "tiny.safetensors, which ships (trained on virtual patients made from one real CT)"
 
@@ -41,7 +43,7 @@ SHIPPED_WORDS = "tiny.safetensors, which ships (trained on virtual patients made
 class _Trained:
     """A network, what its classes are, and what it was trained on, as far as its file says."""
 
-    network: MSA2Net
+    network: nn.Module
     path: Path
     class_names: tuple[str, ...]
     fingerprint: DatasetFingerprint | None
@@ -70,6 +72,8 @@ def predict_file(
     plane: PlaneOption = "auto",
     series: str | None = None,
     device: str = "auto",
+    network: str | None = None,
+    network_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Prediction:
     """Predict on a scan or an image without labels: NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG.
@@ -87,6 +91,8 @@ def predict_file(
         plane: the slices that the network sees: "axial", as the file has them "stored", or "auto" as in training.
         series: UID or description, of a DICOM folder with several.
         device: "auto", "cpu", "cuda" or "mps".
+        network: what `open_checkpoint` has to be told where the checkpoint's network is not MSA²Net or of this library.
+        network_options: of the network's own, changed ones, such as ``samples`` and ``steps`` of DermoSegDiff.
         progress: show a bar.
 
     Returns:
@@ -106,7 +112,7 @@ def predict_file(
     """
     started = time.perf_counter()
     image, window, field = Path(image), check_window(window), check_field(field_of_view)
-    trained = _open(Path(checkpoint), device)
+    trained = _open(Path(checkpoint), device, network, network_options)
     source = read_source(image, series)
     gray = _gray(image, source, trained, window)
     array = source.array if isinstance(source, Volume) else source.pixels
@@ -126,9 +132,9 @@ def predict_file(
     return made
 
 
-def _open(path: Path, device: str) -> _Trained:
-    network = open_checkpoint(path).to(choose_device(device))
-    names, fingerprint, classes = read_class_names(path), read_fingerprint(path), network.config.num_classes
+def _open(path: Path, device: str, name: str | None, options: Mapping[str, Any] | None) -> _Trained:
+    network = open_checkpoint(path, None, name, options).to(choose_device(device))
+    names, fingerprint, classes = read_class_names(path), read_fingerprint(path), config_of(network).num_classes
     if names is not None and len(names) != classes - 1:
         raise InputError(f"{path}: names {len(names)} classes and has {classes - 1}; copy or train it again")
     warnings = ()
@@ -233,13 +239,13 @@ def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Pre
 
 
 def _predict_by_recipe(
-    network: MSA2Net, image: NDArray[np.float32], recipe: ImageRecipe, prepared: tuple[int, int] | None
+    network: nn.Module, image: NDArray[np.float32], recipe: ImageRecipe, prepared: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
     """Predict on an image (y, x) or (y, x, 3) made as the training images were, through the size they had."""
     pixels = np.rint(image * 255).astype(np.uint8)
     pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
-    prepared = prepared or network.config.height_width
-    for size in (prepared, network.config.height_width):
+    prepared = prepared or config_of(network).height_width
+    for size in (prepared, config_of(network).height_width):
         pixels = resize_color(pixels, size, recipe)
     label = predict_image(network, scale_image(pixels, recipe))
     return resize_back(resize_back(label, prepared), image.shape[:2])
@@ -255,7 +261,7 @@ def _record(path: Path, source: Volume | FlatImage, digest: str, trained: _Train
         "checkpoint": {
             "name": trained.path.name,
             "sha256": sha256(trained.path),
-            "preset": trained.network.config.preset,
+            "preset": config_of(trained.network).preset,
             "fingerprint": None if described is None else dataclasses.asdict(described),
         },
         "classes": {"0": "background"} | {str(i): name for i, name in enumerate(trained.class_names, start=1)},

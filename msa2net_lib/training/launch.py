@@ -14,8 +14,8 @@ from accelerate import notebook_launcher
 from accelerate.state import AcceleratorState
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from msa2net_lib.baselines.spec import Config
 from msa2net_lib.checkpoints import load_network, load_state
-from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
@@ -25,7 +25,7 @@ from msa2net_lib.utils.files import read_json
 
 
 def train_on_gpus(
-    network: NetworkConfig, config: TrainConfig, dataset: TrainingData, output_dir: str | Path, *, processes: int
+    network: Config, config: TrainConfig, dataset: TrainingData, output_dir: str | Path, *, processes: int
 ) -> TrainResult:
     """Train as `train` does, in one process for each of ``processes`` GPUs; the result is read back from the folder.
 

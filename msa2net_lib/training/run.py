@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from msa2net_lib.baselines.spec import Config, config_of
 from msa2net_lib.checkpoints import load_state, save_network, save_state
-from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.fingerprint import describe
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
@@ -51,7 +50,7 @@ class TrainResult:
     ``best_score`` (mean DSC, 0 to 1). None without an output folder or a selection.
     """
 
-    network: MSA2Net
+    network: Any
     history: History
     minutes: float
     weights: Path | None
@@ -60,7 +59,7 @@ class TrainResult:
 
 
 def train(
-    network: NetworkConfig,
+    network: Config | nn.Module,
     config: TrainConfig,
     dataset: TrainingData,
     output_dir: str | Path | None = None,
@@ -77,7 +76,8 @@ def train(
     one of several processes, it shares every batch among them.
 
     Args:
-        network: what to build.
+        network: what to build, an MSA²Net by its `NetworkConfig`, another one by its `NetworkSpec`; or a network of
+            `build_network` or `adopt_network`, of which a copy is trained, from its weights on.
         config: how to train it.
         dataset: its training samples, and cases to select on.
         output_dir: gets ``state.pt`` every ``config.checkpoint_every`` steps and, once the step at hand is done, on
@@ -107,14 +107,15 @@ def train(
     """
     started = time.perf_counter()
     choose_device(device)  # what is refused is refused before anything is written
-    data, score = arrange_selection(dataset, config, network.height_width)
+    asked = config_of(network) if isinstance(network, nn.Module) else network
+    data, score = arrange_selection(dataset, config, asked.height_width)
     folder = None if output_dir is None else writable_folder(output_dir)
     with _claimed(folder):
         trainer = Trainer(network, config, data, device)
         run = _Run(trainer, folder, score, on_log)
         run.restore()
         shown = progress and run.is_main
-        run.go(load_samples(data, network.height_width, network.num_classes, trainer.device, shown), shown)
+        run.go(load_samples(data, asked.height_width, asked.num_classes, trainer.device, shown), shown)
         minutes = (time.perf_counter() - started) / 60
         if folder is None:
             return TrainResult(trainer.plain_network(), run.history, minutes, None)

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.data.datasets import Case, PreparedDataset, TrainingData, ValidationCases, validation_cases
 from msa2net_lib.data.images.dataset import ImageDataset
 from msa2net_lib.data.resize import normalize, resize_back, resize_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import predict_classes
 from msa2net_lib.metrics import dice, pixel_counts, scores_of_counts
-from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 
-Score = Callable[[MSA2Net], float]
+Score = Callable[[nn.Module], float]
 """Gives a network a score, the higher the better."""
 
 
@@ -57,19 +58,19 @@ class VolumeScore:
         self._cases, self._size, self._batch_size = cases, size, batch_size
         self._read: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
 
-    def __call__(self, network: MSA2Net) -> float:
+    def __call__(self, network: nn.Module) -> float:
         """Return the score, 0 to 1; nan if no organ is in any case."""
         if not self._read:
             self._read = [_resized(self._cases.load_case(name), self._size) for name in self._cases.test_cases]
         scores = [self._case_scores(network, images, label) for images, label in self._read]
         return float(pd.DataFrame(scores).mean().mean())  # nan is left out of both
 
-    def _case_scores(self, network: MSA2Net, images: NDArray, label: NDArray[np.uint8]) -> list[float]:
+    def _case_scores(self, network: nn.Module, images: NDArray, label: NDArray[np.uint8]) -> list[float]:
         """Dice of classes 1 to K - 1; nan where the label has none of a class."""
         classes = predict_classes(network, torch.from_numpy(images)[:, None], self._batch_size)
         found = resize_back(classes, (label.shape[1], label.shape[2]))
         there = set(np.unique(label))
-        numbers = range(1, network.config.num_classes)
+        numbers = range(1, config_of(network).num_classes)
         return [dice(found == number, label == number) if number in there else np.nan for number in numbers]
 
 
@@ -79,12 +80,12 @@ class ImageScore:
     def __init__(self, dataset: ImageDataset, split: str, batch_size: int = 16) -> None:
         self._dataset, self._ids, self._batch_size = dataset, dataset.ids[split], batch_size
 
-    def __call__(self, network: MSA2Net) -> float:
+    def __call__(self, network: nn.Module) -> float:
         """Return the score, 0 to 1."""
         counts = []
         for start in range(0, len(self._ids), self._batch_size):
             names = self._ids[start : start + self._batch_size]
-            images = [self._dataset.training_sample(name, network.config.height_width)[0] for name in names]
+            images = [self._dataset.training_sample(name, config_of(network).height_width)[0] for name in names]
             classes = predict_classes(network, torch.from_numpy(np.stack(images)), self._batch_size)
             for name, found in zip(names, classes, strict=True):
                 mask = self._dataset.load(name).mask

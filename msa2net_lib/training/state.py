@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.spec import Config, config_from_dict
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.system_info import versions
@@ -36,7 +36,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def check_same_run(
-    state: dict[str, Any], path: Path, network: NetworkConfig, config: TrainConfig, data: str
+    state: dict[str, Any], path: Path, network: Config, config: TrainConfig, data: str
 ) -> list[dict[str, Any]]:
     """Return what a run changes on being resumed: a row for each field, with field, from, to, and the step.
 
@@ -46,7 +46,7 @@ def check_same_run(
     try:
         if state["format"] != FORMAT:
             raise KeyError("format")
-        other_network = _differences(NetworkConfig.from_dict(state["network_config"]), network)
+        other_network = _differences(config_from_dict(state["network_config"]), network)
         other_training = _differences(TrainConfig.from_dict(state["train_config"]), config)
         other_data, step = state["data"] != data, state["step"]
     except (KeyError, TypeError, InputError) as error:
@@ -65,6 +65,8 @@ def check_same_run(
 
 def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Values in two configs of one kind, by the names of the fields that differ."""
+    if type(old) is not type(new):
+        return {"name": (old.preset, new.preset)}
     names = [field.name for field in dataclasses.fields(new) if field.compare]
     return {
         name: (getattr(old, name), getattr(new, name)) for name in names if getattr(old, name) != getattr(new, name)

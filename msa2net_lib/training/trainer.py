@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.registry import rebuild_network
+from msa2net_lib.baselines.spec import Config, config_of, has_own_loss
+from msa2net_lib.config import override
 from msa2net_lib.data.augment import build_augmentation
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import BoundaryDoULoss, build_loss
 from msa2net_lib.nn.lka import train_on_grids
-from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.distributed import add_over_processes, synchronize_batch_norm
 from msa2net_lib.training.engine import (
@@ -38,7 +40,9 @@ class Trainer:
     step: how many steps it has taken of ``total``. not_finite: the first step with a loss that was not finite.
     """
 
-    def __init__(self, network: NetworkConfig, config: TrainConfig, data: TrainingData, device: str) -> None:
+    def __init__(self, network: Config | nn.Module, config: TrainConfig, data: TrainingData, device: str) -> None:
+        self._given = network if isinstance(network, nn.Module) else None
+        network = config_of(network) if isinstance(network, nn.Module) else network
         self.network_config, self.config, self.data = network, config, data
         self.count = len(data.train_ids)
         self.accelerator = build_accelerator(device, config, network.has_unused_parts)
@@ -46,7 +50,8 @@ class Trainer:
         self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
         height, width = network.height_width
-        check_divisible(self.count, config, self.processes, cells=height * width // 32**2)
+        cells = height * width // 32**2 if self._given is None else 2  # of a module of any origin not known
+        check_divisible(self.count, config, self.processes, cells=cells)
         self.step, self.total = 0, config.total_steps(self.count)
         self.network = self._build_network()
         together = add_over_processes if self.processes > 1 else None
@@ -60,7 +65,8 @@ class Trainer:
     def _build_network(self) -> Any:
         with kept_random_state(self.device):
             torch.manual_seed(self.config.seed)
-            network: Any = MSA2Net(self.network_config)
+            network: Any = rebuild_network(self.network_config) if self._given is None else copy.deepcopy(self._given)
+        self.has_own_loss = has_own_loss(network)
         with told_out_of_memory(f"putting the network on {self.device}", FREE_DEVICE, "a smaller network"):
             # Convolutions dominate, and they are faster with channels last on CPU and GPU alike.
             network = network.to(self.device, memory_format=torch.channels_last)
@@ -68,7 +74,8 @@ class Trainer:
         keep_freed_memory(self.device)
         if self.processes > 1:
             network = synchronize_batch_norm(network, self.device)
-        compile_for_training(network, self.config, self.device)
+        if not self.has_own_loss:  # what such a step draws at random stays out of compiled code
+            compile_for_training(network, self.config, self.device)
         return network.train()
 
     def learn(self, samples: Samples) -> Iterator[tuple[int, Tensor]]:
@@ -102,12 +109,15 @@ class Trainer:
             images, labels = self._augmented(next(batches), draws, part)
             # Gradients are exchanged once a step, after its last pass.
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.model):
-                loss = self.loss(self.model(images.contiguous(memory_format=torch.channels_last)), labels)
+                images = images.contiguous(memory_format=torch.channels_last)
+                loss = self.model(images, labels) if self.has_own_loss else self.loss(self.model(images), labels)
                 loss = loss if len(parts) == 1 else loss * part.share
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         self.optimizer.step()
         self.schedule.step()
+        if self.has_own_loss:
+            self.network.after_step()
         total = torch.stack(losses).sum()
         self.not_finite.watch(total, self.step)
         self.step += 1
@@ -157,9 +167,10 @@ class Trainer:
         if before != self.config.peak_rate:
             scale_schedule(self.optimizer, self.schedule, self.config.peak_rate / before)
 
-    def plain_network(self) -> MSA2Net:
+    def plain_network(self) -> Any:
         """The network as `load_network` would give it: on the CPU, uncompiled, in evaluation mode."""
         with kept_random_state(self.device):
-            plain = MSA2Net(NetworkConfig.from_dict(self.network_config.to_dict() | {"pretrained": False}))
+            config = override(self.network_config, {"pretrained": False})
+            plain = rebuild_network(config) if self._given is None else copy.deepcopy(self._given)
         plain.load_state_dict({name: value.cpu() for name, value in self.network.state_dict().items()})
         return plain.eval()

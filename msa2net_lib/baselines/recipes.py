@@ -1,0 +1,142 @@
+"""How the original repositories train the networks of Tables 1 and 2, as their code says: facts to compare, not to run.
+
+Read at the commits that `baselines.registry` names. Where an entry is missing, no training code was released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OwnRecipe:
+    """One repository's training, in words as short as its code allows.
+
+    images: values that enter the network. chosen: which weights are reported, and on which data that was decided.
+    where: files and lines.
+    """
+
+    optimizer: str
+    batch: str
+    epochs: str
+    loss: str
+    augmentation: str
+    images: str
+    chosen: str
+    where: str
+
+
+_ROTATE = "half: right-angle rotation and flip; a quarter: -20 to 19 degrees; a quarter: none"
+_IMGAUG = "the imgaug recipe that MSA²Net's code uses"
+_SIGNED = "(x - 0.5) / 0.5"
+_UNIT = "[0, 1]"
+_SKIN = "min-max of the image, all channels together"
+_DICE = "cross-entropy and Dice, {}"
+_SGD = "SGD {}, momentum 0.9, weight decay 1e-4, poly 0.9"
+_EVERY_20 = "scored on the test cases every 20 epochs"
+_RANDOM = OwnRecipe(
+    "Adam (0.5, 0.999), rate drawn at random from 5e-7 to 5e-4, linear decay at the end",
+    "1",
+    "100, 150, 200 or 250, drawn at random",
+    "binary cross-entropy on the sigmoid",
+    "drawn once a run: rotations, crop, shift, flips, jitter",
+    f"{_SIGNED}, width 256, the mask bilinear too",
+    "best on validation, scores averaged over images",
+    "main.py, solver.py, data_loader.py",
+)
+
+OWN_RECIPES: dict[str, OwnRecipe] = {
+    "TransUNet": OwnRecipe(
+        _SGD.format("0.01"),
+        "24",
+        "150",
+        _DICE.format("0.5 and 0.5"),
+        _ROTATE,
+        _UNIT,
+        "last epoch",
+        "trainer.py:43,58,62; train.py:23-30",
+    ),
+    "Swin-UNet": OwnRecipe(
+        _SGD.format("0.05"),
+        "24",
+        "150",
+        _DICE.format("0.4 and 0.6"),
+        _ROTATE,
+        _UNIT,
+        "last epoch in 2021; the newest code takes the lowest loss on the training list",
+        "trainer.py:42,69,122; the README's command",
+    ),
+    "MISSFormer": OwnRecipe(
+        _SGD.format("0.05"),
+        "24",
+        "400",
+        _DICE.format("0.4 and 0.6"),
+        _IMGAUG,
+        _SIGNED,
+        "last epoch",
+        "trainer.py:54,71,76,96",
+    ),
+    "HiFormer-B": OwnRecipe(
+        _SGD.format("0.01"),
+        "10",
+        "400",
+        _DICE.format("0.4 and 0.6"),
+        _ROTATE,
+        _UNIT,
+        f"{_EVERY_20}, the best file chosen by hand",
+        "trainer.py:105,131,160",
+    ),
+    "DAE-Former": OwnRecipe(
+        _SGD.format("0.05, 0.041667 at batch 20"),
+        "20 (README) or 24 (its log)",
+        "400",
+        _DICE.format("0.4 and 0.6"),
+        _IMGAUG,
+        _SIGNED,
+        f"{_EVERY_20} from half on",
+        "trainer.py:113,134,164; train.py:112-113",
+    ),
+    "PVT-CASCADE": OwnRecipe(
+        "AdamW 1e-4, weight decay 1e-4, constant",
+        "24",
+        "150",
+        "cross-entropy and Dice, 0.3 and 0.7, on each of four heads, summed",
+        _ROTATE,
+        _UNIT,
+        "scored on the test cases every epoch, the best mean Dice kept",
+        "trainer.py:66,93-100,106,129-134; train_synapse.py:28-41",
+    ),
+    "2D D-LKA Net": OwnRecipe(
+        _SGD.format("0.05, 0.041667 at batch 20"),
+        "20 (README) or 24",
+        "400",
+        _DICE.format("0.4 and 0.6"),
+        _IMGAUG,
+        _SIGNED,
+        f"{_EVERY_20} from half on",
+        "2D/trainer_MaxViT_deform_LKA.py:114,139,145,179",
+    ),
+    "U-Net": _RANDOM,
+    "AttU-Net": _RANDOM,
+    "UCTransNet": OwnRecipe(
+        "Adam 1e-3, cosine restarts every 10 epochs to 1e-4",
+        "4",
+        "up to 2000, patience 50",
+        "0.5 Dice and 0.5 class-balanced binary cross-entropy",
+        "not read",
+        "OpenCV's BGR in [0, 1], the mask bilinear and then > 0",
+        "best Dice on validation",
+        "MoNuSeg and GlaS at 224 only: its repository has no skin pictures",
+    ),
+    "DermoSegDiff": OwnRecipe(
+        "Adam (0.7, 0.99) 1e-4, constant: its schedule is built and never stepped",
+        "32",
+        "500",
+        "mean squared error of the noise; the boundary term is commented out for ISIC",
+        "12 changes of pixels and 11 of place, each with 0.05, on half of the images",
+        f"{_SKIN}, at 128; training images per channel after augmentation",
+        "lowest noise loss on validation, of averaged weights",
+        "training.py, train_validate.py, testing.py, dsd_01.yaml:64-73",
+    ),
+}
+"""By the name of the row in the paper's tables. ScaleFormer's and FAT-Net's repositories hold no training code."""

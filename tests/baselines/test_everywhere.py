@@ -1,0 +1,173 @@
+"""Every network of the registry through what MSA²Net goes through: training, stop and resume, file, prediction."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from small_networks import small_classes, small_network, small_size
+from small_run import Slices, losses
+from torch import nn
+
+from msa2net_lib import (
+    TrainConfig,
+    adopt_network,
+    build_network,
+    load_network,
+    predict_image,
+    predict_volume,
+    register_network,
+    save_network,
+    train,
+)
+from msa2net_lib.analysis.complexity import count_work, used_and_unused
+from msa2net_lib.analysis.grad_cam import grad_cam
+from msa2net_lib.baselines.registry import NETWORKS
+from msa2net_lib.baselines.spec import NetworkSpec
+from msa2net_lib.cli.main import main
+from msa2net_lib.errors import InputError
+from msa2net_lib.export import export_network
+from msa2net_lib.official_checkpoints import open_checkpoint
+
+pytestmark = pytest.mark.slow
+RIVALS = [name for name in NETWORKS if not name.startswith("msa2net")]
+CONFIG = TrainConfig(steps=3, batch_size=2, checkpoint_every=1, log_every=1, learning_rate=1e-4)
+
+
+class Lesions(Slices):
+    """Slices whose organs are one."""
+
+    class_names = ("lesion",)
+
+    def training_sample(self, name, size):
+        image, label = super().training_sample(name, size)
+        return image, np.minimum(label, 1)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_it_trains_stops_goes_on_and_comes_back_from_its_file(name, tmp_path):
+    spec = small_network(name).config
+    data = Slices() if spec.num_classes == 3 else Lesions()
+    whole = train(spec, CONFIG, data, tmp_path / "whole", device="cpu", progress=False)
+    assert np.isfinite(losses(whole)).all()
+
+    def stop(history):
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, CONFIG, data, tmp_path / "parts", device="cpu", progress=False, on_log=stop)
+    parts = train(spec, CONFIG, data, tmp_path / "parts", device="cpu", progress=False)
+    assert losses(parts) == losses(whole)
+    network = load_network(parts.weights)
+    assert network.config == spec
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, whole.network.state_dict()[key]), key
+    labels = predict_volume(network, np.random.default_rng(0).random((1, 20, 30)))
+    assert labels.shape == (1, 20, 30)
+    assert labels.max() < spec.num_classes
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_it_is_counted_looked_into_and_exported(name, tmp_path):
+    torch.manual_seed(0)
+    network = small_network(name).eval()
+    work = count_work(network)
+    assert work.products.sum() > 0
+    table = used_and_unused(network)
+    sizes = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    path = save_network(network, tmp_path / f"{name}.safetensors")
+    if NETWORKS[name].no_export:
+        with pytest.raises(InputError, match=rf"^\S+: {name} cannot be exported: it draws masks"):
+            export_network(path, tmp_path / "drawn.pt2")
+        return
+    assert table.to_numpy().sum() == sizes
+    assert export_network(path, tmp_path / f"{name}.pt2", data_dir=tmp_path).path.is_file()
+
+
+def test_a_heat_map_is_drawn_on_any_layer_of_any_network():
+    network = small_network("unet").eval()
+    image = torch.randn(1, 3, 64, 64)
+    region = torch.ones(1, 64, 64)
+    by_name, by_module = (grad_cam(network, image, region, 1, layer) for layer in ("decoder.0", network.decoder[0]))
+    assert by_name.values.shape[-2:] == (64, 64)
+    assert torch.equal(by_name.values, by_module.values)
+    with pytest.raises(InputError, match=r"^layer='last decoder layer' is unknown: use encoder, encoder\.0, "):
+        grad_cam(network, image, region, 1)
+
+
+def test_a_module_of_any_origin_is_trained_and_comes_back(tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    with pytest.raises(InputError, match=r"^network of type Sequential says neither its classes nor its size"):
+        train(module, CONFIG, Slices(), device="cpu", progress=False)
+    with pytest.raises(InputError, match=r"^network of type Sequential says neither"):
+        predict_image(module, np.zeros((20, 20)))
+
+    network = adopt_network(module, 3, 32)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    result = train(network, CONFIG, Slices(), tmp_path, device="cpu", progress=False)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items()), "a copy learns"
+    assert not torch.equal(before["0.weight"], result.network.state_dict()["0.weight"])
+    with pytest.raises(
+        InputError, match=r"weights\.safetensors: network 'Sequential' is not of this library: call register"
+    ):
+        load_network(result.weights)
+    back = load_network(result.weights, network=copy.deepcopy(module))
+    assert torch.equal(back[0].weight, result.network[0].weight)
+    with pytest.raises(InputError, match=r"weights do not fit the config stored with them"):
+        load_network(result.weights, network=nn.Conv2d(3, 3, 1))
+
+
+def test_a_file_calls_no_function_that_was_not_named(tmp_path, monkeypatch):
+    """A checkpoint is anybody's; what it names is imported only if the reader named it, too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("msa2net_lib.baselines.registry.NETWORKS", own := dict(NETWORKS))
+    monkeypatch.setattr("msa2net_lib.checkpoints.NETWORKS", own)
+    (tmp_path / "called_or_not.py").write_text(
+        "import pathlib, torch\npathlib.Path('called').touch()\n"
+        "def build(num_classes, image_size):\n    return torch.nn.Conv2d(3, num_classes, 1)\n"
+    )
+    network = adopt_network(nn.Conv2d(3, 2, 1), 2, 16, name="called_or_not:build")
+    path = save_network(network, "own.safetensors")
+    with pytest.raises(InputError, match=r"^own\.safetensors: network 'called_or_not:build' is not of this library"):
+        load_network(path)
+    assert not (tmp_path / "called").exists()
+    assert torch.equal(open_checkpoint(path, network="called_or_not:build").weight, network.weight)
+    assert (tmp_path / "called").exists()
+    assert torch.equal(load_network(path).weight, network.weight), "named once is enough"
+    known = save_network(small_network("unet"), "unet.safetensors")
+    with pytest.raises(InputError, match=r"^unet\.safetensors: holds the network unet, and not unet_nitr; leave"):
+        open_checkpoint(known, network="unet_nitr")
+
+
+def test_a_registered_network_of_ones_own_needs_its_function_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("msa2net_lib.baselines.registry.NETWORKS", own := dict(NETWORKS))
+    register_network("mine", lambda num_classes, image_size, width: nn.Conv2d(3, num_classes, width, padding="same"))
+    path = save_network(build_network("mine", 2, 16, width=3), tmp_path / "mine.safetensors")
+    assert load_network(path).config == NetworkSpec("mine", 2, 16, {"width": 3})
+    del own["mine"]
+    with pytest.raises(InputError, match=r"network 'mine' is not of this library: call register_network\('mine', \.\."):
+        load_network(path)
+
+
+def test_options_and_size_may_change_on_loading(tmp_path):
+    path = save_network(small_network("dermosegdiff_small"), tmp_path / "drawn.safetensors")
+    network = load_network(path, 32, samples=2, steps=1)
+    assert (network.samples, network.steps, network.config.height_width) == (2, 1, (32, 32))
+    with pytest.raises(InputError, match=r"^\S+: image_size=33 is not a multiple of 4"):
+        load_network(path, 33)
+    with pytest.raises(InputError, match=r"^\S+: network 'dermosegdiff_small' cannot be built: .* 'nonsense'$"):
+        load_network(path, nonsense=1)
+
+
+@pytest.mark.parametrize("name", [name for name in RIVALS if isinstance(NETWORKS[name].build, str)])
+def test_what_train_refuses_is_one_line(name, tmp_path, capsys):
+    size = NETWORKS[name].multiple - 1
+    arguments = ["train", "--dataset", "none", "--output", str(tmp_path / "run"), "--network", name]
+    assert main([*arguments, "--image-size", str(size)]) == 2
+    assert small_classes(name) >= 2
+    assert small_size(name) >= 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

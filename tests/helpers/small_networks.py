@@ -1,0 +1,41 @@
+"""Every network of the registry at a size that a test can afford: the form is its own, widths and depths are small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msa2net_lib import build_network
+from msa2net_lib.baselines.registry import NETWORKS
+from msa2net_lib.config import PRESETS
+
+_TINY = {"encoder": PRESETS["tiny"].encoder, "encoder_options": PRESETS["tiny"].encoder_options}
+_DRAWN = {"dim_x": 16, "dim_g": 8, "mults_x": (1, 2), "mults_g": (1, 2), "samples": 1, "steps": 2}
+OPTIONS: dict[str, dict[str, Any]] = {
+    **{name: _TINY for name in NETWORKS if name.startswith("msa2net")},
+    "swin_unet": {"channels": 32},
+    "pvt_cascade": {"encoder": "pvt_v2_b0"},
+    "unet": {"widths": (4, 8, 8, 8, 8)},
+    "attunet": {"widths": (4, 8, 8, 8, 8)},
+    "unet_nitr": {"widths": (4, 8, 8, 8)},
+    "fatnet": {"cnn": "resnet18", "depth": 1},
+    "uctransnet": {"base": 4, "layers": 1},
+    "dermosegdiff": _DRAWN,
+    "dermosegdiff_small": _DRAWN,
+}
+
+
+def small_size(name: str) -> int:
+    """The smallest side that suits a test, in pixels."""
+    return NETWORKS[name].size or 64
+
+
+def small_classes(name: str, usual: int = 3) -> int:
+    """A number of classes that the network takes."""
+    return NETWORKS[name].classes or usual
+
+
+def small_network(name: str, num_classes: int = 3) -> Any:
+    """The network, untrained."""
+    return build_network(
+        name, num_classes=small_classes(name, num_classes), image_size=small_size(name), **OPTIONS.get(name, {})
+    )
