@@ -180,7 +180,8 @@ def gradients(network: nn.Module, seed: int = 0) -> dict[str, Tensor | None]:
 
     One random image, evaluation mode. The network's own gradients, weights and modes stay as they were.
     """
-    names, parameters = zip(*network.named_parameters(), strict=True)
+    learned = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    names, parameters = zip(*learned, strict=True)
     with _evaluating(network), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         logits = network(_image(network))
@@ -196,7 +197,7 @@ def used_and_unused(network: nn.Module) -> pd.DataFrame:
     for part, modules in network_parts(network).items():
         sizes = {True: 0, False: 0}
         for parameter in (parameter for module in modules for parameter in module.parameters()):
-            sizes[reached[names[id(parameter)]] is not None] += parameter.numel()
+            sizes[reached.get(names[id(parameter)]) is not None] += parameter.numel()
         rows[part] = (sizes[True], sizes[False])
     return pd.DataFrame.from_dict(rows, orient="index", columns=["live", "unused"]).rename_axis("part")
 

@@ -361,6 +361,9 @@ def register_network(
         source: where it comes from.
         multiple: what sides have to be multiples of.
 
+    Returns:
+        Nothing.
+
     Raises:
         InputError: a name that is taken, or a function that cannot be found.
 

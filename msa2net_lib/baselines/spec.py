@@ -19,9 +19,23 @@ from msa2net_lib.errors import InputError
 class NetworkSpec:
     """A network by its name: what `build_network` needs to build it again, stored in every checkpoint of it.
 
-    name: in `NETWORKS`; or "package.module:function". num_classes: K, background included. image_size: pixels, one
-    number or (height, width). options: its own, plain values. pretrained: as in `build_network`. Raises: `InputError`
-    for a value that none of these can be: a file may hold anything.
+    Args:
+        name: one of `list_networks`, or "package.module:function".
+        num_classes: K, background included.
+        image_size: pixels, one number or (height, width).
+        options: the network's own, plain values.
+        pretrained: as in `build_network`.
+
+    Raises:
+        InputError: a value that none of these can be, for a file may hold anything.
+
+    Example:
+        >>> from msa2net_lib import NetworkSpec, build_network
+        >>> spec = NetworkSpec("unet", num_classes=2, image_size=64, options={"widths": (4, 8, 8)})
+        >>> build_network("unet", 2, 64, widths=(4, 8, 8)).config == spec
+        True
+
+    Source: this project.
     """
 
     name: str
@@ -99,10 +113,10 @@ def config_from_dict(values: Any) -> Config:
     return NetworkSpec.from_dict(values) if is_spec else NetworkConfig.from_dict(values)
 
 
-def config_of(network: nn.Module) -> Config:
+def config_of(network: Any) -> Config:
     """What a network says of itself: classes, size, name. Raises: `InputError` for a module that says nothing."""
     config = getattr(network, "config", None)
-    if isinstance(config, Config):
+    if hasattr(config, "height_width"):
         return config
     raise InputError(
         f"network of type {type(network).__name__} says neither its classes nor its size: call "
