@@ -132,11 +132,15 @@ class Placement:
         """Turn an array of the scan (z, y, x) in LPS to slices (slices, rows, columns); nothing is resampled."""
         return from_lps(apply_flip(array, self.flip), np.eye(3, 4), self.axes)[0]
 
+    def in_lps(self, slices: NDArray) -> Volume:
+        """Put an array (slices, rows, columns) back on the scan, as it was read."""
+        array = undo_flip(to_lps(slices, np.eye(3, 4), self.axes)[0], self.flip)
+        return Volume(array, self.spacing, self.origin, self.direction, self.file_axes)
+
     def on_scan(self, slices: NDArray) -> Volume:
         """Put an array (slices, rows, columns) back on the scan, along its file's own axes."""
-        array = undo_flip(to_lps(slices, np.eye(3, 4), self.axes)[0], self.flip)
-        place = Volume(array, self.spacing, self.origin, self.direction, self.file_axes)
-        return place.on_file_axes(array)
+        volume = self.in_lps(slices)
+        return volume.on_file_axes(volume.array)
 
     def write_label_map(self, label: NDArray[np.uint8], path: str | Path) -> Path:
         """Write the label map of slices to ``path``, voxel for voxel on the scan it was made from."""

@@ -177,7 +177,7 @@ def score_label_maps(
     ids = _checked_ids(classes)
     rows, moved, strays, has_sizes = [], [], {}, True
     for name, (prediction, _) in matched.files.items():
-        target = _reference(matched, name, grid)
+        target = _reference(matched, name, grid, is_placed=prediction is not None and prediction.suffix != ".npz")
         if "strict" in (protocols or ()) and target.spacing is None:
             raise InputError(f"{target.path}: stores no voxel size, which the strict protocol needs; choose paper")
         found = target.zeros() if prediction is None else _read(prediction, grid)
@@ -275,12 +275,19 @@ def _on_grid(found: _Labels, target: _Labels, grid: Grid) -> _Labels:
     return found
 
 
-def _reference(matched: MatchedFiles, name: str, grid: Grid) -> _Labels:
+def _reference(matched: MatchedFiles, name: str, grid: Grid, *, is_placed: bool = False) -> _Labels:
+    """Return a true label map; that of a prepared case as its slices, or, for one that ``is_placed``, on its scan."""
     path, data = matched.files[name][1], matched.reference_data
     if path is not None or data is None:
         return _read(Path(path or name), grid)
     case = data.load_case(name)
-    return _Labels(data.case_path(name), case.label, None, case.spacing)
+    if case.placement is None or not is_placed:
+        return _Labels(data.case_path(name), case.label, None, case.spacing)
+    volume = case.placement.in_lps(case.label)
+    if grid == "shape":
+        volume = volume.on_file_axes(volume.array)
+        return _Labels(data.case_path(name), volume.array, None, volume.spacing)
+    return _Labels(data.case_path(name), volume.array, volume, volume.spacing)
 
 
 def _label_maps(folder: Path, pattern: str, argument: str) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from msa2net_lib.data.placement import Placement, stored_plane
 from msa2net_lib.data.scans.own import prepare_pairs
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.evaluation import volumes
+from msa2net_lib.viz.orientation import plot_orientation
 
 THICK = (0.7, 0.7, 4.4)
 
@@ -159,3 +160,18 @@ def test_the_plane_of_a_single_volume(tmp_path):
         np.testing.assert_array_equal(
             placed.on_scan(placed.slices(scan.array)).array, scan.on_file_axes(scan.array).array
         )
+
+
+def test_the_contract_and_the_panel_of_data_in_their_stored_plane(tmp_path, capsys):
+    """Organs tell the orientation of axial slices only; sagittal ones get no R and L."""
+    hu = body((6, 64, 64))
+    for case in ("0005", "0008"):
+        save(tmp_path / "raw" / "img" / f"img{case}.nii.gz", hu, THICK, SAGITTAL)
+        save(
+            tmp_path / "raw" / "label" / f"label{case}.nii.gz", (6 * (hu == ORGAN_HU)).astype(np.uint8), THICK, SAGITTAL
+        )
+    options = ["--source", tmp_path / "raw", "--destination", tmp_path / "out", "--workers", "1", "--plane", "stored"]
+    assert main(["prepare", "synapse", *map(str, options)]) == 0
+    assert "there is no organ to tell it from" in " ".join(capsys.readouterr().out.split())
+    figure = plot_orientation(PreparedDataset.open(tmp_path / "out"))
+    assert not any(text.get_text() in ("R", "L") for ax in figure.axes for text in ax.texts)

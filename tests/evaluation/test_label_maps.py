@@ -158,6 +158,32 @@ def test_a_prepared_data_set_is_a_reference(tmp_path):
     assert evaluation.by_organ("strict").loc["liver"].tolist() == pytest.approx([expected[0], expected[2]])
 
 
+@pytest.mark.parametrize("grid", ["refuse", "shape"])
+@pytest.mark.parametrize("plane", ["axial", "stored"])
+@pytest.mark.parametrize(
+    "axes", [[1, 0, 0, 0, 1, 0, 0, 0, 1], [-1, 0, 0, 0, -1, 0, 0, 0, 1], [0, 0, 1, 1, 0, 0, 0, -1, 0]]
+)
+def test_what_evaluate_wrote_lies_on_the_prepared_data_set_and_on_the_source(tmp_path, axes, plane, grid):
+    for folder, array in (
+        ("images", np.full((6, 20, 24), -1000, np.int16) + 1100 * (boxes(1) > 0)),
+        ("labels", boxes(1)),
+    ):
+        image = sitk.GetImageFromArray(array)
+        image.SetDirection(axes)
+        image.SetSpacing((1, 1, 3))
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(image, str(tmp_path / folder / "a.nii.gz"))
+    folders = (tmp_path / name for name in ("images", "labels", "prepared"))
+    options = {"classes": CLASSES, "test": ["a"], "workers": 1, "progress": False, "plane": plane}
+    case = prepare_pairs(*folders, **options).load_case("a")
+    (tmp_path / "p").mkdir()
+    case.placement.write_label_map(case.label, tmp_path / "p" / "a.nii.gz")
+    for references in ("prepared", "labels"):
+        matched = match_label_maps(tmp_path / "p", tmp_path / references)
+        evaluation, _ = score_label_maps(matched, CLASSES, protocols=["strict"], grid=grid)
+        assert evaluation.by_organ("strict").loc["liver"].tolist() == [1, 0]
+
+
 def test_missing_predictions(tmp_path, folders):
     predictions, references = folders
     (predictions / "case2.nrrd").unlink()

@@ -141,13 +141,15 @@ def _judge_own(contract: Contract, found: Survey, published: bool) -> Contract:
     """Add the rows on labels and orientation of data of our own: do the organs agree with ``dataset.json``?"""
     manifest = found.prepared.manifest
     organs = dict(enumerate(found.prepared.class_names, start=1))
-    shapes = {case.name: case.shapes for case in found.cases if case.slices}
+    grids = {name: case.get("grid", {}) for name, case in manifest.get("cases", {}).items()}
+    axial = [case for case in found.cases if case.slices and grids.get(case.name, {}).get("axes", "LPS") == "LPS"]
+    shapes = {case.name: case.shapes for case in axial}  # of slices in another plane the organs tell nothing here
     what, expected = "label scheme", "as dataset.json says"
     is_scheme_a = found.prepared.class_names == ORGANS
     finding = detect_scheme(shapes)
     if not is_scheme_a:
         scheme_row = Row(what, expected, ", ".join(organs.values()), "not checked")
-    elif against := finding.against("A"):
+    elif axial and (against := finding.against("A")):
         scheme_row = Row(what, expected, against, "wrong", "look at the source's label ids and prepare it again")
     else:
         said = "A, and the organs agree" if finding.best == "A" else "A; the organs do not tell it clearly"
