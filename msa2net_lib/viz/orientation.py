@@ -44,15 +44,18 @@ def plot_orientation(
         ax.set_axis_off()
     for case, above, below in zip(cases, axes[0], axes[1], strict=False):
         z = _richest(case)
+        plane = "axial" if case.placement is None else case.placement.plane
         show_slice(
             above,
             case.image[z],
             case.label[z],
             spacing=case.spacing,
             title=f"{case.name}, slice {z}",
+            sides=plane != "sagittal",
             class_names=case.class_names,
         )
-        _show_from_front(below, case)
+        if plane == "axial":
+            _show_from_front(below, case)
     if alternatives:
         for ax, value in zip(axes[2:].flat, IN_PLANE_FLIPS, strict=True):
             _show_alternative(ax, cases[0], flip, value)
