@@ -9,13 +9,22 @@ from timm.layers.cbam import ChannelAttn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import SpatialAttention, conv_norm_relu, fitting_size
+from msa2net_lib.baselines.blocks import SpatialAttention, conv_norm_relu, double_conv, fitting_size
 from msa2net_lib.nn.encoder import as_rgb, create_timm
 from msa2net_lib.nn.gates.attention import AttentionGate
-from msa2net_lib.nn.plain_unet import two_convolutions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+class NarrowGate(AttentionGate):
+    """Attention U-Net's gate with another number of channels inside: 128 of 320, then half of 128 and 64."""
+
+    def __init__(self, channels: int, inner: int):
+        super().__init__(channels)
+        self.theta_x = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
+        self.phi_g = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
+        self.psi = nn.Sequential(nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1))
 
 
 class Level(nn.Module):
@@ -30,10 +39,9 @@ class Level(nn.Module):
         self.up = (
             None if deepest else nn.Sequential(nn.Upsample(scale_factor=2), conv_norm_relu(channels_below, channels))
         )
-        # The inner widths are half of 256, 128 and 64, whatever the encoder's are: 320 has 128.
-        self.gate = None if deepest else AttentionGate(channels, min(128, channels // 2))
+        self.gate = None if deepest else NarrowGate(channels, min(128, channels // 2))
         self.channel_attention = ChannelAttn(concatenated, rd_channels=max(1, concatenated // 16))
-        self.mix = two_convolutions(concatenated, channels, bias=True)
+        self.mix = double_conv(concatenated, channels)
 
     def forward(
         self, features: Float[Tensor, "b c h w"], skip: Tensor | None, spatial_attention: nn.Module
@@ -48,10 +56,10 @@ class PVTCascade(nn.Module):
     """PVT-CASCADE (Rahman and Marculescu, WACV 2023): PVTv2-B2, attention gates, channel and spatial attention.
 
     Four heads, one a level; the prediction is the *sum* of their logits, and in training each has its own loss in the
-    official code. `heads` gives them one by one. The spatial attention is one module, shared by the four levels, which
-    the paper does not say. A gray image goes through a learned 1 -> 3 convolution with batch norm and ReLU, which gets
-    no gradient from color images. The repository trains another network as shipped (TransCASCADE); this one is a
-    commented line there. ``pretrained``: PVTv2-B2 of ImageNet-1k. Images are expected in [0, 1].
+    official code. `heads` gives them one by one. The spatial attention is one module, shared by the four levels. A gray
+    image goes through a learned 1 -> 3 convolution with batch norm and ReLU, which gets no gradient from color images.
+    The repository trains another network as shipped (TransCASCADE); this one is a commented line there.
+    ``pretrained``: PVTv2-B2 of ImageNet-1k. Images are expected in [0, 1].
 
     Shape: (b, 1|3, h, w), multiples of 32 -> logits (b, num_classes, h, w).
     Source: github.com/SLDGroup/CASCADE, commit b40c127 (Apache-2.0 there; later commits are not), as described.
@@ -101,7 +109,9 @@ OFFICIAL_KEYS = (
     *((rf"^backbone\.norm{stage + 1}\.", f"encoder.stages.{stage}.norm.") for stage in range(4)),
     (r"dwconv\.dwconv", "dwconv"),
     (r"^decoder\.Conv_1x1\.", "project."),
-    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.", f"levels.{level}.mix.") for level in range(4)),
+    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.([01])\.", rf"levels.{level}.mix.0.\1.") for level in range(4)),
+    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.3\.", f"levels.{level}.mix.1.0.") for level in range(4)),
+    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.4\.", f"levels.{level}.mix.1.1.") for level in range(4)),
     *((rf"^decoder\.Up{4 - level}\.up\.1\.", f"levels.{level}.up.1.0.") for level in (1, 2, 3)),
     *((rf"^decoder\.Up{4 - level}\.up\.2\.", f"levels.{level}.up.1.1.") for level in (1, 2, 3)),
     *((rf"^decoder\.AG{4 - level}\.", f"levels.{level}.gate.") for level in (1, 2, 3)),

@@ -68,9 +68,9 @@ class Transformer(nn.Module):
 class TransUNet(nn.Module):
     """TransUNet (Chen et al. 2021), R50-ViT-B_16: its three skips are the ResNet's, concatenated in the decoder.
 
-    Max pooling without padding leaves 55 x 55 cells of 112; that skip gets one zero row and column. The paper's
-    Table 1 of MSA²Net prints 96.07 M parameters and 88.91 G, which no setting of the official code gives: it has
-    105.28 M and 29.2 G at 224 pixels. ``pretrained``: Google's R50+ViT-B_16 of ImageNet-21k, used in the arithmetic
+    Max pooling without padding leaves 55 x 55 cells of 112; that skip gets one zero row and column. Table 1
+    prints 96.07 M parameters and 88.91 G, which no setting of the official code gives: it has 105.28 M and 29.2 G at
+    224 pixels. ``pretrained``: Google's R50+ViT-B_16 of ImageNet-21k, used in the arithmetic
     above although it was trained in another; positions are resized for other grids, the class position is dropped.
     Images are expected in [0, 1].
 

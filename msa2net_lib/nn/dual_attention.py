@@ -13,14 +13,6 @@ from torch.nn import functional as F
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 
 
-def efficient_attention(
-    keys: Float[Tensor, "b c n"], queries: Float[Tensor, "b c n"], values: Float[Tensor, "b d n"]
-) -> Float[Tensor, "b d n"]:
-    """Keys normalized over positions, queries over channels; their context with the values, seen by each query."""
-    context = torch.einsum("b k n, b v n -> b k v", keys.softmax(dim=2), values)
-    return torch.einsum("b k v, b k n -> b v n", context, queries.softmax(dim=1))
-
-
 class EfficientAttention(nn.Module):
     """Spatial attention whose cost grows linearly with the number of positions (Shen et al., WACV 2021).
 
@@ -37,10 +29,11 @@ class EfficientAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         height, width = x.shape[-2:]
-        keys = rearrange(self.keys(x), "b c h w -> b c (h w)")
-        queries = rearrange(self.queries(x), "b c h w -> b c (h w)")
+        keys = rearrange(self.keys(x), "b c h w -> b c (h w)").softmax(dim=2)
+        queries = rearrange(self.queries(x), "b c h w -> b c (h w)").softmax(dim=1)
         values = rearrange(self.values(x), "b c h w -> b c (h w)")
-        attended = efficient_attention(keys, queries, values)
+        context = torch.einsum("b k n, b v n -> b k v", keys, values)
+        attended = torch.einsum("b k v, b k n -> b v n", context, queries)
         return self.project(rearrange(attended, "b c (h w) -> b c h w", h=height, w=width))
 
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from msa2net_lib.nn.gates import build_gate
 
 
-def two_convolutions(channels_in: int, channels_out: int, bias: bool = False) -> nn.Sequential:
+def two_convolutions(channels_in: int, channels_out: int) -> nn.Sequential:
     """Twice 3x3 convolution, batch norm, ReLU; same height and width."""
     layers = []
     for channels in (channels_in, channels_out):
         layers += [
-            nn.Conv2d(channels, channels_out, 3, padding=1, bias=bias),
+            nn.Conv2d(channels, channels_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(),
         ]

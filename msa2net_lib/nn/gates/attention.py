@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 class AttentionGate(nn.Module):
     """Additive attention gate: y = a * x with a = sigmoid(psi(relu(theta(x) + phi(g)))), one map for all channels.
 
-    Shapes: x, g (b, c, h, w) -> y (b, c, h, w); inside ``inner`` channels, c / 2 unless told otherwise, and
+    Shapes: x, g (b, c, h, w) -> y (b, c, h, w); inside c / 2 channels (at least 1), as in common implementations, and
     batch norm after each of the three 1x1 convolutions. x and g are on one grid here, so nothing is resampled.
     Source: Oktay et al. 2018, Attention U-Net, Equations 1 and 2.
     """
 
-    def __init__(self, channels: int, inner: int | None = None):
+    def __init__(self, channels: int):
         super().__init__()
-        inner = max(1, channels // 2) if inner is None else inner
+        inner = max(1, channels // 2)
         self.theta_x = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
         self.phi_g = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
         self.psi = nn.Sequential(nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1))

@@ -1,0 +1,150 @@
+"""DAEFormer: dual attention in encoder and decoder, and skips that meet the decoder in a cross attention."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from msa2net_lib.baselines.blocks import FEED_FORWARD_KEYS, SkipMixFeedForward, TokenStage, fitting_size, from_scratch
+from msa2net_lib.nn.decoder import xavier_start
+from msa2net_lib.nn.dual_attention import DualAttentionBlock
+from msa2net_lib.nn.encoder import as_rgb
+from msa2net_lib.nn.layout import PatchExpand, map_to_tokens, tokens_to_map
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+class SkipCrossAttention(nn.Module):
+    """Skip and decoder tokens become one of twice the width: keys and queries from the skip, values from the decoder.
+
+    Both pass one layer norm; there are no projections before the attention, a 1x1 convolution and a norm after it; the
+    two side by side are added, then a feed-forward network. Shapes: decoder, skip (b, h*w, c) -> (b, h*w, 2c).
+    """
+
+    def __init__(self, channels: int, compute_discarded: bool):
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Conv2d(channels, 2 * channels, 1)
+        self.project_norm = nn.LayerNorm(2 * channels)
+        self.feed_forward_norm = nn.LayerNorm(2 * channels)
+        self.feed_forward = SkipMixFeedForward(2 * channels, 4 * channels, compute_discarded=compute_discarded)
+
+    def forward(
+        self, decoder: Float[Tensor, "b n c"], skip: Float[Tensor, "b n c"], grid: tuple[int, int]
+    ) -> Float[Tensor, "b n d"]:
+        asked = rearrange(self.norm(skip), "b n c -> b c n")
+        values = rearrange(self.norm(decoder), "b n c -> b c n")
+        context = torch.einsum("b k n, b v n -> b k v", asked.softmax(dim=2), values)
+        attended = torch.einsum("b k v, b k n -> b v n", context, asked.softmax(dim=1)).unflatten(2, grid)
+        both = torch.cat([decoder, skip], dim=-1) + self.project_norm(map_to_tokens(self.project(attended)))
+        return both + self.feed_forward(self.feed_forward_norm(both), grid)
+
+
+class Level(nn.Module):
+    """Bring the decoder's tokens to the skip's width, cross attention, back to that width, two dual blocks, expansion.
+
+    Without a skip, the deepest level, it owns all of it and only expands.
+    """
+
+    def __init__(self, channels_below: int, channels: int, scale: int, compute_discarded: bool):
+        super().__init__()
+        self.linear = nn.Linear(channels_below, channels)
+        self.cross_attention = SkipCrossAttention(channels, compute_discarded)
+        self.mix = nn.Linear(2 * channels, channels)
+        feed_forward = partial(SkipMixFeedForward, compute_discarded=compute_discarded)
+        self.blocks = nn.ModuleList(DualAttentionBlock(channels, feed_forward) for _ in range(2))
+        self.expand = PatchExpand(channels, scale)
+
+    def forward(
+        self, tokens: Float[Tensor, "b n c"], skip: Float[Tensor, "b d h w"] | None, grid: tuple[int, int]
+    ) -> Float[Tensor, "b m e"]:
+        if skip is not None:
+            tokens = self.mix(self.cross_attention(self.linear(tokens), map_to_tokens(skip), grid))
+            for block in self.blocks:
+                tokens = block(tokens, grid)
+        return self.expand(tokens, grid)
+
+
+class DAEFormer(nn.Module):
+    """DAEFormer (Azad et al., PRIME 2023): MSA²Net's dual attention blocks with another feed-forward network.
+
+    As executed: efficient attention has one head, whatever the head count says; the feed-forward network expands twice
+    and forgets one result (``compute_discarded`` does so too, for the same cost), and two of its three norms never run;
+    the deepest decoder level owns a cross attention and blocks that never run. These 18,382,864 parameters without a
+    gradient are kept, Table 1 counts them. The official code is written for 224 pixels. There are no ``pretrained``
+    weights. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5.
+
+    Shape: (b, 1|3, h, w), multiples of 16 -> logits (b, num_classes, h, w).
+    Source: github.com/mindflow-institue/DAEFormer, commit 9460d3a (MIT).
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 9,
+        image_size: int | tuple[int, int] = 224,
+        pretrained: bool | str = False,
+        channels: tuple[int, int, int] = (128, 320, 512),
+        compute_discarded: bool = False,
+    ):
+        super().__init__()
+        from_scratch(pretrained, "daeformer")
+        fitting_size(image_size, 16, "daeformer")
+        feed_forward = partial(SkipMixFeedForward, compute_discarded=compute_discarded)
+        self.stages = nn.ModuleList(
+            TokenStage(before, c, *((3, 2) if i else (7, 4)), (DualAttentionBlock(c, feed_forward) for _ in range(2)))
+            for i, (before, c) in enumerate(pairwise((3, *channels)))
+        )
+        below = (channels[1] // 2, channels[2] // 2, channels[2])
+        self.levels = nn.ModuleList(
+            Level(below[i], c, 2 if i else 4, compute_discarded) for i, c in enumerate(channels)
+        )
+        self.head = nn.Conv2d(channels[0], num_classes, 1)
+        xavier_start(self.levels)
+        xavier_start(self.head)
+
+    def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
+        features, skips = as_rgb(image, 16), []
+        for stage in self.stages:
+            features = stage(features)
+            skips.append(features)
+        tokens = map_to_tokens(features)
+        for index in (2, 1, 0):
+            height, width = skips[index].shape[-2:]
+            tokens = self.levels[index](tokens, None if index == 2 else skips[index], (height, width))
+        height, width = skips[0].shape[-2:]
+        return self.head(tokens_to_map(tokens, 4 * height, 4 * width))
+
+
+OFFICIAL_KEYS = (
+    *((rf"^backbone\.patch_embed{i + 1}\.", f"stages.{i}.embed.") for i in range(3)),
+    *((rf"^backbone\.block{i + 1}\.", f"stages.{i}.blocks.") for i in range(3)),
+    *((rf"^backbone\.norm{i + 1}\.", f"stages.{i}.norm.") for i in range(3)),
+    (r"^decoder_0\.last_layer\.", "head."),
+    (r"^decoder_", "levels."),
+    (r"\.x1_linear\.", ".linear."),
+    (r"\.concat_linear\.", ".mix."),
+    (r"\.layer_up\.", ".expand."),
+    (r"\.layer_former_1\.", ".blocks.0."),
+    (r"\.layer_former_2\.", ".blocks.1."),
+    (r"\.cross_attn\.norm1\.", ".cross_attention.norm."),
+    (r"\.cross_attn\.norm2\.", ".cross_attention.feed_forward_norm."),
+    (r"\.cross_attn\.attn\.reprojection\.", ".cross_attention.project."),
+    (r"\.cross_attn\.attn\.norm\.", ".cross_attention.project_norm."),
+    (r"\.cross_attn\.mlp\.", ".cross_attention.feed_forward."),
+    (r"(blocks\.\d)\.norm1\.", r"\1.spatial_norm."),
+    (r"(blocks\.\d)\.norm2\.", r"\1.feed_forward_1_norm."),
+    (r"(blocks\.\d)\.norm3\.", r"\1.channel_norm."),
+    (r"(blocks\.\d)\.norm4\.", r"\1.feed_forward_2_norm."),
+    (r"\.attn\.reprojection\.", ".spatial_attention.project."),
+    (r"\.attn\.", ".spatial_attention."),
+    (r"\.channel_attn\.proj\.", ".channel_attention.project."),
+    (r"\.channel_attn\.", ".channel_attention."),
+    (r"\.mlp(\d)\.", r".feed_forward_\1."),
+    *FEED_FORWARD_KEYS,
+)
