@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _told(table: pd.DataFrame, first: str, column: str) -> str:
     """The table as text, with what its columns are."""
-    cases, tests = int(table["cases"].max()), int(table["p"].notna().sum())
+    cases, tests = max(table["cases"]), sum(not math.isnan(p) for p in table["p"])
     better = "lower is better" if column.startswith("hd95") else "higher is better"
     shown = table.drop(columns=["dots"]).rename(columns={"first": first, "second": "other", "holm": "p (Holm)"})
     lines = [
@@ -74,9 +75,6 @@ def _told(table: pd.DataFrame, first: str, column: str) -> str:
 def _figure(table: pd.DataFrame, first: str, column: str):
     from msa2net_lib.viz.intervals import plot_intervals
 
-    panels = {
-        f"{name} minus {first}": rows.set_index("organ")[["difference", "low", "high", "dots"]]
-        for name, rows in table.groupby("system", sort=False)
-    }
+    panels = {f"{name} minus {first}": rows.set_index("organ") for name, rows in table.groupby("system", sort=False)}
     source = "A dot is one case; the line is the 95 % interval of the mean difference by Student's t."
     return plot_intervals(panels, source, f"difference in {column.upper()}", share=True)

@@ -20,7 +20,7 @@ from msa2net_lib.data.prepared_files import damage_told
 from msa2net_lib.data.resize import resize_label
 from msa2net_lib.data.scans.files import find_scans
 from msa2net_lib.data.scans.nnunet import read_classes
-from msa2net_lib.data.volumes import SUFFIXES, Volume, check_same_geometry, read_volume, to_itk
+from msa2net_lib.data.volumes import SUFFIXES, Volume, label_on_image, read_volume, to_itk
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import ImageEvaluation, image_row
 from msa2net_lib.evaluation.table import COLUMNS, Evaluation, Protocol
@@ -197,7 +197,7 @@ def score_label_maps(
     scores = pd.DataFrame(rows, columns=list(COLUMNS))
     if not has_sizes:
         told.append("not every reference stores its voxel size: nothing is measured in mm, nor by the strict protocol")
-        scores = scores[scores["protocol"] == "paper"].reset_index(drop=True)
+        scores = scores.query("protocol == 'paper'").reset_index(drop=True)
     return Evaluation(scores, {}), told
 
 
@@ -229,7 +229,7 @@ class _Labels:
     path: Path
     array: NDArray
     volume: Volume | None = None
-    spacing: tuple[float, ...] | None = None
+    spacing: tuple[float, float, float] | None = None
 
     def zeros(self) -> _Labels:
         return _Labels(self.path, np.zeros_like(self.array), self.volume, self.spacing)
@@ -260,13 +260,15 @@ def _on_grid(found: _Labels, target: _Labels, grid: Grid) -> _Labels:
         )
     if found.volume is not None and target.volume is not None:
         try:
-            check_same_geometry(target.volume, found.volume, target.path, found.path)
+            placed = label_on_image(target.volume, found.volume, target.path, found.path)
         except InputError as error:
             if grid != "resample":
                 raise InputError(f"{error} (--grid resample does that)") from error
             volumes = to_itk(found.volume), to_itk(target.volume)
             array = sitk.GetArrayFromImage(sitk.Resample(*volumes, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
             return _Labels(found.path, array, target.volume, target.spacing)
+        if placed is not found.volume:  # a segmentation that was cropped to its segments
+            found = _Labels(found.path, placed.array, placed, placed.spacing)
     if found.array.shape != target.array.shape:
         raise InputError(
             f"{found.path}: has {found.array.shape} voxels (z, y, x), but {target.path} {target.array.shape}; score a "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -48,27 +49,27 @@ def read_scores(
     if "image" in table and "case" not in table:
         table = table.rename(columns={"image": "case"}).assign(organ="lesion")
     if not {"case", "organ"} <= set(table.columns) or column not in table:
-        known = (
-            ", ".join(name for name in (*_IMAGE_SCORES, "hd95", "hd95_voxels", "hd95_mm") if name in table) or "none"
-        )
-        raise InputError(f"{path}: has no score {column!r} by case (but {known}); give what --output of evaluate wrote")
+        known = [name for name in (*_IMAGE_SCORES, "hd95", "hd95_voxels", "hd95_mm") if name in table]
+        there = f"(but {', '.join(known) or 'none'})"
+        raise InputError(f"{path}: has no score {column!r} by case {there}; give what --output of evaluate wrote")
     if "protocol" in table:
-        table = _chosen(table, table["protocol"], protocol, path, "protocol")
+        table = _chosen(table, "protocol", protocol, path)
     elif protocol is not None:
         raise InputError(f"{path}: says no protocol, as of images; leave protocol={protocol!r} out")
-    seed = 0
     if "selection" in table:
-        parts = table["selection"].str.extract(r"^(?P<kind>.*?)(?:, seed (?P<seed>\d+))?$")
-        table = _chosen(table.assign(seed=parts["seed"].fillna("0")), parts["kind"], selection, path, "selection")
-        seed = table["seed"]
+        parts = [re.split(r", seed (?=\d+$)", str(text)) for text in table["selection"]]
+        table = table.assign(selection=[part[0] for part in parts], seed=[part[-1] for part in parts])
+        table = _chosen(table, "selection", selection, path)
     elif selection is not None:
         raise InputError(f"{path}: holds one selection only; leave selection={selection!r} out")
-    keys = table.assign(seed=seed)[["seed", "case", "organ"]]
-    if keys.duplicated().any():
-        twice = keys[keys.duplicated()].iloc[0]
-        raise InputError(f"{path}: has {twice['organ']} of case {twice['case']} twice; give one evaluation a file")
-    order = list(dict.fromkeys(table["organ"]))
-    return table.pivot_table(index="case", columns="organ", values=column, aggfunc="mean", dropna=False)[order]
+    keys = [key for key in ("seed", "case", "organ") if key in table]
+    twice = table.loc[table.duplicated(keys), keys].to_dict("records")
+    if twice:
+        raise InputError(
+            f"{path}: has {twice[0]['organ']} of case {twice[0]['case']} twice; give one evaluation a file"
+        )
+    means = table.pivot_table(index="case", columns="organ", values=column, aggfunc="mean", dropna=False)
+    return means.reindex(columns=list(dict.fromkeys(table["organ"])))
 
 
 def compare_cases(tables: Mapping[str, pd.DataFrame], *, common: bool = False) -> pd.DataFrame:
@@ -105,13 +106,14 @@ def compare_cases(tables: Mapping[str, pd.DataFrame], *, common: bool = False) -
     (_, first), *others = tables.items()
     rows = []
     for name, second in others:
-        parts = {MEAN: (first.mean(axis=1), second.mean(axis=1))} if len(first.columns) > 1 else {}
-        parts |= {organ: (first[organ], second[organ]) for organ in first.columns}
-        for organ, (one, other) in parts.items():
-            there = one.notna() & other.notna()
-            rows.append({"system": name, "organ": organ} | _paired(one[there].to_numpy(), other[there].to_numpy()))
+        pairs = {organ: (first[organ].to_numpy(float), second[organ].to_numpy(float)) for organ in first.columns}
+        if len(pairs) > 1:
+            pairs = {MEAN: (first.mean(axis=1).to_numpy(), second.mean(axis=1).to_numpy())} | pairs
+        for organ, (one, other) in pairs.items():
+            there = ~(np.isnan(one) | np.isnan(other))
+            rows.append({"system": name, "organ": organ} | _paired(one[there], other[there]))
     result = pd.DataFrame(rows)
-    return result.assign(holm=holm(result["p"].to_numpy()))[[*_COLUMNS]]
+    return result.assign(holm=holm(result["p"].to_numpy())).reindex(columns=list(_COLUMNS))
 
 
 _COLUMNS = (
@@ -149,7 +151,8 @@ def _paired(one: NDArray, other: NDArray) -> dict[str, object]:
         low, high = stats.ttest_1samp(difference, 0).confidence_interval()
         boot_low, boot_high = _bootstrap(difference)
     nonzero = int(np.count_nonzero(difference))
-    p = float(stats.wilcoxon(difference).pvalue) if nonzero else 1.0
+    test: Any = stats.wilcoxon(difference) if nonzero else None
+    p = 1.0 if test is None else float(test.pvalue)
     t = stats.t.ppf([0.975, 0.8], count - 1).sum()
     detectable = float(t * difference.std(ddof=1) / count**0.5)
     values = (float(low), float(high), boot_low, boot_high, p, min(1.0, 2.0 ** (1 - nonzero)), detectable)
@@ -194,12 +197,13 @@ def _on_same_cases(tables: Mapping[str, pd.DataFrame], common: bool) -> dict[str
     return {name: table.loc[cases, organs] for name, table in tables.items()}
 
 
-def _chosen(table: pd.DataFrame, values: pd.Series, wanted: str | None, path: str | Path, what: str) -> pd.DataFrame:
-    known = list(dict.fromkeys(values))
+def _chosen(table: pd.DataFrame, what: str, wanted: str | None, path: str | Path) -> pd.DataFrame:
+    """Return the rows of the protocol or selection that is wanted; of two protocols "paper" where none is."""
+    known = list(dict.fromkeys(table[what]))
+    if wanted is None and what == "protocol" and "paper" in known:
+        wanted = "paper"
     if wanted is None and len(known) > 1:
-        wanted = "paper" if "paper" in known and what == "protocol" else None
-        if wanted is None:
-            raise InputError(f"{path}: holds {len(known)} {what}s ({', '.join(known)}); choose one with --{what}")
+        raise InputError(f"{path}: holds {len(known)} {what}s ({', '.join(known)}); choose one with --{what}")
     if wanted is not None and wanted not in known:
         raise InputError(f"{path}: holds no {what} {wanted!r} (but {', '.join(known)}); choose one of them")
-    return table if wanted is None else table[values == wanted]
+    return table.loc[table[what] == (known[0] if wanted is None else wanted)]

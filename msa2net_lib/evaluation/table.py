@@ -98,7 +98,7 @@ class Evaluation:
 
     def csv_table(self) -> pd.DataFrame:
         """The scores as they are written to a file: with the unit of ``hd95`` beside them."""
-        return self.scores.assign(hd95_unit=self.scores["protocol"].map(HD95_UNIT))
+        return self.scores.assign(hd95_unit=[HD95_UNIT[name] for name in self.scores["protocol"]])
 
     def set_by_rule(self, protocol: Protocol = "paper") -> str:
         """Say how many scores were not measured but set by the protocol, as an organ is missing; "" for none."""
