@@ -13,7 +13,7 @@ import numpy as np
 
 from msa2net_lib.config import DEVICES, PRESETS, PROFILES
 from msa2net_lib.data.catalog import DATASETS, dataset_entry, is_prepared
-from msa2net_lib.data.labels import ORGANS, SCHEMES
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import CHOICES
 
@@ -48,7 +48,7 @@ class Values:
         if isinstance(value, str) and value in self.words:
             return value
         if self.kind == "organ":
-            known = dataset == "auto" or (dataset in DATASETS and DATASETS[dataset].labels in SCHEMES)
+            known = dataset == "auto" or (dataset in DATASETS and DATASETS[dataset].kind == "scans")
             return Values("word", choices=ORGANS if known else (value,)).checked(name, value)
         return getattr(self, f"_{self.kind}")(name, value)
 
