@@ -18,7 +18,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, read_json, sha256, write_text
 from msa2net_lib.utils.locks import hold
-from msa2net_lib.utils.system_info import commit, hardware, library_version, peak_memory_gib, versions
+from msa2net_lib.utils.system_info import commit, hardware, lacking, library_version, peak_memory_gib, versions
 
 DPI = 80
 LOCK = ".lesson.lock"
@@ -62,9 +62,21 @@ class Recorder:
         if missing := [key for key in lesson.parameters if key not in namespace]:
             raise InputError(f"{', '.join(missing)}: not set; run the cell of parameters above first")
         given = {*lesson.parameters, *_assigned(namespace.get("In", ()))}
+        if lacks := lacking(*lesson.needs):
+            raise InputError(f"lesson {name} {lacks}")
         record = cls(lesson, {key: namespace[key] for key in namespace if key in given})
         namespace.update(record.parameters)
+        if not Path(record.parameters["DATA_DIR"]).is_dir():
+            where = f"no such folder, seen from {Path.cwd()}"
+            advice = "run the page in its own folder (papermill --cwd notebooks), or name another"
+            raise InputError(f"DATA_DIR={record.parameters['DATA_DIR']!r}: {where}; {advice}")
         return record
+
+    def lacks(self, *packages: str) -> bool:
+        """Whether a section has to be left out for want of packages, which the page then says."""
+        if lacks := lacking(*packages):
+            print(f"left out: this part {lacks}")
+        return bool(lacks)
 
     def number(self, name: str, value: float | int | None, unit: str, note: str = "") -> None:
         """Record one number with its unit; None or nan is stored as "not measured"."""

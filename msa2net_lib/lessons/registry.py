@@ -25,7 +25,8 @@ class Lesson:
 
     data: names for `data.catalog.open_dataset`; `OF_PROFILE` stands for the data set of the profile, or of DATASET.
     quick: parameters of a run that only shows that the page works, see `QUICK`; what tests compare hangs on none.
-    values: what parameters may hold where it is not what `PARAMETERS` says.
+    values: what parameters may hold where it is not what `PARAMETERS` says. needs: packages without which nothing of
+    it runs; where one section needs some, its cells ask `Recorder.lacks`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Lesson:
     data: tuple[str, ...] = (OF_PROFILE,)
     quick: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Values] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -144,6 +146,7 @@ LESSONS: dict[str, Lesson] = {
             "Figure B measured: heat maps by organ and layer, beside the gate's own map, and when they say nothing.",
             ("CHECKPOINT", "CASE", "SLICE", "ORGAN", "SLICES", "SEEDS", "MEASURED"),
             quick={"SEEDS": 1, "OUTPUT_DIR": "../results/quick"} | SHIPPED,
+            needs=("captum",),
         ),
         Lesson(
             "15_integration",

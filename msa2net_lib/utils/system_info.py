@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -85,3 +86,9 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
+
+
+def lacking(*packages: str) -> str:
+    """Which of the packages that lessons use are not installed, and what to do about it; empty if all are."""
+    absent = [name for name in packages if sys.modules.get(name, ...) is None or importlib.util.find_spec(name) is None]
+    return f"needs {', '.join(absent)}: run pip install -e '.[notebooks]' in the checkout" if absent else ""

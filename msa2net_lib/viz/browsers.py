@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.system_info import lacking
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.colors import class_color, class_colors
-from msa2net_lib.viz.explorer import explorer
+from msa2net_lib.viz.explorer import explorer, not_shown
 
 OVERLAY = 0.5
 """Opacity of the organs in NiiVue."""
@@ -69,11 +69,13 @@ def volume_browser(
     Raises:
         InputError: Another viewer, or "niivue" without ipyniivue.
     """
-    import ipywidgets
-
     if viewer not in ("auto", "niivue", "slices"):
         raise InputError(f"viewer={viewer!r} is unknown: use auto, niivue or slices")
-    installed = importlib.util.find_spec("ipyniivue") is not None
+    if lacks := lacking("ipywidgets"):
+        return not_shown(lacks)
+    import ipywidgets
+
+    installed = not lacking("ipyniivue")
     if viewer == "niivue" and not installed:
         raise InputError("viewer='niivue' needs ipyniivue: run pip install ipyniivue, or use viewer='slices'")
     # A Jupyter server starts kernels for pages; batch runs start theirs themselves.

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.system_info import lacking
 
 DPI = 80
 
@@ -21,8 +22,11 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
     one's own is taken as it is, and sets where to start. The figure is drawn anew when a control is let go.
 
     An error while drawing is raised where it happened: the figure is drawn outside of any output widget, which
-    would swallow it. Raises: `InputError` for a control that gives no widget.
+    would swallow it. Without ipywidgets a line says what to install. Raises: `InputError` for a control that gives no
+    widget.
     """
+    if lacks := lacking("ipywidgets"):
+        return not_shown(lacks)
     import ipywidgets
 
     widgets = {name: _control(name, given) for name, given in controls.items()}
@@ -39,6 +43,22 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
         widget.observe(redraw, names="value")
     redraw()
     return ipywidgets.VBox([*widgets.values(), shown])
+
+
+def slider(start: int, low: int, high: int, step: int = 1) -> Any:
+    """A whole-numbered slider for `explorer` that starts at a place of its own."""
+    if lacking("ipywidgets"):
+        return low, high, step
+    import ipywidgets
+
+    return ipywidgets.IntSlider(start, low, high, step)
+
+
+def not_shown(reason: str) -> Any:
+    """What a page shows in the place of something interactive."""
+    from IPython.display import Markdown
+
+    return Markdown(f"*not shown: the interactive view {reason}*")
 
 
 def _control(name: str, given: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_no_path_of_a_machine(name):
     text = (NOTEBOOKS / f"{name}.ipynb").read_text()
     without_figures = re.sub(r'"image/png": "[^"]*"', "", text)
     assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|var|opt)/", without_figures)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packages_of_extras_are_imported_only_where_a_cell_has_asked_for_them(name):
+    """A page without them runs all that does not need them; what every page needs, IPython, comes with the kernel."""
+    project = tomllib.loads((NOTEBOOKS.parent / "pyproject.toml").read_text())["project"]
+    core = {re.split("[>=]", line)[0].lower() for line in project["dependencies"]}
+    core |= {*map(str.lower, sys.stdlib_module_names), "ipython", "msa2net_lib", *LESSONS[name].needs}
+    for cell in code_cells(name):
+        if cell.source.startswith("!") or "google.colab" in cell.source:
+            continue
+        for node in ast.parse(cell.source).body:
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert {str(module).partition(".")[0].lower() for module in modules} <= core
 
 
 SHOWING = re.compile(r"\breveal\(|\bgetsource\(")

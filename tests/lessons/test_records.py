@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import sys
 
 import nbformat
 import numpy as np
@@ -19,7 +20,7 @@ from msa2net_lib.viz.plots import figure_grid
 
 
 def namespace(tmp_path, **more):
-    return {"PROFILE": "smoke", "DATASET": "virtual", "DATA_DIR": "../data", "OUTPUT_DIR": str(tmp_path),
+    return {"PROFILE": "smoke", "DATASET": "virtual", "DATA_DIR": str(tmp_path), "OUTPUT_DIR": str(tmp_path),
             "SEED": 3, "DEVICE": "cpu", "_HIDDEN": 1, "MASAG": object, "lower": 2} | more  # fmt: skip
 
 
@@ -83,10 +84,45 @@ def test_a_setup_cell_runs_twice_in_one_kernel(root, tmp_path, name):
     page = {"In": [""]}
     for again in range(2):
         page["In"] += [parameters, setup]
-        exec(parameters.replace("../results", str(tmp_path)), page)  # our own page
+        exec(
+            parameters.replace("../results", str(tmp_path)).replace("../data", str(root / "data")), page
+        )  # our own page
         exec("\n".join(ast.unparse(node) for node in body), page)
         record = Recorder.start(name, page)
         assert record.parameters.keys() == set(LESSONS[name].parameters), again
+
+
+@pytest.mark.parametrize("place", ["../data", "nowhere", "~/nowhere"])
+def test_a_page_run_from_another_folder_says_what_to_do(tmp_path, monkeypatch, refused, place):
+    """As papermill does without ``--cwd``."""
+    monkeypatch.chdir(tmp_path)
+    given = namespace(tmp_path, DATA_DIR=place)
+    refused(["DATA_DIR=", tmp_path, "--cwd notebooks"], Recorder.start, "00_start_here", given)
+
+
+@pytest.mark.parametrize("absent", [("monai",), ("segmentation_models_pytorch", "monai"), ("no_such_package",)])
+def test_a_section_that_lacks_packages_says_so_and_is_left_out(tmp_path, monkeypatch, capsys, absent):
+    record = Recorder.start("00_start_here", namespace(tmp_path))
+    assert not record.lacks("torch", "numpy")
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert record.lacks("torch", *absent)
+    told = f"left out: this part needs {', '.join(absent)}: run pip install -e '.[notebooks]' in the checkout\n"
+    assert capsys.readouterr().out == told
+
+
+def test_a_lesson_that_lacks_all_it_needs_is_one_line(tmp_path, monkeypatch, refused):
+    more = {
+        "CHECKPOINT": "auto",
+        "CASE": 0,
+        "SLICE": "auto",
+        "ORGAN": "liver",
+        "SLICES": 1,
+        "SEEDS": 1,
+        "MEASURED": "x",
+    }
+    monkeypatch.setitem(sys.modules, "captum", None)
+    refused(["captum", "pip install"], Recorder.start, "14_grad_cam", namespace(tmp_path, **more))
 
 
 def test_a_quick_run_takes_the_lessons_short_settings_and_says_so(tmp_path, monkeypatch, capsys):

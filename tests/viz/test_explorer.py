@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
-from msa2net_lib.viz.explorer import explorer
+from msa2net_lib.lessons.l16_paper_audit.widget import isic_audit_widget
+from msa2net_lib.viz.browsers import volume_browser
+from msa2net_lib.viz.explorer import explorer, slider
 
 
 def draw(**values):
@@ -45,3 +51,10 @@ def test_an_error_is_raised_at_once_and_on_a_move():
 def test_no_control_is_named():
     with pytest.raises(InputError, match="level=None gives no control"):
         explorer(draw, level=None)
+
+
+def test_without_ipywidgets_a_line_stands_in_its_place(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    case = Case("a", np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.uint8), None)
+    for shown in (explorer(draw, level=slider(2, 0, 9)), volume_browser(case), isic_audit_widget()):
+        assert shown.data.endswith("needs ipywidgets: run pip install -e '.[notebooks]' in the checkout*")

@@ -13,7 +13,8 @@ from msa2net_lib.paper.consistency import implied_specificity
 from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Discrepancy, effect_of
 from msa2net_lib.paper.discrepancies.evidence import Evidence
 from msa2net_lib.paper.tables import OWN, table_2
-from msa2net_lib.viz.explorer import explorer
+from msa2net_lib.utils.system_info import lacking
+from msa2net_lib.viz.explorer import explorer, not_shown
 
 
 def card(one: Discrepancy, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
@@ -49,6 +50,8 @@ def isic_audit_widget() -> Any:
 
     The start prevalence is the one that the row's DSC, SE and ACC imply.
     """
+    if lacks := lacking("ipywidgets"):
+        return not_shown(lacks)
     import ipywidgets
 
     own = table_2().loc[OWN]
