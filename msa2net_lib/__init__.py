@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from msa2net_lib.baselines.registry import build_network, list_networks, register_network
     from msa2net_lib.baselines.spec import NetworkSpec, adopt_network
     from msa2net_lib.checkpoints import load_network, save_network
-    from msa2net_lib.config import PROFILES, NetworkConfig, list_presets
+    from msa2net_lib.config import NetworkConfig, list_presets
     from msa2net_lib.data.catalog import list_datasets, open_dataset
     from msa2net_lib.data.isic import prepare_isic
     from msa2net_lib.data.synapse import prepare_synapse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from msa2net_lib.official_checkpoints import load_official_checkpoint, save_official_checkpoint
     from msa2net_lib.optimize import optimize_for_inference
     from msa2net_lib.prediction.run import predict_file
-    from msa2net_lib.train_config import TrainConfig
+    from msa2net_lib.train_config import PROFILES, TrainConfig
     from msa2net_lib.training import train
 
     __version__: str
@@ -39,7 +39,7 @@ _NAMES = {
     "baselines.registry": "build_network list_networks register_network",
     "baselines.spec": "NetworkSpec adopt_network",
     "checkpoints": "load_network save_network",
-    "config": "PROFILES NetworkConfig list_presets",
+    "config": "NetworkConfig list_presets",
     "data.catalog": "list_datasets open_dataset",
     "data.isic": "prepare_isic",
     "data.synapse": "prepare_synapse",
@@ -55,7 +55,7 @@ _NAMES = {
     "official_checkpoints": "load_official_checkpoint save_official_checkpoint",
     "optimize": "optimize_for_inference",
     "prediction.run": "predict_file",
-    "train_config": "TrainConfig",
+    "train_config": "PROFILES TrainConfig",
     "training": "train",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -15,12 +15,12 @@ from torch import nn
 
 from msa2net_lib.baselines.registry import NETWORKS, find_network, is_own, rebuild_network, register_network
 from msa2net_lib.baselines.spec import Config, NetworkSpec, config_from_dict, config_of
-from msa2net_lib.config import MOST_CLASSES, NetworkConfig, override
+from msa2net_lib.config import MOST_CLASSES, NetworkConfig
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.encoder import carry_tables
+from msa2net_lib.nn.timm_models import carry_tables
 from msa2net_lib.utils.files import atomic_path
-from msa2net_lib.utils.plain import parse_json
+from msa2net_lib.utils.plain import override, parse_json
 from msa2net_lib.utils.torch_files import misfits, require_finite, some_of
 
 SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
@@ -223,6 +223,11 @@ def load_network(
             state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
     except InputError as error:
         raise InputError(f"{path}: {str(error)[:_MOST_LETTERS]}") from error
+    except Exception as error:  # networks meet options of a damaged file each in their own way
+        if network is not None or is_own(config):
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_LETTERS]}"
+        raise InputError(f"{path}: {config.preset} cannot be built from its network config ({reason})") from error
     if wrong := misfits(state, expected.state_dict()):
         raise InputError(f"{path}: weights do not fit the config stored with them ({some_of(wrong)}); copy it again")
     require_finite(state, path)

@@ -1,18 +1,14 @@
-"""What a network is made of: a dataclass, validated, saved beside every result; and what each profile trains."""
+"""What a network is made of: a dataclass, validated, saved beside every result."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.plain import take_plain
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from msa2net_lib.utils.plain import override, require_choice, take_plain
 
 Block = Literal["lka", "dual_attention", "none"]
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
@@ -20,30 +16,8 @@ LevelPart = Literal["linear", "gate", "norm", "blocks"]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What commands take for ``--device``."""
 
-MOST_PIXELS, MOST_CLASSES, MOST_WIDTH, MOST_BLOCKS = 2048, 256, 4096, 100
-"""Bounds of an image's side, of classes (label maps are uint8), and of an encoder's whole-number options and depth."""
-
-_ENCODER_OPTIONS = re.compile(r"embed_dim|depths|stem_width|stem_bias|drop_rate|drop_path_rate|(conv|transformer)_\w+")
-"""timm's keywords for a MaxViT's architecture: others of its keywords open files or ask a hub."""
-
-ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
-
-
-def require_choice(name: str, value: Any, choices: tuple) -> None:
-    """Raise InputError, naming the choices, unless ``value`` is one of them."""
-    if value not in choices:
-        known = ", ".join(repr(choice) for choice in choices)
-        raise InputError(f"{name}={value!r} is unknown: use one of {known}")
-
-
-def override(config: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
-    """Return a config with the named fields changed. Raises: `InputError` for an unknown field."""
-    if not isinstance(overrides, Mapping):
-        raise InputError(f"{type(config).__name__} from a {type(overrides).__name__}: give a dictionary of its fields")
-    known = {f.name for f in dataclasses.fields(config)}
-    for name in overrides:
-        require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
-    return dataclasses.replace(config, **overrides)
+MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 2048, 256, 4096
+"""Bounds of an image's side, of classes (label maps are uint8), and of a network's options."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +121,6 @@ class NetworkConfig:
         object.__setattr__(self, "levels", levels)
         # JSON has lists only; tuples here, so that a config read back equals the one written.
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.encoder_options.items()}
-        _check_options(options)
         object.__setattr__(self, "encoder_options", options)
         if not isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", tuple(self.image_size))
@@ -219,17 +192,6 @@ class NetworkConfig:
         return dataclasses.asdict(self)
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that are no architecture of a MaxViT, or far larger than any. Raises: `InputError`."""
-    for name, value in options.items():
-        values = value if isinstance(value, tuple) else (value,)
-        known = _ENCODER_OPTIONS.fullmatch(name) and all(isinstance(one, int | float | str | None) for one in values)
-        sizes = [one for one in values if isinstance(one, int | float)]
-        large = max(map(abs, sizes), default=0) > MOST_WIDTH or len(values) > 8
-        if not known or large or (name == "depths" and (len(sizes) < len(values) or sum(sizes) > MOST_BLOCKS)):
-            raise InputError(f"encoder_options[{name!r}]={value!r}: no option of a MaxViT of timm, or beyond all sizes")
-
-
 PRESETS: dict[str, NetworkConfig] = {
     # The text and equations of the paper; nothing in it is unused.
     "paper": NetworkConfig(),
@@ -284,23 +246,3 @@ def list_presets() -> list[str]:
     Source: `config.PRESETS`.
     """
     return list(PRESETS)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a profile of the notebooks trains: network preset, recipe and data set by name.
-
-    pretrained: start the encoder from ImageNet weights, which timm downloads.
-    """
-
-    preset: str
-    recipe: str
-    dataset: str
-    pretrained: bool = False
-
-
-PROFILES: dict[str, Profile] = {
-    "smoke": Profile("tiny", "smoke", "virtual"),
-    "gpu": Profile("paper", "gpu", "virtual"),
-    "paper": Profile("paper", "synapse", "synapse", pretrained=True),
-}

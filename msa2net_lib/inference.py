@@ -23,6 +23,7 @@ from msa2net_lib.data.resize import (
 from msa2net_lib.data.resize_matrix import resize_on_device
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.progress import progress_bar
+from msa2net_lib.utils.torch_files import require_finite_logits
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -142,16 +143,6 @@ def predict_logits(
             filled = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
             logits.append(network(filled.to(device))[: len(batch)].float())
     return require_finite_logits(torch.cat(logits), "use another checkpoint" if precision == "fp32" else "use fp32")
-
-
-def require_finite_logits(logits: Tensor, advice: str = "use another checkpoint") -> Tensor:
-    """Return logits (n, ...) as they are. Raises: `InputError` for any that is nan or infinite: no class is largest."""
-    if bad := int((~logits.isfinite()).flatten(1).any(dim=1).sum()):
-        raise InputError(
-            f"logits are not finite in {bad} of {len(logits)} slices or images: the network's weights are damaged, or "
-            f"its numbers overflow; {advice}"
-        )
-    return logits
 
 
 def predict_image(network: nn.Module, image: NDArray) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a training run is made of: a dataclass, validated, saved beside every result; and the recipes by name."""
+"""What a training run is made of: a dataclass, validated, saved beside every result; recipes and profiles by name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from msa2net_lib.config import override, require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.plain import take_plain
+from msa2net_lib.utils.plain import override, require_choice, take_plain
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["poly", "one_cycle", "constant"]
@@ -239,4 +238,24 @@ RECIPES: dict[str, TrainConfig] = {
             "selection": "not said; the last step",
         },
     ),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile of the notebooks trains: network preset, recipe and data set by name.
+
+    pretrained: start the encoder from ImageNet weights, which timm downloads.
+    """
+
+    preset: str
+    recipe: str
+    dataset: str
+    pretrained: bool = False
+
+
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile("tiny", "smoke", "virtual"),
+    "gpu": Profile("paper", "gpu", "virtual"),
+    "paper": Profile("paper", "synapse", "synapse", pretrained=True),
 }

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import require_choice
 
 Along = Literal["diagonal", "radius"]
 """Which coefficients make a curve: those with equal frequencies of both axes, as in the literature, or all of them."""

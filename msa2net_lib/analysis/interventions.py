@@ -21,10 +21,10 @@ from torch import Tensor
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
-from msa2net_lib.inference import require_finite_logits
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.masag import MASAG, STEPS, MASAGTrace
+from msa2net_lib.utils.torch_files import require_finite_logits
 
 Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """What becomes of a gate's inputs: (x, g) -> (x, g)."""

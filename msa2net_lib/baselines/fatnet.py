@@ -8,7 +8,8 @@ from timm.layers.squeeze_excite import SqueezeExcite
 from torch import Tensor, nn
 
 from msa2net_lib.baselines.blocks import fitting_size
-from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.encoder import as_rgb
+from msa2net_lib.nn.timm_models import create_timm
 
 _STEPS = {"conv1": "0", "norm1": "1", "up.0": "3", "up.1": "4", "conv3": "6", "norm3": "7"}
 OFFICIAL_KEYS = (

@@ -14,10 +14,11 @@ from torch.nn import functional
 
 from msa2net_lib.baselines.blocks import fitting_size, load_part, window_size
 from msa2net_lib.baselines.swin_unet import ENCODER, SwinStage
-from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
+from msa2net_lib.nn.timm_models import create_timm
+from msa2net_lib.utils.plain import require_choice
 
 if TYPE_CHECKING:
     from jaxtyping import Float

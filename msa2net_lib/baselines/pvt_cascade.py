@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from msa2net_lib.baselines.blocks import SpatialAttention, conv_norm_relu, double_conv, fitting_size
-from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.gates.attention import AttentionGate
+from msa2net_lib.nn.timm_models import create_timm
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from msa2net_lib.baselines.recipes import OWN_RECIPES, OwnRecipe
-from msa2net_lib.config import NetworkConfig, require_choice
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import require_choice
 
 if TYPE_CHECKING:
     from torch import nn

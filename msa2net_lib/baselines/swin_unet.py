@@ -10,8 +10,9 @@ from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
 from msa2net_lib.baselines.blocks import fitting_size, load_part, window_size
-from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.layout import PatchExpand, tokens_to_map
+from msa2net_lib.nn.timm_models import create_timm
 
 if TYPE_CHECKING:
     from jaxtyping import Float

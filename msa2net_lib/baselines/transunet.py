@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from msa2net_lib.baselines.blocks import UpConcat, fitting_size, load_part
-from msa2net_lib.nn.encoder import as_rgb, create_timm
+from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
+from msa2net_lib.nn.timm_models import create_timm
 
 if TYPE_CHECKING:
     from jaxtyping import Float

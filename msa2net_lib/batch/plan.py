@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from msa2net_lib.config import PROFILES, Profile
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.parameters import PARAMETERS, Values, shown
 from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE, parameters_by_lesson
+from msa2net_lib.train_config import PROFILES, Profile
 from msa2net_lib.utils.files import read_json, write_text
 
 PLAN_FILE = "plan.json"

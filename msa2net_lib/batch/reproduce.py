@@ -18,12 +18,13 @@ from msa2net_lib.batch.job import is_marked, read_job
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
 from msa2net_lib.batch.report import write_report
 from msa2net_lib.batch.work import job_folder
-from msa2net_lib.config import PROFILES, require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
+from msa2net_lib.train_config import PROFILES
 from msa2net_lib.utils.files import writable_folder
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 from msa2net_lib.utils.locks import exclusive
+from msa2net_lib.utils.plain import require_choice
 
 SNAKEMAKE_LOG, LOCK = "snakemake.log", ".reproduce.lock"
 QUIET = ("host", "progress", "rules", "reason")

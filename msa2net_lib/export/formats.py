@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.plain import require_choice
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = get_args(Format)

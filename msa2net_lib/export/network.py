@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from msa2net_lib.baselines.registry import NETWORKS
 from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
-from msa2net_lib.config import require_choice
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.data.resize import normalize, resize_images
 from msa2net_lib.data.volumes import WINDOW_HU, read_volume, window
@@ -26,6 +25,7 @@ from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.official_checkpoints import open_checkpoint
 from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.plain import require_choice
 from msa2net_lib.utils.system_info import library_version
 
 InputRange = Literal["normalized", "unit"]

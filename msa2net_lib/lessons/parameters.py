@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from msa2net_lib.config import DEVICES, PRESETS, PROFILES
+from msa2net_lib.config import DEVICES, PRESETS
 from msa2net_lib.data.catalog import DATASETS, dataset_entry, is_prepared
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES
+from msa2net_lib.train_config import CHOICES, PROFILES
 
 LARGEST = 2**31 - 1
 """No number of steps, slices or pixels is larger."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from msa2net_lib.baselines.spec import Config, config_of
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.fingerprint import describe
-from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
@@ -31,14 +28,13 @@ from msa2net_lib.training.failures import (
     told_lost_process,
     told_out_of_memory,
 )
-from msa2net_lib.training.files import BEST_FILES, LOCK_FILE, RECORD_FILE, STATE_FILE, WEIGHTS_FILE
+from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, STATE_FILE, WEIGHTS_FILE, claimed
 from msa2net_lib.training.logger import Bars, History, Logger
 from msa2net_lib.training.samples import Samples, load_samples
 from msa2net_lib.training.selection import Best, Score, arrange_selection
 from msa2net_lib.training.trainer import Trainer
-from msa2net_lib.utils.files import remove_partials, writable_folder, write_text
+from msa2net_lib.utils.files import writable_folder, write_text
 from msa2net_lib.utils.interrupts import Stopped, deferred_interrupt
-from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.system_info import versions
 
 
@@ -110,7 +106,7 @@ def train(
     asked = config_of(network) if isinstance(network, nn.Module) else network
     data, score = arrange_selection(dataset, config, asked.height_width)
     folder = None if output_dir is None else writable_folder(output_dir)
-    with _claimed(folder):
+    with claimed(folder):
         trainer = Trainer(network, config, data, device)
         run = _Run(trainer, folder, score, on_log)
         run.restore()
@@ -122,18 +118,6 @@ def train(
         run.finish(folder, minutes)
     best, best_score = (folder / BEST_FILES[config.selection], run.best.score) if run.best.step else (None, None)
     return TrainResult(trainer.plain_network(), run.history, minutes, folder / WEIGHTS_FILE, best, best_score)
-
-
-@contextmanager
-def _claimed(folder: Path | None) -> Iterator[None]:
-    """Keep other trainings out of a folder, and clear it of what killed ones left; one process does it for all."""
-    if folder is None or int(os.environ.get("RANK", "0")) > 0:
-        yield
-        return
-    busy = "another training is at work in this folder; wait for its end, or name another output folder"
-    with exclusive(folder, lock=folder / LOCK_FILE, busy=busy, needed=False):
-        remove_partials(folder, claimed=True)
-        yield
 
 
 class _Run:
@@ -184,11 +168,8 @@ class _Run:
         if self.is_main:
             saved.warn_of_changes(changes, state["versions"], path)
         self.trainer.load_state_dict(state, path)
-        try:
-            self.history, self.best, self.random = list(state["history"]), Best(**state["best"]), state["random"]
-            self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
+        self.history, self.best, self.random = state["history"], Best(**state["best"]), state["random"]
+        self.changes = state.get("changed_on_resume", []) + changes  # states of before have none
 
     def finish(self, folder: Path, minutes: float) -> None:
         """Write the last weights and the record; every process waits until they lie there."""

@@ -49,7 +49,9 @@ def check_same_run(
         other_network = _differences(config_from_dict(state["network_config"]), network)
         other_training = _differences(TrainConfig.from_dict(state["train_config"]), config)
         other_data, step = state["data"] != data, state["step"]
-    except (KeyError, TypeError, InputError) as error:
+        if not isinstance(state["history"], list) or state["best"].keys() != {"score", "step"} or "random" not in state:
+            raise KeyError("history")
+    except (AttributeError, KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: no training state of this version; delete it to start anew") from error
     refused = [name for name in other_training if name not in CHANGEABLE]
     different = [f"network ({', '.join(other_network)})"] if other_network else []

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 MOST_LETTERS = 1 << 20
 """Of a JSON text that comes with a file of weights."""
@@ -89,6 +91,23 @@ def take_plain(config: DataclassInstance) -> None:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise InputError(f"{name}={value!r}: give {words}")
         object.__setattr__(config, name, value)
+
+
+def require_choice(name: str, value: Any, choices: tuple) -> None:
+    """Raise InputError, naming the choices, unless ``value`` is one of them."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise InputError(f"{name}={value!r} is unknown: use one of {known}")
+
+
+def override(config: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
+    """Return a config with the named fields changed. Raises: `InputError` for an unknown field."""
+    if not isinstance(overrides, Mapping):
+        raise InputError(f"{type(config).__name__} from a {type(overrides).__name__}: give a dictionary of its fields")
+    known = {f.name for f in dataclasses.fields(config)}
+    for name in overrides:
+        require_choice(f"{type(config).__name__} field", name, tuple(sorted(known)))
+    return dataclasses.replace(config, **overrides)
 
 
 def parse_json(text: str, what: str) -> Any:

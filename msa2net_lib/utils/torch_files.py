@@ -102,6 +102,16 @@ def require_finite(
         raise InputError(f"{path}: {count} values of {key}{more} {so}")
 
 
+def require_finite_logits(logits: Tensor, advice: str = "use another checkpoint") -> Tensor:
+    """Return logits (n, ...) as they are. Raises: `InputError` for any that is nan or infinite: no class is largest."""
+    if bad := int((~logits.isfinite()).flatten(1).any(dim=1).sum()):
+        raise InputError(
+            f"logits are not finite in {bad} of {len(logits)} slices or images: the network's weights are damaged, or "
+            f"its numbers overflow; {advice}"
+        )
+    return logits
+
+
 def some_of(keys: Sequence[str]) -> str:
     """The first few keys, and how many more there are."""
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from msa2net_lib.batch.plan import Plan
-from msa2net_lib.config import PROFILES
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE
+from msa2net_lib.train_config import PROFILES
 
 
 def names(plan, kind):

@@ -79,6 +79,6 @@ def test_a_failed_download_is_said_and_builds_nothing(monkeypatch):
         assert options["pretrained"] is True
         raise ConnectionError("no route")
 
-    monkeypatch.setattr("msa2net_lib.nn.encoder.timm.create_model", offline)
+    monkeypatch.setattr("msa2net_lib.nn.timm_models.timm.create_model", offline)
     with pytest.raises(InputError, match=r"could not be downloaded \(ConnectionError\), nothing was built"):
         MSA2Net.from_preset("tiny", pretrained=True)

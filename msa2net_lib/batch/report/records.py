@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.batch.plan import Plan
-from msa2net_lib.config import PROFILES
 from msa2net_lib.data.catalog import list_datasets
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS, RECORD
+from msa2net_lib.train_config import PROFILES
 from msa2net_lib.utils.files import read_json
 
 REPORT, NOT_RECORDED = "report", "not recorded"

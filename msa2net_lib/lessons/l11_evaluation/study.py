@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 
 from msa2net_lib.checkpoints import read_class_names
-from msa2net_lib.config import NetworkConfig, require_choice
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import dataset_entry, open_dataset
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.images.dataset import ImageDataset
@@ -32,6 +32,7 @@ from msa2net_lib.paper.reproduced.rows import COMPARABILITY
 from msa2net_lib.paper.reproduced.runs import ReproducedRun
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import TrainResult, choose_device, train
+from msa2net_lib.utils.plain import require_choice
 from msa2net_lib.viz.plots import busiest_slices
 
 if TYPE_CHECKING:

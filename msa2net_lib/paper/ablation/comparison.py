@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.analysis.complexity import build_empty
-from msa2net_lib.config import Block, LevelConfig, NetworkConfig, require_choice
+from msa2net_lib.config import Block, LevelConfig, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import NOT_KNOWN, against_noise, summarize
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
+from msa2net_lib.utils.plain import require_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from msa2net_lib.config import PROFILES, NetworkConfig, require_choice
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.paper.ablation.comparison import ROWS, Reading, ablation_config, other_gate
 from msa2net_lib.paper.ablation.rows import find_row
-from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.train_config import PROFILES, TrainConfig
+from msa2net_lib.utils.plain import require_choice
 
 LESSON = "12_ablation"
 Auto = Literal["auto"]

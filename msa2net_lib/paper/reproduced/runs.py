@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from msa2net_lib.config import NetworkConfig, require_choice
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import COUNTS, ImageEvaluation
 from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weights_of_run
@@ -16,6 +16,7 @@ from msa2net_lib.evaluation.table import Evaluation
 from msa2net_lib.train_config import Selection, TrainConfig
 from msa2net_lib.training.files import RECORD_FILE, WEIGHTS_FILE
 from msa2net_lib.utils.files import read_json
+from msa2net_lib.utils.plain import require_choice
 
 Choice = Selection | Literal["unknown"]
 CHOSEN: dict[str, str] = {**SELECTIONS, "unknown": "not recorded"}

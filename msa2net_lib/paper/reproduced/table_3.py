@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from msa2net_lib.config import PROFILES, NetworkConfig
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.evaluation.experiments import read_measurement
 from msa2net_lib.evaluation.intervals import NOT_KNOWN
 from msa2net_lib.paper.ablation.comparison import (
@@ -25,7 +25,7 @@ from msa2net_lib.paper.ablation.comparison import (
 from msa2net_lib.paper.ablation.runs import AblationPlan
 from msa2net_lib.paper.comparability import NOT_TOLD
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED, data_in_words
-from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.train_config import PROFILES, TrainConfig
 
 COLUMNS = ("masag", "lka", "dae_former", "dsc", "hd95", *COMPARABILITY)
 """Columns behind ``row``: those of the table (DSC in percent, HD95 in voxels), then where a row is from."""

@@ -11,7 +11,6 @@ import pytest
 
 from msa2net_lib import MSA2Net
 from msa2net_lib.checkpoints import SHIPPED_TINY, save_network
-from msa2net_lib.config import PROFILES
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
@@ -27,7 +26,7 @@ from msa2net_lib.lessons.l11_evaluation.study import (
     spread_of,
 )
 from msa2net_lib.paper.tables import table_1 as published_table_1
-from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.train_config import PROFILES, TrainConfig
 
 
 @pytest.fixture(scope="module")
