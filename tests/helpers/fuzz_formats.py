@@ -27,7 +27,7 @@ from pydicom.encaps import generate_frames
 
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.images.read import read_image, read_mask
-from msa2net_lib.data.volumes import read_volume
+from msa2net_lib.data.volumes import Volume, read_volume
 
 Arrays = list[NDArray]
 """What a reader makes of a file: voxels and geometry, image and label, or pixels."""
@@ -41,6 +41,7 @@ class Format:
     """One format. ``write(folder)`` makes good files and returns which of them is damaged and what is then read.
 
     ``header`` is how many bytes at the beginning matter most. ``tolerance``: how far two decoders may be apart.
+    ``second``: another reader that is not ours; where it refuses or is not there, ``theirs`` is enough.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Format:
     theirs: Callable[[Path], Arrays]
     header: int
     tolerance: float = 0.0
+    second: Callable[[Path], Arrays] | None = None
 
 
 def picture(shape: tuple[int, ...] = (4, 40, 36)) -> NDArray[np.int16]:
@@ -64,9 +66,19 @@ def _affine() -> NDArray:
 
 
 def _volume(path: Path) -> Arrays:
-    volume = read_volume(path)
+    return _placed(read_volume(path))
+
+
+def _placed(volume: Volume) -> Arrays:
     direction = np.reshape(volume.direction, (3, 3))
     return [volume.array, np.column_stack([direction * volume.spacing[::-1], volume.origin])]
+
+
+def _series(folder: Path) -> Arrays:
+    """Read a series, of which no slice may go missing without a word."""
+    volume = read_volume(folder)
+    assert len(volume.array) == len([*folder.iterdir()]) or volume.notes, "fewer slices than files, and no note"
+    return _placed(volume)
 
 
 def _upright(array: NDArray, affine: NDArray) -> Arrays:
@@ -78,6 +90,14 @@ def _upright(array: NDArray, affine: NDArray) -> Arrays:
     array = nib.orientations.apply_orientation(array, ornt)
     affine = np.vstack([affine, [0, 0, 0, 1]]) @ nib.orientations.inv_ornt_aff(ornt, array.shape)
     return [array.T, affine[:3]]
+
+
+def _simpleitk(path: Path) -> Arrays:
+    """Read a file by SimpleITK, which fills what is missing; so what it reads counts only where we read it too."""
+    image = sitk.ReadImage(str(path))
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    affine = np.column_stack([direction * image.GetSpacing(), image.GetOrigin()])
+    return _upright(sitk.GetArrayFromImage(image).T, affine)
 
 
 # NIfTI
@@ -171,7 +191,8 @@ def _write_dicom(syntax: uid.UID, dtype: type = np.int16) -> Callable[[Path], tu
 
 
 def _pydicom(folder: Path) -> Arrays:
-    slices = sorted((pydicom.dcmread(path) for path in folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
+    files = (path for path in folder.iterdir() if pydicom.misc.is_dicom(path))
+    slices = sorted((pydicom.dcmread(path) for path in files), key=lambda s: s.ImagePositionPatient[2])
     arrays = [_pixels(s) * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in slices]
     first = slices[0]
     across, down = np.reshape([float(v) for v in first.ImageOrientationPatient], (2, 3))
@@ -275,19 +296,33 @@ def _opencv(path: Path) -> Arrays:
 FORMATS = {
     one.name: one
     for one in (
-        Format("nii", _write_nifti("scan.nii"), _volume, _nibabel, 352),
-        Format("nii.gz", _write_nifti("scan.nii.gz"), _volume, _nibabel, 30),
-        Format("nrrd raw", _write_nrrd("raw"), _volume, _pynrrd, 420),
-        Format("nrrd gzip", _write_nrrd("gzip"), _volume, _pynrrd, 420),
-        Format("mha raw", _write_metaimage("scan.mha", False), _volume, _plain_metaimage, 400),
-        Format("mha compressed", _write_metaimage("scan.mha", True), _volume, _plain_metaimage, 400),
-        Format("mhd header", _write_metaimage("scan.mhd", False), _volume, _plain_metaimage, 400),
-        Format("mhd data", _write_metaimage("scan.mhd", False, "scan.raw"), _volume, _plain_metaimage, 10),
-        Format("mhd compressed data", _write_metaimage("scan.mhd", True, "scan.zraw"), _volume, _plain_metaimage, 10),
-        Format("dicom raw", _write_dicom(uid.ExplicitVRLittleEndian), _volume, _pydicom, 1200),
-        Format("dicom rle", _write_dicom(uid.RLELossless), _volume, _pydicom, 1200),
-        Format("dicom jpeg 2000", _write_dicom(uid.JPEG2000Lossless), _volume, _pydicom, 1200),
-        Format("dicom jpeg lossless", _write_dicom(uid.JPEGLosslessSV1, np.uint8), _volume, _pydicom, 1200),
+        Format("nii", _write_nifti("scan.nii"), _volume, _nibabel, 352, second=_simpleitk),
+        Format("nii.gz", _write_nifti("scan.nii.gz"), _volume, _nibabel, 30, second=_simpleitk),
+        Format("nrrd raw", _write_nrrd("raw"), _volume, _pynrrd, 420, second=_simpleitk),
+        Format("nrrd gzip", _write_nrrd("gzip"), _volume, _pynrrd, 420, second=_simpleitk),
+        Format("mha raw", _write_metaimage("scan.mha", False), _volume, _plain_metaimage, 400, second=_simpleitk),
+        Format("mha compressed", _write_metaimage("scan.mha", True), _volume, _plain_metaimage, 400, second=_simpleitk),
+        Format("mhd header", _write_metaimage("scan.mhd", False), _volume, _plain_metaimage, 400, second=_simpleitk),
+        Format(
+            "mhd data",
+            _write_metaimage("scan.mhd", False, "scan.raw"),
+            _volume,
+            _plain_metaimage,
+            10,
+            second=_simpleitk,
+        ),
+        Format(
+            "mhd compressed data",
+            _write_metaimage("scan.mhd", True, "scan.zraw"),
+            _volume,
+            _plain_metaimage,
+            10,
+            second=_simpleitk,
+        ),
+        Format("dicom raw", _write_dicom(uid.ExplicitVRLittleEndian), _series, _pydicom, 1200),
+        Format("dicom rle", _write_dicom(uid.RLELossless), _series, _pydicom, 1200),
+        Format("dicom jpeg 2000", _write_dicom(uid.JPEG2000Lossless), _series, _pydicom, 1200),
+        Format("dicom jpeg lossless", _write_dicom(uid.JPEGLosslessSV1, np.uint8), _series, _pydicom, 1200),
         Format("npz", _write_slice, _our_slice, _numpy, 300),
         Format("h5", _write_case, _our_case, _h5py, 2000),
         Format("png", _write_image("photo.png"), lambda path: [read_image(path)], _opencv, 60),

@@ -34,7 +34,7 @@ MISBEHAVIOR: dict[str, Callable[[Path], Any]] = {
 class Reader:
     """Reads in another process and answers ("read", arrays), ("refused", line) or ("failed", what happened).
 
-    ``whose``: "ours", "theirs", or "misbehavior".
+    ``whose``: "ours", "theirs", "second" or "misbehavior".
     """
 
     def __init__(self, whose: str) -> None:
@@ -73,7 +73,7 @@ class Reader:
 def _serve(pipe: Any, whose: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    if whose != "theirs":
+    if whose in ("ours", "misbehavior"):
         _limit_memory()
     pipe.send("ready")
     while True:

@@ -1,1 +1,1 @@
-"""One module a file format: each checks that the stored bytes are complete before SimpleITK decodes them."""
+"""One module a file format: each checks that what a file declares is there, and that it makes sense, and reads it."""

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from pydicom.config import IGNORE
-from pydicom.uid import UID
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from msa2net_lib.data.formats.dicom_geometry import ordered, same_scan, without_copies
 from msa2net_lib.data.formats.dicom_pixels import has_whole_values, read_slice
@@ -26,7 +26,6 @@ from msa2net_lib.errors import InputError
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _ROOT_OF_UIDS = b"1.2.840.10008."
 """Where this stands among the first bytes, a file is or was DICOM."""
-_CLASS = "MediaStorageSOPClassUID"
 _NO_UID = "without-uid-"
 _MOST_LISTED = 20
 _MOST_NAMED = 4
@@ -64,9 +63,10 @@ def read(path: Path, series: str | None = None, stream: BinaryIO | None = None) 
     if stream is not None:
         found.add(path, stream)
         found.want_series_of(path)
-    for file in _files(path) if stream is None else _files_beside(path):
-        with open_file(file) as beside:
-            found.add(file, beside)
+    for file in _files(path) if stream is None else _plain(sorted(path.parent.iterdir())):
+        if file != path:
+            with open_file(file) as beside:
+                found.add(file, beside)
     chosen = found.choose()
     slices, copies = without_copies(found.slices[chosen.uid])
     slices, affine = ordered(path, slices)
@@ -112,9 +112,11 @@ class _Found:
         except InputError as error:
             self._damaged.append((_uid_of_damaged(file, content), file, error))
             return
+        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:  # DICOMDIR
+            return
         if "Rows" in header:
             self._add_slice(Slice(file, header), uid)
-        elif _is_other_object(text(file, header, "SOPClassUID") or str(header.file_meta.get(_CLASS, ""))):
+        elif _is_other_object(text(file, header, "SOPClassUID")):
             self._others.setdefault(uid, set()).add(text(file, header, "Modality"))
         else:
             error = InputError(f"{file}: a slice without its image, so it is cut short or damaged; copy it again")
@@ -137,16 +139,14 @@ class _Found:
         if chosen.is_localizer:
             raise InputError(f"{self._path}: {chosen} was made to plan a scan and is none; give the series of the scan")
         for uid, file, error in self._damaged:
-            if uid in ("", chosen.uid):
+            if uid == chosen.uid or not UID(uid, validation_mode=IGNORE).is_valid:
                 raise error
             self._passed_over.append(file)
         if chosen.uid in self._others:
             first = self.slices[chosen.uid][0].path
             raise InputError(f"{first}: its series holds files without an image too; copy the series again")
-        scan = [one for one in self.slices[chosen.uid] if not is_localizer(one.header)]
-        self._localizers = sum(map(len, self.slices.values())) - sum(one.slices for one in self.scans())
-        self._localizers += chosen.slices - len(scan)
-        self.slices[chosen.uid] = scan
+        self._localizers = sum(is_localizer(header) for slices in self.slices.values() for _, header in slices)
+        self.slices[chosen.uid] = [one for one in self.slices[chosen.uid] if not is_localizer(one.header)]
         return chosen
 
     def notes(self, chosen: Series) -> Iterator[str]:
@@ -197,8 +197,7 @@ class _Found:
         if len(called) == 1 or (called and wanted == called[0].uid):
             return called[0]
         known.sort(key=lambda one: (one.is_localizer, -one.slices, one.uid))
-        listed = "; ".join(map(str, known[:_MOST_LISTED]))
-        listed += f"; and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+        listed = _some([*map(str, known)], _MOST_LISTED, "; ")
         if wanted is None:
             name = "name one by its UID or description (--series, in Python series=)"
             raise InputError(
@@ -234,10 +233,6 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from _plain(here / name for name in sorted(names))
 
 
-def _files_beside(file: Path) -> Iterator[Path]:
-    return _plain(one for one in sorted(file.parent.iterdir()) if one != file)
-
-
 def _plain(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield what is a file or a link to one, hidden ones aside; a link to nothing must not go unnoticed."""
     for path in paths:
@@ -251,7 +246,6 @@ def _describe(uid: str, slices: list[Slice]) -> Series:
     return Series(uid, description, modality, len(slices), all(is_localizer(one.header) for one in slices))
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )
+def _some(names: list[str], most: int = _MOST_NAMED, between: str = ", ") -> str:
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return between.join([*names[:most], *more])

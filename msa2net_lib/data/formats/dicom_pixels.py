@@ -20,22 +20,7 @@ from msa2net_lib.data.formats.dicom_slice import Slice, numbers, text, whole
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 
-_PLAIN = {
-    uid.ImplicitVRLittleEndian: "<",
-    uid.ExplicitVRLittleEndian: "<",
-    uid.DeflatedExplicitVRLittleEndian: "<",
-    uid.ExplicitVRBigEndian: ">",
-}
-_JPEG = (
-    uid.JPEGBaseline8Bit,
-    uid.JPEGExtended12Bit,
-    uid.JPEGLossless,
-    uid.JPEGLosslessSV1,
-    uid.JPEGLSLossless,
-    uid.JPEGLSNearLossless,
-    uid.JPEG2000Lossless,
-    uid.JPEG2000,
-)
+_JPEG = (*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, uid.JPEG2000Lossless, uid.JPEG2000)
 _ITEM = 0xE000FFFE
 _LARGEST_WHOLE = 1 << 30
 _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
@@ -119,13 +104,14 @@ def _stored_values(path: Path, dataset: Dataset, layout: _Layout) -> NDArray[np.
     data = dataset.get("PixelData")
     if not isinstance(data, bytes) or not data:
         raise InputError(f"{path}: truncated, it has no pixels; copy or download it again")
-    if syntax in _PLAIN and (layout.allocated > 8 or _PLAIN[syntax] == "<"):  # big-endian bytes come swapped in pairs
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    if syntax in uid.UncompressedTransferSyntaxes and (layout.allocated > 8 or order == "<"):  # else swapped in pairs
         if len(data) < layout.data_bytes or data[layout.data_bytes + layout.data_bytes % 2 :].strip(b"\0"):  # padding
             raise InputError(
                 f"{path}: truncated or corrupt, {len(data)} of {layout.data_bytes} bytes of pixels; "
                 "copy or download it again"
             )
-        return layout.values(data, _PLAIN[syntax])
+        return layout.values(data, order)
     if syntax != uid.RLELossless and syntax not in _JPEG:
         raise InputError(
             f"{path}: its compression ({printable(str(syntax))}) is not read; export the series uncompressed"

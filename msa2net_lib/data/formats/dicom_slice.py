@@ -21,32 +21,12 @@ from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 
 _KEYWORDS = (
-    "SpecificCharacterSet",
-    "ImageType",
-    "SOPClassUID",
-    "Modality",
-    "SeriesDescription",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "FrameOfReferenceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "PixelData",
+    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "Modality", "SeriesDescription"),
+    *("SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "ImagePositionPatient"),
+    *("ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "Rows"),
+    *("Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"),
+    *("ModalityLUTSequence", "PixelData"),
 )
 _PIXEL_DATA = Tag("PixelData")
 

@@ -1,7 +1,7 @@
 """MetaImage: ``.mha``, and ``.mhd`` with its data in a file beside it, plain or compressed.
 
-SimpleITK's reader opens a file several times and takes a default for every line that is missing or misspelt; here
-what decides the volume must be there. Keys: the MetaIO documentation of Kitware.
+SimpleITK takes a default for every line that is missing or misspelt, and reads on where compressed voxels break off;
+here what decides the volume must be there. Keys: the MetaIO documentation of Kitware.
 """
 
 from __future__ import annotations

@@ -150,6 +150,8 @@ def _size(path: Path, fields: _Fields) -> tuple[int, ...]:
 
 def _affine(path: Path, fields: _Fields, size: tuple[int, ...]) -> NDArray[np.float64]:
     """Return index -> LPS mm. A file may say it twice (qform, sform), and tools differ in which they believe."""
+    if not {*fields.form_codes} <= {*range(6)}:
+        raise InputError(f"{path}: its qform and sform codes are {fields.form_codes}, none of the standard; set them")
     qform = _from_quaternion(fields) if fields.form_codes[0] > 0 else None
     sform = np.reshape(fields.rows, (3, 4)).astype(np.float64) if fields.form_codes[1] > 0 else None
     affine = qform if sform is None else sform

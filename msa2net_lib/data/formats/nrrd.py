@@ -1,11 +1,13 @@
 """NRRD: ``.nrrd``, and ``.nhdr`` with its data in a file beside it, raw or gzip.
 
-Fields: the definition of the NRRD file format of the Teem library.
+pynrrd leaves out what is not ASCII, so that (12,30,40) with a damaged 2 reads as (1,30,40); SimpleITK takes a missing
+space for its own and shears for none. Fields: the definition of the NRRD file format of the Teem library.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,19 +20,9 @@ from msa2net_lib.errors import InputError
 
 SUFFIXES = (".nrrd", ".nhdr")
 
-_TYPE_NAMES = {
-    "i1": ("signed char", "int8", "int8_t"),
-    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
-    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
-    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
-    "i4": ("int", "signed int", "int32", "int32_t"),
-    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
-    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
-    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
-    "f4": ("float",),
-    "f8": ("double",),
-}
-_DTYPES = {name: dtype for dtype, names in _TYPE_NAMES.items() for name in names}
+_DTYPES = {"char": "i1", "short": "i2", "int": "i4", "longlong": "i8"}
+_DTYPES |= {f"u{name}": f"u{kind[1]}" for name, kind in _DTYPES.items()}
+_DTYPES |= {np.dtype(kind).name: kind for kind in _DTYPES.values()} | {"float": "f4", "double": "f8"}
 _TO_LPS = {
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),
@@ -39,24 +31,16 @@ _TO_LPS = {
     "left-anterior-superior": (1, -1, 1),
     "las": (1, -1, 1),
 }
-_FIELDS = {
-    *("content", "number", "type", "dimension", "sizes", "endian", "encoding", "data file", "space", "space units"),
-    *(
-        "space dimension",
-        "space origin",
-        "space directions",
-        "measurement frame",
-        "kinds",
-        "labels",
-        "units",
-        "centers",
-    ),
-    *("spacings", "thicknesses", "axis mins", "axis maxs", "sample units", "min", "max", "block size"),
-    *("old min", "old max", "line skip", "byte skip"),
-}
+_FIELDS = (
+    *("content", "number", "type", "dimension", "sizes", "endian", "encoding", "data file", "space"),
+    *("space units", "space dimension", "space origin", "space directions", "measurement frame", "kinds"),
+    *("labels", "units", "centers", "spacings", "thicknesses", "axis mins", "axis maxs", "sample units"),
+    *("min", "max", "block size", "old min", "old max", "line skip", "byte skip"),
+)
 """All that the format knows; anything else is damage."""
 _SEGMENTATION = "segment"
 """How the keys begin by which 3D Slicer describes segments."""
+_VECTORS = r"(\s*\(([^(),]+,){2}[^(),]+\))+"
 _NOT_READ = ("line skip", "byte skip", "old min", "old max")
 _OTHER_NAMES = {name.replace(" ", ""): name for name in _FIELDS if not name.startswith("space")} | {
     "centerings": "centers"
@@ -114,13 +98,19 @@ def _check(path: Path, fields: dict[str, str]) -> Grid:
         raise InputError(
             f"{path}: has several values per voxel (kinds {' '.join(kinds)}); save one gray value per voxel"
         )
-    kind = _DTYPES.get(fields.get("type", ""))
+    kind = _DTYPES.get(_short(fields.get("type", "")))
     if kind is None:
         raise InputError(f"{path}: voxel type `{fields.get('type', '')}` is not read; save it as short or float")
     order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower())
     if order is None and kind[1] != "1":
         raise InputError(f"{path}: its header needs `endian` with little or big; export it again")
     return make_grid(path, size, np.dtype((order or "") + kind), _affine(path, fields))
+
+
+def _short(name: str) -> str:
+    """Return the short one of a type's names: "ushort" for "unsigned short int", "int16" for "int16_t"."""
+    words = ["u" if word == "unsigned" else word for word in name.removesuffix("_t").split() if word != "signed"]
+    return "".join(words[:-1] if len(words) > 1 and words[-1] == "int" and words != ["u", "int"] else words)
 
 
 def _affine(path: Path, fields: dict[str, str]) -> np.ndarray:
@@ -133,7 +123,8 @@ def _affine(path: Path, fields: dict[str, str]) -> np.ndarray:
         )
     if set(fields.get("space units", "mm").replace('"', " ").split()) - {"mm"}:
         raise InputError(f"{path}: its lengths are not in mm ({fields['space units']}); save it in mm")
-    bare = {key: value.translate(str.maketrans("(),", "   ")) for key, value in fields.items()}
+    vectors = {key: value for key, value in fields.items() if re.fullmatch(_VECTORS, value)}
+    bare = {key: value.translate(str.maketrans("(),", "   ")) for key, value in vectors.items()}
     steps = np.reshape(numbers(path, bare, "space directions", 9), (3, 3)).T
     origin = numbers(path, bare, "space origin", 3)
     return np.column_stack([steps, origin]) * np.reshape(signs, (3, 1))

@@ -70,7 +70,7 @@ def test_all_neighbors_are_one_note(ct, array):
     Image.new("L", (4, 4)).save(ct / "key.jpg")
     os.mkfifo(ct / "pipe")
     (note,) = notes_of(ct, array)
-    assert note.endswith("empty, empty.dcm, film.mp4, key.jpg and 3 more")
+    assert note.endswith("empty, empty.dcm, film.mp4, key.jpg, and 3 more")
 
 
 def test_text_and_what_belongs_to_a_disc_needs_no_word(ct, array):

@@ -74,6 +74,8 @@ NONSENSE = [
     ((112, "2f", 0, 5), "slope 0, intercept 5"),
     ((123, "B", 1), "not in mm"),
     ((252, "2h", 0, 0), "how the patient lies"),
+    ((252, "2h", -2917, 2), "codes are (-2917, 2)"),
+    ((252, "2h", 1, 16), "codes are (1, 16)"),
     ((268, "f", 99.0), "qform and its sform"),
     ((280, "f", -0.9), "qform and its sform"),
     ((280, "f", np.nan), "qform and its sform"),

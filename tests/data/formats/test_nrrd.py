@@ -89,6 +89,8 @@ LINES = [
     (b"type: int16", b"t\xffpe: int16", r"damaged at `t\xffpe: int16`"),
     (b"endian: little", b"endian: middle", "`endian` with little or big"),
     (b"space origin: (1,2,3)", b"space origin: (1,2)", "`space origin` with 3 numbers"),
+    (b"space origin: (1,2,3)", b"space origin: (1,2,39", "`space origin` with 3 numbers"),
+    (b"(0.69999999999999996,0,0)", b"(0.69999999999999996,0,0 ", "`space directions` with 9 numbers"),
     (b"encoding: raw", b"encoding: raw\nbyte skip: 4", "`byte skip: 4` is not read"),
     (b"encoding: raw", b"encoding: raw\nsizes: 5 4 3", "damaged at `sizes"),
     (b"encoding: raw", b"encoding: raw\nwhat is \x1b this", r"damaged at `what is \x1b this`"),
