@@ -349,7 +349,7 @@ def test_folder_that_may_not_be_written(own, refused):
 
 def test_image_outside_the_window(own, tmp_path, refused, save_nifti):
     images, labels = own
-    save_nifti(images / "anna.nii.gz", np.full((4, 24, 20), 1100, np.int16))
+    save_nifti(images / "anna.nii.gz", np.arange(4 * 24 * 20, dtype=np.int16).reshape(4, 24, 20) // 10 - 1000)
     refused([images / "anna.nii.gz", "no voxel lies within"], prepare, images, labels, tmp_path / "out")
 
 
@@ -500,7 +500,7 @@ def test_no_whole_windowed_image_in_memory(tmp_path, save_nifti, part):
     """
     image = np.full((64, 256, 256), 40, np.int16)  # compresses to nothing, so that the output weighs nothing
     label = np.zeros(image.shape, np.uint8)
-    image[:, 64], label[:, 64] = 90, 1
+    image[:, 64], label[:, 64], image[:, 0] = 90, 1, -1000
     save_nifti(tmp_path / "images" / "a.nii", image)
     save_nifti(tmp_path / "labels" / "a.nii", label)
     folders = tmp_path / "images", tmp_path / "labels"
