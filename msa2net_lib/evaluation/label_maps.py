@@ -17,7 +17,7 @@ from PIL import Image
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.images.read import read_mask
 from msa2net_lib.data.prepared_files import damage_told
-from msa2net_lib.data.resize import resize_label
+from msa2net_lib.data.resize import resize_back
 from msa2net_lib.data.scans.files import find_scans
 from msa2net_lib.data.scans.nnunet import read_classes
 from msa2net_lib.data.volumes import SUFFIXES, Volume, label_on_image, read_volume, to_itk
@@ -216,7 +216,7 @@ def score_masks(matched: MatchedFiles, *, threshold: int | None = None, grid: Gr
             if grid != "resample":
                 sizes = f"{found.shape} pixels, but {reference} has {target.shape}"
                 raise InputError(f"{prediction}: has {sizes}; score masks of the same size, or choose --grid resample")
-            found = resize_label(found.astype(np.uint8), (target.shape[0], target.shape[1])) > 0
+            found = resize_back(found, (target.shape[0], target.shape[1]))
         rows[name] = image_row(found.astype(np.uint8), target)
     by_image = pd.DataFrame.from_dict(rows, orient="index").rename_axis("image")
     return ImageEvaluation("", by_image, {}, size="masks' own")
