@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -60,6 +61,16 @@ def test_numpy_is_never_held_below_two(project):
 def test_ci_runs_the_readmes_test_command(root):
     assert "make test" in (root / ".ci" / "run").read_text()
     assert "make test" in (root / "README.md").read_text()
+
+
+def test_ci_runs_each_lesson_in_the_browser_or_with_nbval(root):
+    """It leaves to nbval the files without a word that run.py looks for in the outputs."""
+    (word,) = re.findall(r"grep -L (\S+) notebooks/\*\.ipynb", (root / ".ci" / "run").read_text())
+    assert f'WIDGET = "{word}"' in (root / "tests" / "browser" / "run.py").read_text()
+    for notebook in (root / "notebooks").glob("*.ipynb"):
+        cells = json.loads(notebook.read_text())["cells"]
+        shown = any(word in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
+        assert shown == (word in notebook.read_text()), notebook.name
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md"])

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from chromium import FLAGS, NoChromiumError, find_chromium
-from executed_pages import is_known_fault, printed_otherwise
+from executed_pages import is_known_fault, printed_otherwise, unclaimed
 from lab import Lab, jupyterlab
 from planted import PLANTED, write_planted
 
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="lessons; default: all that have a widget")
     parser.add_argument("--screenshots", type=Path, help="folder for a picture of each widget, before and after")
     parser.add_argument("--no-planted", dest="planted", action="store_false", help="leave the planted notebooks out")
+    parser.add_argument("--shared", type=Path, help="folder for the names of what is checked, each by one process only")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended then, too
     try:
@@ -51,34 +52,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error)
         return NO_BROWSER
     if not given.names:
-        return in_two_halves([name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")], given)
+        return by_two([name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")], given)
     names, planted = given.names, PLANTED if given.planted else {}
     if given.screenshots:
         given.screenshots.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="msa2net-browser-") as temporary:
         folder = Path(temporary) / "checkout"
-        lay_out(folder, names)
+        lay_out(folder)
         with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page(browser) as (page, outside):
-            failed = [name for name in planted if not check_planted(page, lab, name)]
-            failed += [name for name in names if not check_lesson(page, lab, name, given.screenshots)]
+            done, failed = [], []
+            for name in unclaimed([*planted, *names], given.shared):
+                if name in planted:
+                    right = check_planted(page, lab, name)
+                else:
+                    lay_down(folder, name)
+                    right = check_lesson(page, lab, name, given.screenshots)
+                done.append(name)
+                failed += [] if right else [name]
             if outside:
                 failed.append("offline")
                 print(f"FAILED  pages asked for what is not on this machine: {', '.join(sorted(set(outside)))}")
-    print(f"{len(planted) + len(names) - len(failed)} passed, {len(failed)} failed", flush=True)
+    print(f"{len(done)} checked, {len(failed)} failed", flush=True)
     return 1 if failed else 0
 
 
-def in_two_halves(names: Sequence[str], given: argparse.Namespace) -> int:
-    """Check two lessons at a time, each half with a JupyterLab and a browser of its own: pages mostly wait."""
-    options = [] if given.screenshots is None else ["--screenshots", str(given.screenshots)]
-    command = [sys.executable, "-u", __file__, *options]
-    halves = [[*names[::2]], [*names[1::2], "--no-planted"]]
-    running = [subprocess.Popen([*command, *half]) for half in halves]
-    try:
-        return max(half.wait() for half in running)
-    finally:
-        for half in running:
-            half.terminate()
+def by_two(names: Sequence[str], given: argparse.Namespace) -> int:
+    """Check two pages at a time, each process with a JupyterLab and a browser of its own: pages mostly wait."""
+    with tempfile.TemporaryDirectory(prefix="msa2net-browser-") as shared:
+        options = [
+            "--shared",
+            shared,
+            *([] if given.screenshots is None else ["--screenshots", str(given.screenshots)]),
+        ]
+        options += [] if given.planted else ["--no-planted"]
+        running = [subprocess.Popen([sys.executable, "-u", __file__, *options, *names]) for _ in range(2)]
+        try:
+            return max(abs(process.wait()) for process in running)  # below 0: killed
+        finally:
+            for process in running:
+                process.terminate()
+                process.wait()
 
 
 def has_widget(notebook: Path) -> bool:
@@ -87,19 +100,22 @@ def has_widget(notebook: Path) -> bool:
     return any(WIDGET in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
 
 
-def lay_out(folder: Path, names: Sequence[str]) -> None:
+def lay_out(folder: Path) -> None:
     """A folder that looks like the checkout to a notebook; committed notebooks and results are not touched."""
     (folder / "notebooks").mkdir(parents=True)
     (folder / "results").mkdir()
     for shared in ("data", "benchmarks", "msa2net_lib"):
         (folder / shared).symlink_to(ROOT / shared)
-    for name in names:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":  # what is on the page must be of this run
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
     write_planted(folder / "planted")
+
+
+def lay_down(folder: Path, name: str) -> None:
+    """Put a lesson there without its outputs: what is on the page must be of this run."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 
 import nbformat
 import pytest
-from executed_pages import KNOWN_FAULT, is_known_fault, printed_otherwise
+from executed_pages import KNOWN_FAULT, is_known_fault, printed_otherwise, unclaimed
 
 COMPARED = "# NBVAL_CHECK_OUTPUT\n"
 
@@ -92,3 +92,12 @@ def test_another_notebook_is_not_compared(other):
 )
 def test_one_fault_only_gets_a_second_attempt(error, version, known):
     assert is_known_fault(error, version) is known
+
+
+def test_each_page_is_checked_by_one_process(tmp_path):
+    """Whoever is done takes the next."""
+    names = ["a", "b", "c", "d"]
+    one, other = unclaimed(names, tmp_path), unclaimed(names, tmp_path)
+    assert [next(one), next(other), next(other), next(one)] == names
+    assert [*one, *other] == []
+    assert [*unclaimed(names, None)] == names

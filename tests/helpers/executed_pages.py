@@ -1,10 +1,11 @@
-"""What an executed lesson says: compared with the committed page, and the one fault that is not ours."""
+"""For the browser run: who checks what, what a lesson printed beside the committed page, the one fault not ours."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 
 import nbformat
 
@@ -12,6 +13,20 @@ COMPARED = "NBVAL_CHECK_OUTPUT"
 NOT_COMPARED = ("image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json")
 KNOWN_FAULT = "SystemError: AST constructor recursion depth mismatch"
 """CPython 3.11's compiler raises it now and then in an innocent cell; why is not known."""
+
+
+def unclaimed(names: Sequence[str], shared: Path | None) -> Iterator[str]:
+    """Those that no other process has begun; each is this one's from the moment that it is asked for.
+
+    shared: a folder for the claims; None where there is no other process.
+    """
+    for name in names:
+        if shared is not None:
+            try:
+                (shared / name).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+        yield name
 
 
 def printed_otherwise(committed: nbformat.NotebookNode, executed: str) -> str | None:
