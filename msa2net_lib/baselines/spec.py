@@ -50,7 +50,7 @@ class NetworkSpec:
         if not isinstance(self.options, Mapping):
             raise InputError(f"options={self.options!r}: give names with values")
         # JSON has lists only; a spec that is read back equals the one written.
-        options = {name: tuple(v) if isinstance(v, list) else v for name, v in self.options.items()}
+        options = _with_tuples(self.options)
         object.__setattr__(self, "options", options)
         sides = (self.image_size,) if isinstance(self.image_size, int) else self.image_size
         if len(sides) not in (1, 2) or not all(_is_count(side, MOST_PIXELS) for side in sides):
@@ -94,8 +94,17 @@ def _is_count(value: Any, most: int) -> bool:
     return type(value) is int and 1 <= value <= most
 
 
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _with_tuples(part) for name, part in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a value is one that a network's own options can be, and no address or path."""
+    if isinstance(value, Mapping):  # of an encoder's
+        flat = not any(isinstance(part, Mapping) for part in value.values())
+        return flat and len(value) <= 16 and all(map(_is_plain, [*value, *value.values()]))
     if isinstance(value, str):
         return re.fullmatch(r"[\w.:<> -]{1,100}", value) is not None
     if isinstance(value, tuple):

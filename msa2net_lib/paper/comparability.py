@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from msa2net_lib.baselines.spec import Config
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.data.isic import ISIC_COUNT, ISIC_SHARES
@@ -44,7 +45,7 @@ def _other_data(name: str) -> str:
 
 
 def judge_volumes(
-    data: str, cases: Collection[str], network: NetworkConfig, training: TrainConfig | None, selection: str
+    data: str, cases: Collection[str], network: Config, training: TrainConfig | None, selection: str
 ) -> Comparability:
     """Hold a run on scans against Table 1: its data, test cases, network, input size and training.
 
@@ -61,7 +62,7 @@ def judge_volumes(
 
 
 def judge_images(
-    data: str, count: int, average: Literal["pooled", "per_image"], network: NetworkConfig, training: TrainConfig | None
+    data: str, count: int, average: Literal["pooled", "per_image"], network: Config, training: TrainConfig | None
 ) -> Comparability:
     """Hold a run on images against Table 2. count: test images; average: how their scores are put together."""
     reasons = []
@@ -91,7 +92,7 @@ def judge_count(counted_m: float, printed_m: float) -> Comparability:
     return Comparability(False, f"not reproduced: {difference:+.3f} M")
 
 
-def _differences(network: NetworkConfig, training: TrainConfig | None, recipe: str) -> list[str]:
+def _differences(network: Config, training: TrainConfig | None, recipe: str) -> list[str]:
     """What a network and its training have otherwise than the paper.
 
     A file of weights does not say what its encoder began from, so that counts where the training is recorded too.
@@ -110,11 +111,11 @@ def _differences(network: NetworkConfig, training: TrainConfig | None, recipe: s
     return reasons
 
 
-def is_preset(network: NetworkConfig) -> bool:
+def is_preset(network: Config) -> bool:
     """Whether a network is its preset in everything but input size, classes and the encoder's first weights."""
     preset = NetworkConfig.from_preset(network.preset)
     free = {"image_size": preset.image_size, "num_classes": preset.num_classes, "pretrained": preset.pretrained}
-    return replace(network, **free) == preset
+    return isinstance(network, NetworkConfig) and replace(network, **free) == preset
 
 
 def changed_fields(training: TrainConfig, wanted: TrainConfig) -> list[str]:

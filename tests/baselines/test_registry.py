@@ -170,7 +170,7 @@ def test_what_is_no_network_is_one_line(registry):
         ({"options": 3}, "^options=3: give names with values$"),
         ({"options": {"widths": [10**9]}}, "^widths="),
         ({"options": {"encoder": "hf-hub:somebody/else"}}, "^encoder=hf-hub:somebody/else: give a plain"),
-        ({"options": {"widths": {"a": 1}}}, "^widths="),
+        ({"options": {"widths": {"a": {"b": 1}}}}, "^widths="),
     ],
 )
 def test_a_description_that_is_none_is_one_line(changes, said):

@@ -12,6 +12,9 @@ _TINY = {"encoder": PRESETS["tiny"].encoder, "encoder_options": PRESETS["tiny"].
 _DRAWN = {"dim_x": 16, "dim_g": 8, "mults_x": (1, 2), "mults_g": (1, 2), "samples": 1, "steps": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: _TINY for name in NETWORKS if name.startswith("msa2net")},
+    "transunet": {"channels": 64, "depth": 1},
+    "daeformer": {"channels": (16, 32, 64)},
+    "dlka_2d": _TINY,
     "swin_unet": {"channels": 32, "depth": 1},
     "pvt_cascade": {"encoder": "pvt_v2_b0"},
     "unet": {"widths": (4, 8, 8, 8, 8)},

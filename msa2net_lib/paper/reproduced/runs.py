@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.spec import Config, config_from_dict
+from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import COUNTS, ImageEvaluation
 from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weights_of_run
@@ -34,7 +35,7 @@ class ReproducedRun:
     """
 
     name: str
-    network: NetworkConfig
+    network: Config
     data: str
     scores: pd.DataFrame
     selection: Choice = "last"
@@ -52,9 +53,7 @@ class ReproducedRun:
             raise InputError(f"{self.name}: scores without {', '.join(missing)}; evaluate the images again")
 
     @classmethod
-    def from_evaluation(
-        cls, evaluation: Evaluation | ImageEvaluation, network: NetworkConfig, **named: Any
-    ) -> ReproducedRun:
+    def from_evaluation(cls, evaluation: Evaluation | ImageEvaluation, network: Config, **named: Any) -> ReproducedRun:
         """Take over what `evaluate` or `evaluate_images` returned; the other fields by name."""
         if isinstance(evaluation, Evaluation):
             return cls(scores=evaluation.scores, network=network, **named)
@@ -64,7 +63,7 @@ class ReproducedRun:
     def of_checkpoint(
         cls,
         evaluation: Evaluation | ImageEvaluation,
-        network: NetworkConfig,
+        network: Config,
         checkpoint: str | Path,
         *,
         name: str,
@@ -100,16 +99,16 @@ class ReproducedRun:
         return Evaluation(self.scores, {})
 
 
-def read_training(path: str | Path) -> tuple[NetworkConfig, TrainConfig]:
+def read_training(path: str | Path) -> tuple[Config, TrainConfig]:
     """Read what a ``run.json`` says of network and training. Raises: `InputError` for another file."""
     try:
         record = read_json(path)
-        return NetworkConfig.from_dict(record["network"]), TrainConfig.from_dict(record["training"])
+        return config_from_dict(record["network"]), TrainConfig.from_dict(record["training"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the record of a training ({type(error).__name__}); give its run.json") from error
 
 
-def told_beside(checkpoint: str | Path) -> tuple[Choice, TrainConfig | None, NetworkConfig | None]:
+def told_beside(checkpoint: str | Path) -> tuple[Choice, TrainConfig | None, Config | None]:
     """What the files beside a checkpoint tell of it: how it was chosen, how it was trained, and the network then.
 
     A training folder has ``run.json``, the shipped network a file of its own name; without either nothing is known.

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.analysis.complexity import TRAINING, build_empty, count_work
+from msa2net_lib.baselines.spec import Config, config_from_dict
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
@@ -62,7 +63,7 @@ def reproduced_table_1(runs: Iterable[ReproducedRun] = ()) -> pd.DataFrame:
     return as_table(rows, TABLE_1_COLUMNS)
 
 
-def costs(network: NetworkConfig) -> dict[str, float]:
+def costs(network: Config) -> dict[str, float]:
     """Parameters in M and FLOPs in G at the network's own input size, counted as Table 1's were.
 
     The published 15.56 is what fvcore counts in training mode (`analysis.complexity.TRAINING`).
@@ -73,7 +74,7 @@ def costs(network: NetworkConfig) -> dict[str, float]:
 
 @cache
 def _costs(config: str) -> dict[str, float]:
-    empty = build_empty(NetworkConfig.from_dict(json.loads(config)))
+    empty = build_empty(config_from_dict(json.loads(config)))
     return {
         "parameters_m": round(count_parameters(empty) / 1e6, 2),
         "flops_g": round(TRAINING.total(count_work(empty)) / 1e9, 2),
