@@ -176,7 +176,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         skip="cross attention",
         licence="MIT",
         multiple=16,
-        unused="the deepest decoder level's cross attention and blocks, two of three norms of most feed-forward networks",
+        unused="the deepest decoder level's cross attention and blocks, two of three norms of most FFNs",
         remark="efficient attention has one head, whatever the count says; each feed-forward network expands twice",
     ),
     "pvt_cascade": NetworkEntry(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from msa2net_lib.baselines.registry import rebuild_network
 from msa2net_lib.baselines.spec import Config, config_of, has_own_loss
-from msa2net_lib.config import override
 from msa2net_lib.data.augment import build_augmentation
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
@@ -32,6 +31,7 @@ from msa2net_lib.training.failures import FREE_DEVICE, FirstNotFinite, told_larg
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule, scale_schedule
 from msa2net_lib.training.sampler import Part, batch_length, check_divisible, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
+from msa2net_lib.utils.plain import override
 
 
 class Trainer:

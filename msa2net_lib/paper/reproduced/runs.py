@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from msa2net_lib.baselines.spec import Config, config_from_dict
-from msa2net_lib.config import require_choice
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import COUNTS, ImageEvaluation
 from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS, weights_of_run
