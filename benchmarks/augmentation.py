@@ -62,7 +62,7 @@ def main() -> int:
     if arguments.output is not None:
         content = {
             "case": {"batch": count, "size": size, "threads": 1, "rounds": arguments.repeats, "seed": arguments.seed},
-            "baseline": "ours of the same kind",
+            "baseline": "this workbook's of the same kind",
             "rows": rows,
             "ours_within_limit": {"limit_milliseconds": LIMIT, "held": within},
             "libraries": {name: _version(name) for name in ("kornia", *LIBRARIES)},

@@ -157,16 +157,16 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-_OURS = "ours, chosen on the virtual cohort"
+_OWN = "this workbook's, chosen on the virtual cohort"
 
 RECIPES: dict[str, TrainConfig] = {
     # For a laptop, from an untrained encoder.
     "smoke": TrainConfig(
-        notes=dict.fromkeys(("steps", "batch_size", "optimizer", "learning_rate", "weight_decay"), _OURS)
+        notes=dict.fromkeys(("steps", "batch_size", "optimizer", "learning_rate", "weight_decay"), _OWN)
         | {
-            "schedule": "ours: from an untrained encoder the rate has to warm up",
-            "loss": "the paper's BDoU, and ours beside it: cross-entropy with weights for rare organs",
-            "augment": "ours: small rotation, scale, shift, contrast, noise; no flips",
+            "schedule": "this workbook's: from an untrained encoder the rate has to warm up",
+            "loss": "the paper's BDoU, and beside it cross-entropy with weights for rare organs",
+            "augment": "this workbook's: small rotation, scale, shift, contrast, noise; no flips",
             "selection": "the last step; nothing is chosen by a score",
         },
     ),
@@ -178,7 +178,7 @@ RECIPES: dict[str, TrainConfig] = {
         learning_rate=2e-3,
         checkpoint_every=500,
         log_every=20,
-        notes={"steps": "ours, not measured yet", "learning_rate": "ours, not measured yet"},
+        notes={"steps": "this workbook's, not measured yet", "learning_rate": "this workbook's, not measured yet"},
     ),
     "synapse": TrainConfig(
         recipe="synapse",
@@ -208,7 +208,7 @@ RECIPES: dict[str, TrainConfig] = {
             "loss": "paper, section 4.2",
             "augment": "released code, at the network's size instead of 512 x 512; its noise has sigma 1.275",
             "seed": "released code",
-            "precision": "ours; the released code trains in fp32",
+            "precision": "this workbook's; the released code trains in fp32",
             "selection": "the last step; the released script scores the test cases every 20 epochs",
         },
     ),

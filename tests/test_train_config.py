@@ -16,13 +16,13 @@ from msa2net_lib.train_config import CHOICES, RECIPES, TrainConfig
 
 
 @pytest.mark.parametrize("recipe", ["synapse", "isic"])
-def test_every_value_of_a_papers_recipe_that_differs_from_ours_says_where_it_comes_from(recipe):
+def test_every_value_of_a_papers_recipe_that_differs_from_the_defaults_says_where_it_comes_from(recipe):
     config, ours = RECIPES[recipe], TrainConfig()
     technical = {"recipe", "steps", "notes", "checkpoint_every", "log_every", "validate_every"}
     changed = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(ours, f.name)}
     assert changed - technical <= set(config.notes)
     assert set(config.notes) <= {f.name for f in dataclasses.fields(config)}
-    sources = ("paper", "released code", "ours", "not said", "torch's default", "the last step")
+    sources = ("paper", "released code", "this workbook's", "not said", "torch's default", "the last step")
     assert all(note.startswith(sources) for note in config.notes.values()), config.notes
 
 

@@ -21,7 +21,7 @@ from msa2net_lib.baselines.spec import Config, config_of
 from msa2net_lib.nn.network import MSA2Net
 
 FVCORE_RECORDED = 15.551
-"""G multiply-adds of `published` at 224 as an earlier count of ours noted it, by fvcore in training mode.
+"""G multiply-adds of `published` at 224 as an earlier count here noted it, by fvcore in training mode.
 
 Counting again gives 15.564 (`TRAINING`). Why the two differ is not established.
 """

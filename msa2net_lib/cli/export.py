@@ -22,7 +22,7 @@ def add_export(subparsers: Parsers) -> None:
         "export", help="write a network as ONNX or .pt2 for other programs", description=__doc__
     )
     parser.set_defaults(run=run_export)
-    checkpoint = "ours or the authors'; default: the small network that ships, trained on virtual patients"
+    checkpoint = "this workbook's or the authors'; default: the small network that ships, trained on virtual patients"
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint)
     kinds = "default: by the ending of --output, else onnx. pt2 is for torch.export.load"
     parser.add_argument("--format", choices=("onnx", "pt2"), help=kinds)

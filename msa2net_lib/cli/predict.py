@@ -26,7 +26,7 @@ def add_predict(subparsers: Parsers) -> None:
     parser.set_defaults(run=run_predict)
     image = "NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG; no labels needed"
     parser.add_argument("image", type=Path, metavar="IMAGE", nargs="?", help=image)
-    checkpoint = "ours or the authors'; default: the small network that ships, trained on virtual patients"
+    checkpoint = "this workbook's or the authors'; default: the small network that ships, trained on virtual patients"
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint)
     parser.add_argument(
         "--output",

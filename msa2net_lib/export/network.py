@@ -59,7 +59,7 @@ def export_network(
     tolerance: float = TOLERANCE,
     network: str | None = None,
 ) -> Exported:
-    """Write the network of a checkpoint, ours or its authors', as ONNX or ``.pt2``, and compare the file with it.
+    """Write the network of a checkpoint, of this workbook or the authors', as ONNX or ``.pt2``, and compare the two.
 
     The file takes ``image`` (B, C, H, W), float32, any batch, and gives ``logits`` (B, K, H, W); `read_metadata` says
     the rest. It is compared on seeded inputs in batches of 1, 2, 3 and 5 and, where ``data_dir`` has the example CT,

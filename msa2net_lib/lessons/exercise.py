@@ -36,14 +36,14 @@ class Check:
     tolerance: float = 1e-6
 
     def __call__(self, yours: Callable[..., Any]) -> bool:
-        """Try ``yours``, print the verdict, return whether it is right; wrong maps are shown beside the right ones."""
-        verdict = self.verdict(yours)
-        print(f"{self.name}: {verdict or 'correct'}")
-        if verdict is not None and (figure := self.figure(yours)) is not None:
+        """Try ``yours``, say what is wrong, return whether it is right; wrong maps are shown beside the right ones."""
+        found = self.diagnosis(yours)
+        print(f"{self.name}: {found or 'correct'}")
+        if found is not None and (figure := self.figure(yours)) is not None:
             display(figure)
-        return verdict is None
+        return found is None
 
-    def verdict(self, yours: Callable[..., Any]) -> str | None:
+    def diagnosis(self, yours: Callable[..., Any]) -> str | None:
         """What is wrong with ``yours``, in one line; None if nothing is."""
         inputs = self._inputs()
         try:
@@ -70,7 +70,7 @@ class Check:
         arguments = self._inputs()[0]
         try:
             given = _arrays(yours(*_copies(arguments)))
-        except Exception:  # the verdict has told what was raised
+        except Exception:  # the diagnosis has told what was raised
             return None
         expected = _arrays(self.answer(*arguments))
         same = len(given) == len(expected) and all(a.shape == b.shape for a, b in zip(given, expected, strict=True))

@@ -38,7 +38,7 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
     """Return a network whose batch norms take their statistics over all processes; same keys, same weights.
 
     On CUDA they are torch's own (by timm, whose layers join norm and activation). torch has none for the CPU, so
-    there the layers' class is exchanged for one of ours.
+    there the layers' class is exchanged for one of this module.
     """
     if device.type == "cuda":
         return convert_sync_batchnorm(network)

@@ -25,7 +25,7 @@ PLANTED = [(name, message) for name, check in ALL.items() for message in check.m
 
 @pytest.mark.parametrize(("name", "message"), PLANTED)
 def test_each_planted_mistake_is_named(name, message):
-    assert ALL[name].verdict(ALL[name].mistakes[message]) == message
+    assert ALL[name].diagnosis(ALL[name].mistakes[message]) == message
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -59,11 +59,11 @@ ADD = Check(
 
 
 def test_tensors_and_several_results():
-    assert ADD.verdict(lambda x, y: (y + x, -(y - x))) is None
-    assert ADD.verdict(lambda x, y: (x - y, x + y)) == "the signs are swapped"
-    assert ADD.verdict(lambda x, y: x + y) == "it returned 1 result(s), expected 2"
-    assert ADD.verdict(lambda x, y: (x, x[0])) == "it returned shape (2, 5, 6), expected (1, 2, 5, 6)"
-    assert str(ADD.verdict(lambda x, y: (x, y))).startswith("not yet: largest difference")
+    assert ADD.diagnosis(lambda x, y: (y + x, -(y - x))) is None
+    assert ADD.diagnosis(lambda x, y: (x - y, x + y)) == "the signs are swapped"
+    assert ADD.diagnosis(lambda x, y: x + y) == "it returned 1 result(s), expected 2"
+    assert ADD.diagnosis(lambda x, y: (x, x[0])) == "it returned shape (2, 5, 6), expected (1, 2, 5, 6)"
+    assert str(ADD.diagnosis(lambda x, y: (x, y))).startswith("not yet: largest difference")
 
 
 def test_code_that_writes_into_its_inputs_changes_nothing():
@@ -71,8 +71,8 @@ def test_code_that_writes_into_its_inputs_changes_nothing():
         x += y
         return x, x - 2 * y
 
-    assert ADD.verdict(in_place) is None
-    assert ADD.verdict(in_place) is None
+    assert ADD.diagnosis(in_place) is None
+    assert ADD.diagnosis(in_place) is None
 
 
 def test_wrong_maps_are_shown_beside_the_right_ones(monkeypatch):
@@ -98,16 +98,16 @@ def test_the_answer_is_the_source_as_it_is():
 
 
 def test_stubs_and_errors_are_answered_in_one_line():
-    assert window.verdict(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
-    assert dice.verdict(lambda p, t: 0.0).startswith("not yet: largest difference")
-    assert dice.verdict(lambda p: 0.0).startswith("it raised TypeError")
+    assert window.diagnosis(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
+    assert dice.diagnosis(lambda p, t: 0.0).startswith("not yet: largest difference")
+    assert dice.diagnosis(lambda p: 0.0).startswith("it raised TypeError")
 
 
 def test_convolution_counts_by_hand_and_as_the_formula():
     """A depthwise 3 x 3 on 4 channels: 36 weights, 4 biases, each weight used on 5 x 6 pixels."""
     assert count_convolution(4, 4, 3, 4, 5, 6) == (40, 1080)
     assert convolution(lambda i, o, k, g, h, w: (o * (i // g) * k**2 + o, o * (i // g) * k**2 * h * w))
-    assert "not yet" in str(convolution.verdict(lambda i, o, k, g, h, w: (0, 0)))
+    assert "not yet" in str(convolution.diagnosis(lambda i, o, k, g, h, w: (0, 0)))
 
 
 def test_every_lesson_with_an_exercise_is_here():

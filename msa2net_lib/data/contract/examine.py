@@ -32,7 +32,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, write_text
 
 WIDTH = 120
-_COLUMNS = {"verdict": 13, "asked": 17, "expected": 36, "found": 0}
+_COLUMNS = {"result": 13, "asked": 17, "expected": 36, "found": 0}
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Contract:
     def passed(self) -> bool:
         """Whether nothing is wrong and it is known how to read the data."""
         known = self.own or (self.label_scheme is not None and self.flip is not None)
-        return known and all(row.verdict != "wrong" for row in self.rows)
+        return known and all(row.result != "wrong" for row in self.rows)
 
     def __str__(self) -> str:
         whose = "prepared here (dataset.json)" if self.own else "prepared by others"
         lines = [*_wrapped(f"{self.root}: {whose}"), _line(dict(zip(_COLUMNS, _COLUMNS, strict=True)))]
         for row in self.rows:
             lines += _row_lines(row)
-        return "\n".join([*lines, *_wrapped(self._verdict())])
+        return "\n".join([*lines, *_wrapped(self._conclusion())])
 
     def record(self) -> Path | None:
         """Leave beside the data what this examination found: ``contract.json`` if it passed, none if it did not.
@@ -93,18 +93,18 @@ class Contract:
         """Do as ``record``, and raise InputError too for a contract that did not pass."""
         path = self.record()
         if not self.passed:
-            raise InputError(f"{self.root}: {self._verdict()}; no {FILE_NAME} was written")
+            raise InputError(f"{self.root}: {self._conclusion()}; no {FILE_NAME} was written")
         return path
 
     def _text(self, reading: Reading) -> str:
         details = dict(zip(("label_scheme_from", "flip_from"), self.established, strict=True))
         return contract_text(reading, {**details, "rows": [asdict(row) for row in self.rows]})
 
-    def _verdict(self) -> str:
+    def _conclusion(self) -> str:
         if self.passed:
             read = f": labels are read as scheme {self.label_scheme}, arrays with flip {self.flip}"
             return "passed" + read * (not self.own)
-        problems = [row.what for row in self.rows if row.verdict == "wrong"]
+        problems = [row.what for row in self.rows if row.result == "wrong"]
         if not self.own:
             problems += ["label scheme"] * (self.label_scheme is None) + ["orientation"] * (self.flip is None)
         withdrawn = f"; the {FILE_NAME} from before no longer holds" if self.earlier else ""
@@ -199,11 +199,11 @@ def _judge(contract: Contract, found: Survey, published: bool, label_scheme: str
 def _row_lines(row: Row) -> Iterator[str]:
     """One row as text: its cells side by side, then details and remedy below."""
     widths = {name: width - 1 if width else WIDTH - sum(_COLUMNS.values()) for name, width in _COLUMNS.items()}
-    cells = {"verdict": row.verdict, "asked": row.what, "expected": row.expected, "found": row.found}
+    cells = {"result": row.result, "asked": row.what, "expected": row.expected, "found": row.found}
     columns = {name: textwrap.wrap(text, widths[name]) or [""] for name, text in cells.items()}
     for index in range(max(map(len, columns.values()))):
         yield _line({name: lines[index] if index < len(lines) else "" for name, lines in columns.items()})
-    indent = " " * _COLUMNS["verdict"]
+    indent = " " * _COLUMNS["result"]
     for detail in row.details:
         yield from _wrapped(detail, f"{indent}. ", f"{indent}  ")
     if row.remedy:

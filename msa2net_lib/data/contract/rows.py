@@ -14,7 +14,7 @@ from msa2net_lib.data.contract.survey import CaseSurvey, Survey
 from msa2net_lib.data.splits import SYNAPSE_SLICES, SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.volumes import WINDOW_HU
 
-Verdict = Literal["ok", "warning", "wrong", "not checked"]
+Result = Literal["ok", "warning", "wrong", "not checked"]
 
 _USED = (0.1, 0.7)
 """Air is 0 and bone 1 in any abdominal scan; noise and a resized image leave some room."""
@@ -30,16 +30,16 @@ class Row:
     what: str
     expected: str
     found: str
-    verdict: Verdict = "ok"
+    result: Result = "ok"
     remedy: str = ""
     details: tuple[str, ...] = ()
 
     @classmethod
-    def judged(cls, what: str, expected: str, found: str, *faults: tuple[object, Verdict, str]) -> Row:
-        """Answer by the first fault (condition, verdict, remedy) whose condition holds; all is well if none does."""
-        for holds, verdict, remedy in faults:
+    def judged(cls, what: str, expected: str, found: str, *faults: tuple[object, Result, str]) -> Row:
+        """Answer by the first fault (condition, result, remedy) whose condition holds; all is well if none does."""
+        for holds, result, remedy in faults:
             if holds:
-                return cls(what, expected, found, verdict, remedy)
+                return cls(what, expected, found, result, remedy)
         return cls(what, expected, found)
 
 
@@ -156,18 +156,18 @@ def _lists(survey: Survey) -> Row:
     both = sorted({case.name for case in survey.of("train")} & {case.name for case in survey.of("test")})
     repeated = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
     found, remedy = f"{count(len(ids), 'id')}, {count(len(ids), 'file')}", ""
-    verdict: Verdict = "ok"
+    result: Result = "ok"
     if both:
-        found, verdict = f"{listed(both)} both to train and to test on", "wrong"
+        found, result = f"{listed(both)} both to train and to test on", "wrong"
         remedy = "take the case out of one list: its score would be of training data"
     elif repeated:
-        found, verdict, remedy = f"{listed(repeated)} listed twice", "wrong", "list each id once"
+        found, result, remedy = f"{listed(repeated)} listed twice", "wrong", "list each id once"
     elif prepared.lists is None:
         found = "no lists: all files are taken, in the order of their names"
     elif survey.unlisted:
-        found, verdict = f"not listed: {listed([path.name for path in survey.unlisted])}", "warning"
+        found, result = f"not listed: {listed([path.name for path in survey.unlisted])}", "warning"
         remedy = "they are not used; list them, or move them away"
-    return Row("lists", "every file in one list, once", found, verdict, remedy)
+    return Row("lists", "every file in one list, once", found, result, remedy)
 
 
 def _once(survey: Survey) -> Row:
@@ -262,7 +262,7 @@ def _presence(cases: Sequence[CaseSurvey], organs: Mapping[int, str]) -> Row:
 
 def _volumes(cases: Sequence[CaseSurvey], organs: Mapping[int, str], published: bool) -> Row:
     """Judge the volumes of organs that lie wholly in the scan; without spacing, whatever BTCV's voxels allow."""
-    what, expected = "organ volumes", "those of adults, by wide limits of ours"
+    what, expected = "organ volumes", "those of adults, by wide limits of this workbook"
     known = {label: organ for label, organ in organs.items() if organ in ORGAN_FACTS}
     judged, cut, odd = 0, 0, []
     # The smallest and the largest voxel that a case may have, in mm³.

@@ -51,7 +51,7 @@ _STAGES = (
     r"$U' = (X' \odot \sigma(G')) \odot (G' \odot \sigma(X'))$, $X' = w_x X + X$, $G' = w_g G + G$, "
     r"$(w_x, w_g) = \mathrm{softmax}(\mathrm{Conv}(U))$, $U = \mathrm{BN}(\mathrm{local}(X) + \mathrm{global}(G))$"
 )
-_OURS = "a negative control, ours"
+_CONTROL = "a negative control of this workbook"
 
 GATES: dict[str, GateInfo] = {
     gate.name: gate
@@ -115,7 +115,7 @@ GATES: dict[str, GateInfo] = {
             "masag_3d",
             "MASAG in 3-D",
             "masag",
-            "the same four stages with cubic kernels, ours; in a 2-D network a map is a volume of one slice",
+            "the same four stages with cubic kernels, this workbook's; in a 2-D network a map is a volume of one slice",
             r"Y = \mathrm{BN}(\mathrm{Conv}_{1^3}(A \odot X)), \quad A = \sigma(\mathrm{BN}(\mathrm{Conv}_{1^3}(U')))",
             SliceByVolume,
             dims=3,
@@ -125,7 +125,7 @@ GATES: dict[str, GateInfo] = {
             "constant",
             "Constant map",
             "control",
-            f"{_OURS}: sees neither content nor place",
+            f"{_CONTROL}: sees neither content nor place",
             _MASAG_EQUATION + r", \quad A = \sigma(a_c)",
             lambda channels, dilated: ConstantGate(channels),
             uses_g=False,
@@ -135,7 +135,7 @@ GATES: dict[str, GateInfo] = {
             "shuffled",
             "Shuffled map",
             "control",
-            f"{_OURS}: MASAG's values at the wrong places",
+            f"{_CONTROL}: MASAG's values at the wrong places",
             _MASAG_EQUATION + r", \quad A = \pi(A_{\mathrm{MASAG}})",
             ShuffledGate,
             symbols=r"$\pi$: one fixed permutation of the pixels",
@@ -144,7 +144,7 @@ GATES: dict[str, GateInfo] = {
             "random",
             "Random map",
             "control",
-            f"{_OURS}: a fixed smooth map, never learned",
+            f"{_CONTROL}: a fixed smooth map, never learned",
             _MASAG_EQUATION + r", \quad A = \sigma(\mathrm{noise})",
             lambda channels, dilated: RandomGate(channels),
             uses_g=False,

@@ -103,16 +103,16 @@ def row(contract: Contract, what: str) -> Row:
     return next(row for row in contract.rows if row.what == what)
 
 
-def verdicts(contract, *but):
-    """Verdicts of all rows except those named, and organ volumes, which need a spacing."""
-    return {row.verdict for row in contract.rows if row.what not in (*but, "organ volumes")}
+def results(contract, *but):
+    """Results of all rows except those named, and organ volumes, which need a spacing."""
+    return {row.result for row in contract.rows if row.what not in (*but, "organ volumes")}
 
 
 def test_good_data_pass(passed):
     assert passed.passed
-    assert verdicts(passed) == {"ok"}
+    assert results(passed) == {"ok"}
     assert (passed.label_scheme, passed.flip, passed.own) == ("A", "none", False)
-    assert row(passed, "organ volumes").verdict == "not checked"
+    assert row(passed, "organ volumes").result == "not checked"
     assert str(passed).endswith("passed: labels are read as scheme A, arrays with flip none")
 
 
@@ -121,7 +121,7 @@ def test_printed_table(passed, good):
     lines = str(passed).splitlines()
     assert max(map(len, lines)) <= WIDTH == 120
     assert lines[0] == f"{good}: prepared by others"
-    starts = [lines[1].index(word) for word in ("verdict", "asked", "expected", "found")]
+    starts = [lines[1].index(word) for word in ("result", "asked", "expected", "found")]
     cells = next(line for line in lines if "label values" in line)
     assert [cells[start:].split("  ")[0] for start in starts] == [
         "ok",
@@ -145,7 +145,7 @@ def test_others_schemes_and_orientations(stored, good, refused, scheme, flip):
     assert first.label_scheme == scheme
     if flip != "none":
         assert not first.passed
-        assert row(first, "orientation").verdict == "wrong"
+        assert row(first, "orientation").result == "wrong"
         assert row(first, "orientation").remedy == f"run `msa2net prepare synapse --prepared {root} --flip {flip}`"
         refused([root, "not passed: orientation"], first.write)
         assert not (root / "contract.json").exists()
@@ -170,7 +170,7 @@ def test_what_is_given_must_agree(good, stored):
     assert wrong.label_scheme is None
     assert "the organs say A" in row(wrong, "label scheme").found
     wrong = examine(good, flip="y", progress=False)
-    assert (wrong.flip, row(wrong, "orientation").verdict) == (None, "wrong")
+    assert (wrong.flip, row(wrong, "orientation").result) == (None, "wrong")
     assert "--flip none`" in row(wrong, "orientation").remedy
     right = examine(good, label_scheme="A", flip="none", progress=False)
     assert right.passed
@@ -205,13 +205,13 @@ def test_undecided_scheme_stops_and_asks(kept, refused):
     assert not contract.passed
     assert contract.label_scheme is None
     assert "--label-scheme A` (or B, C, raw)" in row(contract, "label scheme").remedy
-    assert row(contract, "orientation").verdict == "not checked"
+    assert row(contract, "orientation").result == "not checked"
     assert "not passed: label scheme, orientation" in str(contract)
     refused([root, "label scheme"], contract.write)
     given = examine(root, label_scheme="B", flip="none", progress=False)
     assert given.passed
     assert given.established[0] == "given"
-    assert row(given, "label scheme").verdict == "warning"
+    assert row(given, "label scheme").result == "warning"
     assert not examine(root, label_scheme="C", progress=False).passed
 
 
@@ -220,7 +220,7 @@ def test_undecided_orientation_stops_and_asks(kept):
     contract = examine(root, label_scheme="A", progress=False)
     assert not contract.passed
     found = row(contract, "orientation")
-    assert found.verdict == "wrong"
+    assert found.result == "wrong"
     assert "plot_orientation" in found.remedy
     assert f"--prepared {root} --label-scheme A --flip VALUE" in found.remedy
     given = examine(root, label_scheme="A", flip="none", progress=False)
@@ -323,7 +323,7 @@ def test_arrays_in_another_form(copy, changes, what, words):
     contract = examine(copy, progress=False)
     found = row(contract, what)
     assert not contract.passed
-    assert found.verdict == "wrong"
+    assert found.result == "wrong"
     assert words in found.found
     assert "1001" in found.found + found.remedy
 
@@ -332,9 +332,9 @@ def test_hardly_any_contrast(copy):
     for path in slices_of(copy, "1002"):
         change(path, image=lambda a: a / 4)
     contract = examine(copy, progress=False)
-    assert row(contract, "contrast").verdict == "warning"
+    assert row(contract, "contrast").result == "warning"
     assert "case1002 0 to 0.25" in row(contract, "contrast").found
-    assert row(contract, "liver's gray").verdict == "warning"
+    assert row(contract, "liver's gray").result == "warning"
 
 
 def test_liver_s_gray_in_hu(passed, patients):
@@ -350,13 +350,13 @@ def test_damaged_files_are_told_and_the_rest_is_read(copy):
     volume.write_bytes(volume.read_bytes()[:3000])
     contract = examine(copy, progress=False)
     found = row(contract, "files")
-    assert found.verdict == "wrong"
+    assert found.result == "wrong"
     assert found.found.startswith(f"3 of {contract.files.count} not")
     told = " ".join([found.found, *found.details])
     assert all(str(path) in told for path in (first, second, volume))
     assert "damaged" in told
     assert "lacks an array" in told
-    assert row(contract, "label scheme").verdict == "ok"
+    assert row(contract, "label scheme").result == "ok"
     assert not contract.passed
 
 
@@ -367,7 +367,7 @@ def test_missing_and_unlisted_files(copy):
     contract = examine(copy, progress=False)
     assert f"{paths[5]}: no such file" in row(contract, "files").found
     assert "case7777_slice000.npz" in row(contract, "lists").found
-    assert row(contract, "lists").verdict == "warning"
+    assert row(contract, "lists").result == "warning"
     assert not contract.passed
 
 
@@ -378,7 +378,7 @@ def test_one_scan_under_two_names(copy, name):
     with h5py.File(copy / "test_vol_h5" / "case2001.npy.h5") as file:
         image, label = file["image"][...], file["label"][...]
     if name == "none":
-        assert row(examine(copy, progress=False), "scans").verdict == "ok"
+        assert row(examine(copy, progress=False), "scans").result == "ok"
         return
     if name == "train":
         name = "case1999"
@@ -394,7 +394,7 @@ def test_one_scan_under_two_names(copy, name):
         with (lists / "test_vol.txt").open("a") as file:
             file.write(f"\n{name}")
     found = row(examine(copy, progress=False), "scans")
-    assert found.verdict == "warning"
+    assert found.result == "warning"
     assert name in found.found
     assert "case2001 (test)" in found.found
     assert ("training data" in found.remedy) == (name == "case1999")
@@ -405,7 +405,7 @@ def test_lists(copy):
     slices = (lists / "train.txt").read_text().split()
     (lists / "train.txt").write_text("\n".join([*slices[:7], *slices[8:]]))
     contract = examine(copy, progress=False)
-    assert row(contract, "slices per case").verdict == "wrong"
+    assert row(contract, "slices per case").result == "wrong"
     assert row(contract, "slices per case").found.endswith("lacks 7")
     (lists / "train.txt").write_text("\n".join([*slices, slices[0]]))
     assert "listed twice" in row(examine(copy, progress=False), "lists").found
@@ -423,7 +423,7 @@ def test_lists(copy):
 def test_slices_of_several_sizes(copy):
     change(slices_of(copy, "1002")[0], image=lambda a: a[:-1], label=lambda a: a[:-1])
     found = row(examine(copy, progress=False), "slice size")
-    assert (found.verdict, found.found) == ("wrong", "100 x 122, 101 x 122")
+    assert (found.result, found.found) == ("wrong", "100 x 122, 101 x 122")
     assert "case1002" in found.remedy
 
 
@@ -431,7 +431,7 @@ def test_organs_missing_in_one_case(copy):
     for path in slices_of(copy, "1002"):
         change(path, label=lambda a: np.where(np.isin(a, (2, 4)), 0, a))
     contract = examine(copy, progress=False)
-    assert row(contract, "organs").verdict == "warning"
+    assert row(contract, "organs").result == "warning"
     assert row(contract, "organs").found == "case1002 lacks gallbladder, right kidney"
     assert contract.passed
 
@@ -462,18 +462,18 @@ def published(stored):
 def test_published_names_are_held_to_the_published_numbers(published, patients):
     contract = examine(published, progress=False)
     assert row(contract, "training slices").expected == f"{sum(SYNAPSE_SLICES.values())} slices in 18 cases"
-    assert row(contract, "training slices").verdict == row(contract, "test volumes").verdict == "warning"
+    assert row(contract, "training slices").result == row(contract, "test volumes").result == "warning"
     assert row(contract, "test volumes").expected == "12 volumes"
-    assert row(contract, "slice size").verdict == "warning"
-    assert row(contract, "split").verdict == "ok"
+    assert row(contract, "slice size").result == "warning"
+    assert row(contract, "split").result == "ok"
     found = row(contract, "slices per case")
-    assert found.verdict == "wrong"
+    assert found.result == "wrong"
     numbers = len(patients[0][0]), len(patients[1][0])
     assert found.found.startswith(f"case0005 has {numbers[0]} and lacks {numbers[0]}, {numbers[0] + 1}, ")
     assert f"; case0040 has {numbers[1]} and lacks" in found.found
     # 27 mm3 a voxel, where BTCV's are at most 0.98 x 0.98 x 5: less than a fifth of each organ.
     found = row(contract, "organ volumes")
-    assert found.verdict == "warning"
+    assert found.result == "warning"
     kidney = np.count_nonzero(patients[0][1] == 3)
     assert f"case0005 left kidney {kidney * 0.54**2 * 2.5e-3:.3g} to {kidney * 0.98**2 * 5e-3:.3g} ml" in found.found
 
@@ -488,7 +488,7 @@ def test_more_slices_than_published(published, tmp_path):
     for z in range(len(slices_of(root, "0040")), 196):
         shutil.copyfile(last, last.with_name(f"case0040_slice{z:03d}.npz"))
     found = row(examine(root, progress=False), "slices per case")
-    assert (found.verdict, found.found) == ("warning", "case0040 has 196 instead of 195")
+    assert (found.result, found.found) == ("warning", "case0040 has 196 instead of 195")
 
 
 def test_test_case_in_the_training_list(published, tmp_path):
@@ -497,7 +497,7 @@ def test_test_case_in_the_training_list(published, tmp_path):
         path.rename(path.with_name(path.name.replace("0005", "0001")))
     shutil.rmtree(root / "lists")
     found = row(examine(root, progress=False), "split")
-    assert (found.verdict, found.found) == ("warning", "case0001 on the other side")
+    assert (found.result, found.found) == ("warning", "case0001 on the other side")
 
 
 @pytest.fixture(scope="module")
@@ -513,7 +513,7 @@ def test_data_of_our_own(own, tmp_path, refused):
     contract = examine(own, progress=False)
     assert contract.passed
     assert contract.own
-    assert verdicts(contract) <= {"ok", "not checked"}
+    assert results(contract) <= {"ok", "not checked"}
     assert "the organs agree" in row(contract, "label scheme").found
     assert contract.write() is None
     assert not (own / "contract.json").exists()
@@ -528,7 +528,7 @@ def test_volumes_with_spacing(own, example_ct):
     Aorta, liver, spleen and stomach reach the top of the scan.
     """
     found = row(examine(own, progress=False), "organ volumes")
-    assert (found.verdict, found.found[:11]) == ("ok", "4 plausible")
+    assert (found.result, found.found[:11]) == ("ok", "4 plausible")
     manifest = json.loads((own / "dataset.json").read_text())
     manifest["cases"]["case0001"]["spacing_mm"] = [30.0, 30.0, 30.0]
     text = (own / "dataset.json").read_text()
@@ -537,7 +537,7 @@ def test_volumes_with_spacing(own, example_ct):
         found = row(examine(own, progress=False), "organ volumes")
     finally:
         (own / "dataset.json").write_text(text)
-    assert found.verdict == "warning"
+    assert found.result == "warning"
     _, label = read_pair(example_ct / "img" / "img0001.nii.gz", example_ct / "label" / "label0001.nii.gz")
     assert f"case0001 gallbladder {np.count_nonzero(label.array == 4) * 27:.3g} ml" in found.found
 
@@ -548,7 +548,7 @@ def test_own_labels_that_are_not_what_they_are_said_to_be(own, tmp_path):
         change(path, label=lambda a: np.array([0, 7, 4, 3, 2, 5, 8, 1, 6], np.uint8)[a])
     contract = examine(root, progress=False)
     assert not contract.passed
-    assert row(contract, "label scheme").verdict == "wrong"
+    assert row(contract, "label scheme").result == "wrong"
 
 
 def test_own_data_with_other_classes(tmp_path):

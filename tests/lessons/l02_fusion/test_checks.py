@@ -22,7 +22,7 @@ def test_pooling_written_by_loops_passes():
             pooled[i, 1, row, column] = sorted(values)[-1]
         return pooled
 
-    assert global_pooling.verdict(by_loops) is None
+    assert global_pooling.diagnosis(by_loops) is None
 
 
 def test_pooled_maps_are_what_the_global_context_mixes():
@@ -43,7 +43,7 @@ def test_receptive_field_by_pushing_one_pixel_through_passes():
         seen = x.flatten().nonzero()
         return int(seen.max() - seen.min()) + 1
 
-    assert receptive_field.verdict(by_spreading) is None
+    assert receptive_field.diagnosis(by_spreading) is None
 
 
 def test_padding_found_by_trying_passes():
@@ -54,14 +54,14 @@ def test_padding_found_by_trying_passes():
                 return padding
         raise AssertionError
 
-    assert same_padding.verdict(by_trying) is None
+    assert same_padding.diagnosis(by_trying) is None
 
 
 def test_stubs_are_refused():
-    assert "not yet" in str(global_pooling.verdict(lambda g: g.new_zeros(len(g), 2, *g.shape[-2:])))
-    assert "expected" in str(global_pooling.verdict(lambda g: g.mean(dim=1, keepdim=True)))
-    assert "not yet" in str(receptive_field.verdict(lambda kernels, dilations: 0))
-    assert "not yet" in str(same_padding.verdict(lambda kernel, dilation: 0))
+    assert "not yet" in str(global_pooling.diagnosis(lambda g: g.new_zeros(len(g), 2, *g.shape[-2:])))
+    assert "expected" in str(global_pooling.diagnosis(lambda g: g.mean(dim=1, keepdim=True)))
+    assert "not yet" in str(receptive_field.diagnosis(lambda kernels, dilations: 0))
+    assert "not yet" in str(same_padding.diagnosis(lambda kernel, dilation: 0))
 
 
 def test_mistakes_differ_from_each_other_and_from_the_answer():

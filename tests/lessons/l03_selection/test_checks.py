@@ -18,11 +18,11 @@ def test_selection_by_exponentials_in_numpy_passes():
         total = first + second
         return x * (2 * first + second)[:, None] / total[:, None], g * (1 + second / total)[:, None]
 
-    assert selection.verdict(by_exponentials) is None
+    assert selection.diagnosis(by_exponentials) is None
 
 
 def test_share_by_its_definition_passes():
-    assert share.verdict(lambda s: 1 / (1 + torch.exp(s[:, 1:2] - s[:, 0:1]))) is None
+    assert share.diagnosis(lambda s: 1 / (1 + torch.exp(s[:, 1:2] - s[:, 0:1]))) is None
 
 
 def test_the_answer_is_what_the_librarys_stage_does():
@@ -33,9 +33,9 @@ def test_the_answer_is_what_the_librarys_stage_does():
 
 
 def test_stubs_are_refused():
-    assert "not yet" in str(selection.verdict(lambda logits, x, g: (x, g)))
-    assert "1 result(s), expected 2" in str(selection.verdict(lambda logits, x, g: x))
-    assert "not yet" in str(share.verdict(lambda logits: torch.full_like(logits[:, :1], 0.5)))
+    assert "not yet" in str(selection.diagnosis(lambda logits, x, g: (x, g)))
+    assert "1 result(s), expected 2" in str(selection.diagnosis(lambda logits, x, g: x))
+    assert "not yet" in str(share.diagnosis(lambda logits: torch.full_like(logits[:, :1], 0.5)))
 
 
 def test_mistakes_differ_from_each_other_and_from_the_answer():

@@ -22,14 +22,14 @@ def test_an_independent_answer_passes():
 
 
 def test_a_stub_fails_and_is_not_mistaken_for_a_mistake():
-    verdict = cross_modulation.verdict(lambda x, g: (x, g, x))
+    verdict = cross_modulation.diagnosis(lambda x, g: (x, g, x))
     assert verdict is not None
     assert verdict.startswith("not yet")
 
 
 @pytest.mark.parametrize("message", cross_modulation.mistakes)
 def test_each_mistake_has_its_own_message(message):
-    assert cross_modulation.verdict(cross_modulation.mistakes[message]) == message
+    assert cross_modulation.diagnosis(cross_modulation.mistakes[message]) == message
 
 
 def test_own_sigmoid_gives_the_right_product():

@@ -37,7 +37,7 @@ def test_independent_answers_pass():
 
 def test_stubs_fail_and_are_not_mistaken_for_a_mistake():
     for check, stub in ((recalibration, lambda u, x, attend, project: x), (whole_gate, lambda gate, x, g: x)):
-        verdict = check.verdict(stub)
+        verdict = check.diagnosis(stub)
         assert verdict is not None
         assert verdict.startswith("not yet")
 
@@ -46,7 +46,7 @@ def test_stubs_fail_and_are_not_mistaken_for_a_mistake():
     ("check", "message"), [(check, message) for check in (recalibration, whole_gate) for message in check.mistakes]
 )
 def test_each_mistake_has_its_own_message(check, message):
-    assert check.verdict(check.mistakes[message]) == message
+    assert check.diagnosis(check.mistakes[message]) == message
 
 
 def test_inputs_are_float64_in_evaluation_mode_and_of_several_shapes():

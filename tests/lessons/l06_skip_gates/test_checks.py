@@ -20,14 +20,14 @@ def by_einsum(x, g, theta_x, phi_g, psi):
 
 
 def test_an_independent_answer_passes():
-    assert checks.attention_gate.verdict(by_einsum) is None
+    assert checks.attention_gate.diagnosis(by_einsum) is None
 
 
 def test_stubs_do_not():
     check = checks.attention_gate
-    assert str(check.verdict(lambda x, g, theta_x, phi_g, psi: torch.zeros_like(x))).startswith("not yet")
-    assert str(check.verdict(lambda x, g, theta_x, phi_g, psi: x)).startswith("not yet")
-    assert str(check.verdict(lambda x, g, t, p, s: s((t(x) + p(g)).relu()).sigmoid())).startswith("it returned shape")
+    assert str(check.diagnosis(lambda x, g, theta_x, phi_g, psi: torch.zeros_like(x))).startswith("not yet")
+    assert str(check.diagnosis(lambda x, g, theta_x, phi_g, psi: x)).startswith("not yet")
+    assert str(check.diagnosis(lambda x, g, t, p, s: s((t(x) + p(g)).relu()).sigmoid())).startswith("it returned shape")
 
 
 def test_each_mistake_is_told_from_every_other():
@@ -35,4 +35,4 @@ def test_each_mistake_is_told_from_every_other():
     assert checks_of(checks)["attention_gate"] is check
     assert len(check.mistakes) >= 4
     for message, mistake in check.mistakes.items():
-        assert check.verdict(mistake) == message
+        assert check.diagnosis(mistake) == message

@@ -43,9 +43,9 @@ def test_other_ways_pass(capsys):
 
 
 def test_stubs_and_lost_pixels_are_answered():
-    assert str(large_kernel_attention.verdict(lambda x, *weights: x)).startswith("not yet: largest difference")
-    assert str(efficient_attention.verdict(lambda queries, keys, values: values)).startswith("not yet")
-    cropped = str(large_kernel_attention.verdict(lambda x, *weights: x[..., 3:-3, 3:-3]))
+    assert str(large_kernel_attention.diagnosis(lambda x, *weights: x)).startswith("not yet: largest difference")
+    assert str(efficient_attention.diagnosis(lambda queries, keys, values: values)).startswith("not yet")
+    cropped = str(large_kernel_attention.diagnosis(lambda x, *weights: x[..., 3:-3, 3:-3]))
     assert cropped.startswith("it returned shape")
 
 

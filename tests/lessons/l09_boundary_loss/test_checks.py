@@ -22,8 +22,8 @@ def test_another_way_passes(capsys):
 
 
 def test_stubs_fail_in_one_line():
-    assert str(alpha.verdict(lambda mask: 0.0)).startswith("not yet: largest difference")
-    assert str(alpha.verdict(lambda: 0.0)).startswith("it raised TypeError")
+    assert str(alpha.diagnosis(lambda mask: 0.0)).startswith("not yet: largest difference")
+    assert str(alpha.diagnosis(lambda: 0.0)).startswith("it raised TypeError")
 
 
 def test_draws_are_capped_negative_and_cut_off_at_times():

@@ -16,19 +16,19 @@ def by_scipy(first, second):
 
 
 def test_an_independent_answer_passes():
-    assert paired_interval.verdict(by_scipy) is None
+    assert paired_interval.diagnosis(by_scipy) is None
 
 
 def test_stubs_do_not():
-    assert str(paired_interval.verdict(lambda first, second: (0.0, 0.0, 0.0))).startswith("not yet")
-    assert str(paired_interval.verdict(lambda first, second: 0.0)).startswith("it returned 1 result(s), expected 3")
+    assert str(paired_interval.diagnosis(lambda first, second: (0.0, 0.0, 0.0))).startswith("not yet")
+    assert str(paired_interval.diagnosis(lambda first, second: 0.0)).startswith("it returned 1 result(s), expected 3")
 
 
 def test_each_mistake_is_told_from_every_other():
     assert checks_of(checks)["paired_interval"] is paired_interval
     assert len(paired_interval.mistakes) >= 4
     for message, mistake in paired_interval.mistakes.items():
-        assert paired_interval.verdict(mistake) == message
+        assert paired_interval.diagnosis(mistake) == message
 
 
 def test_mistakes_as_a_reader_would_make_them():
@@ -41,5 +41,5 @@ def test_mistakes_as_a_reader_would_make_them():
         half = stats.norm.ppf(0.975) * d.std(ddof=1) / len(d) ** 0.5
         return d.mean(), d.mean() - half, d.mean() + half
 
-    assert "not paired" in str(paired_interval.verdict(by_welch))
-    assert "Student's t" in str(paired_interval.verdict(by_normal))
+    assert "not paired" in str(paired_interval.diagnosis(by_welch))
+    assert "Student's t" in str(paired_interval.diagnosis(by_normal))

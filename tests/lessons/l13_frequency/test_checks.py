@@ -20,13 +20,13 @@ def with_numpy(maps):
 
 
 def test_an_independent_answer_passes():
-    assert checks.log_amplitude.verdict(with_numpy) is None
+    assert checks.log_amplitude.diagnosis(with_numpy) is None
 
 
 def test_stubs_do_not():
     check = checks.log_amplitude
-    assert str(check.verdict(lambda maps: torch.zeros(maps.shape[-1] // 2 + 1))).startswith("not yet")
-    assert str(check.verdict(lambda maps: maps)).startswith("it returned shape")
+    assert str(check.diagnosis(lambda maps: torch.zeros(maps.shape[-1] // 2 + 1))).startswith("not yet")
+    assert str(check.diagnosis(lambda maps: maps)).startswith("it returned shape")
 
 
 def test_each_mistake_is_told_from_every_other():
@@ -34,4 +34,4 @@ def test_each_mistake_is_told_from_every_other():
     assert checks_of(checks)["log_amplitude"] is check
     assert len(check.mistakes) >= 4
     for message, mistake in check.mistakes.items():
-        assert check.verdict(mistake) == message
+        assert check.diagnosis(mistake) == message

@@ -21,16 +21,16 @@ def pixel_by_pixel(activations, gradients):
 
 
 def test_an_independent_answer_passes():
-    assert grad_cam.verdict(pixel_by_pixel) is None
+    assert grad_cam.diagnosis(pixel_by_pixel) is None
 
 
 def test_stubs_do_not():
-    assert str(grad_cam.verdict(lambda a, g: torch.zeros_like(a[:, 0]))).startswith("not yet")
-    assert str(grad_cam.verdict(lambda a, g: a)).startswith("it returned shape")
+    assert str(grad_cam.diagnosis(lambda a, g: torch.zeros_like(a[:, 0]))).startswith("not yet")
+    assert str(grad_cam.diagnosis(lambda a, g: a)).startswith("it returned shape")
 
 
 def test_each_mistake_is_told_from_every_other():
     assert checks_of(checks)["grad_cam"] is grad_cam
     assert len(grad_cam.mistakes) >= 4
     for message, mistake in grad_cam.mistakes.items():
-        assert grad_cam.verdict(mistake) == message
+        assert grad_cam.diagnosis(mistake) == message

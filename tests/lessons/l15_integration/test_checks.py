@@ -21,15 +21,15 @@ def after_resampling(x, g, to_channels, gate):
 
 
 def test_an_independent_answer_passes():
-    assert checks.gated_skip.verdict(after_resampling) is None
+    assert checks.gated_skip.diagnosis(after_resampling) is None
 
 
 def test_stubs_do_not():
     check = checks.gated_skip
-    assert str(check.verdict(lambda x, g, to_channels, gate: torch.zeros_like(x))).startswith("not yet")
-    assert "it raised ValueError: the gate got x of shape" in str(check.verdict(lambda x, g, mix, gate: gate(x, g)))
-    assert "the gate got" in str(check.verdict(lambda x, g, mix, gate: gate(x, mix(g))))
-    assert str(check.verdict(lambda x, g, mix, gate: mix(g))).startswith("it returned shape")
+    assert str(check.diagnosis(lambda x, g, to_channels, gate: torch.zeros_like(x))).startswith("not yet")
+    assert "it raised ValueError: the gate got x of shape" in str(check.diagnosis(lambda x, g, mix, gate: gate(x, g)))
+    assert "the gate got" in str(check.diagnosis(lambda x, g, mix, gate: gate(x, mix(g))))
+    assert str(check.diagnosis(lambda x, g, mix, gate: mix(g))).startswith("it returned shape")
 
 
 def test_each_mistake_is_told_from_every_other():
@@ -37,4 +37,4 @@ def test_each_mistake_is_told_from_every_other():
     assert checks_of(checks)["gated_skip"] is check
     assert len(check.mistakes) >= 4
     for message, mistake in check.mistakes.items():
-        assert check.verdict(mistake) == message
+        assert check.diagnosis(mistake) == message
