@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from msa2net_lib.baselines.registry import NETWORKS, find_network, is_own, rebuild_network, register_network
+from msa2net_lib.baselines.registry import (
+    NETWORKS,
+    find_network,
+    is_own,
+    rebuild_empty,
+    rebuild_network,
+    register_network,
+)
 from msa2net_lib.baselines.spec import Config, NetworkSpec, config_from_dict, config_of
 from msa2net_lib.config import MOST_CLASSES, NetworkConfig
 from msa2net_lib.data.fingerprint import DatasetFingerprint
@@ -217,8 +223,7 @@ def load_network(
                 config, {"options": config.options | options} if isinstance(config, NetworkSpec) else options
             )
         # Whatever sizes the file claims, nothing is allocated before its weights fit.
-        with nullcontext() if is_own(config) else torch.device("meta"):
-            expected: Any = rebuild_network(config) if network is None else network
+        expected: Any = rebuild_empty(config) if network is None else network
         if isinstance(config, NetworkConfig) and network is None:
             state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
     except InputError as error:

@@ -146,6 +146,8 @@ def _load_rival(
         expected = build_network(name, num_classes, image_size, **options).state_dict()
     copies = {key: found[key.replace("average.", "denoiser.", 1)] for key in expected if _is_average(key, found)}
     found |= copies
+    if "updates" in expected:
+        found.setdefault("updates", torch.tensor(0))
     if wrong := misfits(found, expected):
         raise InputError(
             f"{path}: does not fit {name} at image_size={image_size} ({some_of(wrong)}); use the original file, and "

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.baselines.registry import rebuild_network
+from msa2net_lib.baselines.registry import rebuild_empty
 from msa2net_lib.baselines.spec import Config, config_of
 from msa2net_lib.nn.network import MSA2Net
 
@@ -30,8 +30,7 @@ NORMS = {"batch norm": nn.modules.batchnorm._BatchNorm, "layer norm": nn.LayerNo
 
 def build_empty(config: Config) -> Any:
     """Build a network that has shapes and no weights (torch's "meta" device); enough to count with."""
-    with torch.device("meta"):
-        return rebuild_network(config)
+    return rebuild_empty(config)
 
 
 def network_parts(network: nn.Module) -> dict[str, list[nn.Module]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -393,6 +393,19 @@ def rebuild_network(config: Config) -> nn.Module:
             "give --network package.module:function"
         )
     return build_network(config.name, config.num_classes, config.image_size, config.pretrained, **config.options)
+
+
+def rebuild_empty(config: Config) -> nn.Module:
+    """Build a network without memory for weights, on torch's "meta" device; one of the reader's as it is.
+
+    Raises: `InputError` for what cannot be built, whatever sizes it asks for.
+    """
+    import torch
+
+    if is_own(config):
+        return rebuild_network(config)
+    with torch.device("meta"):
+        return rebuild_network(replace(config, pretrained=False))
 
 
 def is_own(config: Config) -> bool:

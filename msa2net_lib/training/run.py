@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msa2net_lib.baselines.spec import Config, config_of
+from msa2net_lib.baselines.registry import rebuild_empty
+from msa2net_lib.baselines.spec import Config, NetworkSpec, config_of
 from msa2net_lib.checkpoints import load_state, save_network, save_state
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.fingerprint import describe
@@ -104,6 +105,8 @@ def train(
     started = time.perf_counter()
     choose_device(device)  # what is refused is refused before anything is written
     asked = config_of(network) if isinstance(network, nn.Module) else network
+    if isinstance(network, NetworkSpec):
+        rebuild_empty(network)
     data, score = arrange_selection(dataset, config, asked.height_width)
     folder = None if output_dir is None else writable_folder(output_dir)
     with claimed(folder):

@@ -12,7 +12,6 @@ from msa2net_lib.baselines.registry import NETWORKS, build_network, official_rul
 from msa2net_lib.errors import InputError
 
 pytestmark = pytest.mark.slow
-SMALL = ("unet", "attunet", "unet_nitr")
 
 
 def official_state(system, classes=None, head=None):
@@ -38,7 +37,7 @@ def test_every_key_has_one_place(name):
     assert set(found) == expected
     differ = [key for key in expected if found[key].shape != ours[key].shape]
     assert len(differ) <= 8, "only heads, where the recorded network has another number of classes"
-    if "swin" not in name:  # whose tables are rebuilt
+    if "2" in NETWORKS[name].tables and name != "swin_unet":  # whose tables are rebuilt
         assert all(our_key(key, rules) for key in official)
 
 
@@ -74,9 +73,8 @@ def test_dermosegdiff_predicts_with_what_the_file_holds(tmp_path):
         load_official_checkpoint(tmp_path / "theirs.pth", network="dermosegdiff", verbose=False)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_what_does_not_fit_is_one_line(name, tmp_path):
-    state = official_state(name)
+def test_what_does_not_fit_is_one_line(tmp_path):
+    state = official_state(name := "unet_nitr")
     first, *_, last = state
     path = tmp_path / "theirs.pth"
 
