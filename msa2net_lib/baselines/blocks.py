@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from timm.models.pvt_v2 import OverlapPatchEmbed
 from torch import Tensor, nn
@@ -45,6 +46,12 @@ def window_size(size: tuple[int, int], coarsest: int) -> tuple[int, int]:
     """
     height, width = (7 if side % (7 * coarsest) == 0 else side // 32 for side in size)
     return height, width
+
+
+def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
+    """Stochastic depth by stage and block: from 0 in the first block to ``rate`` in the last, in equal steps."""
+    rates = iter(np.linspace(0, rate, sum(depths)).tolist())
+    return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
 def from_scratch(pretrained: bool | str, network: str) -> None:

@@ -27,7 +27,7 @@ class DeformableDepthwise(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int, dilation: int = 1):
         super().__init__()
-        options = {"padding": dilation * (kernel_size // 2), "dilation": dilation}
+        options: dict[str, Any] = {"padding": dilation * (kernel_size // 2), "dilation": dilation}
         self.offsets = nn.Conv2d(channels, 2 * kernel_size**2, kernel_size, **options)
         self.convolution = DeformConv2d(channels, channels, kernel_size, groups=channels, bias=False, **options)
 

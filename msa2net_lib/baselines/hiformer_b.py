@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from timm.layers import calculate_drop_path_rates
 from timm.models.crossvit import CrossAttentionBlock
 from timm.models.swin_transformer import PatchMerging
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import fitting_size, load_part, window_size
+from msa2net_lib.baselines.blocks import drop_path_rates, fitting_size, load_part, window_size
 from msa2net_lib.baselines.swin_unet import ENCODER, SwinStage
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.encoder import as_rgb
@@ -40,7 +39,7 @@ class Pyramid(nn.Module):
         self.resnet: Any = create_timm("resnet50")
         del self.resnet.layer4
         self.project = nn.ModuleList(nn.Conv2d(4 * 64 * 2**i, c, 1) for i, c in enumerate(CHANNELS))
-        rates = calculate_drop_path_rates(drop_path, (2, 2, 6), stagewise=True)
+        rates = drop_path_rates(drop_path, (2, 2, 6))
         self.stages = nn.ModuleList(
             SwinStage(
                 c,

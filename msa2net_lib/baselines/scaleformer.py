@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
-from timm.layers import Mlp
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 

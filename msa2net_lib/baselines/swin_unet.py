@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import calculate_drop_path_rates
 from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
-from msa2net_lib.baselines.blocks import fitting_size, load_part, window_size
+from msa2net_lib.baselines.blocks import drop_path_rates, fitting_size, load_part, window_size
 from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.layout import PatchExpand, tokens_to_map
 from msa2net_lib.nn.timm_models import create_timm
@@ -70,9 +69,10 @@ class SwinUNet(nn.Module):
         height, width = self.image_size
         window = window_size(self.image_size, 32)
         heads = tuple(channels // 32 * 2**stage for stage in range(4))
-        options = {"img_size": self.image_size, "window_size": window, "num_heads": heads, "embed_dim": channels}
-        self.encoder = create_timm(ENCODER, depths=(depth,) * 4, drop_path_rate=drop_path, **options)
-        rates = calculate_drop_path_rates(drop_path, (depth,) * 4, stagewise=True)
+        shape: dict[str, Any] = {"embed_dim": channels, "num_heads": heads, "depths": (depth,) * 4}
+        where: dict[str, Any] = {"img_size": self.image_size, "window_size": window}
+        self.encoder = create_timm(ENCODER, drop_path_rate=drop_path, **shape, **where)
+        rates = drop_path_rates(drop_path, (depth,) * 4)
         self.deepest = PatchExpand(8 * channels)
         self.levels, self.expansions = nn.ModuleList(), nn.ModuleList()
         for stage in (2, 1, 0):
@@ -109,7 +109,8 @@ class SwinUNet(nn.Module):
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
         """Start from a Swin-T: the encoder, and by stage the blocks of the decoder; deeper blocks are left out."""
         load_part(self.encoder, state)
-        for stage, level in zip((2, 1, 0), self.levels, strict=True):
+        levels: list[Any] = list(self.levels)
+        for stage, level in zip((2, 1, 0), levels, strict=True):
             level.stage.load_state_dict(self.encoder.layers[stage].blocks.state_dict(prefix="blocks."))
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import GroupNormAct, StdConv2d
+from timm.layers.norm_act import GroupNormAct
+from timm.layers.std_conv import StdConv2d
 from timm.models.resnetv2 import ResNetV2
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -51,11 +52,12 @@ class Transformer(nn.Module):
         self.embed = nn.Conv2d(1024, channels, 1)
         self.positions = nn.Parameter(torch.zeros(1, grid[0] * grid[1], channels))
         self.dropout = nn.Dropout(dropout)
-        norm = partial(nn.LayerNorm, eps=1e-6)
+        norm: Any = partial(nn.LayerNorm, eps=1e-6)
         self.blocks = nn.ModuleList(
             Block(channels, channels // 64, qkv_bias=True, proj_drop=dropout, norm_layer=norm) for _ in range(depth)
         )
-        for block in self.blocks:
+        blocks: list[Any] = list(self.blocks)
+        for block in blocks:
             block.attn.proj_drop = nn.Identity()
         self.norm = norm(channels)
 
