@@ -169,7 +169,7 @@ def _synapse(arguments: argparse.Namespace) -> int:
         if arguments.label_scheme:
             raise InputError("--label-scheme: raw scans carry BTCV's ids; leave it out")
         raw = find_raw(arguments.source, **running) if arguments.source else fetch_raw(downloads, **running)
-        options = _given(arguments, "values", "plane", "workers") | {"flip": _flip(arguments.flip)}
+        options = _given(arguments, "values", "plane", "flip", "workers")
         return _examine(prepare_synapse(raw, destination, **cases, **options).root, None, None)
     if any(cases.values()):
         raise InputError("--train-cases and --test-cases: prepared data bring their own lists; leave them out")
@@ -183,7 +183,7 @@ def _synapse(arguments: argparse.Namespace) -> int:
             f"{destination}: not there yet; say where the data come from: --source PATH, --fetch-raw, "
             "--prepared DIR or --download (`msa2net prepare synapse --help`)"
         )
-    flip = None if arguments.flip is None else _flip(arguments.flip)
+    flip = arguments.flip and _flip(arguments.flip)
     if not (flip is None or isinstance(flip, str)):
         raise InputError(
             f"--flip {' '.join(arguments.flip)}: prepared data have one flip for all cases; give --flip xy"
@@ -270,10 +270,9 @@ def _nnunet(arguments: argparse.Namespace) -> int:
     """Prepare an nnU-Net folder."""
     from msa2net_lib.data.scans.nnunet import prepare_nnunet
 
-    options = _given(arguments, "channel", "window", "allow_empty", "values", "plane", "workers")
+    options = _given(arguments, "channel", "window", "allow_empty", "values", "plane", "flip", "workers")
     tested, held_out = _scan_split(arguments, arguments.source / "labelsTr", arguments.source / "labelsTs")
     options |= {"test_cases": tested, "validation": held_out}
-    options["flip"] = _flip(arguments.flip)
     return _report(prepare_nnunet(arguments.source, arguments.destination, **options))
 
 
@@ -282,8 +281,8 @@ def _scans(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.scans.own import prepare_pairs
 
     classes = parse_classes(arguments.classes)
-    given = ("modality", "others_are_background", "window", "allow_empty", "values", "plane", "workers")
-    options = _given(arguments, *given) | {"flip": _flip(arguments.flip)}
+    given = ("modality", "others_are_background", "window", "allow_empty", "values", "plane", "flip", "workers")
+    options = _given(arguments, *given)
     folders = arguments.images, arguments.labels, arguments.destination
     tested, held_out = _scan_split(arguments, arguments.labels)
     return _report(prepare_pairs(*folders, classes=classes, test=tested, validation=held_out, **options))
@@ -344,7 +343,7 @@ def _scan_split(arguments: argparse.Namespace, *labels: Path) -> tuple[Any, Any]
 
 def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return some of the options, and whether to show progress."""
-    given = {name: getattr(arguments, name) for name in names}
+    given = {name: _flip(arguments.flip) if name == "flip" else getattr(arguments, name) for name in names}
     return {name: tuple(value) if name == "window" and value else value for name, value in given.items()} | _running()
 
 

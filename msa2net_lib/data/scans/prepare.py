@@ -110,12 +110,16 @@ def prepare_scans(
     check_inputs_exist(jobs)
     _check_names(jobs)
     index = partial(_index, destination, jobs, recipe)
-    if is_whole(destination, jobs, lambda job: job.is_finished(recipe.settings), index):
+
+    def is_done(job: ScanJob) -> bool:
+        return job.is_finished(recipe.case_settings(job.case))
+
+    if is_whole(destination, jobs, is_done, index):
         return PreparedDataset.open(destination)
     with locked(destination):
         _refuse_other_data(destination, recipe)
         remove_partials(*(destination / name for name in ("", RECORDS, *_OUTPUT_FOLDERS)), claimed=True)
-        pending = [job for job in jobs if not job.is_finished(recipe.case_settings(job.case))]
+        pending = [job for job in jobs if not is_done(job)]
         if pending:  # until all are done there is no data set here to open
             for path in _INDEX:
                 (destination / path).unlink(missing_ok=True)
@@ -123,7 +127,7 @@ def prepare_scans(
         try:
             prepare_pending(partial(_prepare_case, recipe), jobs, pending, workers, progress)
         except DiskFullError as error:
-            left = sum(_bytes(job) for job in pending if not job.is_finished(recipe.case_settings(job.case)))
+            left = sum(_bytes(job) for job in pending if not is_done(job))
             raise DiskFullError(error.path, error.reason, max(error.size, int(_GROWTH * left))) from error
         for path, text in index().items():
             write_text(path, text)
