@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import warnings
 
@@ -154,10 +155,15 @@ def test_numbers_of_numpy_in_both_configs_are_saved_and_resumed(tmp_path, uninte
     assert losses(train(network, config, Slices(), tmp_path, **options)) == losses(uninterrupted)
 
 
-def test_state_of_another_run_is_refused(tmp_path):
-    run(tmp_path)
+@pytest.fixture
+def copy(tmp_path, uninterrupted):
+    """The folder of a run that is done, to go on in."""
+    return shutil.copytree(uninterrupted.weights.parent, tmp_path / "copy")
+
+
+def test_state_of_another_run_is_refused(copy):
     with pytest.raises(InputError, match=r"state\.pt: of a run with another training config"):
-        run(tmp_path, config=TrainConfig(**(CONFIG.to_dict() | {"steps": 7})))
+        run(copy, config=TrainConfig(**(CONFIG.to_dict() | {"steps": 7})))
 
 
 def changed(**fields):
@@ -203,16 +209,29 @@ def test_what_a_message_advises_can_be_changed_on_resuming(tmp_path, field, befo
     assert record["training"][field] == after
 
 
+def scheduled(config):
+    """The rates that stand in a run's log: each as it is after its step."""
+    optimizer = build_optimizer(torch.nn.Linear(1, 1), config)
+    schedule = build_schedule(optimizer, config, config.steps)
+    rates = []
+    for _ in range(config.steps):
+        optimizer.step()
+        schedule.step()
+        rates += schedule.get_last_lr()
+    return rates
+
+
+def test_the_log_holds_the_schedules_rates(uninterrupted):
+    assert [row["learning_rate"] for row in uninterrupted.history] == scheduled(CONFIG)
+
+
 @pytest.mark.parametrize("schedule", ["poly", "one_cycle", "constant"])
 def test_a_changed_learning_rate_is_followed_as_if_it_had_been_there_all_along(tmp_path, schedule):
     def stop(history):
         if history[-1]["step"] == 3:
             raise StopError
 
-    rates = {}
-    for rate in (1e-3, 2e-4):
-        result = run(config=changed(schedule=schedule, learning_rate=rate))
-        rates[rate] = [row["learning_rate"] for row in result.history]
+    rates = {rate: scheduled(changed(schedule=schedule, learning_rate=rate)) for rate in (1e-3, 2e-4)}
     with pytest.raises(StopError):
         run(tmp_path, changed(schedule=schedule), on_log=stop)
     with pytest.warns(UserWarning, match="learning_rate=0.0002"):
@@ -221,19 +240,17 @@ def test_a_changed_learning_rate_is_followed_as_if_it_had_been_there_all_along(t
     assert [row["learning_rate"] for row in resumed.history] == pytest.approx(expected, rel=1e-12)
 
 
-def test_versions_that_differ_are_told_on_resuming(tmp_path):
-    run(tmp_path, changed(steps=2))
-    state = load_state(tmp_path / "state.pt")
+def test_versions_that_differ_are_told_on_resuming(copy):
+    state = load_state(copy / "state.pt")
     state["versions"] |= {"torch": "1.0", "gone": "3"}
-    torch.save(state, tmp_path / "state.pt")
+    torch.save(state, copy / "state.pt")
     with pytest.warns(UserWarning, match=r"written with torch 1\.0 \(here .*\), gone 3 \(here without\): the loss may"):
-        run(tmp_path, changed(steps=2))
+        run(copy)
 
 
-def test_state_of_another_data_set_is_refused(tmp_path):
-    run(tmp_path)
+def test_state_of_another_data_set_is_refused(copy):
     with pytest.raises(InputError, match=r"state\.pt: of a run with another data set"):
-        run(tmp_path, data="two")
+        run(copy, data="two")
 
 
 def test_a_torch_file_of_something_else_is_refused(tmp_path):
