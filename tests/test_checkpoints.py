@@ -107,7 +107,7 @@ def test_whole_numbers_are_no_weights(network, stored, kind, refused):
     refused([path, f"weights do not fit the config stored with them ({KEY} is of type {kind})"], load_network, path)
 
 
-def test_nothing_in_the_metadata_opens_a_file_or_asks_a_hub(network, stored, tmp_path):
+def test_nothing_in_the_metadata_opens_a_file_or_asks_a_hub(network, stored, tmp_path, monkeypatch):
     """`pretrained` and the options that timm has for it would; all of these name a marker."""
     marker = tmp_path / "marker.pth"
     torch.save({}, marker)
@@ -115,9 +115,15 @@ def test_nothing_in_the_metadata_opens_a_file_or_asks_a_hub(network, stored, tmp
     options = [{name: str(marker)} for name in ("checkpoint_path", "pretrained_cfg", "cache_dir")]
     asked = [{"encoder_options": config["encoder_options"] | one} for one in options]
     asked += [{"pretrained": True}, {"pretrained": str(marker)}, {"encoder": "hf-hub:timm/maxvit_rmlp_pico_rw_256"}]
-    asked += [{"encoder": f"local-dir:{tmp_path}"}]
-    for change in asked:
-        path = stored({"network_config": json.dumps(config | change)})
+    asked += [{"encoder": "local-dir:marker"}]
+    (tmp_path / "marker").mkdir()
+    (tmp_path / "marker" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    other = {"name": "pvt_cascade", "num_classes": 2, "image_size": 64}
+    told = [config | change for change in asked]
+    told += [other | {"options": {"encoder": "local-dir:marker"}}, other | {"pretrained": True}]
+    for change in told:
+        path = stored({"network_config": json.dumps(change)})
         TOUCHED.clear()
         with suppress(InputError):
             assert load_network(path).config.pretrained is False
