@@ -101,18 +101,19 @@ class Plan:
             raise InputError(
                 f"{', '.join(unknown)}: not a setting of a batch run; there are {', '.join(sorted(known))}"
             )
-        said = {"true": True, "false": False}  # how `snakemake --config on_cluster=false` gives it
+        said: dict[str, Any] = {"true": True, "false": False}  # how `snakemake --config on_cluster=false` gives it
         return cls(**{name: said.get(str(value).lower(), value) for name, value in values.items()})
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Read the plan that `save` left in a profile's folder. Raises: `InputError` without one."""
         try:
-            return cls.from_dict(read_json(folder / PLAN_FILE))
+            values = read_json(folder / PLAN_FILE)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder / PLAN_FILE}: no plan of a batch run; start it with msa2net reproduce"
             ) from error
+        return cls.from_dict(values)
 
     def save(self, folder: Path) -> Path:
         """Write the plan to a profile's folder, for the jobs to read."""

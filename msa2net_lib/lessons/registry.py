@@ -202,5 +202,5 @@ def check_parameters(lesson: Lesson, given: Mapping[str, Any]) -> dict[str, Any]
         if name not in lesson.parameters:
             hint = nearest(name, lesson.parameters)
             raise InputError(f"{name} is no parameter of {lesson.name}{hint}: it takes {', '.join(lesson.parameters)}")
-    known = PARAMETERS | lesson.values
+    known = {**PARAMETERS, **lesson.values}
     return {name: known[name].checked(name, value, given.get("DATASET", "auto")) for name, value in given.items()}
