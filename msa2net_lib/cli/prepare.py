@@ -343,7 +343,9 @@ def _scan_split(arguments: argparse.Namespace, *labels: Path) -> tuple[Any, Any]
 
 def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return some of the options, and whether to show progress."""
-    given = {name: _flip(arguments.flip) if name == "flip" else getattr(arguments, name) for name in names}
+    given: dict[str, Any] = {
+        name: _flip(arguments.flip) if name == "flip" else getattr(arguments, name) for name in names
+    }
     return {name: tuple(value) if name == "window" and value else value for name, value in given.items()} | _running()
 
 

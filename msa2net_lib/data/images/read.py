@@ -178,7 +178,7 @@ def _opened(
             file.seek(0)
             image = Image.open(file, formats=("PNG",))
         image.load()
-        if image.mode == "P" and image.getextrema()[1] >= _palette_length(image):
+        if image.mode == "P" and np.asarray(image).max() >= _palette_length(image):
             raise InputError(f"{path}: its pixels name colors that its palette lacks; copy it again, or save it as RGB")
         orientation = _orientation(image)
         ImageOps.exif_transpose(image, in_place=True)

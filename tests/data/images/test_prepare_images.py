@@ -353,5 +353,6 @@ def test_two_runs_into_one_folder(source, tmp_path, refused, monkeypatch):
     prepare(source, out)
     with open(out / "cases" / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        refused([out, "another preparation"], prepare, source, out)
-    prepare(source, out)
+        prepare(source, out)  # all is there: it is opened, and nothing written
+        refused([out, "another preparation"], prepare, source, out, split={"test": ["b"]})
+    prepare(source, out, split={"test": ["b"]})
