@@ -152,10 +152,10 @@ def adopt_network(
         name: what checkpoints call it; by default its class.
 
     Returns:
-        The same module.
+        The same module; within another, as its ``network``, if it has a ``config`` of its own.
 
     Raises:
-        InputError: logits of another shape, anything but a tensor, an error inside it, or a ``config`` of its own.
+        InputError: logits of another shape, anything but a tensor, or an error inside it.
 
     Example:
         >>> import torch
@@ -177,7 +177,7 @@ def mark(network: Any, spec: NetworkSpec, try_it: bool = True) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise InputError(f"network {spec.name!r} is {type(network).__name__}, no torch.nn.Module: return a module")
     if hasattr(network, "config") and not isinstance(network.config, Config):
-        raise InputError(f"network {spec.name!r} has a config of its own: wrap it in a module that has none")
+        network = Wrapped(network)  # such as segmentation_models_pytorch's, whose config is theirs
     if try_it:
         try:
             check_logits(network, spec, 3)
@@ -188,6 +188,17 @@ def mark(network: Any, spec: NetworkSpec, try_it: bool = True) -> nn.Module:
             network.register_forward_pre_hook(_gray_to_rgb)
     network.config: Any = spec
     return network
+
+
+class Wrapped(nn.Module):
+    """A module that has a ``config`` of its own, within one that carries ours. Shape: that of the module."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image)
 
 
 def _gray_to_rgb(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from small_networks import OPTIONS, small_classes, small_network, small_size
 from torch import nn
@@ -142,6 +143,13 @@ def test_logits_of_another_shape_are_one_line(registry, answer, said):
         adopt_network(Answers(answer), num_classes=3, image_size=8)
 
 
+def test_a_third_party_network_with_a_config_of_its_own_is_adopted():
+    unet = smp.Unet("resnet18", encoder_weights=None, in_channels=1, classes=4)
+    adopted = adopt_network(unet, num_classes=4, image_size=64).eval()
+    images = torch.randn(1, 1, 64, 64)
+    assert torch.equal(adopted(images), unet.eval()(images))
+
+
 def test_what_is_no_network_is_one_line(registry):
     register_network("text", lambda num_classes, image_size: "a network")
     with pytest.raises(InputError, match=r"^network 'text' is str, no torch.nn.Module: return a module$"):
@@ -153,8 +161,10 @@ def test_what_is_no_network_is_one_line(registry):
     with pytest.raises(InputError, match=r"^network of type Conv2d says neither its classes nor its size: call adopt"):
         config_of(module)
     module.config = {"hidden_size": 3}
-    with pytest.raises(InputError, match=r"^network 'Conv2d' has a config of its own: wrap it"):
-        adopt_network(module, 2, 8)
+    adopted = adopt_network(module, 2, 8)
+    assert adopted.network is module
+    assert module.config == {"hidden_size": 3}
+    assert config_of(adopted).num_classes == 2
 
 
 @pytest.mark.parametrize(
