@@ -42,7 +42,7 @@ class NetworkEntry:
 
     build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w); the
     function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called. source:
-    paper, section, or repository and commit that it follows; licence: of that repository. tables: of the paper, those
+    paper, section, or repository and commit that it follows; license: of that repository. tables: of the paper, those
     that it stands in; row: its name there. skip: what it does with its skip connections. size: the only side in pixels
     that it takes, or None; multiple: what sides have to be multiples of. classes: the only number of classes, or None.
     weights: timm's tags of its pretrained encoder; empty for a network without. unused: the parts that never get a
@@ -56,7 +56,7 @@ class NetworkEntry:
     tables: tuple[str, ...] = ()
     row: str = ""
     skip: Skip = "concatenation"
-    licence: str = ""
+    license: str = ""
     size: int | None = None
     multiple: int = 1
     classes: int | None = None
@@ -138,7 +138,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "transunet:TransUNet",
         ("1", "2"),
         row="TransUNet",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         multiple=16,
         weights="vit_base_r50_s16_224.orig_in21k",
         remark="max pooling without padding; the 96.07 M and 88.91 G of Table 1 fit no setting of its code",
@@ -149,7 +149,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "swin_unet:SwinUNet",
         ("1", "2"),
         row="Swin-UNet",
-        licence="no licence file",
+        license="no license file",
         multiple=32,
         weights="swin_tiny_patch4_window7_224.ms_in1k",
         remark="skips are what enters a stage; the decoder's configured depths are never passed on",
@@ -161,7 +161,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="MISSFormer",
         skip="bridge",
-        licence="no licence file",
+        license="no license file",
         multiple=32,
         unused="the deepest decoder level's linear and blocks, two of three norms of each feed-forward network",
         remark="the bridge takes its reduced maps' channels for positions; each feed-forward network expands twice",
@@ -173,7 +173,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="ScaleFormer",
         skip="bridge",
-        licence="no licence file",
+        license="no license file",
         multiple=32,
         remark="attention over the width is transposed, its output's memory reinterpreted; 2.22 M more than printed",
     ),
@@ -184,7 +184,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="HiFormer-B",
         skip="addition",
-        licence="MIT",
+        license="MIT",
         multiple=32,
         weights="resnet50.tv_in1k and swin_tiny_patch4_window7_224.ms_in1k",
         unused="self-attention blocks of both branches, whose result is dropped",
@@ -197,7 +197,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="DAE-Former",
         skip="cross attention",
-        licence="MIT",
+        license="MIT",
         multiple=16,
         unused="the deepest decoder level's cross attention and blocks, two of three norms of most FFNs",
         remark="efficient attention has one head, whatever the count says; each feed-forward network expands twice",
@@ -209,7 +209,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="PVT-CASCADE",
         skip="attention gate",
-        licence="Apache-2.0 at this commit, research only from 359c628 on",
+        license="Apache-2.0 at this commit, research only from 359c628 on",
         multiple=32,
         weights="pvt_v2_b2.in1k",
         remark="four heads summed; chooses its best epoch on the test cases; trains another decoder as shipped",
@@ -221,7 +221,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("1",),
         row="2D D-LKA Net",
         skip="addition",
-        licence="MIT",
+        license="MIT",
         multiple=32,
         weights=_MAXVIT,
         unused="the deepest decoder level's linear and blocks, the encoder's 1 to 3 channels",
@@ -233,7 +233,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "unet:UNet",
         ("2",),
         row="U-Net",
-        licence="none stated",
+        license="none stated",
         multiple=16,
         remark="batch norm, padding, nearest upsampling and a 3x3 convolution: none of them in the paper",
     ),
@@ -241,7 +241,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "U-Net of the group's library",
         "NITR098/Awesome-U-Net 8785625",
         "unet_nitr:SmallUNet",
-        licence="MIT by its badge, no file",
+        license="MIT by its badge, no file",
         multiple=8,
         remark="18 times smaller than the usual U-Net, no batch norm; the group's own skin numbers come from it",
     ),
@@ -252,7 +252,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("2",),
         row="AttU-Net",
         skip="attention gate",
-        licence="none stated",
+        license="none stated",
         multiple=16,
         remark="gates with upsampled features on the skip's own grid; the paper gates with the coarser ones",
     ),
@@ -263,7 +263,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("2",),
         row="FAT-Net",
         skip="addition",
-        licence="none stated",
+        license="none stated",
         multiple=32,
         weights="resnet34.tv_in1k and deit_tiny_distilled_patch16_224.fb_in1k",
         unused="the fourth decoder step",
@@ -276,7 +276,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         ("2",),
         row="UCTransNet",
         skip="channel transformer",
-        licence="none stated",
+        license="none stated",
         multiple=16,
         remark="the division by sqrt(960) acts only through an instance norm's eps; one class comes out as a sigmoid",
     ),
@@ -286,7 +286,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "dermosegdiff:DermoSegDiff",
         ("2",),
         row="DermoSegDiff",
-        licence="MIT",
+        license="MIT",
         multiple=32,
         classes=2,
         no_export=_DRAWS,
@@ -296,7 +296,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "DermoSegDiff, small",
         f"{_DERMO}, narrower",
         "dermosegdiff:small",
-        licence="MIT",
+        license="MIT",
         multiple=4,
         classes=2,
         no_export=_DRAWS,

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from small_networks import small_classes, small_network, small_size
+from small_networks import small_network
 from small_run import Slices, losses
 from torch import nn
 
@@ -26,7 +26,6 @@ from msa2net_lib.analysis.complexity import count_work, used_and_unused
 from msa2net_lib.analysis.grad_cam import grad_cam
 from msa2net_lib.baselines.registry import NETWORKS
 from msa2net_lib.baselines.spec import NetworkSpec
-from msa2net_lib.cli.main import main
 from msa2net_lib.errors import InputError
 from msa2net_lib.export import export_network
 from msa2net_lib.nn.network import count_parameters
@@ -159,14 +158,3 @@ def test_options_and_size_may_change_on_loading(tmp_path):
         load_network(path, 33)
     with pytest.raises(InputError, match=r"^\S+: network 'dermosegdiff_small' cannot be built: .* 'nonsense'$"):
         load_network(path, nonsense=1)
-
-
-@pytest.mark.parametrize("name", [name for name in RIVALS if isinstance(NETWORKS[name].build, str)])
-def test_what_train_refuses_is_one_line(name, tmp_path, capsys):
-    size = NETWORKS[name].multiple - 1
-    arguments = ["train", "--dataset", "none", "--output", str(tmp_path / "run"), "--network", name]
-    assert main([*arguments, "--image-size", str(size)]) == 2
-    assert small_classes(name) >= 2
-    assert small_size(name) >= 1
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "run").exists()
