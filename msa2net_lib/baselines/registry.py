@@ -240,7 +240,7 @@ NETWORKS: dict[str, NetworkEntry] = {
     "unet_nitr": NetworkEntry(
         "U-Net of the group's library",
         "NITR098/Awesome-U-Net 8785625",
-        "unet_nitr:SmallUNet",
+        "unet:SmallUNet",
         license="MIT by its badge, no file",
         multiple=8,
         remark="18 times smaller than the usual U-Net, no batch norm; the group's own skin numbers come from it",
@@ -248,7 +248,7 @@ NETWORKS: dict[str, NetworkEntry] = {
     "attunet": NetworkEntry(
         "Attention U-Net",
         _JUN,
-        "attunet:AttUNet",
+        "unet:AttUNet",
         ("2",),
         row="AttU-Net",
         skip="attention gate",
@@ -418,7 +418,8 @@ def official_rules(name: str) -> tuple[tuple[str, Any], ...]:
     build = find_network(name).build
     if not isinstance(build, str):
         raise InputError(f"network={name!r} has no original code whose weights could be read")
-    return import_module(f"msa2net_lib.baselines.{build.partition(':')[0]}").OFFICIAL_KEYS
+    module = import_module(f"msa2net_lib.baselines.{build.partition(':')[0]}")
+    return getattr(module, f"OFFICIAL_KEYS_{name.upper()}", None) or module.OFFICIAL_KEYS
 
 
 def find_network(name: str) -> NetworkEntry:

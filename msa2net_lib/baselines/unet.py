@@ -1,4 +1,4 @@
-"""U-Net as most comparisons run it: batch norm, padding, and nearest upsampling in place of transposed convolutions."""
+"""Three U-Nets: the usual one, the same with attention gates, and the group's small one without norms."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ OFFICIAL_KEYS = (
     (r"^(encoder\.\d|decoder\.\d\.mix)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) // 3}.{int(found[2]) % 3}."),
     (r"(up\.1)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) - 1}."),
     (r"^Conv_1x1\.", "head."),
+)
+OFFICIAL_KEYS_UNET_NITR = (
+    (r"^en_(\d)\.step\.", lambda found: f"encoder.{int(found[1]) - 1}."),
+    (r"^de_([123])\.step\.", lambda found: f"decoder.{int(found[1]) - 1}."),
+    (r"^de_4\.", "head."),
 )
 
 
@@ -69,4 +74,57 @@ class UNet(nn.Module):
             skips.append(features)
         for level, skip in zip(self.decoder, skips[-2::-1], strict=True):
             features = level(features, skip)
+        return self.head(features)
+
+
+class AttUNet(UNet):
+    """AttU-Net, as in LeeJunHyun/Image_Segmentation: (b, 1|3, h, w) -> logits (b, k, h, w); h and w multiples of 16.
+
+    The paper (Oktay et al. 2018) gates with the coarser decoder features, strides the skip's 1x1 convolution, resamples
+    the map and ends with a 1x1 convolution; this code gates with features that are upsampled already, on the skip's own
+    grid, and does none of that.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 9,
+        image_size: int | tuple[int, int] = 224,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 1024),
+        gate: str = "attention",
+    ):
+        super().__init__(num_classes, image_size, widths, gate)
+
+
+def plain_convolutions(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Twice 3x3 convolution and ReLU, without a norm."""
+    first = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(channels_out, channels_out, 3, padding=1), nn.ReLU())
+
+
+class SmallUNet(nn.Module):
+    """U-Net of NITR098/Awesome-U-Net: (b, 1|3, h, w) -> logits (b, k, h, w); h and w multiples of 8.
+
+    "U-Net" in the tables of this group's skin papers may be this network, 18 times smaller than the usual one.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 9,
+        image_size: int | tuple[int, int] = 224,
+        widths: tuple[int, ...] = (32, 64, 128, 256),
+    ):
+        super().__init__()
+        self.multiple = 2 ** (len(widths) - 1)
+        self.encoder = nn.ModuleList(plain_convolutions(*pair) for pair in pairwise((3, *widths)))
+        self.decoder = nn.ModuleList(plain_convolutions(deep + fine, fine) for deep, fine in pairwise(widths[::-1]))
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features, skips = as_rgb(image, multiple=self.multiple), []
+        for number, block in enumerate(self.encoder):
+            features = block(features if number == 0 else functional.max_pool2d(features, 2))
+            skips.append(features)
+        for mix, skip in zip(self.decoder, skips[-2::-1], strict=True):
+            up = functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+            features = mix(torch.cat([up, skip], dim=1))
         return self.head(features)

@@ -7,7 +7,7 @@ import torch
 from baseline_parity import Reference, count, image, never_reached, run
 from torch import nn
 
-from msa2net_lib.baselines import attunet, unet, unet_nitr
+from msa2net_lib.baselines import unet
 from msa2net_lib.baselines.official import our_key
 from msa2net_lib.errors import InputError
 
@@ -20,10 +20,10 @@ GATES = {
 }
 SYSTEMS = {
     "unet": (unet.UNet, unet.OFFICIAL_KEYS, 1, LEVELS),
-    "attunet": (attunet.AttUNet, attunet.OFFICIAL_KEYS, 1, LEVELS | GATES),
+    "attunet": (unet.AttUNet, unet.OFFICIAL_KEYS, 1, LEVELS | GATES),
     "unet_nitr": (
-        unet_nitr.SmallUNet,
-        unet_nitr.OFFICIAL_KEYS,
+        unet.SmallUNet,
+        unet.OFFICIAL_KEYS_UNET_NITR,
         2,
         {f"act/en_{n}": f"encoder.{n - 1}" for n in (1, 2, 4)} | {f"act/de_{n}": f"decoder.{n - 1}" for n in (1, 3)},
     ),
@@ -85,7 +85,7 @@ def test_planted_mistakes_are_seen(case):
 def test_the_gate_is_monais():
     """MONAI's block of another paper's name is the same function, with the same weights."""
     blocks = pytest.importorskip("monai.networks.nets.attentionunet")
-    ours = attunet.AttUNet(1, widths=(8, 16)).decoder[0].gate.eval()
+    ours = unet.AttUNet(1, widths=(8, 16)).decoder[0].gate.eval()
     theirs = blocks.AttentionBlock(2, f_int=4, f_g=8, f_l=8).eval()
     names = {"phi_g.0.": "W_g.0.conv.", "phi_g.1.": "W_g.1.", "theta_x.0.": "W_x.0.conv.", "theta_x.1.": "W_x.1."}
     names |= {"psi.0.": "psi.0.conv.", "psi.1.": "psi.1."}
