@@ -116,7 +116,7 @@ class _Found:
             return
         if "Rows" in header:
             self._add_slice(Slice(file, header), uid)
-        elif _is_other_object(text(file, header, "SOPClassUID")):
+        elif _is_other_object(text(file, header, "SOPClassUID"), uid):
             self._others.setdefault(uid, set()).add(text(file, header, "Modality"))
         else:
             error = InputError(f"{file}: a slice without its image, so it is cut short or damaged; copy it again")
@@ -207,11 +207,12 @@ class _Found:
         raise InputError(f"{self._path}: has {several} {wanted!r}; there is {listed}")
 
 
-def _is_other_object(class_uid: str) -> bool:
-    """Tell whether files of this class need no image: reports, structure sets, a maker's own objects."""
+def _is_other_object(class_uid: str, series_uid: str) -> bool:
+    """Tell whether files of this class need no image: reports, structure sets, a maker's own objects of a series."""
     sop_class = UID(class_uid, validation_mode=IGNORE)
-    known = sop_class.name != sop_class
-    return sop_class.is_valid and (sop_class.is_private or (known and "Image Storage" not in sop_class.name))
+    if sop_class.name != sop_class:  # the standard has a name for it
+        return "Image Storage" not in sop_class.name
+    return sop_class.is_valid and sop_class.is_private and bool(series_uid)
 
 
 def _uid_of_damaged(file: Path, content: bytes) -> str:

@@ -205,9 +205,20 @@ def test_links_to_slices_count_and_those_to_nothing_are_named(tmp_path, ct, arra
     refused([linked / "slice5.dcm", "link to a file that is not there"], read_volume, linked / "slice0.dcm")
 
 
-def test_slice_by_another_class_without_meta_is_no_neighbor(ct, array):
-    """A structure set beside the series has the series UID of its own."""
-    write_slice(
-        ct / "rt.dcm", array[0], Rows=None, SOPClassUID=uid.RTStructureSetStorage, SeriesInstanceUID=SERIES + ".5"
-    )
+OTHERS = {
+    "structure set": {"SOPClassUID": uid.RTStructureSetStorage, "SeriesInstanceUID": SERIES + ".5"},
+    "structure set without a UID": {"SOPClassUID": uid.RTStructureSetStorage, "SeriesInstanceUID": ""},
+    "maker's own": {"SOPClassUID": "1.3.12.2.1107.5.9.1", "SeriesInstanceUID": SERIES + ".6"},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_objects_without_an_image_need_no_word(ct, array, name):
+    write_slice(ct / "other.dcm", array[0], Rows=None, **OTHERS[name])
     assert notes_of(ct, array) == ()
+
+
+@pytest.mark.parametrize("class_uid", ["1.2.840.10", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.9"])
+def test_slice_of_which_little_is_left_is_no_other_object(ct, array, refused, class_uid):
+    write_slice(ct / "slice5.dcm", array[5], Rows=None, SOPClassUID=class_uid, SeriesInstanceUID=None)
+    refused([ct / "slice5.dcm", "a slice without its image"], read_volume, ct)
