@@ -30,7 +30,7 @@ def threshold(monkeypatch, shipped):
 
     The overlay is an empty figure: drawing it takes longer than all the rest.
     """
-    monkeypatch.setattr(run, "open_checkpoint", lambda _: shipped)
+    monkeypatch.setattr(run, "open_checkpoint", lambda *_: shipped)
     monkeypatch.setattr(output, "draw_overlay", lambda _: Figure((1, 1)))
     monkeypatch.setattr(run, "predict_volume", lambda _, image, progress: np.where(image > 0.75, 5, 0).astype(np.uint8))
     monkeypatch.setattr(run, "predict_image", lambda _, image: np.where(image > 0.75, 5, 0).astype(np.uint8))
