@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from msa2net_lib.analysis.interventions import STAGES
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.viz.gate_diagram import (
@@ -109,6 +110,6 @@ def test_thumbnails_and_colors():
     x = torch.tensor([[[[3.0]], [[-4.0]]]])
     assert thumbnail(x, SEQUENTIAL).item() == pytest.approx(12.5**0.5)
     assert thumbnail(x, SHARES).item() == pytest.approx(-0.5)
-    picture = colored(np.full((1, 2), 0.5, np.float32), np.array([[0, 5]], np.uint8))
+    picture = colored(np.full((1, 2), 0.5, np.float32), np.array([[0, 5]], np.uint8), ORGANS)
     np.testing.assert_allclose(picture[0, 0], 0.5)
     assert picture[0, 1, 2] > picture[0, 1, 0]
