@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.models.pvt_v2 import Attention
@@ -117,7 +117,7 @@ class Bridge(nn.Module):
     def __init__(self, width: int, multiples: tuple[int, ...], compute_discarded: bool, depth: int = 4):
         super().__init__()
         self.width = width
-        self.layers = nn.ModuleList(BridgeLayer(width, multiples, compute_discarded) for _ in range(depth))
+        self.layers: Any = nn.ModuleList(BridgeLayer(width, multiples, compute_discarded) for _ in range(depth))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         grids = [(features.shape[-2], features.shape[-1]) for features in maps]

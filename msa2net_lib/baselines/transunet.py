@@ -65,7 +65,7 @@ class Transformer(nn.Module):
         tokens = self.dropout(map_to_tokens(self.embed(features)) + self.positions)
         for block in self.blocks:
             tokens = block(tokens)
-        return tokens_to_map(self.norm(tokens), *features.shape[-2:])
+        return tokens_to_map(self.norm(tokens), features.shape[-2], features.shape[-1])
 
 
 class TransUNet(nn.Module):
