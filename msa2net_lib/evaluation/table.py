@@ -105,7 +105,7 @@ class Evaluation:
         rows = self.scores[self.scores["protocol"] == protocol]
         if "in_prediction" not in rows:
             return ""
-        label, found = (rows[name].to_numpy(bool) for name in ("in_label", "in_prediction"))
+        label, found = (np.array(rows[name], bool) for name in ("in_label", "in_prediction"))
         counts = [int(which.sum()) for which in (found & ~label, label & ~found, ~label & ~found)]
         shown = "; ".join(f"{count} {words}" for count, words in zip(counts, _RULES[protocol], strict=True) if count)
         return f"{sum(counts)} of {len(rows)} scores were set by the protocol's rule: {shown}" if shown else ""

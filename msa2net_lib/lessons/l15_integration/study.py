@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -137,7 +137,7 @@ class _ThirdPartyTrainer(Trainer):
         super().__init__(size, config, data, device)
 
     def _build_network(self) -> Any:
-        network = WithConfig(self._given, self.network_config)
+        network = WithConfig(self._given, cast(NetworkConfig, self.network_config))
         return network.to(self.device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
 
 
