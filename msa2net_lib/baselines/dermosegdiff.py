@@ -6,6 +6,7 @@ import copy
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -193,12 +194,14 @@ class Denoiser(nn.Module):
         )
         x, g = self.stem_x(x), self.stem_g(picture)
         stem, skips = (x, g), []
-        for level in self.encoder:
+        levels: list[Any] = list(self.encoder)
+        for level in levels:
             x, g, h, b = level(x, g, time_x, time_g)
             skips.append((h, b))
             x, g = level.down_x(x), level.down_g(g)
         x = self.bottleneck(torch.cat([x, g], dim=1), time_x)
-        for level, (h, b) in zip(self.decoder, reversed(skips), strict=True):
+        levels = list(self.decoder)
+        for level, (h, b) in zip(levels, reversed(skips), strict=True):
             x = level.up(level(x, h, b, time_x))
         return self.head(self.last(torch.cat([x, *stem], dim=1), time_x))
 

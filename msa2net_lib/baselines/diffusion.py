@@ -25,6 +25,7 @@ class Diffusion(nn.Module):
     """Betas that grow linearly over the steps; ``t`` runs from 0 (nearly clean) to steps - 1 (noise)."""
 
     alphas_bar: Tensor
+    betas: Tensor
 
     def __init__(self, steps: int = 250, beta_start: float = 4e-4, beta_end: float = 0.08):
         super().__init__()
@@ -106,7 +107,7 @@ class Diffusion(nn.Module):
             edge = canny_edge(one)
             if one.mean() < FOREGROUND or not edge.any():
                 continue
-            distance = ndimage.distance_transform_edt(~edge)
+            distance = np.asarray(ndimage.distance_transform_edt(~edge))
             near = distance.max() - distance
             near = (near - near.min()) / (near.max() - near.min())
             power = (gamma * (self.steps - time) / self.steps) ** gamma

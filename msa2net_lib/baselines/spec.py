@@ -118,13 +118,13 @@ Config = NetworkConfig | NetworkSpec
 
 def config_from_dict(values: Any) -> Config:
     """Rebuild either kind of config from its ``to_dict``. Raises: `InputError`."""
-    is_spec = isinstance(values, Mapping) and "name" in values
+    is_spec: bool = isinstance(values, dict) and "name" in values
     return NetworkSpec.from_dict(values) if is_spec else NetworkConfig.from_dict(values)
 
 
 def config_of(network: Any) -> Config:
     """What a network says of itself: classes, size, name. Raises: `InputError` for a module that says nothing."""
-    config = getattr(network, "config", None)
+    config: Any = getattr(network, "config", None)
     if hasattr(config, "height_width"):
         return config
     raise InputError(
@@ -186,7 +186,7 @@ def mark(network: Any, spec: NetworkSpec, try_it: bool = True) -> nn.Module:
                 raise
         else:
             network.register_forward_pre_hook(_gray_to_rgb)
-    network.config: Any = spec
+    setattr(network, "config", spec)  # noqa: B010 - torch types attributes as tensors and modules
     return network
 
 
