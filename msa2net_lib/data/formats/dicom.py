@@ -139,7 +139,7 @@ class _Found:
         if chosen.is_localizer:
             raise InputError(f"{self._path}: {chosen} was made to plan a scan and is none; give the series of the scan")
         for uid, file, error in self._damaged:
-            if uid == chosen.uid or not UID(uid, validation_mode=IGNORE).is_valid:
+            if chosen.uid.startswith(uid) or not UID(uid, validation_mode=IGNORE).is_valid:  # or cut within its UID
                 raise error
             self._passed_over.append(file)
         if chosen.uid in self._others:
