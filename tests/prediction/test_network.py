@@ -69,7 +69,7 @@ def test_shipped_network_says_what_it_was_trained_on(root):
 
 def test_training_stores_it(root, tmp_path):
     dataset = open_dataset("virtual", root / "data", progress=False)
-    network = NetworkConfig.from_preset("tiny", image_size=32)
+    network = NetworkConfig.from_preset("tiny", image_size=64)
     config = TrainConfig.from_recipe("smoke", steps=1, batch_size=2)
     result = train(network, config, dataset, tmp_path / "run", progress=False)
     assert checkpoints.read_fingerprint(result.weights) == describe(dataset)
