@@ -15,6 +15,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import nibabel
 import pytest
 
 from msa2net_lib.data.catalog import open_dataset
@@ -83,10 +84,13 @@ def installed(root: Path, tmp_path_factory) -> Installed:
     return Installed(home, wheel)
 
 
-def test_doctor_and_predict(installed, tmp_path):
+def test_doctor_and_predict(installed, root, tmp_path):
     assert "example_ct" in installed.run("-m", "msa2net_lib", "doctor", "--data", "../data")
-    scan = "../data/example_ct/img/img0001.nii.gz"
-    installed.run("-m", "msa2net_lib", "predict", scan, "--output", str(tmp_path / "out"))
+    scan = nibabel.load(root / "data" / "example_ct" / "img" / "img0001.nii.gz")
+    nibabel.save(scan.slicer[:, :, 90:94], tmp_path / "four_slices.nii.gz")
+    installed.run(
+        "-m", "msa2net_lib", "predict", str(tmp_path / "four_slices.nii.gz"), "--output", str(tmp_path / "out")
+    )
     assert list((tmp_path / "out").glob("*.nii.gz"))
 
 

@@ -14,6 +14,7 @@ from msa2net_lib.batch.job import run_job
 from msa2net_lib.batch.plan import Job, Plan
 from msa2net_lib.batch.work import make_room, scores_file, training_folder, work
 from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.paper.ablation.runs import ablation_plan
 
 pytestmark = pytest.mark.slow
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.slow
 def in_a_folder(tmp_path, monkeypatch):
     (tmp_path / "smoke").mkdir()
     monkeypatch.chdir(tmp_path / "smoke")
+
+
+def every_fourth_slice(case: Case) -> Case:
+    return replace(case, image=case.image[::4], label=case.label[::4])
 
 
 def record(name: str) -> dict:
@@ -72,6 +77,8 @@ def test_every_selection_that_a_training_kept_is_scored_and_in_the_tables(root, 
     (folder / "run.json").write_text(json.dumps(shipped))
     whole = batch_work._dataset(plan, "virtual", root)
     one_case = replace(whole, test_cases=whole.test_cases[:1])
+    load_case = type(whole).load_case
+    monkeypatch.setattr(type(whole), "load_case", lambda *asked: every_fourth_slice(load_case(*asked)))
     monkeypatch.setattr(batch_work, "_dataset", lambda *_: one_case)
     found = work(plan, plan.jobs["evaluate-1"], root)
     assert [name for name in found["numbers"] if "DSC" in name] == [
