@@ -96,7 +96,10 @@ def test_doctor_and_predict(installed, root, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("10_training", {"STEPS": 2, "BATCH_SIZE": 2}), ("15_integration", {"STEPS": 1, "SEEDS": 1, "IMAGE_SIZE": 32})],
+    [
+        ("10_training", {"STEPS": 2, "SCORED": "shipped"}),
+        ("15_integration", {"STEPS": 1, "SEEDS": 1, "IMAGE_SIZE": 32}),
+    ],
 )
 def test_lessons_that_once_looked_for_their_checkout(installed, name, parameters):
     assert installed.lesson(name, **parameters)["lesson"] == name
