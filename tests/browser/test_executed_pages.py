@@ -68,6 +68,12 @@ def test_what_prints_otherwise_is_named(outputs, said):
     assert found.startswith(f"cell 3, {said}")
 
 
+def test_one_output_in_two_is_named():
+    page, executed = (COMPARED, [data(text_html="a\nb")]), (COMPARED, [data(text_html="a"), data(text_html="b")])
+    said = printed_otherwise(notebook(page), saved(executed))
+    assert said == "cell 2, text/html: comes 2 times, on the committed page 1"
+
+
 def test_cells_without_the_mark_are_not_compared():
     assert printed_otherwise(notebook(("a", [stream("one")])), saved(("a", [stream("two")]))) is None
 
