@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -129,18 +129,6 @@ class WithConfig(nn.Module):
         return self.network(images)
 
 
-class _ThirdPartyTrainer(Trainer):
-    """The library's training, order, augmentation, loss and schedule, on a third-party network."""
-
-    def __init__(self, network: nn.Module, size: NetworkConfig, config: TrainConfig, data: Any, device: str) -> None:
-        self._given = network
-        super().__init__(size, config, data, device)
-
-    def _build_network(self) -> Any:
-        network = WithConfig(self._given, cast(NetworkConfig, self.network_config))
-        return network.to(self.device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-
-
 def train_third_party(
     network: nn.Module, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str = "auto"
 ) -> tuple[WithConfig, float]:
@@ -149,7 +137,7 @@ def train_third_party(
     Raises: those of `msa2net_lib.training.train`.
     """
     size = NetworkConfig.from_preset("tiny", image_size=image_size, num_classes=len(dataset.class_names) + 1)
-    trainer = _ThirdPartyTrainer(network, size, config, dataset, device)
+    trainer = Trainer(WithConfig(network, size), config, dataset, device)
     samples = load_samples(dataset, size.height_width, size.num_classes, trainer.device, False)
     with kept_random_state(trainer.device):
         losses = [loss for _, loss in trainer.learn(samples)]
