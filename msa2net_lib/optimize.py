@@ -97,7 +97,8 @@ def optimize_for_inference(network: nn.Module) -> OptimizedNetwork:
         ``load_state_dict`` and ``to``.
 
     Raises:
-        InputError: a module that does not say what it is (`adopt_network`), or weights in another type than float32.
+        InputError: a module that does not say what it is (`adopt_network`), that is optimized already, or with weights
+            in another type than float32.
 
     Example:
         >>> from msa2net_lib import MSA2Net, optimize_for_inference
@@ -107,6 +108,8 @@ def optimize_for_inference(network: nn.Module) -> OptimizedNetwork:
 
     Source: this project; measured in ``benchmarks/inference.py``.
     """
+    if isinstance(network, OptimizedNetwork):
+        raise InputError("network of type OptimizedNetwork is optimized already: give the original")
     config_of(network)
     other = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
     if other:

@@ -185,7 +185,7 @@ def test_what_an_optimized_network_refuses(tiny, fast):
         fast.load_state_dict({})
     with pytest.raises(InputError, match=r"input of torch\.float64 on cpu"):
         fast(torch.zeros(1, 1, 64, 64, dtype=torch.float64))
-    with pytest.raises(InputError, match="network of type OptimizedNetwork: give an MSA2Net"):
+    with pytest.raises(InputError, match="network of type OptimizedNetwork is optimized already: give the original"):
         optimize_for_inference(fast)
     with pytest.raises(InputError, match=r"weights in torch\.float64: convert it with network\.float\(\)"):
         optimize_for_inference(small_network("tiny").double())

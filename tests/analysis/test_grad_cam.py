@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_named(tiny, image, mask, change, message):
 def test_tokens_need_their_grid(tiny, image, mask):
     with pytest.raises(InputError, match=r"PatchExpand: gives 4096 tokens; say on which grid"):
         grad_cam(tiny, image, mask, 1, tiny.decoder.levels[0].expand)
-    with pytest.raises(InputError, match="use a module of the network"):
+    with pytest.raises(InputError, match=r"layer='last decoder layer' is unknown: use 0, 1, 2"):
         grad_cam(planted(), shape_image(), torch.ones(24, 30), 1, "last decoder layer")
     unused = Place(nn.Conv2d(1, 1, 1))
     with pytest.raises(InputError, match="'never' did not run"):

@@ -82,9 +82,14 @@ def played(tmp_path, monkeypatch):
 
 def start(results: Path) -> subprocess.Popen:
     command = [sys.executable, "-c", RUN, str(results)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, **piped, start_new_session=True, preexec_fn=heard)
+
+
+def heard() -> None:
+    """Signals that a shell's background job or nohup leaves ignored are heard again."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen) -> str:

@@ -426,6 +426,8 @@ def test_two_runs_into_one_folder(btcv, tmp_path, refused, monkeypatch):
     prepare(btcv, out)
     with open(out / "cases" / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        prepare(btcv, out)  # all is there: it is opened, and nothing written
+        (out / "dataset.json").unlink()
         refused([out, "another preparation"], prepare, btcv, out)
     prepare(btcv, out)
 
@@ -435,6 +437,7 @@ def test_a_run_waits_for_another_that_ends_soon(btcv, tmp_path):
     fcntl = pytest.importorskip("fcntl")
     out = tmp_path / "out"
     before = prepare(btcv, out).digest()
+    (out / "dataset.json").unlink()  # whole data are opened without waiting
     handle = open(out / "cases" / ".lock", "w")  # noqa: SIM115 - closed by the timer, which is the other run's end
     fcntl.flock(handle, fcntl.LOCK_EX)
     timer = threading.Timer(0.5, handle.close)

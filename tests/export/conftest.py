@@ -46,7 +46,7 @@ def thin(monkeypatch, tmp_path):
     checkpoint.write_bytes(b"weights")
 
     def install(fingerprint=None, class_names=ORGANS, num_classes=9):
-        def open_checkpoint(path, image_size=None):
+        def open_checkpoint(path, image_size=None, *args, **options):
             if not path.is_file():
                 raise InputError(f"{path}: no such checkpoint; train one (msa2net train) or name another file")
             torch.manual_seed(0)
