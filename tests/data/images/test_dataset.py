@@ -114,7 +114,7 @@ def test_folders_that_do_not_open(folder, tmp_path, refused):
     refused([folder, "did not finish"], ImageDataset.open, folder)
 
 
-@pytest.mark.parametrize("name", ["../p0", "/tmp/p0", "..", "a" * 250, "p\n0", ".p0"])
+@pytest.mark.parametrize("name", ["../p0", "/elsewhere/p0", "..", "a" * 250, "p\n0", ".p0"])
 def test_ids_that_lead_elsewhere(folder, refused, name):
     manifest = json.loads((folder / "dataset.json").read_text())
     manifest["images"][name] = manifest["images"].pop("p0")
