@@ -42,7 +42,7 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="also write every case's label map")
     best = "with --run: also the weights that were chosen on the test cases; their scores flatter"
     parser.add_argument("--with-best-on-test", action="store_true", help=best)
-    parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or images")
+    parser.add_argument("--interval", action="store_true", help="95 %% intervals over cases or images (Student's t)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--fast", action="store_true", help="optimize the network first: the same to 1e-4, faster")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
@@ -182,9 +182,9 @@ def volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
 
 
 def volume_intervals(results: Mapping[str, Evaluation]) -> str:
-    lines = ["means with 95 % bootstrap intervals over cases"]
+    lines = ["means with 95 % intervals"]
     for label, result in results.items():
-        table = result.summary().query("organ == 'mean'")[["protocol", "score", "unit", "cases", "mean", "low", "high"]]
+        table = result.summary().query("organ == 'mean'")[["protocol", "score", "unit", "cases", "mean", "low", "high", "method"]]
         lines += [label] * bool(label)
         lines.append(table.to_string(index=False, float_format="%.4f", na_rep=MISSING))
     return "\n".join(lines)
@@ -194,7 +194,7 @@ def _over_seeds(selection: str, seeds: Mapping[int, Evaluation]) -> str:
     from msa2net_lib.evaluation.table import summarize_seeds
 
     table = summarize_seeds(seeds)[["protocol", "organ", "score", "unit", "cases", "mean", "sd", "low", "high"]]
-    lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % bootstrap interval over cases and seeds"]
+    lines = [f"{selection}: mean and sd over {len(seeds)} seeds, 95 % interval by Student's t over cases and seeds"]
     return "\n".join([*lines, table.to_string(index=False, float_format="%.4f", na_rep=MISSING)])
 
 
@@ -225,7 +225,7 @@ def image_scores(result: ImageEvaluation, what: str, label: str = "", interval: 
     lines.append(result.scores.rename_axis(None).to_string(float_format="%.4f", na_rep=MISSING))
     for average in result.scores.index if interval else ():
         low, high = result.interval(average)
-        lines.append(f"{average} DSC: 95 % bootstrap interval over images {low:.4f} to {high:.4f}")
+        lines.append(f"{average} DSC: 95 % interval {low:.4f} to {high:.4f} (Student's t over images)")
     return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ def add_score(commands: Parsers) -> None:
     grid = "a prediction on other voxels is refused (default), resampled by the nearest; shape: arrays as stored"
     parser.add_argument("--grid", choices=("refuse", "resample", "shape"), default="refuse", help=grid)
     parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
-    parser.add_argument("--interval", action="store_true", help="95 %% bootstrap intervals over cases or images")
+    parser.add_argument("--interval", action="store_true", help="95 %% intervals over cases or images (Student's t)")
     scans = parser.add_argument_group("scans")
     classes = "such as liver=1 kidney=2,3; default: nnU-Net's dataset.json, or the references' ids by number"
     scans.add_argument("--classes", nargs="+", metavar="NAME=ID", help=classes)

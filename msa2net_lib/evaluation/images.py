@@ -19,7 +19,7 @@ from msa2net_lib.data.images.split import PARTS
 from msa2net_lib.data.prepared_files import MANIFEST
 from msa2net_lib.data.resize import resize_back
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import bootstrap
+from msa2net_lib.evaluation.intervals import statistic_interval
 from msa2net_lib.evaluation.mask_rules import MaskRule
 from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
@@ -68,7 +68,7 @@ class ImageEvaluation:
         return float(np.average(self.by_image["lesion_share"], weights=pixels))
 
     def interval(self, average: str = "pooled", column: str = "dsc", confidence: float = 0.95) -> tuple[float, float]:
-        """Bootstrap interval over images, (low, high), of one of `scores`; nan for fewer than 2 images.
+        """Student's t interval over images, (low, high), of one of `scores`, by the jackknife; nan below 2 images.
 
         Raises: `InputError` for an unknown average or column, and a confidence outside of 0 to 1.
         """
@@ -77,14 +77,7 @@ class ImageEvaluation:
             raise InputError(f"average={average!r}, column={column!r}: choose among {known}")
         counts = self.by_image[list(COUNTS)].to_numpy()
 
-        def statistic(drawn: NDArray, axis: int = -1) -> NDArray:
-            rows = drawn.reshape(-1, drawn.shape[-1])
-            return np.array([scores_of_counts(counts[row], average)[column] for row in rows]).reshape(drawn.shape[:-1])
-
-        return bootstrap((len(counts),), statistic, confidence, resamples=_RESAMPLES)
-
-
-_RESAMPLES = 2000
+        return statistic_interval(lambda kept: scores_of_counts(counts[kept], average)[column], len(counts), confidence)
 
 
 def evaluate_images(

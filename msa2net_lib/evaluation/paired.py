@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import RESAMPLES, SEED
+from msa2net_lib.evaluation.intervals import bca_interval, detectable, holm, t_interval
 from msa2net_lib.evaluation.table import MEAN
 
 if TYPE_CHECKING:
@@ -122,21 +121,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def holm(p_values: Sequence[float] | NDArray) -> NDArray[np.float64]:
-    """Correct p values for their number by Holm's step-down rule; nan stays nan and does not count.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03]).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=float)
-    there = np.flatnonzero(~np.isnan(p))
-    order = there[np.argsort(p[there], kind="stable")]
-    corrected = np.full(p.shape, math.nan)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
-    return corrected
-
-
 def _paired(one: NDArray, other: NDArray) -> dict[str, object]:
     """One row of `compare_cases`."""
     difference, count = other - one, len(one)
@@ -145,31 +129,12 @@ def _paired(one: NDArray, other: NDArray) -> dict[str, object]:
     names = ("low", "high", "boot_low", "boot_high", "p", "least_p", "detectable")
     if count < LEAST_CASES:
         return row | dict.fromkeys(names, math.nan)
-    if np.ptp(difference) < 1e-12:  # no spread: no interval can be made of it but the value itself
-        low, high = boot_low, boot_high = (float(difference[0]),) * 2
-    else:
-        low, high = stats.ttest_1samp(difference, 0).confidence_interval()
-        boot_low, boot_high = _bootstrap(difference)
     nonzero = int(np.count_nonzero(difference))
     test: Any = stats.wilcoxon(difference) if nonzero else None
     p = 1.0 if test is None else float(test.pvalue)
-    t = stats.t.ppf([0.975, 0.8], count - 1).sum()
-    detectable = float(t * difference.std(ddof=1) / count**0.5)
-    values = (float(low), float(high), boot_low, boot_high, p, min(1.0, 2.0 ** (1 - nonzero)), detectable)
+    intervals = (*t_interval(difference), *bca_interval(difference))
+    values = (*intervals, p, min(1.0, 2.0 ** (1 - nonzero)), detectable(difference))
     return row | dict(zip(names, values, strict=True))
-
-
-def _bootstrap(difference: NDArray) -> tuple[float, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then the interval is nan, and shown so
-        found = stats.bootstrap(
-            (difference,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            method="BCa",
-            random_state=np.random.default_rng(SEED),  # pyright: ignore[reportCallIssue]  # rng from SciPy 1.15 on
-        ).confidence_interval
-    return float(found.low), float(found.high)
 
 
 def _mean(values: NDArray) -> float:

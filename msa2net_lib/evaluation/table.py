@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
+from msa2net_lib.evaluation.intervals import mean_interval, mean_score, method_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +34,8 @@ _RULES = {
 MEAN = "mean"
 """Stands in the column ``organ`` for the mean over organs."""
 SUMMARIZED = ("dsc", "hd95_voxels", "hd95_mm")
-SUMMARY_COLUMNS = ("protocol", "organ", "score", "unit", "cases", "seeds", "mean", "sd", "low", "high")
+SUMMARY_COLUMNS = ("protocol", "organ", "score", "unit", "cases", "seeds", "mean", "sd", "low", "high", "method")
 _UNITS = {"dsc": "0 to 1", "hd95_voxels": "voxels", "hd95_mm": "mm", "hd95": "the protocol's own"}
-_RESAMPLES = 2000  # for every row; `Evaluation.interval` takes more
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,17 @@ class Evaluation:
     def interval(
         self, protocol: Protocol = "paper", column: str = "dsc", confidence: float = 0.95, organ: str | None = None
     ) -> tuple[float, float]:
-        """Bootstrap interval over cases, (low, high), of the mean that `mean` reports, or of one organ's mean.
+        """Student's t interval over cases, (low, high), of the mean that `mean` reports, or of one organ's mean.
 
         column: one of `SCORES`. It says what other cases of the same kind might have given, not what another training
-        run would; with fewer than 2 cases it is nan, and with few it is too narrow. See `bootstrap_interval`. Raises:
+        run would; with fewer than 2 cases it is nan. See `intervals.mean_interval`. Raises:
         `InputError` for an unknown protocol, column or organ, and a confidence outside of 0 to 1.
         """
         table = self.case_table(protocol, column)
         if organ is not None and organ not in table.columns:
             raise InputError(f"organ={organ!r} was not scored: choose one of {', '.join(table.columns)}")
         chosen = table if organ is None else table[[organ]]
-        return bootstrap_interval(chosen.to_numpy(float)[None], confidence)
+        return mean_interval(chosen.to_numpy(float)[None], confidence)
 
     def summary(self, confidence: float = 0.95) -> pd.DataFrame:
         """Means with their intervals, tidy, as `summarize_seeds` gives them for one network: ``sd`` is nan."""
@@ -126,8 +125,8 @@ def summarize_seeds(
 
     Returns one row per protocol, score and organ, the mean over organs last (`MEAN`): ``cases`` that have a score,
     ``seeds``, ``mean`` over seeds of what `Evaluation.mean` reports, ``sd`` of those over seeds (n - 1; nan for one
-    seed), and the bootstrap interval ``low`` to ``high``, over cases and, where there are several, over seeds
-    (`bootstrap_interval`). Scores that were not measured have no row. Raises: `InputError` without evaluations, or if
+    seed), and the interval ``low`` to ``high`` by Student's t over cases and, where there are several, over seeds
+    (`intervals.mean_interval`), which ``method`` names. Scores that were not measured have no row. Raises: `InputError` without evaluations, or if
     their cases, organs or protocols differ.
     """
     if not evaluations:
@@ -159,11 +158,12 @@ def _same_tables(evaluations: Mapping[int, Evaluation], protocol: str, column: s
     return None if all(table.isna().all(axis=None) for table in tables) else tables
 
 
-def _summary(table: np.ndarray, confidence: float) -> tuple[int, int, float, float, float, float]:
-    """Cases, seeds, mean, sd, low, high of (seeds, cases, organs)."""
+def _summary(table: np.ndarray, confidence: float) -> tuple[int, int, float, float, float, float, str]:
+    """Cases, seeds, mean, sd, low, high, method of (seeds, cases, organs)."""
     cases = int((~np.isnan(table)).any(axis=(0, 2)).sum())
     scores = mean_score(table)
     there = scores[~np.isnan(scores)]
     mean = float(there.mean()) if there.size else math.nan
     spread = float(there.std(ddof=1)) if there.size > 1 else math.nan
-    return cases, len(table), mean, spread, *bootstrap_interval(table, confidence, _RESAMPLES)
+    interval = mean_interval(table, confidence)
+    return cases, len(table), mean, spread, *interval, method_of(len(table), cases)

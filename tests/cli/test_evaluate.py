@@ -143,7 +143,7 @@ def test_pictures_by_probability_logit_and_lineage(skin, tmp_path, capsys):
     options = ("--threshold", -100, "--threshold-on", "logit", "--interval", "--split", "train", "--output", table)
     out = run(capsys, *data, *options, "--predictions", tmp_path / "masks").out
     assert "8 train synthetic images" in out
-    assert "pooled DSC: 95 % bootstrap interval over images" in out
+    assert "(Student's t over images)" in out
     written = pd.read_csv(table)
     assert list(written.columns)[:2] == ["image", "dsc"]
     assert (written.se == 1).all()  # everything is above -100

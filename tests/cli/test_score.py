@@ -34,7 +34,7 @@ def run(capsys, folders, *options, code=0):
 def test_scores_are_printed_and_written(folders, tmp_path, capsys):
     out = run(capsys, folders, "--classes", "cube=1", "--interval", "--output", tmp_path / "scores.csv").out
     assert "2 of 2 references have a prediction" in out
-    for part in ("paper protocol", "strict protocol", "bootstrap"):
+    for part in ("paper protocol", "strict protocol", "Student's t over"):
         assert part in out
     table = pd.read_csv(tmp_path / "scores.csv")
     rows = table[table.case == "case1"].set_index("protocol")

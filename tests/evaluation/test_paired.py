@@ -1,4 +1,4 @@
-"""Paired comparisons against SciPy and values worked out by hand; how often the intervals hold the true difference."""
+"""Paired comparisons against SciPy and values worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.paired import compare_cases, holm, read_scores
+from msa2net_lib.evaluation.intervals import detectable, holm
+from msa2net_lib.evaluation.paired import compare_cases, read_scores
 
 ORGANS = ["liver", "spleen"]
 
@@ -32,6 +33,7 @@ def test_differences_intervals_and_tests_are_scipys():
         assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
         assert row.difference == pytest.approx((other - one).mean())
         assert row.p == pytest.approx(stats.wilcoxon(other, one, method="exact").pvalue)
+        assert row.detectable == pytest.approx(detectable(row.dots))
         assert row.low - 0.01 < row.boot_low < row.difference < row.boot_high < row.high + 0.01
     assert table.holm.tolist() == pytest.approx(holm(table.p).tolist())
 
@@ -41,34 +43,6 @@ def test_the_smallest_p_that_so_many_cases_can_reach(cases, least):
     first = scores(1, cases)
     row = compare_cases({"A": first, "B": first + np.linspace(0.1, 0.2, cases)[:, None]}).iloc[0]
     assert (row.p, row.least_p) == pytest.approx((least, least), abs=1e-6)
-
-
-def test_holm_by_hand():
-    assert holm([0.01, np.nan, 0.04, 0.03]).tolist() == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
-    assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
-
-
-def test_intervals_hold_the_true_difference_as_often_as_they_say():
-    """Student's t at 95 % of normal differences; the percentile bootstrap of four cases would hold it in 80 %."""
-    drawn, hits = np.random.default_rng(3), 0
-    for _ in range(300):
-        difference = drawn.normal(0.01, 0.03, 4)
-        first = pd.DataFrame({"liver": np.zeros(4)}, list("abcd"))
-        row = compare_cases(
-            {"A": first, "B": first + difference[:, None]},
-        ).iloc[0]
-        hits += row.low <= 0.01 <= row.high
-    assert 0.92 < hits / 300 < 0.98
-
-
-def test_what_is_detectable_is_detected_four_times_in_five():
-    drawn, size = np.random.default_rng(4), 12
-    known = stats.t.ppf([0.975, 0.8], size - 1).sum() * 0.03 / size**0.5
-    found = stats.ttest_1samp(drawn.normal(known, 0.03, (4000, size)), 0, axis=1).pvalue < 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.02)
-    first = scores(1)
-    row = compare_cases({"A": first, "B": scores(2)}).iloc[1]
-    assert row.detectable == pytest.approx(known / 0.03 * np.std(row.dots, ddof=1))
 
 
 def test_missing_scores_and_equal_systems():

@@ -15,7 +15,7 @@ from msa2net_lib.analysis.complexity import TRAINING, build_empty, count_work
 from msa2net_lib.baselines.spec import Config, config_from_dict
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import bootstrap_interval, mean_score
+from msa2net_lib.evaluation.intervals import mean_interval, mean_score, method_of
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.comparability import NOT_TOLD, Comparability, judge_volumes
 from msa2net_lib.paper.reproduced.rows import (
@@ -87,12 +87,11 @@ def _measured_row(runs: list[ReproducedRun]) -> dict[str, Any]:
     organs = first.evaluation.case_table("paper").columns
     by_organ = dict(zip(organs, mean_score(100 * dsc.transpose(0, 2, 1)[..., None]).mean(axis=0), strict=True))
     means = mean_score(100 * dsc)
-    low, high = bootstrap_interval(100 * dsc)
+    low, high = mean_interval(100 * dsc)
     seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
-    over = "cases and seeds" if len(runs) > 1 else "cases"
     size = "{} x {}".format(*first.network.height_width)
     notes = [
-        f"{seeds}; interval of the mean DSC: 95 %, bootstrap over {over}",
+        f"{seeds}; interval of the mean DSC: 95 %, {method_of(*dsc.shape[:2])}",
         f"HD95 in voxels; parameters and FLOPs at {size} are counted",
         *comparability.remarks,
     ]

@@ -48,7 +48,7 @@ def _measured_row(run: ReproducedRun, average: Average) -> dict[str, Any]:
     evaluation, comparability = ImageEvaluation("test", run.scores, {}), _comparability(run, average)
     low, high = evaluation.interval(average)
     scores = {**evaluation.scores.loc[average], "dsc_low": low, "dsc_high": high}
-    notes = [AVERAGE_IN_WORDS[average], "1 seed; interval of the DSC: 95 %, bootstrap over images", run.scoring]
+    notes = [AVERAGE_IN_WORDS[average], "1 seed; interval of the DSC: 95 %, Student's t over images", run.scoring]
     return {
         "row": f"reproduced: {run.name}, {average.replace('_', ' ')}",
         **{name: round(float(value), 4) for name, value in scores.items()},
