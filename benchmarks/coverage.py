@@ -1,8 +1,8 @@
 """How often do the intervals that the workbook prints hold the truth, where 95 % is written?
 
-Draws samples whose truth is known, as many cases and seeds as the lessons have, from three kinds of scores: normal ones,
-DSC (near 1, with a tail of failures) and HD95 (a long tail upward). The percentile bootstrap stands beside as a control:
-it was printed here once. Draws nothing from data and trains nothing.
+Draws samples whose truth is known, as many cases and seeds as the lessons have, from three kinds of scores: normal
+ones, DSC (near 1, with a tail of failures) and HD95 (a long tail upward). The percentile bootstrap stands beside as a
+control: it was printed here once. Draws nothing from data and trains nothing.
 """
 
 from __future__ import annotations
@@ -73,8 +73,12 @@ def designs(rng: np.random.Generator):
             for name, interval in drawers.items():
                 yield name, scores, f"{count} cases", truth, lambda i=interval, m=make, n=count: i(m(rng, n))
     for count in (2, 3, 5):
-        yield "Student's t of paired differences", "normal", f"{count} seeds", 0.0, lambda n=count: t_interval(
-            rng.normal(0, 1, n)
+        yield (
+            "Student's t of paired differences",
+            "normal",
+            f"{count} seeds",
+            0.0,
+            lambda n=count: t_interval(rng.normal(0, 1, n)),
         )
     for seeds, cases in ((2, 4), (3, 4), (3, 12), (5, 12)):
         for ratio in (0.2, 1.0):
@@ -83,8 +87,12 @@ def designs(rng: np.random.Generator):
                 lambda s=seeds, c=cases, r=ratio: crossed(rng, s, c, r),
             )  # fmt: skip
     for images in (12, 20, 100, 520):
-        yield "Student's t of the pooled DSC (jackknife)", "areas", f"{images} images", POOLED, lambda n=images: pooled(
-            rng, n
+        yield (
+            "Student's t of the pooled DSC (jackknife)",
+            "areas",
+            f"{images} images",
+            POOLED,
+            lambda n=images: pooled(rng, n),
         )
     for count, r in ((9, 0.0), (9, 0.6), (26, 0.0)):
         truth = float(6 / np.pi * np.arcsin(r / 2))

@@ -184,7 +184,7 @@ def volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
 def volume_intervals(results: Mapping[str, Evaluation]) -> str:
     lines = ["means with 95 % intervals"]
     for label, result in results.items():
-        table = result.summary().query("organ == 'mean'")[["protocol", "score", "unit", "cases", "mean", "low", "high", "method"]]
+        table = result.summary().query("organ == 'mean'").drop(columns=["organ", "seeds", "sd"])
         lines += [label] * bool(label)
         lines.append(table.to_string(index=False, float_format="%.4f", na_rep=MISSING))
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """How far a mean might have come out otherwise: the one place of every interval, with the name of its method.
 
-Means have Student's t over what was drawn: cases, seeds, or both. Three to twelve cases, as this field has them, are too
-few for the percentile bootstrap: at 4 it holds the truth in 80 % where it says 95 (``benchmarks/coverage.py``).
+Means have Student's t over what was drawn: cases, seeds, or both. Three to twelve cases, as this field has them, are
+too few for the percentile bootstrap: at 4 it holds the truth in 80 % where it says 95 (``benchmarks/coverage.py``).
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ def detectable(values: ArrayLike) -> float:
     return float(stats.t.ppf([0.975, 0.8], len(values) - 1).sum() * values.std(ddof=1) / len(values) ** 0.5)
 
 
-def paired_interval(
-    first: ArrayLike, second: ArrayLike, confidence: float = 0.95
-) -> tuple[float, float, float]:
+def paired_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean difference of two variants' scores over the same seeds, (n,) each, and its interval by paired t.
 
     Returns (difference, low, high), first minus second; with one seed the interval is nan. Raises: `InputError` unless

@@ -126,8 +126,8 @@ def summarize_seeds(
     Returns one row per protocol, score and organ, the mean over organs last (`MEAN`): ``cases`` that have a score,
     ``seeds``, ``mean`` over seeds of what `Evaluation.mean` reports, ``sd`` of those over seeds (n - 1; nan for one
     seed), and the interval ``low`` to ``high`` by Student's t over cases and, where there are several, over seeds
-    (`intervals.mean_interval`), which ``method`` names. Scores that were not measured have no row. Raises: `InputError` without evaluations, or if
-    their cases, organs or protocols differ.
+    (`intervals.mean_interval`), which ``method`` names. Scores that were not measured have no row. Raises: `InputError`
+    without evaluations, or if their cases, organs or protocols differ.
     """
     if not evaluations:
         raise InputError("evaluations: none was given; give at least one seed's")
