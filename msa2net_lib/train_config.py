@@ -12,7 +12,7 @@ from msa2net_lib.utils.plain import override, require_choice, take_plain
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["poly", "one_cycle", "constant"]
 Loss = Literal["boundary_dou", "boundary_dou+balanced_cross_entropy"]
-Augmentation = Literal["none", "affine", "released", "released_small_noise"]
+Augmentation = Literal["none", "affine", "released", "released_strong_noise", "released_small_noise"]
 Precision = Literal["auto", "fp32", "bf16"]
 Compilation = Literal["auto", "on", "off"]
 Selection = Literal["last", "validation", "test"]
@@ -206,7 +206,7 @@ RECIPES: dict[str, TrainConfig] = {
             "schedule": "released code; the paper names none",
             "poly_power": "released code: 0.9 per iteration",
             "loss": "paper, section 4.2",
-            "augment": "released code, at the network's size instead of 512 x 512; its noise has sigma 1.275",
+            "augment": "released code, at the network's size instead of 512 x 512; its noise, sigma 1.275, made at 512",
             "seed": "released code",
             "precision": "this workbook's; the released code trains in fp32",
             "selection": "the last step; the released script scores the test cases every 20 epochs",

@@ -9,13 +9,14 @@ from __future__ import annotations
 from msa2net_lib.data.augment.affine import AffineAugmentation
 from msa2net_lib.data.augment.draws import Augmentation
 from msa2net_lib.data.augment.policy import TRANSFORMS, ReleasedDraws
-from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, ReleasedAugmentation
+from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, RELEASED_SIDE, ReleasedAugmentation
 from msa2net_lib.errors import InputError
 
 __all__ = [
     "AUGMENTATIONS",
     "INTENDED_NOISE",
     "RELEASED_NOISE",
+    "RELEASED_SIDE",
     "TRANSFORMS",
     "AffineAugmentation",
     "ReleasedAugmentation",
@@ -23,8 +24,13 @@ __all__ = [
     "build_augmentation",
 ]
 
-AUGMENTATIONS: tuple[str, ...] = ("none", "affine", "released", "released_small_noise")
-"""What `build_augmentation` takes; the last two are the released policy with its noise as released or as intended."""
+AUGMENTATIONS: tuple[str, ...] = ("none", "affine", "released", "released_strong_noise", "released_small_noise")
+"""What `build_augmentation` takes; the last three are the released policy, with three kinds of noise.
+
+released: standard deviation 1.275, made at 512 x 512 and resized with the image, as the released code does: 1.108 is
+left at 224 x 224. released_strong_noise: 1.275 at the network's own size, 15 % more. released_small_noise: 0.005, what
+the factor of 255 was probably meant to give.
+"""
 
 
 def build_augmentation(name: str) -> Augmentation | None:
@@ -35,4 +41,6 @@ def build_augmentation(name: str) -> Augmentation | None:
         return None
     if name == "affine":
         return AffineAugmentation()
-    return ReleasedAugmentation(RELEASED_NOISE if name == "released" else INTENDED_NOISE)
+    if name == "released_small_noise":
+        return ReleasedAugmentation(INTENDED_NOISE)
+    return ReleasedAugmentation(RELEASED_NOISE, noise_side=RELEASED_SIDE if name == "released" else None)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from msa2net_lib.data.augment.draws import Augmentation
 from msa2net_lib.data.augment.grid import sampling_grid
 from msa2net_lib.data.augment.policy import FLIPS, GEOMETRY, INTENSITY, NONE, TRANSFORMS, ReleasedDraws
+from msa2net_lib.data.resize_matrix import resize_on_device
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 RELEASED_NOISE = 0.005 * 255
 """Standard deviation of the noise as released: the factor suits images of 0 to 255, these are 0 to 1."""
 INTENDED_NOISE = 0.005
-BLUR = 1 / 512
+RELEASED_SIDE = 512
+"""Side of the slices that the released code augments, in pixels; it resizes them afterwards."""
+BLUR = 1 / RELEASED_SIDE
 """Standard deviation of the blur in shares of the image height: one pixel of the 512 the released code has."""
 CONTRAST, SCALE, SIGMA = (0.5, 1.5), (0.5, 2.0), (0.008, 0.03)
 ROTATION, SHEAR, TRANSLATION = 40.0, 16.0, 0.2
@@ -40,7 +43,9 @@ _NUMBERS = {name: number for number, name in enumerate(TRANSFORMS)}
 class ReleasedAugmentation(Augmentation):
     """Per sample 0 to 4 (each as likely) of the ten `TRANSFORMS`, without replacement, in random order.
 
-    noise: standard deviation on values in [0, 1], `RELEASED_NOISE` or `INTENDED_NOISE`. As in the released code: a
+    noise: standard deviation on values in [0, 1], `RELEASED_NOISE` or `INTENDED_NOISE`. noise_side: the side of the
+    square that noise is made on, before it is resized to the images by cubic splines, which takes some of it away;
+    None: the images' own pixels. As in the released code: a
     flip acts with probability 0.5 once chosen; contrast multiplies values in [0, 1] (a float image's center is 0 in
     imgaug), half the samples with a factor for each channel; noise is the same in all channels; shear takes one
     angle for both axes; a piecewise affine map has 2 to 4 nodes a row and a column; what comes from outside the
@@ -54,6 +59,7 @@ class ReleasedAugmentation(Augmentation):
     """
 
     noise: float = RELEASED_NOISE
+    noise_side: int | None = None
 
     def draw(self, count: int, image_shape: tuple[int, int, int]) -> ReleasedDraws:
         """Draw for ``count`` samples of shape (c, h, w) from torch's global CPU generator."""
@@ -138,7 +144,7 @@ class ReleasedAugmentation(Augmentation):
             kernel = get_gaussian_kernel1d(_kernel_size(sigma), sigma).to(images.device, non_blocking=True)
             _replace(images, rows, lambda part: filter2d_separable(part, kernel, kernel))
         else:
-            field = _noise(draws.noise_seed[chosen], images)
+            field = _noise(draws.noise_seed[chosen], images, self.noise_side)
             # The noise is stated for [0, 1], half as wide as [-1, 1].
             _replace(images, rows, lambda part: part + 2 * self.noise * field)
 
@@ -172,8 +178,13 @@ def _kernel_size(sigma: float) -> int:
     return 2 * max(2, math.ceil(3 * sigma)) + 1
 
 
-def _noise(seeds: Int[Tensor, " b"], images: Tensor) -> Float[Tensor, "b 1 h w"]:
-    """Fields of variance 1, each from its own seed, so that a sample's noise depends on nothing else."""
-    shape, device = (1, *images.shape[-2:]), images.device
+def _noise(seeds: Int[Tensor, " b"], images: Tensor, side: int | None) -> Float[Tensor, "b 1 h w"]:
+    """Fields of variance 1, each from its own seed, so that a sample's noise depends on nothing else.
+
+    side: make them on a square of this side and resize them to the images, whatever is left of the variance.
+    """
+    size, device, kind = (images.shape[-2], images.shape[-1]), images.device, images.dtype
+    made = size if side is None else (side, side)
     makers = (torch.Generator(device).manual_seed(seed) for seed in seeds.tolist())
-    return torch.stack([torch.randn(shape, generator=maker, device=device, dtype=images.dtype) for maker in makers])
+    fields = torch.stack([torch.randn(made, generator=maker, device=device, dtype=kind) for maker in makers])
+    return (fields if made == size else resize_on_device(fields, size).to(kind))[:, None]

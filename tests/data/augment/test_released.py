@@ -261,7 +261,7 @@ def test_samples_that_drew_nothing_are_exactly_what_they_were():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_names_build_what_they_say(name):
-    noise = {"released": 1.275, "released_small_noise": 0.005}
+    noise = {"released": 1.275, "released_strong_noise": 1.275, "released_small_noise": 0.005}
     augment: Any = build_augmentation(name)
     if name == "none":
         assert augment is None
@@ -269,6 +269,24 @@ def test_names_build_what_they_say(name):
         assert augment == AffineAugmentation()
     else:
         assert augment.noise == pytest.approx(noise[name], rel=1e-12)
+        assert augment.noise_side == (512 if name == "released" else None)
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (64, 96), (512, 512)])
+def test_released_noise_is_made_at_512_and_resized_as_scipy_does(height, width):
+    """Of the standard deviation 1.275, 1.108 is left at 224 x 224; the stronger recipe keeps all of it there."""
+    images, labels = torch.zeros(3, 1, height, width), torch.zeros(3, height, width, dtype=torch.int64)
+    torch.manual_seed(0)
+    draws = build("released").draw(3, (1, height, width)).only("additive Gaussian noise")
+    (found, _), (strong, _) = (build(name).apply(images, labels, draws) for name in ACTIVE[1:3])
+    fields = [torch.randn(512, 512, generator=torch.Generator().manual_seed(seed)) for seed in draws.noise_seed.tolist()]
+    expected = [1.275 * ndimage.zoom(field.numpy(), (height / 512, width / 512), order=3) for field in fields]
+    # Images are twice [0, 1], less 1: so is the noise.
+    np.testing.assert_allclose(found[:, 0].numpy() / 2, expected, atol=1e-3)
+    if height == 224:
+        inside = found[..., :-1, :-1] / 2
+        assert float(inside.std()) == pytest.approx(1.108, rel=0.01)
+        assert float(strong.std()) / 2 == pytest.approx(1.15 * float(inside.std()), rel=0.01)
 
 
 @pytest.mark.parametrize(
