@@ -279,7 +279,9 @@ def test_released_noise_is_made_at_512_and_resized_as_scipy_does(height, width):
     torch.manual_seed(0)
     draws = build("released").draw(3, (1, height, width)).only("additive Gaussian noise")
     (found, _), (strong, _) = (build(name).apply(images, labels, draws) for name in ACTIVE[1:3])
-    fields = [torch.randn(512, 512, generator=torch.Generator().manual_seed(seed)) for seed in draws.noise_seed.tolist()]
+    fields = [
+        torch.randn(512, 512, generator=torch.Generator().manual_seed(seed)) for seed in draws.noise_seed.tolist()
+    ]
     expected = [1.275 * ndimage.zoom(field.numpy(), (height / 512, width / 512), order=3) for field in fields]
     # Images are twice [0, 1], less 1: so is the noise.
     np.testing.assert_allclose(found[:, 0].numpy() / 2, expected, atol=1e-3)
