@@ -25,6 +25,8 @@ FVCORE_RECORDED = 15.551
 
 Counting again gives 15.564 (`TRAINING`). Why the two differ is not established.
 """
+ITSELF = "itself"
+"""What a network's own parameters and products, between its parts, are called."""
 NORMS = {"batch norm": nn.modules.batchnorm._BatchNorm, "layer norm": nn.LayerNorm}
 
 
@@ -37,11 +39,11 @@ def network_parts(network: nn.Module) -> dict[str, list[nn.Module]]:
     """Modules of each part, in order of data flow, under the names that lesson 08 writes in its boxes.
 
     Together they hold every parameter of the network once. The number is the decoder level, 0 is the finest. Of another
-    network than MSA²Net the parts are its direct children, and "itself" where it has none or parameters of its own.
+    network than MSA²Net the parts are its direct children, and `ITSELF` where it has none or parameters of its own.
     """
     if not isinstance(network, MSA2Net):
         parts = {name: [child] for name, child in network.named_children()}
-        return {"itself": [network]} if not parts or any(True for _ in network.parameters(recurse=False)) else parts
+        return {ITSELF: [network]} if not parts or any(True for _ in network.parameters(recurse=False)) else parts
     backbone, levels = network.encoder.backbone, network.decoder.levels
     stages = {f"encoder stage {i}": [stage] for i, stage in enumerate(backbone.stages, start=1)}
     stages["encoder stage 4"].append(backbone.norm)
@@ -97,14 +99,19 @@ def count_work(network: nn.Module) -> Work:
     counts = counter.get_flop_counts()
 
     def products(module: nn.Module, words: tuple[str, ...] = ("",)) -> int:
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):  # is not called itself, so nothing is counted under it
+            return sum(products(child, words) for child in module.children())
         operations = counts.get(f"{type(network).__name__}.{names[module]}", {})
         return sum(count for name, count in operations.items() if any(word in str(name) for word in words)) // 2
 
     parts = {part: sum(map(products, modules)) for part, modules in network_parts(network).items()}
+    if between := counter.get_total_flops() // 2 - sum(parts.values()):
+        parts[ITSELF] = parts.get(ITSELF, 0) + between
     # On the meta device the same products are two `bmm`; nothing else in such a module is one.
     fused = ("bmm", "scaled_dot_product")
     attention = sum(products(module, fused) for module in names if getattr(module, "fused_attn", False))
     table = pd.DataFrame.from_dict(norms, orient="index", columns=["kind", "elements"])
+    table.index = table.index.astype(str)  # without any norm it would hold numbers
     return Work(pd.Series(parts, name="multiply_adds"), attention, table)
 
 

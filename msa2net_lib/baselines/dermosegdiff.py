@@ -280,7 +280,8 @@ class DermoSegDiff(nn.Module):
             mean.lerp_(value, 1 - decay)
 
     def _draw(self, picture: Tensor, number: int) -> Tensor:
-        network = self.average if self.updates > 0 else self.denoiser
+        trained = not self.updates.is_meta and self.updates > 0
+        network = self.average if trained else self.denoiser
         shape = (len(picture), 1, *picture.shape[2:])
         shown = sys.stderr.isatty()
         return self.diffusion.draw(

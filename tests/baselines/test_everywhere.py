@@ -10,6 +10,7 @@ import torch
 from small_networks import small_network
 from small_run import Slices, losses
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from msa2net_lib import (
     TrainConfig,
@@ -75,7 +76,9 @@ def test_it_is_counted_looked_into_and_exported(name, tmp_path):
     torch.manual_seed(0)
     network = small_network(name).eval()
     work = count_work(network)
-    assert work.products.sum() > 0
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.randn(1, 1, *network.config.height_width))
+    assert 2 * work.products.sum() == counter.get_total_flops() > 0
     assert used_and_unused(network).to_numpy().sum() == count_parameters(network)
     path = save_network(network, tmp_path / f"{name}.safetensors")
     if NETWORKS[name].no_export:

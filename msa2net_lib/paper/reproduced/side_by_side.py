@@ -1,0 +1,283 @@
+"""Tables 1 and 2 row by row: as published, as reproduced here, and how far from MSA²Net trained in the same way.
+
+Scores come from runs of a batch (`found_runs`) and from what was measured once and committed (`measured_once`). Runs
+that share data, input size and training are a group; differences are taken within one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from msa2net_lib.analysis.complexity import TRAINING, build_empty, count_work
+from msa2net_lib.baselines.spec import Config, NetworkSpec
+from msa2net_lib.baselines.table import NETWORKS
+from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.catalog import DATASETS
+from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.experiments import read_measurement
+from msa2net_lib.evaluation.paired import compare_cases
+from msa2net_lib.paper.reproduced.rows import data_in_words
+from msa2net_lib.paper.reproduced.runs import read_training
+from msa2net_lib.paper.tables import OWN, table_1, table_2
+from msa2net_lib.utils.files import read_json
+
+TableNumber = Literal["1", "2"]
+STAND_INS = {
+    OWN: ("msa2net_published", "msa2net", "msa2net_released", "msa2net_tiny"),
+    "DermoSegDiff": ("dermosegdiff", "dermosegdiff_small"),
+}
+"""Networks that stand for a row, the first one for choice; every other row has one."""
+COLUMNS = (
+    "network", "published_dsc", "dsc", "dsc_sd", "seeds", "difference", "low", "high", "published_hd95", "hd95",
+    "printed_m", "counted_m", "printed_g", "counted_g", "counts", "data", "note",
+)  # fmt: skip
+"""DSC in percent, HD95 in voxels, parameters in M, multiply-adds in G. difference: DSC minus MSA²Net's, in points."""
+SCORES_FILE, FAILED_FILE = "scores.csv", "why_not.txt"
+"""In the folder of a row's run: its scores by case; or, where it failed, the reason in one line."""
+NOT_REPRODUCED = "not reproduced by the official code"
+_CLOSE = {"parameters": 0.005, "FLOPs": 0.02}  # shares of the printed number; fvcore also counts resampling
+_AS_RELEASED: dict[str, dict[str, Any]] = {
+    "missformer": {"compute_discarded": True},
+    "daeformer": {"compute_discarded": True},
+    "dermosegdiff": {"samples": 1, "steps": 1},
+}
+"""Options by which a network does the work that its original does; of DermoSegDiff one call."""
+_SAID = {
+    "HiFormer-B": "counted without the fusion, whose result is dropped; 10.69 G with all that the code runs",
+    "DermoSegDiff": "one of 1250 calls an image",
+}
+_NOT_RUN = "not trained here: msa2net reproduce --profile gpu --networks {}"
+
+
+@dataclass(frozen=True)
+class RowRun:
+    """One training of a row's network: its mean scores (0 to 1, voxels) and its DSC by case; or why there are none.
+
+    group: data, size and training in words, the same for runs that may be compared. longer: steps it trained.
+    """
+
+    network: str
+    seed: int
+    data: str
+    group: str
+    dsc: float = math.nan
+    hd95: float = math.nan
+    cases: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    why: str = ""
+
+
+def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
+    """One line for each published row of a table; index ``row``, columns `COLUMNS`.
+
+    A row shows its network's runs on the paper's data, else on data of its kind (scans or images), else on any; of
+    these the ones that trained longest. And the paired difference,
+    case by case (seeds averaged first), to MSA²Net of the same group, with its 95 % interval. ``note`` has the reason
+    where nothing was measured, and what else to know.
+    """
+    published, wanted, runs = (table_1(), "synapse", list(runs)) if table == "1" else (table_2(), "isic", list(runs))
+    rows = {}
+    lines: Any = published.to_dict("index")
+    for name, printed in lines.items():
+        networks = networks_of(str(name), table)
+        chosen = _chosen(runs, networks, wanted)
+        counts = _counted(networks[0], table)
+        notes = [_SAID[str(name)]] if name in _SAID else []
+        row: dict[str, Any] = {
+            "network": networks[0],
+            "published_dsc": printed["dsc"] if table == "1" else 100 * printed["dsc"],
+            "published_hd95": printed.get("hd95", math.nan),
+            "printed_m": printed.get("parameters_m", math.nan),
+            "printed_g": printed.get("flops_g", math.nan),
+            **counts,
+            "counts": _compared_counts(printed, counts),
+        }
+        done = [run for run in chosen if not run.why]
+        if done:
+            row |= _scores(done, runs)
+            if done[0].network != networks[0]:
+                notes.insert(0, f"trained: {NETWORKS[done[0].network].title}")
+            notes += [f"seed {run.seed}: {run.why}" for run in chosen if run.why]
+        else:
+            notes.insert(0, "; ".join(dict.fromkeys(run.why for run in chosen)) or _NOT_RUN.format(networks[0]))
+        rows[name] = row | {"note": "; ".join(notes)}
+    shown: Any = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COLUMNS)).rename_axis("row")
+    words = ["network", "counts", "data", "note"]
+    shown[words] = shown[words].astype(object).fillna("")
+    return shown
+
+
+def networks_of(row: str, table: TableNumber) -> tuple[str, ...]:
+    """Registered networks that stand for a published row. Raises: `KeyError` for a row that has none."""
+    if row in STAND_INS:
+        return STAND_INS[row]
+    (name,) = (name for name, entry in NETWORKS.items() if entry.row == row and table in entry.tables)
+    return (name,)
+
+
+def _chosen(runs: list[RowRun], networks: tuple[str, ...], wanted: str) -> list[RowRun]:
+    """The runs to show of one row: of one network and one group, all seeds, those that failed included."""
+    runs = [run for run in runs if run.network in networks]
+    if not runs:
+        return []
+
+    def rank(run: RowRun) -> tuple[bool, bool, bool, int, int]:
+        alike = run.data in DATASETS and DATASETS[run.data].kind == DATASETS[wanted].kind
+        return not run.why, run.data == wanted, alike, run.steps, -networks.index(run.network)
+
+    best = max(runs, key=rank)
+    return [run for run in runs if (run.network, run.group) == (best.network, best.group)]
+
+
+def _scores(runs: list[RowRun], others: list[RowRun]) -> dict[str, Any]:
+    dsc: Any = pd.Series([100 * run.dsc for run in runs])
+    row: dict[str, Any] = {
+        "dsc": round(float(dsc.mean()), 2),
+        "dsc_sd": round(float(dsc.std(ddof=1)), 2) if len(runs) > 1 else math.nan,
+        "seeds": len(runs),
+        "hd95": round(sum(run.hd95 for run in runs) / len(runs), 2),
+        "data": runs[0].group,
+    }
+    same = [run for run in others if run.group == runs[0].group and not run.why]
+    own = next((name for name in STAND_INS[OWN] if any(run.network == name for run in same)), None)
+    if own is None or runs[0].network in STAND_INS[OWN]:
+        return row
+    first, second = (_by_case(group) for group in ([run for run in same if run.network == own], runs))
+    if first.index.equals(second.index) and len(first) > 1:
+        compared: Any = compare_cases({OWN: first, runs[0].network: second}).iloc[0]
+        row |= {name: round(100 * float(compared[name]), 2) for name in ("difference", "low", "high")}
+    return row
+
+
+def _by_case(runs: list[RowRun]) -> pd.DataFrame:
+    """DSC by case, seeds averaged; one column."""
+    return pd.DataFrame([run.cases for run in runs]).mean().sort_index().to_frame("mean over organs")
+
+
+@cache
+def _counted(network: str, table: TableNumber) -> dict[str, float]:
+    """Parameters that are learned in M and multiply-adds in G at 224 x 224, counted as Table 1's were."""
+    classes = 9 if table == "1" else 2
+    config: Config
+    if network.startswith("msa2net"):
+        config = NetworkConfig.from_preset(network.removeprefix("msa2net_"), num_classes=classes)
+    else:
+        config = NetworkSpec(network, classes, 224, _AS_RELEASED.get(network, {}))
+    empty = build_empty(config)
+    learned = sum(parameter.numel() for parameter in empty.parameters() if parameter.requires_grad)
+    work = TRAINING.total(count_work(empty))
+    return {"counted_m": round(learned / 1e6, 2), "counted_g": round(work / 1e9, 2)}
+
+
+def _compared_counts(printed: Mapping[Any, float], counted: dict[str, float]) -> str:
+    """Which printed counts the official code does not give; "" for none, or where none is printed."""
+    pairs = {
+        "parameters": (printed.get("parameters_m"), counted["counted_m"]),
+        "FLOPs": (printed.get("flops_g"), counted["counted_g"]),
+    }
+    off = [name for name, (said, found) in pairs.items() if said is not None and abs(found / said - 1) > _CLOSE[name]]
+    return f"{' and '.join(off)} {NOT_REPRODUCED}" if off else ""
+
+
+def found_runs(folder: str | Path) -> list[RowRun]:
+    """Read the runs of a batch: ``TABLE/NETWORK/seed_N/`` below a folder, each with scores or the reason why not."""
+    runs = []
+    for home in sorted(Path(folder).glob("*/*/seed_*")):
+        network, seed = home.parent.name, int(home.name.removeprefix("seed_"))
+        if (home / FAILED_FILE).is_file():
+            runs.append(RowRun(network, seed, "", "", why=(home / FAILED_FILE).read_text(encoding="utf-8").strip()))
+        elif (home / SCORES_FILE).is_file():
+            runs.append(read_run(home, network, seed))
+    return runs
+
+
+def read_run(home: Path, network: str, seed: int) -> RowRun:
+    """One run from its folder. Raises: `InputError` for files that are none of such a run."""
+    config, training = read_training(home / "run.json")
+    steps, data = read_json(home / "run.json")["steps"], read_json(home / "data.json")["data"]
+    table: Any = pd.read_csv(home / SCORES_FILE, dtype={"case": str, "image": str})
+    if "image" in table:
+        dsc, hd95, cases = table["dsc"].mean(), math.nan, table.set_index("image")["dsc"]
+    elif {"protocol", "case", "organ", "dsc", "hd95"} <= set(table):
+        paper = table[table["protocol"] == "paper"]
+        organs = paper.groupby("organ")[["dsc", "hd95"]].mean()
+        dsc, hd95, cases = organs["dsc"].mean(), organs["hd95"].mean(), paper.groupby("case")["dsc"].mean()
+    else:
+        raise InputError(f"{home / SCORES_FILE}: no scores by case or image; evaluate again")
+    group = group_in_words(data, config.height_width, steps, training.recipe, training.batch_size)
+    return RowRun(network, seed, data, group, float(dsc), float(hd95), cases.to_dict(), steps)
+
+
+def measured_once(path: str | Path) -> list[RowRun]:
+    """Read the committed measurement of all rows on the virtual cohort; none where the file is not there.
+
+    Raises: `InputError` for a file that holds no such runs.
+    """
+    if not Path(path).is_file():
+        return []
+    table, record = read_measurement(path)
+    training = record.get("training", {})
+    runs = []
+    lines: list[Any] = table.to_dict("records")
+    for row in lines:
+        run = {name: value for name, value in row.items() if value == value}  # what it lacks became nan
+        try:
+            network, seed, data = str(run["network"]), int(run["seed"]), str(record.get("data", "virtual"))
+            size, why = int(run.get("image_size") or 0), run.get("why")
+            if isinstance(why, str) and why:
+                runs.append(RowRun(network, seed, data, "", why=why))
+                continue
+            steps = int(training.get("steps", 0))
+            group = group_in_words(data, (size, size), steps, training.get("recipe", ""), training.get("batch_size", 0))
+            scores = float(run["dsc"]), float(run["hd95"])
+            runs.append(RowRun(network, seed, data, group, *scores, dict(run["cases"]), steps))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: a run lacks {error}; measure anew") from error
+    return runs
+
+
+def group_in_words(data: str, size: tuple[int, int], steps: int, recipe: str, batch: int) -> str:
+    """Data, size and training of a run, in words that are the same for runs that may be compared."""
+    height, width = size
+    mean = "images" if data in DATASETS and DATASETS[data].kind == "images" else "organs"
+    trained = f"{height} x {width} pixels, recipe {recipe}, {steps} steps of {batch}, last step"
+    return f"{data_in_words(data)}, mean over {mean}; {trained}"
+
+
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of `side_by_side` as text in seven columns, narrow enough for a page."""
+    lines: Any = table.to_dict("index")
+    with_hd95, with_counts = (bool(table[name].notna().any()) for name in ("published_hd95", "printed_m"))
+    rows = {}
+    for name, row in lines.items():
+        measured = row["dsc"] == row["dsc"]
+        spread = f" ± {row['dsc_sd']:.2f}" if row["dsc_sd"] == row["dsc_sd"] else ""
+        seeds = f" ({row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)})" if measured else ""
+        shown = {
+            "DSC published (%)": f"{row['published_dsc']:.2f}",
+            "DSC reproduced (%)": f"{row['dsc']:.2f}{spread}{seeds}" if measured else "not measured",
+            f"minus {OWN}, 95 % interval": _difference(row, str(name)),
+        }
+        if with_hd95:
+            found = f"{row['hd95']:.2f}" if measured else "not measured"
+            shown["HD95 published · reproduced (voxels)"] = f"{row['published_hd95']:.2f} · {found}"
+        for what, key in (("parameters, {} (M)", "m"), ("multiply-adds, {} (G)", "g")):
+            counted = f"{row[f'counted_{key}']:.2f}"
+            both = f"{row[f'printed_{key}']:g} · {counted}"
+            shown[what.format("printed · counted" if with_counts else "counted")] = both if with_counts else counted
+        shown["data, or why not"] = "; ".join(filter(None, (row["data"], row["note"], row["counts"])))
+        rows[name] = shown
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
+
+
+def _difference(row: dict[Any, Any], name: str) -> str:
+    if row["difference"] == row["difference"]:
+        return f"{row['difference']:+.2f}: {row['low']:+.2f} to {row['high']:+.2f}"
+    return "–" if name == OWN else "not measured"

@@ -1,0 +1,138 @@
+"""Rows of Tables 1 and 2 beside what was reproduced, from runs made by hand, against plain arithmetic."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from msa2net_lib.baselines.registry import NETWORKS
+from msa2net_lib.errors import InputError
+from msa2net_lib.paper.reproduced.side_by_side import (
+    COLUMNS,
+    NOT_REPRODUCED,
+    RowRun,
+    found_runs,
+    group_in_words,
+    in_words,
+    measured_once,
+    networks_of,
+    side_by_side,
+)
+from msa2net_lib.paper.tables import OWN, table_1, table_2
+
+pytestmark = pytest.mark.slow  # counting sixteen networks takes seconds, once
+
+VIRTUAL = group_in_words("virtual", (64, 64), 300, "smoke", 4)
+SKIN = group_in_words("skin", (96, 96), 200, "smoke", 4)
+
+
+def run(network, seed, cases, data="virtual", group=VIRTUAL, steps=300):
+    scores = {f"case{i}": value for i, value in enumerate(cases)}
+    return RowRun(network, seed, data, group, float(np.mean(cases)), 5.0 + seed, scores, steps)
+
+
+OWN_RUNS = [run("msa2net_published", seed, [0.80, 0.82 + 0.01 * seed, 0.75, 0.9]) for seed in (1, 2)]
+SWIN = [run("swin_unet", seed, [0.70, 0.84, 0.71 + 0.02 * seed, 0.8]) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize(("number", "published"), [("1", table_1()), ("2", table_2())])
+def test_every_published_row_has_a_line_with_a_score_or_a_reason(number, published):
+    table = side_by_side(number, [*OWN_RUNS, *SWIN])
+    assert list(table.index) == list(published.index)
+    assert tuple(table.columns) == COLUMNS
+    missing = table[table["dsc"].isna()]
+    assert set(table.index) - set(missing.index) == {OWN, "Swin-UNet"}
+    assert missing["note"].str.contains(r"not trained here: msa2net reproduce .* --networks \w+").all()
+    scale = 1 if number == "1" else 100
+    np.testing.assert_allclose(table["published_dsc"], scale * published["dsc"])
+    shown = in_words(table)
+    assert len(shown.columns) == (7 if number == "1" else 6)
+    assert (shown.loc[missing.index, "DSC reproduced (%)"] == "not measured").all()
+    assert "" not in shown.to_numpy()
+
+
+def test_a_row_is_its_arithmetic():
+    row = side_by_side("1", [*OWN_RUNS, *SWIN]).loc["Swin-UNet"]
+    scores = np.array([list(one.cases.values()) for one in SWIN])
+    assert row["dsc"] == pytest.approx(100 * scores.mean(), abs=0.0051)
+    assert row["dsc_sd"] == pytest.approx(100 * scores.mean(axis=1).std(ddof=1), abs=0.0051)
+    assert (row["seeds"], row["hd95"]) == (2, 6.5)
+    by_case = 100 * (scores.mean(axis=0) - np.mean([list(one.cases.values()) for one in OWN_RUNS], axis=0))
+    half = stats.t.ppf(0.975, 3) * by_case.std(ddof=1) / 2
+    expected = (by_case.mean(), by_case.mean() - half, by_case.mean() + half)
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx(expected, abs=0.0051)
+    assert "synthetic" in row["data"] or "virtual" in row["data"]
+
+
+def test_counts_are_those_of_the_official_code_and_printed_ones_that_are_not_say_so():
+    table = side_by_side("1", [])
+    assert table["counts"][table["counts"] != ""].to_dict() == {
+        "TransUNet": f"parameters and FLOPs {NOT_REPRODUCED}",
+        "ScaleFormer": f"parameters {NOT_REPRODUCED}",
+    }
+    exact = {"TransUNet": (105.28, 29.27), "MISSFormer": (42.46, 9.89), "2D D-LKA Net": (101.64, 19.92)}
+    assert {name: tuple(table.loc[name, ["counted_m", "counted_g"]]) for name in exact} == exact
+    assert side_by_side("2", []).loc["DermoSegDiff", "counted_m"] == 321.18, "the running mean is not counted"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [run("msa2net_published", 1, [0.8, 0.9, 0.7, 0.8], group="virtual; 700 steps")],
+        [run("msa2net_published", 1, [0.8, 0.9, 0.7])],
+        [RowRun("msa2net_published", 1, "virtual", VIRTUAL, why="loss is nan")],
+    ],
+)
+def test_no_difference_without_a_run_of_msa2net_trained_alike_on_the_same_cases(others):
+    row = side_by_side("1", [*SWIN, *others]).loc["Swin-UNet"]
+    assert row["dsc"] > 0
+    assert math.isnan(row["difference"])
+    assert in_words(side_by_side("1", SWIN)).loc["Swin-UNet", f"minus {OWN}, 95 % interval"] == "not measured"
+
+
+def test_the_papers_data_come_before_others_and_longer_runs_before_shorter_ones():
+    real = run("swin_unet", 1, [0.5, 0.6], "synapse", "real", 10)
+    longer = run("swin_unet", 1, [0.9, 0.9], "virtual", "long", 900)
+    skin = run("swin_unet", 3, [0.8, 0.8], "skin", SKIN, 20)
+    for table, expected in (("1", "real"), ("2", SKIN)):
+        assert side_by_side(table, [*SWIN, longer, skin, real]).loc["Swin-UNet", "data"] == expected
+    assert side_by_side("1", [*SWIN, longer]).loc["Swin-UNet", "data"] == "long"
+    assert side_by_side("2", [*SWIN]).loc["Swin-UNet", "data"] == VIRTUAL, "better than nothing, and named"
+
+
+def test_a_row_that_failed_says_why_and_a_stand_in_is_named():
+    failed = RowRun("transunet", 1, "", "", why="memory does not suffice")
+    small = run("dermosegdiff_small", 1, [0.4, 0.5], "skin", SKIN)
+    table = side_by_side("2", [failed, small])
+    assert table.loc["TransUNet", "note"] == "memory does not suffice"
+    assert table.loc["DermoSegDiff", "note"].startswith("trained: DermoSegDiff, small")
+    assert table.loc["DermoSegDiff", "seeds"] == 1
+    assert np.isnan(table.loc["DermoSegDiff", "dsc_sd"])
+
+
+def test_every_row_has_its_network():
+    rows = {"1": table_1().index, "2": table_2().index}
+    first = {table: [networks_of(name, table)[0] for name in names] for table, names in rows.items()}
+    assert {name for names in first.values() for name in names} == {n for n, entry in NETWORKS.items() if entry.row}
+
+
+def test_the_committed_measurement_is_read(tmp_path):
+    path = tmp_path / "rival_networks.json"
+    assert measured_once(path) == []
+    scores = {"network": "swin_unet", "seed": 1, "image_size": 64, "dsc": 0.8, "hd95": 4.0, "cases": {"a": 0.8}}
+    why = {"network": "dermosegdiff", "seed": 1, "why": "takes two classes only"}
+    training = {"recipe": "smoke", "steps": 300, "batch_size": 4}
+    path.write_text(json.dumps({"data": "virtual", "training": training, "runs": [scores, why]}))
+    good, bad = measured_once(path)
+    assert (good.network, good.group, good.cases, good.steps) == ("swin_unet", VIRTUAL, {"a": 0.8}, 300)
+    assert bad.why == "takes two classes only"
+    for damaged in ({"runs": [{"network": "unet"}]}, {"runs": 3}, {}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match=r"rival_networks\.json: .*measure anew"):
+            measured_once(path)
+    assert found_runs(tmp_path) == []
