@@ -1,8 +1,10 @@
-"""What do MSA²Net's presets cost beside the networks that one would pick instead?
+"""What do MSA²Net's presets cost beside the rows of Tables 1 and 2, and the networks that one would pick instead?
 
 The same input for all, gray slices and 9 classes, and the same plain eager loop: a forward pass in evaluation mode, and
 a training step as in `training_step.py` (BoundaryDoULoss, SGD). All networks start from random weights and are timed in
 turn in this process; ratios are to `published`, above 1 being faster. Memory is that of a process of its own for each.
+DermoSegDiff, which has 2 classes, takes its own training step, and its forward pass is one of the 1250 calls (5 masks
+of 250 steps) that draw an image.
 """
 
 from __future__ import annotations
@@ -35,14 +37,18 @@ from training_step import (
     reason_of,
 )
 
-from msa2net_lib.nn.network import MSA2Net, count_parameters
+from msa2net_lib.baselines.registry import build_network
+from msa2net_lib.baselines.table import NETWORKS as TABLE
+from msa2net_lib.nn.network import count_parameters
 
 BASELINE = "MSA²Net published"
 
 
-def msa2net(preset: str) -> Callable[[int], nn.Module]:
-    """Return what builds a preset for a size in pixels."""
-    return lambda size: MSA2Net.from_preset(preset, image_size=size, num_classes=CLASSES)
+def registered(name: str) -> Callable[[int], nn.Module]:
+    """Return what builds a network of the library for a size in pixels; of one that draws masks, a single call."""
+    entry = TABLE[name]
+    options = {"samples": 1, "steps": 1} if name.startswith("dermosegdiff") else {}
+    return lambda size: build_network(name, entry.classes or CLASSES, size, **options)
 
 
 def smp_unet(size: int) -> nn.Module:
@@ -73,11 +79,13 @@ def monai_swin_unetr(size: int) -> nn.Module:
     return SwinUNETR(1, CLASSES, feature_size=48, spatial_dims=2)
 
 
+RIVALS = {entry.title: registered(name) for name, entry in TABLE.items() if not name.startswith("msa2net")}
+TOO_LARGE_FOR_A_CPU = {TABLE["dermosegdiff"].title: "321 G multiply-adds a call and image: minutes a step on a CPU"}
+PRESETS = {name: f"MSA²Net {name}" for name in ("published", "paper", "released", "tiny")}
+
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    BASELINE: msa2net("published"),
-    "MSA²Net paper": msa2net("paper"),
-    "MSA²Net released": msa2net("released"),
-    "MSA²Net tiny": msa2net("tiny"),
+    **{title: registered("msa2net" if name == "paper" else f"msa2net_{name}") for name, title in PRESETS.items()},
+    **RIVALS,
     "U-Net, ResNet-34 (smp)": smp_unet,
     "SegFormer-B2 (smp)": smp_segformer,
     "Attention U-Net (MONAI)": monai_attention_unet,
@@ -128,6 +136,9 @@ def measure_device(device: str, names: list[str], arguments: argparse.Namespace)
     rows: dict[str, dict[str, Any]] = {}
     steps: dict[str, Step] = {}
     for name in names:
+        if device == "cpu" and name in TOO_LARGE_FOR_A_CPU:
+            rows[name] = not_measured(name, device, TOO_LARGE_FOR_A_CPU[name])
+            continue
         try:
             rows[name] = in_own_process(cost, name, *case)
             steps[name] = build_step(name, *case)

@@ -24,6 +24,7 @@ from measure import NOT_MEASURED, RESULTS, Products, in_turn, ratio, synchronize
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from msa2net_lib.baselines.spec import has_own_loss
 from msa2net_lib.config import PRESETS
 from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
@@ -91,6 +92,7 @@ class Step:
         self.images, self.target, self.way = images.contiguous(memory_format=layout), target, way
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if way.compiled else self.network
         self.loss = BoundaryDoULoss(CLASSES)
+        self.own_target = [(target > 0).long()] if has_own_loss(network) else []
         self.optimizer = torch.optim.SGD(
             network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, foreach=False, fused=way.fused
         )
@@ -98,10 +100,12 @@ class Step:
 
     def __call__(self) -> None:
         with torch.autocast(self.images.device.type, torch.bfloat16, enabled=self.way.bfloat16):
-            logits = self.forward(self.images)
-        loss = self.loss(logits.float(), self.target)
+            output = self.forward(self.images, *self.own_target)
+        loss = output if self.own_target else self.loss(output.float(), self.target)
         loss.backward()
         self.optimizer.step()
+        if self.own_target:
+            self.network.after_step()  # pyright: ignore[reportCallIssue]
         self.optimizer.zero_grad(set_to_none=True)
         if self.first_loss is None:
             self.first_loss = loss.item()
@@ -117,14 +121,18 @@ def random_batch(count: int, size: int, device: torch.device) -> tuple[Tensor, T
 def count_operations(network: nn.Module, size: int, batch: int = 1) -> tuple[int, int]:
     """Return the operations of products and convolutions for a batch: forward, and forward with backward.
 
-    Two for each multiply-add, counted by torch on a network of shapes without numbers (its "meta" device).
+    Two for each multiply-add, counted by torch on a network of shapes without numbers (its "meta" device); on the CPU
+    where it takes its own training step.
     """
-    network, images = network.to("meta"), torch.empty(batch, 1, size, size, device="meta")
+    own = has_own_loss(network)
+    device = "cpu" if own else "meta"
+    network, images = network.to(device), torch.zeros(batch, 1, size, size, device=device)
+    target = [images[:, 0].long()] if own else []
     mapping = {torch.ops.aten.convolution_backward: _backward_operations}
     with FlopCounterMode(display=False) as forward:
         network.eval()(images)
     with FlopCounterMode(display=False, custom_mapping=mapping) as both:
-        network.train()(images).sum().backward()
+        network.train()(images, *target).sum().backward()
     return forward.get_total_flops(), both.get_total_flops()
 
 
