@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
+from numbers import Integral
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +16,11 @@ import numpy as np
 import torch
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
-from msa2net_lib.viz.plots import figure_grid
+from msa2net_lib.lessons import diagnoses
+from msa2net_lib.lessons.attempts import Attempt, arrays, changed_arguments
+from msa2net_lib.lessons.check_figure import plot_worst, worst_place
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
 
@@ -23,9 +29,11 @@ Draw = Callable[[np.random.Generator], tuple[Any, ...]]
 class Check:
     """One exercise: the right answer, how inputs are drawn, and the mistakes that have a name.
 
-    Inputs are random, in float64 and of random shape, seeded. A function is right if it agrees with ``answer`` on all
-    of them; if it agrees with a mistake instead, that mistake is named. Answers are numbers, arrays or tensors, or
-    several of them in a tuple.
+    Inputs are random, in float64 and of random shape, seeded; the right answers are computed before anything is handed
+    out, and what is handed out are deep copies, which have to come back as they were. A function is right if it agrees
+    with ``answer`` on all inputs; if it agrees with a mistake instead, that mistake is named, and else the first of
+    `diagnoses.GENERAL` that fits. Answers are numbers, arrays or tensors, or several of them in a tuple; where the
+    right answer is a whole number, so has the reader's to be. ``use`` makes of the reader's function what is called.
     """
 
     name: str
@@ -34,70 +42,88 @@ class Check:
     mistakes: dict[str, Callable[..., Any]]
     rounds: int = 5
     tolerance: float = 1e-6
+    use: Callable[[Any], Callable[..., Any]] = lambda yours: yours
 
-    def __call__(self, yours: Callable[..., Any]) -> bool:
-        """Try ``yours``, say what is wrong, return whether it is right; wrong maps are shown beside the right ones."""
-        found = self.diagnosis(yours)
+    def __call__(self, yours: Any) -> bool:
+        """Try ``yours``, say what is wrong, return whether it is right; the worst map is shown beside the right one."""
+        attempt, found = self._attempt(yours)
         print(f"{self.name}: {found or 'correct'}")
-        if found is not None and (figure := self.figure(yours)) is not None:
-            display(figure)
+        if found is not None and attempt is not None and not diagnoses.untouched(attempt):
+            if (worst := worst_place(attempt)) is not None:
+                print(worst)
+            if (figure := plot_worst(attempt)) is not None:
+                display(figure)
         return found is None
 
-    def diagnosis(self, yours: Callable[..., Any]) -> str | None:
+    def diagnosis(self, yours: Any) -> str | None:
         """What is wrong with ``yours``, in one line; None if nothing is."""
-        inputs = self._inputs()
-        try:
-            given = [_arrays(yours(*_copies(arguments))) for arguments in inputs]
-        except Exception as error:  # whatever the reader's code raises is part of the answer
-            return f"it raised {type(error).__name__}: {error}"
-        expected = [_arrays(self.answer(*arguments)) for arguments in inputs]
-        for theirs, ours in zip(given, expected, strict=True):
-            if len(theirs) != len(ours):
-                return f"it returned {len(theirs)} result(s), expected {len(ours)}"
-            for one, other in zip(theirs, ours, strict=True):
-                if one.shape != other.shape:
-                    return f"it returned shape {one.shape}, expected {other.shape}"
-        if self._agree(given, expected):
-            return None
-        for message, mistake in self.mistakes.items():
-            if self._agree(given, [_arrays(mistake(*_copies(arguments))) for arguments in inputs]):
-                return message
-        gap = max(_gap(a, b) for a, b in zip(given, expected, strict=True))
-        return f"not yet: largest difference {gap:.3g}"
+        return self._attempt(yours)[1]
 
-    def figure(self, yours: Callable[..., Any]) -> Figure | None:
-        """Target, yours and their difference for the first input; None unless both are maps of one shape."""
-        arguments = self._inputs()[0]
+    def figure(self, yours: Any) -> Figure | None:
+        """Target, yours and their difference where ``yours`` is worst; None unless both are maps of one shape."""
+        attempt, found = self._attempt(yours)
+        return plot_worst(attempt) if attempt and found and not diagnoses.untouched(attempt) else None
+
+    def _attempt(self, yours: Any) -> tuple[Attempt | None, str | None]:
+        draws = self._inputs()
+        names = _names(yours, self.answer, len(draws[0]))
+        right_calls: list[tuple[str, Any]] = []
+        right = [self.answer(*_watched(names, copy.deepcopy(draw), right_calls if i == 0 else None))
+                 for i, draw in enumerate(draws)]  # fmt: skip
+        expected = [arrays(result) for result in right]
+        calls: list[tuple[str, Any]] = []
+        returned, given, changed = [], [], []
         try:
-            given = _arrays(yours(*_copies(arguments)))
-        except Exception:  # the diagnosis has told what was raised
-            return None
-        expected = _arrays(self.answer(*arguments))
-        same = len(given) == len(expected) and all(a.shape == b.shape for a, b in zip(given, expected, strict=True))
-        if not same or expected[0].ndim < 2 or min(expected[0].shape[-2:]) < 2:
-            return None
-        figure, axes = figure_grid(len(expected), 3, width=1.7, height=1.7)
-        for row, theirs, ours in zip(axes, given, expected, strict=True):
-            target, own = (array.reshape(-1, *array.shape[-2:])[0] for array in (ours, theirs))
-            limits = {"vmin": float(target.min()), "vmax": float(target.max())}
-            for ax, values, title, style in (
-                (row[0], target, "target", limits),
-                (row[1], own, "yours", limits),
-                (row[2], own - target, "yours - target", {"cmap": "RdBu_r"}),
-            ):
-                ax.imshow(values, **style)
-                ax.set_title(title, fontsize=8)
-                ax.set_axis_off()
-        return figure
+            function = self.use(yours)
+            for i, draw in enumerate(draws):
+                handed = _watched(names, copy.deepcopy(draw), calls if i == 0 else None)
+                returned.append(function(*handed))
+                changed += changed_arguments(names, draw, handed)
+            attempt = Attempt(function, self.answer, names, draws, returned, given, expected, changed,
+                              (calls, right_calls), self.tolerance)  # fmt: skip
+            if told := diagnoses.no_result(attempt):
+                return None, told
+            given += [arrays(result) for result in returned]
+        except Exception as error:  # whatever the reader's code raises is part of the answer
+            return None, f"it raised {type(error).__name__}: {error}"
+        if self._agree(given, expected):
+            return attempt, self._spoilt(attempt, right)
+        for message, mistake in self.mistakes.items():
+            if self._agree(given, [arrays(mistake(*copy.deepcopy(draw))) for draw in draws]):
+                return attempt, _also(message, attempt)
+        for ask in diagnoses.GENERAL:
+            if told := ask(attempt):
+                return attempt, _also(told, attempt)
+        return attempt, f"not yet: largest difference {max(map(_gap, given, expected)):.3g}"
+
+    def _spoilt(self, attempt: Attempt, right: list[Any]) -> str | None:
+        """What is wrong where all numbers are right: a type, or an argument that was written into."""
+        if attempt.changed:
+            return f"the result is right, but {attempt.changed[0]}: leave what you are given as it was"
+        for own, other in zip(map(_parts, attempt.returned), map(_parts, right), strict=True):
+            for one, two in zip(own, other, strict=True):
+                if (
+                    isinstance(two, int)
+                    and not isinstance(one, Integral)
+                    and "int" not in str(getattr(one, "dtype", ""))
+                ):
+                    return f"the value is right, but it is {type(one).__name__}: a whole number is expected (// for /)"
+                kinds = [str(getattr(part, "dtype", "")).removeprefix("torch.") for part in (one, two)]
+                if kinds[1] == "float64" and kinds[0] in ("float32", "float16", "bfloat16") and np.ndim(one):
+                    return f"the result is right, but in {kinds[0]}, of low precision: keep the inputs' float64"
+        return None
 
     def _inputs(self) -> list[tuple[Any, ...]]:
         return [self.draw(np.random.default_rng(seed)) for seed in range(self.rounds)]
 
     def _agree(self, given: list[list[np.ndarray]], expected: list[list[np.ndarray]]) -> bool:
         return all(
-            one.shape == other.shape and np.allclose(one, other, rtol=0, atol=self.tolerance, equal_nan=True)
+            len(a) == len(b)
+            and all(
+                one.shape == other.shape and np.allclose(one, other, rtol=0, atol=self.tolerance, equal_nan=True)
+                for one, other in zip(a, b, strict=True)
+            )
             for a, b in zip(given, expected, strict=True)
-            for one, other in zip(a, b, strict=True)
         )
 
 
@@ -126,15 +152,46 @@ def random_pointwise(rng: np.random.Generator, channels_in: int, channels_out: i
     return layer
 
 
-def _arrays(result: Any) -> list[np.ndarray]:
-    parts = result if isinstance(result, tuple | list) else (result,)
-    return [np.asarray(part.detach() if isinstance(part, torch.Tensor) else part, dtype=float) for part in parts]
+def _parts(result: Any) -> tuple[Any, ...]:
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
-def _copies(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The inputs once more, so that code which writes into them changes nothing for the next."""
-    return tuple(a.clone() if isinstance(a, torch.Tensor) else a.copy() if isinstance(a, np.ndarray) else a
-                 for a in arguments)  # fmt: skip
+def _names(yours: Any, answer: Callable[..., Any], count: int) -> list[str]:
+    """The names of the arguments, as the reader's function has them if it has as many, else as the answer has."""
+    for function in (yours, answer):
+        try:
+            names = [*inspect.signature(function).parameters]
+        except (TypeError, ValueError):
+            continue
+        if len(names) == count:
+            return names
+    return [f"argument {position + 1}" for position in range(count)]
+
+
+def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[tuple[str, Any]] | None) -> tuple[Any, ...]:
+    """The arguments; calls of the layers among them are put into ``calls``, with a copy of what went in."""
+    for name, argument in zip(names, arguments, strict=True) if calls is not None else ():
+        if isinstance(argument, nn.Module):
+            for path, layer in argument.named_modules():
+                if not [*layer.children()]:
+                    layer.register_forward_pre_hook(partial(_note, calls, _layer_name(name, path, layer)))
+    return arguments
+
+
+def _note(calls: list[tuple[str, Any]], name: str, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    calls.append((name, [value.detach().clone() for value in inputs if isinstance(value, Tensor)]))
+
+
+def _also(told: str, attempt: Attempt) -> str:
+    """The line, and what was done to an argument on the way, if the line does not say so."""
+    return told if not attempt.changed or attempt.changed[0] in told else f"{told}; and {attempt.changed[0]}"
+
+
+def _layer_name(name: str, path: str, layer: nn.Module) -> str:
+    if path and not path.replace(".", "").isdigit():
+        return f"`{name}.{path}`"
+    kind = "the batch norm of " if isinstance(layer, nn.BatchNorm2d) else "the convolution of " if path else ""
+    return f"{kind}`{name}`"
 
 
 def _gap(given: list[np.ndarray], expected: list[np.ndarray]) -> float:

@@ -61,31 +61,47 @@ ADD = Check(
 def test_tensors_and_several_results():
     assert ADD.diagnosis(lambda x, y: (y + x, -(y - x))) is None
     assert ADD.diagnosis(lambda x, y: (x - y, x + y)) == "the signs are swapped"
-    assert ADD.diagnosis(lambda x, y: x + y) == "it returned 1 result(s), expected 2"
-    assert ADD.diagnosis(lambda x, y: (x, x[0])) == "it returned shape (2, 5, 6), expected (1, 2, 5, 6)"
-    assert str(ADD.diagnosis(lambda x, y: (x, y))).startswith("not yet: largest difference")
+    assert ADD.diagnosis(lambda x, y: (x, y)) == "not yet: it returns `x`, `y` as it came in"
 
 
-def test_code_that_writes_into_its_inputs_changes_nothing():
+def test_code_that_writes_into_its_inputs_is_told_so_and_changes_nothing_for_the_next():
     def in_place(x, y):
         x += y
         return x, x - 2 * y
 
-    assert ADD.diagnosis(in_place) is None
-    assert ADD.diagnosis(in_place) is None
+    told = "the result is right, but `x` was written into: leave what you are given as it was"
+    assert ADD.diagnosis(in_place) == told
+    assert ADD.diagnosis(in_place) == told
 
 
-def test_wrong_maps_are_shown_beside_the_right_ones(monkeypatch):
+def test_the_worst_map_is_shown_beside_the_right_one_and_in_words(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(exercise, "display", shown.append)
-    assert not ADD(lambda x, y: (x, y))
+    inputs = ADD._inputs()
+    x, y = (t.numpy() for t in inputs[3])
+
+    def wrong_at_one_place(one, other):
+        right = one + other
+        if np.array_equal(one, x):
+            right[0, 1, 2, 4] += 5
+        return right, one - other
+
+    assert not ADD(wrong_at_one_place)
     (figure,) = shown
-    assert [ax.get_title() for ax in figure.axes] == ["target", "yours", "yours - target"] * 2
-    x, y = ADD._inputs()[0]
-    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), (x + y)[0, 0])
-    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), x[0, 0])
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["target", "yours", "yours - target"]
+    assert len(figure.axes) == 6, "a color bar beside each map"
+    target, yours, gap = (ax.images[0] for ax in figure.axes[:3])
+    np.testing.assert_allclose(target.get_array(), (x + y)[0, 1])
+    for image in (target, yours, gap):
+        assert image.norm.vmin == -image.norm.vmax
+    assert target.norm.vmax == yours.norm.vmax == np.abs(yours.get_array()).max()
+    told = capsys.readouterr().out.splitlines()[1]
+    where = "worst at first result, sample 0, channel 1, row 2, column 4"
+    assert told == f"{where}: yours {(x + y)[0, 1, 2, 4] + 5:.4g}, target {(x + y)[0, 1, 2, 4]:.4g}"
+    assert not ADD(lambda x, y: (x, y)), "no picture of an untouched stub"
+    assert not ADD(lambda x, y: (x * 0, y * 0))
     assert ADD(lambda x, y: (x + y, x - y))
-    assert not ADD(lambda x, y: 1 / 0)
+    assert not ADD(lambda x, y: 1 // 0)
     assert not dice(lambda p, t: 0.0)
     assert len(shown) == 1
 
@@ -98,8 +114,8 @@ def test_the_answer_is_the_source_as_it_is():
 
 
 def test_stubs_and_errors_are_answered_in_one_line():
-    assert window.diagnosis(lambda hu: hu[0]) == "it returned shape (7,), expected (6, 7)"
-    assert dice.diagnosis(lambda p, t: 0.0).startswith("not yet: largest difference")
+    assert window.diagnosis(lambda hu: hu[0]).startswith("it returned shape (7,), expected (6, 7)")
+    assert dice.diagnosis(lambda p, t: 0.0) == "not yet: it returns 0, whatever the input"
     assert dice.diagnosis(lambda p: 0.0).startswith("it raised TypeError")
 
 

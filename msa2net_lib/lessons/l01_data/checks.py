@@ -11,7 +11,8 @@ from msa2net_lib.lessons.exercise import Check
 
 
 def _draw_hu(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (rng.uniform(-1000, 1500, size=(6, 7)),)
+    """Hounsfield units that lie on both sides of the window, inside it, or beyond one end only."""
+    return (rng.uniform(*rng.choice([(-1000, 1500), (-90, 240), (20, 900), (-900, 60)]), size=(6, 7)),)
 
 
 window = Check(
@@ -27,6 +28,10 @@ window = Check(
         "the sign of the shift is wrong: subtract the lower end, which is negative": lambda hu: (
             (np.clip(hu, -125, 275) - 125) / 400
         ),
+        "scaled by the array's own smallest and largest value: the window is the same for all slices": lambda hu: (
+            (hu - hu.min()) / np.ptp(hu)
+        ),
         "clipped only, not scaled to [0, 1]": lambda hu: np.clip(hu, -125, 275),
     },
+    rounds=12,
 )

@@ -70,6 +70,9 @@ global_pooling = Check(
         "that is the minimum, not the maximum": lambda g: _pair(_mean(g), g.amin(dim=1, keepdim=True)),
         "the maximum is of absolute values: the sign of G counts": lambda g: _pair(_mean(g), _maximum(g.abs())),
         "the median stands where the mean belongs": lambda g: _pair(g.median(dim=1, keepdim=True)[0], _maximum(g)),
+        "the channel axis is lost before both are joined: keepdim=True, then cat along dim=1": lambda g: torch.cat(
+            [g.mean(dim=1), g.amax(dim=1)], dim=1
+        ),
         "the first two channels of G, nothing pooled": lambda g: g[:, :2],
     },
 )
@@ -88,6 +91,12 @@ receptive_field = Check(
         "the dilation is forgotten": _layers(lambda layers: 1 + sum(k - 1 for k, _ in layers)),
         "kernels added whole: a layer adds k - 1 steps, not k": _layers(
             lambda layers: 1 + sum(d * k for k, d in layers)
+        ),
+        "the sides of the footprints are summed: neighboring layers share a pixel, each adds its side minus 1": _layers(
+            lambda layers: sum(d * (k - 1) + 1 for k, d in layers)
+        ),
+        "the kernels are summed: in a chain each layer adds dilation times (kernel - 1)": _layers(
+            lambda layers: sum(k for k, _ in layers)
         ),
         "off by one: start from 1, a pixel sees itself": _layers(lambda layers: sum(d * (k - 1) for k, d in layers)),
         "multiplied: footprints of layers in a row add up": _layers(

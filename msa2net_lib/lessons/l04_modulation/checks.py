@@ -69,6 +69,15 @@ cross_modulation = Check(
         "X'' and G'' are swapped: X'' is made of X', weighed by G'": _modulated(
             lambda x, g: (g * x.sigmoid(), x * g.sigmoid())
         ),
+        "one after the other: G'' takes the sigmoid of X', not of the new X''": _modulated(
+            lambda x, g: (x * g.sigmoid(), g * (x * g.sigmoid()).sigmoid())
+        ),
+        "one after the other: X'' takes the sigmoid of G', not of the new G''": _modulated(
+            lambda x, g: (x * (g * x.sigmoid()).sigmoid(), g * x.sigmoid())
+        ),
+        "the sigmoid comes after the product: first the gate, sigmoid of the other map, then the product": _modulated(
+            lambda x, g: ((x * g).sigmoid(), (g * x).sigmoid())
+        ),
         "U' multiplies X' and G', before they were modulated": lambda x, g: (x * g.sigmoid(), g * x.sigmoid(), x * g),
     },
 )

@@ -45,19 +45,39 @@ def _recalibration(u_modulated: Tensor, x: Tensor, attend: nn.Sequential, projec
     return stage(u_modulated, x)
 
 
+class Stages(nn.Module):
+    """The four stages of a gate and nothing else: what they make together is the exercise."""
+
+    def __init__(self, gate: MASAG):
+        super().__init__()
+        self.fusion, self.selection = gate.fusion, gate.selection
+        self.cross_modulation, self.recalibration = gate.cross_modulation, gate.recalibration
+
+    def forward(self, *_: Tensor) -> Tensor:
+        raise TypeError("the whole gate is what you write: call its four stages")
+
+
 def _draw_gate(rng: np.random.Generator) -> tuple[Any, ...]:
     shape = _shape(rng)
-    return _trained(MASAG(shape[1]), rng), random_tensor(rng, *shape), random_tensor(rng, *shape)
+    return Stages(_trained(MASAG(shape[1]), rng)), random_tensor(rng, *shape), random_tensor(rng, *shape)
+
+
+def _whole(gate: Stages, x: Tensor, g: Tensor) -> Tensor:
+    """The library's gate with these stages."""
+    whole = MASAG(x.shape[1])
+    for name, stage in gate.named_children():
+        whole.add_module(name, stage)
+    return whole(x, g)
 
 
 def _composed(
-    compose: Callable[[MASAG, Tensor, Tensor, Tensor, Tensor], Tensor],
-) -> Callable[[MASAG, Tensor, Tensor], Tensor]:
+    compose: Callable[[Stages, Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> Callable[[Stages, Tensor, Tensor], Tensor]:
     """A gate that is right up to X' and G': ``compose`` gets the gate, X, G, X' and G'."""
     return lambda gate, x, g: compose(gate, x, g, *gate.selection(gate.fusion(x, g), x, g))
 
 
-def _selecting(select: Callable[[MASAG, Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
+def _selecting(select: Callable[[Stages, Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
     """A gate whose first two stages are others, and whose last two are right."""
     return lambda gate, x, g: gate.recalibration(gate.cross_modulation(*select(gate, x, g)), x)
 
@@ -87,15 +107,24 @@ recalibration = Check(
         "the sigmoid comes before `attend`: first the convolution, then the sigmoid": lambda u, x, a, p: p(
             a(u.sigmoid()) * x
         ),
+        "the sigmoid comes after the product: the attention is the sigmoid of `attend` alone": lambda u, x, a, p: p(
+            (a(u) * x).sigmoid()
+        ),
+        "the batch norm of `attend` is left out: call `attend`, not its convolution alone": lambda u, x, a, p: p(
+            a[0](u).sigmoid() * x
+        ),
+        "the batch norm of `project` is left out: call `project`, not its convolution alone": lambda u, x, a, p: p[0](
+            a(u).sigmoid() * x
+        ),
         "`attend` and `project` are swapped": lambda u, x, a, p: a(p(u).sigmoid() * x),
     },
 )
 whole_gate = Check(
     "whole_gate",
-    lambda gate, x, g: gate(x, g),
+    _whole,
     _draw_gate,
     {
-        "X and G are swapped: X is the skip, G comes from the decoder": lambda gate, x, g: gate(g, x),
+        "X and G are swapped: X is the skip, G comes from the decoder": lambda gate, x, g: _whole(gate, g, x),
         "the attention weighs X': stage 4 goes back to the original X": _composed(
             lambda gate, x, g, x_new, g_new: gate.recalibration(gate.cross_modulation(x_new, g_new), x_new)
         ),
@@ -115,8 +144,12 @@ whole_gate = Check(
             gate.recalibration(gate.fusion(x, g), x)
         ),
         "fusion and selection are skipped: cross-modulation takes X' and G'": _selecting(lambda gate, x, g: (x, g)),
-        "the original X is added to the output: the gate has no residual of its own": lambda gate, x, g: gate(x, g) + x,
-        "G is added to the output: that is the decoder's work, after the gate": lambda gate, x, g: gate(x, g) + g,
+        "the original X is added to the output: the gate has no residual of its own": lambda gate, x, g: (
+            _whole(gate, x, g) + x
+        ),
+        "G is added to the output: that is the decoder's work, after the gate": lambda gate, x, g: (
+            _whole(gate, x, g) + g
+        ),
         "it stops at U': recalibration is missing": _composed(
             lambda gate, x, g, x_new, g_new: gate.cross_modulation(x_new, g_new)
         ),

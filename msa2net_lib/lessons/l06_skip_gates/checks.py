@@ -55,6 +55,9 @@ attention_gate = Check(
             s(t(x).relu() + p(g).relu()).sigmoid() * x
         ),
         "g is left out of the map: add phi_g(g)": lambda x, g, t, p, s: s(t(x).relu()).sigmoid() * x,
+        "the sigmoid comes after the product: the map is the sigmoid of psi alone": lambda x, g, t, p, s: (
+            s((t(x) + p(g)).relu()) * x
+        ).sigmoid(),
         "x is added once more: this gate has no residual": lambda x, g, t, p, s: _map(x, g, t, p, s) * x + x,
     },
 )

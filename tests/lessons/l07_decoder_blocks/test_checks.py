@@ -43,7 +43,7 @@ def test_other_ways_pass(capsys):
 
 
 def test_stubs_and_lost_pixels_are_answered():
-    assert str(large_kernel_attention.diagnosis(lambda x, *weights: x)).startswith("not yet: largest difference")
+    assert str(large_kernel_attention.diagnosis(lambda x, *weights: x)).startswith("not yet")
     assert str(efficient_attention.diagnosis(lambda queries, keys, values: values)).startswith("not yet")
     cropped = str(large_kernel_attention.diagnosis(lambda x, *weights: x[..., 3:-3, 3:-3]))
     assert cropped.startswith("it returned shape")

@@ -22,7 +22,7 @@ def test_another_way_passes(capsys):
 
 
 def test_stubs_fail_in_one_line():
-    assert str(alpha.diagnosis(lambda mask: 0.0)).startswith("not yet: largest difference")
+    assert str(alpha.diagnosis(lambda mask: 0.0)).startswith("not yet")
     assert str(alpha.diagnosis(lambda: 0.0)).startswith("it raised TypeError")
 
 

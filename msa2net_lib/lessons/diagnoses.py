@@ -1,0 +1,346 @@
+"""What is wrong with an answer, in one line: the mistakes that any exercise can have.
+
+`GENERAL` holds them in the order in which they are asked; each is a function of an `Attempt` that returns a line or
+None. The mistakes of one exercise stand in its own check and are asked first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+import torch
+
+from msa2net_lib.lessons.attempts import AXES, ORDINALS, Arrays, Attempt, arrays, example, which
+from msa2net_lib.lessons.value_diagnoses import partly, values
+
+
+def no_result(attempt: Attempt) -> str | None:
+    """None, alone or among the results."""
+    returned = attempt.returned[0]
+    if returned is None:
+        return "it returned None: does it end in `return`?"
+    if isinstance(returned, tuple | list) and any(part is None for part in returned):
+        return f"{which([i for i, part in enumerate(returned) if part is None])} None: that one was not computed"
+    return None
+
+
+def count(attempt: Attempt) -> str | None:
+    """Results stacked, apart, missing or too many."""
+    given, expected = attempt.given[0], attempt.expected[0]
+    if len(given) == len(expected):
+        return None
+    told = f"it returned {len(given)} result(s), expected {len(expected)}"
+    if len(given) == 1:
+        for axis in range(given[0].ndim):
+            for join in (np.stack, np.concatenate):
+                try:
+                    whole = join(expected, axis=axis)
+                except ValueError:
+                    continue
+                if attempt.close(given[0], whole):
+                    return f"{told}: they are joined in one array; return them one by one, `return a, b`"
+        if matched := [i for i, other in enumerate(expected) if attempt.close(given[0], other)]:
+            return f"{told}: it is the {ORDINALS[matched[0]]}; the others are missing"
+        if given[0].shape == expected[0].shape:
+            return f"{told}: return all of them, `return a, b`"
+    elif len(expected) == 1:
+        for axis in range(expected[0].ndim):
+            for join in (np.stack, np.concatenate):
+                try:
+                    whole = join(given, axis=axis)
+                except ValueError:
+                    continue
+                if attempt.close(whole, expected[0]):
+                    return f"{told}: join them along axis {axis}"
+    places = [[i for i, own in enumerate(given) if attempt.close(own, other)] for other in expected]
+    if len(given) > len(expected) and all(places):
+        return f"{told}: the right ones are there; return those alone"
+    if len(given) < len(expected) and any(places):
+        return f"{told}: {which([i for i, found in enumerate(places) if not found])} missing"
+    return told
+
+
+def shape(attempt: Attempt) -> str | None:
+    """Axes lost, added or permuted."""
+    for index, (one, other) in enumerate(zip(attempt.given[0], attempt.expected[0], strict=True)):
+        if one.shape != other.shape:
+            prefix = f"the {ORDINALS[index]} result: " if len(attempt.expected[0]) > 1 else ""
+            told = f"{prefix}it returned shape {one.shape}, expected {other.shape}"
+            return told + _shape_reason(attempt, one, other)
+    return None
+
+
+def _shape_reason(attempt: Attempt, one: np.ndarray, other: np.ndarray) -> str:
+    axes = AXES.get(other.ndim, tuple(f"axis {i}" for i in range(other.ndim)))
+    if one.size == other.size and [n for n in one.shape if n > 1] == [n for n in other.shape if n > 1]:
+        lost = one.ndim < other.ndim
+        return (
+            ": an axis of size 1 is lost, keep it (keepdim=True, or a slice)"
+            if lost
+            else ": an axis of size 1 too many"
+        )
+    if sorted(one.shape) == sorted(other.shape):
+        same = any(attempt.close(one.transpose(order), other) for order in permutations(range(one.ndim)))
+        return f": its axes are in another order{', the numbers are right' if same else ''}"
+    if one.ndim == other.ndim:
+        wrong = [i for i, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b]
+        where = " and ".join(axes[i] for i in wrong)
+        if all(one.shape[i] == 1 for i in wrong):
+            return f": {where} are gone, something ran over that axis (a sum, mean or maximum)"
+        if all(other.shape[i] == 1 for i in wrong):
+            return f": {where} are still there, something should run over that axis"
+        if set(wrong) <= {other.ndim - 1, other.ndim - 2} and other.ndim > 2:
+            return ": the map changed its size, look at padding, kernel and stride"
+        return f": the number of {where} is wrong"
+    for axis in range(other.ndim):
+        if one.shape == other.shape[:axis] + other.shape[axis + 1 :]:
+            return f": the axis of {axes[axis]} is gone; a sum, mean, maximum or an index ran over it"
+    return ": the axes of the inputs are (samples, channels, rows, columns)" if other.ndim == 4 else ""
+
+
+def untouched(attempt: Attempt) -> str | None:
+    """A placeholder: arguments as they came in, or one constant whatever the input."""
+    found = [
+        name
+        for result in range(len(attempt.expected[0]))
+        for position, name in enumerate(attempt.names)
+        if all(_returns(attempt, draw, result, position) for draw in range(len(attempt.draws)))
+    ]
+    if found and len(found) == len(attempt.expected[0]):
+        if attempt.calls[0]:
+            return f"`{found[0]}` comes out as it came in: a softmax over one channel is 1 everywhere; take the sigmoid"
+        return f"not yet: it returns {', '.join(f'`{name}`' for name in found)} as it came in"
+    numbers = np.concatenate([array.ravel() for given in attempt.given for array in given])
+    if (numbers == numbers[0]).all() and np.ptp(np.concatenate([a.ravel() for e in attempt.expected for a in e])) > 0:
+        one = ": a softmax over one channel is 1 everywhere" if numbers[0] == 1 else ""
+        return f"not yet: it returns {numbers[0]:g}, whatever the input{one}"
+    return None
+
+
+def _returns(attempt: Attempt, draw: int, result: int, position: int) -> bool:
+    argument = attempt.draws[draw][position]
+    if not isinstance(argument, torch.Tensor | np.ndarray | int | float):
+        return False
+    value, own = arrays(argument)[0], attempt.given[draw][result]
+    return own.shape == value.shape and np.array_equal(own, value)
+
+
+def written_into(attempt: Attempt) -> str | None:
+    """Wrong, and an argument was changed on the way."""
+    if attempt.changed:
+        return (
+            f"{attempt.changed[0]}: what comes after that line works with changed numbers; give the result a new name"
+        )
+    return None
+
+
+def not_finite(attempt: Attempt) -> str | None:
+    """Nan or infinity where a number is expected."""
+    for given, expected in zip(attempt.given, attempt.expected, strict=True):
+        for one, other in zip(given, expected, strict=True):
+            if (~np.isfinite(one) & np.isfinite(other)).any():
+                return "it has nan or infinity where numbers belong: a division by zero, a root or logarithm of less than zero, an exponential of much?"  # noqa: E501
+    return None
+
+
+def permuted(attempt: Attempt) -> str | None:
+    """The right results in another order."""
+    number = len(attempt.expected[0])
+    for order in permutations(range(number)) if 1 < number < 5 else ():
+        if all(
+            attempt.close(given[place], other)
+            for given, expected in zip(attempt.given, attempt.expected, strict=True)
+            for place, other in zip(order, expected, strict=True)
+        ):
+            return "the results are right, but returned in another order: " + ", ".join(
+                f"the {ORDINALS[i]} belongs where the {ORDINALS[place]} is"
+                for i, place in enumerate(order)
+                if i != place
+            )
+    return None
+
+
+def swapped(attempt: Attempt) -> str | None:
+    """Right for arguments that have changed places."""
+    for i, j in combinations(range(len(attempt.names)), 2):
+        if all(_like(draw[i], draw[j]) for draw in attempt.draws):
+            turned = [[*draw] for draw in attempt.draws]
+            for draw in turned:
+                draw[i], draw[j] = draw[j], draw[i]
+            if _same(attempt, attempt.answer, turned, attempt.given):
+                return f"`{attempt.names[i]}` and `{attempt.names[j]}` are swapped"
+    return None
+
+
+def no_effect(attempt: Attempt) -> str | None:
+    """An argument that the result does not depend on, though it should."""
+    for position, name in enumerate(attempt.names):
+        moved = [[*draw] for draw in attempt.draws[:2]]
+        for draw in moved:
+            draw[position] = _moved(draw[position])
+        if moved[0][position] is None or _same(attempt, attempt.answer, moved, attempt.expected[:2]):
+            continue
+        if _same(attempt, attempt.yours, moved, attempt.given[:2]):
+            return f"`{name}` has no effect on your result, and it should"
+    return None
+
+
+def layers(attempt: Attempt) -> str | None:
+    """Layers that were handed over and are not used, used too often, or fed with something else."""
+    yours, right = attempt.calls
+    if not right:
+        return None
+    names, expected = [name for name, _ in yours], [name for name, _ in right]
+    for name in dict.fromkeys(expected):
+        if name not in names:
+            return f"{name} is never called"
+        if names.count(name) > expected.count(name):
+            return f"{name} is called {names.count(name)} times, expected {expected.count(name)}"
+    for (own, features), (name, wanted) in zip(yours, right, strict=False):
+        if own != name:
+            return f"{own} is called where {name} comes first"
+        if [getattr(f, "shape", None) for f in features] != [getattr(w, "shape", None) for w in wanted] or any(
+            not torch.allclose(f, w, rtol=0, atol=1e-6) for f, w in zip(features, wanted, strict=True)
+        ):
+            before = "" if name == expected[0] else "; all before it is right"
+            return f"what goes into {name} is wrong{before}"
+    return f"all layers get what they should; look at what happens after {expected[-1]}"
+
+
+def leaks(attempt: Attempt) -> str | None:
+    """Samples, channels or cells that see each other and should not; or that should and do not."""
+    draw = attempt.draws[0]
+    for title, axes in (("samples", (0,)), ("channels", (1,)), ("cells", (-2, -1))):
+        least = 2 if title == "cells" else 3
+        part = [
+            _first(argument, axes)
+            if isinstance(argument, torch.Tensor | np.ndarray) and argument.ndim >= least
+            else argument
+            for argument in draw
+        ]
+        try:
+            right = arrays(attempt.answer(*copy.deepcopy(part)))
+            own = arrays(attempt.yours(*copy.deepcopy(part)))
+            whole = [_first(array, axes) for array in attempt.expected[0]]
+            mine = [_first(array, axes) for array in attempt.given[0]]
+        except Exception:
+            continue
+        if any(a.ndim < least for a in attempt.expected[0]) or [a.shape for a in right] != [a.shape for a in whole]:
+            continue
+        alone = all(map(attempt.close, right, whole))
+        yours_alone = [a.shape for a in own] == [a.shape for a in mine] and all(map(attempt.close, own, mine))
+        if alone and not yours_alone:
+            return f"{title} see each other and should not: a mean, maximum, softmax or norm over the wrong axis"
+        if not alone and yours_alone and title != "cells":
+            return f"{title} should see each other, and in your result each is on its own"
+    return None
+
+
+def inputs(attempt: Attempt) -> str | None:
+    """A function of an argument that is missing or too many, or an argument where another belongs."""
+    for position, name in enumerate(attempt.names):
+        first = attempt.draws[0][position]
+        if not isinstance(first, torch.Tensor | np.ndarray) or np.asarray(first).dtype.kind != "f":
+            continue
+        for other, title in enumerate(attempt.names):
+            if other != position and all(_like(draw[position], draw[other]) for draw in attempt.draws):
+                replaced = [[*draw] for draw in attempt.draws]
+                for draw in replaced:
+                    draw[position] = draw[other]
+                if _same(attempt, attempt.answer, replaced, attempt.given):
+                    return f"`{title}` stands where `{name}` belongs"
+        for text, function in _FUNCTIONS.items():
+            replaced = [[*draw] for draw in attempt.draws]
+            for draw in replaced:
+                draw[position] = _like_first(function(torch.as_tensor(draw[position])), first)
+            if _same(attempt, attempt.answer, replaced, attempt.given):
+                return f"right, had `{name}` been its own {text}: that step is too many"
+            if _same(attempt, attempt.yours, replaced, attempt.expected):
+                return f"right, were `{name}` its own {text} first: that step is missing"
+    return None
+
+
+_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "ReLU": torch.relu,
+    "absolute value": torch.abs,
+    "negative": torch.neg,
+    "tanh": torch.tanh,
+    "exponential": torch.exp,
+    "square": torch.square,
+    "softmax over channels": lambda a: a.softmax(min(1, a.ndim - 1)),
+    "softmax over the last axis": lambda a: a.softmax(-1),
+    "mean over channels": lambda a: a.mean(min(1, a.ndim - 1), keepdim=True).expand_as(a),
+    "mean over rows and columns": lambda a: a.mean((-2, -1) if a.ndim > 1 else -1, keepdim=True).expand_as(a),
+}
+
+
+def _like_first(array: torch.Tensor, first: Any) -> Any:
+    return array.numpy() if isinstance(first, np.ndarray) else array
+
+
+def numbers(attempt: Attempt) -> str | None:
+    """For exercises on plain numbers: an input, what came out and what should have."""
+    if attempt.expected[0][0].ndim == 0:
+        return f"not yet: {example(attempt)}"
+    return None
+
+
+GENERAL = (
+    no_result,
+    count,
+    shape,
+    untouched,
+    not_finite,
+    permuted,
+    written_into,
+    swapped,
+    layers,
+    values,
+    inputs,
+    no_effect,
+    leaks,
+    partly,
+    numbers,
+)
+
+
+def _like(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor | np.ndarray) and isinstance(other, torch.Tensor | np.ndarray):
+        return one.shape == other.shape
+    return type(one) is type(other) and isinstance(one, int | float | list | torch.nn.Module)
+
+
+def _moved(argument: Any) -> Any:
+    """Another value of the same kind; None if there is none."""
+    if isinstance(argument, torch.Tensor | np.ndarray):
+        kind = np.asarray(argument).dtype.kind
+        return argument * 1.3 + 0.7 if kind == "f" else ~argument if kind == "b" else None
+    if isinstance(argument, float):
+        return argument * 0.9
+    return argument + 2 if isinstance(argument, int) else None
+
+
+def _same(
+    attempt: Attempt, function: Callable[..., Any], draws: Sequence[Sequence[Any]], results: list[Arrays]
+) -> bool:
+    try:
+        return all(
+            len(found := arrays(function(*copy.deepcopy(draw)))) == len(result)
+            and all(map(attempt.close, found, result))
+            for draw, result in zip(draws, results, strict=True)
+        )
+    except Exception:  # these arguments cannot change places, or not to that
+        return False
+
+
+def _first(array: Any, axes: Sequence[int]) -> Any:
+    """The first half along some axes, at least one entry."""
+    place = [slice(None)] * array.ndim
+    for axis in axes:
+        place[axis] = slice(0, max(1, array.shape[axis] // 2))
+    return array[tuple(place)]
