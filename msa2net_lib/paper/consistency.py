@@ -123,6 +123,32 @@ def consistency_table(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def share_table(table: pd.DataFrame) -> pd.DataFrame:
+    """By row: which shares of lesion pixels, and which DSC, the printed SE, SP and ACC leave possible, if pooled.
+
+    table: as for `consistency_table`. Returns dsc as printed; low and high, the least and largest share among values
+    that round to the printed ones (negative where no share does it); dsc_low and dsc_high, what DSC these shares give
+    (nan without a share); pooled: as ``closes`` of `consistency_table`. Rows whose intervals do not meet were not
+    scored on one set of images. Raises: as `consistency_table`. Source: `pooled_accuracy`, `pooled_dsc`.
+    """
+    closes = consistency_table(table).closes
+    printed = [table[name].to_numpy(dtype=float) for name in SCORES]
+    shares = _at_corners(lambda _, se, sp, acc: implied_prevalence_from_accuracy(se, sp, acc), printed)
+    scores = _at_corners(_dsc_from_accuracy, printed)
+    return table[["dsc"]].assign(
+        low=shares.min(axis=0),
+        high=shares.max(axis=0),
+        dsc_low=scores.min(axis=0),
+        dsc_high=scores.max(axis=0),
+        pooled=closes,
+    )
+
+
+def _dsc_from_accuracy(_: NDArray, se: NDArray, sp: NDArray, acc: NDArray) -> NDArray:
+    share = implied_prevalence_from_accuracy(se, sp, acc)
+    return np.where((share >= 0) & (share <= 1), pooled_dsc(np.clip(share, 0, 1), se, sp), np.nan)
+
+
 def _prevalence_difference(dsc: NDArray, se: NDArray, sp: NDArray, acc: NDArray) -> NDArray:
     return implied_prevalence_from_accuracy(se, sp, acc) - implied_prevalence_from_dsc(dsc, se, sp)
 

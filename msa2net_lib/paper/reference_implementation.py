@@ -11,6 +11,34 @@ DEFAULT_EPOCHS, README_EPOCHS = 400, 700
 PAPER_BATCH, PAPER_RATE = 20, 0.05
 """Batch size and base learning rate of the paper, section 4.2."""
 SCORING_INTERVAL = 20
+TRAIN_OPTIONS = {
+    "root_path": True, "test_path": True, "dataset": True, "list_dir": True, "num_classes": False, "output_dir": True,
+    "max_iterations": False, "max_epochs": True, "batch_size": True, "num_workers": True, "eval_interval": True,
+    "model_name": True, "n_gpu": True, "deterministic": True, "base_lr": True, "img_size": True, "z_spacing": True,
+    "seed": True, "zip": False, "cache-mode": False, "resume": False, "accumulation-steps": False,
+    "use-checkpoint": False, "amp-opt-level": False, "tag": False, "eval": False, "throughput": False,
+}  # fmt: skip
+"""Options of train.py, and whether train.py or trainer.py reads what is given; num_classes is overwritten by 9."""
+TEST_COMMAND = {"volume_path": "./data/Synapse/", "output_dir": "./model_out"}
+"""What the README's test command gives to test.py; weights_fpath, which has no default, is not among it."""
+README_PACKAGES = (
+    "einops", "h5py", "imgaug", "fvcore", "MedPy", "numpy", "opencv_python", "pandas", "PyWavelets", "scipy",
+    "SimpleITK", "tensorboardX", "timm", "torch", "torchvision", "tqdm",
+)  # fmt: skip
+"""What the README lists; requirements.txt pins all of it but `UNPINNED`."""
+UNPINNED = ("torch", "torchvision")
+README_PYTHON, PINS_PYTHON, ENCODER_PYTHON = (3, 7), (3, 9), (3, 11)
+"""Lowest Python by the README, lowest for the pinned SciPy 1.11.3, first that refuses the encoder's file."""
+SAVED_SPACING = (1, 1, 1)
+"""Of predictions saved as NIfTI; z_spacing is 1 in both scripts."""
+PICTURES = {
+    "Figure 1": ("MSA2Net.pdf", "MSA2Net-1.png", "MSA2Net-git.png"),
+    "Figure 2": ("synapse.pdf", "synapse-1.png", "synapse-main-results-git.png"),
+    "Figure 3": ("isic2018.pdf", "isic2018-1.png", "isic-results-git.png"),
+    "Table 1": ("synapse_results.PNG", "synapse-refcs.PNG", "synapse-git.PNG"),
+    "Table 2": ("isic2018_results.PNG", "isic2018-refcs.PNG", "isic-git.PNG"),
+}
+"""Files of the folder images, by what their names say they show; the README embeds the last of each."""
 SCORING_ARGUMENTS = ("image", "label", "net", "classes", "patch_size", "test_save_path", "case", "z_spacing")
 """What utils.test_single_volume takes; test.py passes `TEST_ARGUMENT` besides."""
 TEST_ARGUMENT = "noise"

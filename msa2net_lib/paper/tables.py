@@ -52,6 +52,8 @@ SOURCES = {
     "table_2": f"{_PAPER}, section 4.3, Table 2: ISIC 2018; competitors as this paper prints them",
     "table_3": f"{_PAPER}, section 4.5, Table 3: ablation on Synapse",
     "table_a": f"{_PAPER}, supplement, section B, Table A: parameters",
+    "table_1_counts": "the repositories of Table 1's systems, built and counted once",
+    "table_2_elsewhere": "NITR098/Awesome-U-Net at 8785625: README and notebooks",
 }
 """Where each table stands; also the ``source`` in its ``attrs``."""
 
@@ -60,6 +62,8 @@ SYNAPSE_TRAIN_SLICES = {
     "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195,
 }  # fmt: skip
 """Slices of each training case in the field's id list (lists/lists_Synapse/train.txt)."""
+SYNAPSE_SLICES = 3779
+"""Slices of all 30 cases, section 4.1."""
 SYNAPSE_TRAIN_SLICES_PRINTED = 2212
 """Training slices that papers on this data state, beginning with TransUNet (arXiv:2102.04306)."""
 
@@ -91,6 +95,25 @@ def table_3() -> pd.DataFrame:
 def table_a() -> pd.Series:
     """Table A of the supplement: parameters (M) by structure and module. Source: supplement, section B."""
     return _read("table_a").set_index(["structure", "module"]).parameters_m
+
+
+def table_1_counts() -> pd.DataFrame:
+    """What each system of Table 1 counts when its own repository builds it, beside what the table prints.
+
+    Index: method; parameters, never_gradient (of these), fvcore_train_g and fvcore_eval_g: fvcore's count at 224 x 224
+    in G, in training and evaluation mode. Source: the authors' repositories at the commits of `baselines.table`, built
+    and counted once, untrained (fvcore 0.1.5).
+    """
+    return _read("table_1_counts").set_index("method")
+
+
+def table_2_elsewhere() -> pd.DataFrame:
+    """ISIC 2018 scores of systems of Table 2 as another repository of the same group prints them, shares of one.
+
+    Columns: source (the README's table, or the last line of a notebook), method and the scores. Source:
+    NITR098/Awesome-U-Net at 8785625, train_and_test/isic.
+    """
+    return _read("table_2_elsewhere")
 
 
 def table_a_rows() -> pd.DataFrame:

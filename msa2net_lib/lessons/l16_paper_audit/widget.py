@@ -10,18 +10,26 @@ from IPython.display import HTML
 
 from msa2net_lib.lessons.l16_paper_audit.plots import plot_isic_audit
 from msa2net_lib.paper.consistency import implied_specificity
-from msa2net_lib.paper.discrepancies import COMMIT, REPOSITORY, Discrepancy, effect_of
+from msa2net_lib.paper.discrepancies import (
+    ABOUT,
+    COMMIT,
+    DISCREPANCIES,
+    IMPORTANCE,
+    REPOSITORY,
+    Discrepancy,
+    effect_of,
+)
 from msa2net_lib.paper.discrepancies.evidence import Evidence
 from msa2net_lib.paper.tables import OWN, table_2
 from msa2net_lib.utils.system_info import lacking
 from msa2net_lib.viz.explorer import explorer, not_shown
 
 
-def card(one: Discrepancy, evidence: Evidence, effects: pd.DataFrame | None = None) -> HTML:
+def card(one: Discrepancy, evidence: Evidence, effects: pd.DataFrame | None = None, *, folded: bool = False) -> HTML:
     """Draw a discrepancy with the evidence that was just found: a heading, six lines and the table behind it.
 
-    effects: measured effects by variant, see `discrepancy_table`. Source lines name the file, in
-    `REPOSITORY` at `COMMIT`.
+    effects: measured effects by variant, see `discrepancy_table`. folded: only the heading and what was found, until
+    the reader opens it. Source lines name the file, in `REPOSITORY` at `COMMIT`.
     """
     lines = {
         "the paper": one.paper_and_place,
@@ -37,7 +45,29 @@ def card(one: Discrepancy, evidence: Evidence, effects: pd.DataFrame | None = No
         for name, text in lines.items()
     )
     table = evidence.table.to_html(float_format=_short, border=0, na_rep="")
-    return HTML(f"<h4>{escape(one.title)}</h4><table>{rows}</table>{table}")
+    kind = f"{ABOUT[one.about]}, {IMPORTANCE[one.importance]}"
+    if folded:
+        found = lines[f"shown just now ({one.kind})"]
+        head = f"<b>{escape(one.title)}</b> <small>({escape(kind)})</small>: {escape(found)}"
+        return HTML(f"<details><summary>{head}</summary><table>{rows}</table>{table}</details>")
+    return HTML(f"<h4>{escape(one.title)}</h4><p><small>{escape(kind)}</small></p><table>{rows}</table>{table}")
+
+
+def overview() -> HTML:
+    """All discrepancies on one table: a column for each class, a row for each importance, titles in their cells."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(words)}</th>"
+        + "".join(f"<td style='text-align:left; vertical-align:top'>{_titles(about, grade)}</td>" for about in ABOUT)
+        + "</tr>"
+        for grade, words in IMPORTANCE.items()
+    )
+    heads = "".join(f"<th style='text-align:left'>{escape(words)}</th>" for words in ABOUT.values())
+    return HTML(f"<table><tr><th></th>{heads}</tr>{rows}</table>")
+
+
+def _titles(about: str, importance: int) -> str:
+    ones = [escape(one.title) for one in DISCREPANCIES if (one.about, one.importance) == (about, importance)]
+    return "<br>".join(f"{number}. {title}" for number, title in enumerate(ones, start=1))
 
 
 def source_line() -> str:

@@ -31,17 +31,31 @@ this library, tested against the authors' recorded arrays, or another library, r
 a rule or list of the reference implementation, restated here from reading and run."""
 
 
+About = Literal["code", "field", "text"]
+ABOUT: dict[About, str] = {
+    "code": "paper against code",
+    "field": "pitfall of the field",
+    "text": "claim of the text",
+}
+"""The three classes: what the authors' own code does otherwise than their paper says; habits of the whole field, which
+they share; and statements that their own tables, or a count, do not bear out. In the order of the page."""
+IMPORTANCE = {1: "decides what is compared", 2: "can move a number", 3: "good to know"}
+
+
 @dataclass(frozen=True)
 class Discrepancy:
     """One difference between the paper, the reference implementation and what a reader would expect.
 
-    paper, code: what each says or does, with place and file. kind: what the evidence rests on. evidence:
+    about: one of `ABOUT`; importance: of `IMPORTANCE`, within its class. paper, code: what each says or does, with
+    place and file. kind: what the evidence rests on. evidence:
     "module.function" of this package. variant: how this library does either. measured_as: name among
     `paper.discrepancies.variants` of the run that measures the effect on the score, or empty; effect: the effect if it
     needs no training run. advice: what a builder does about it.
     """
 
     key: str
+    about: About
+    importance: int
     part: Part
     kind: Kind
     title: str
@@ -72,7 +86,13 @@ class Discrepancy:
 
 
 _TABLE = tomllib.loads((files(__name__) / "discrepancies.toml").read_text(encoding="utf-8"))
-DISCREPANCIES: tuple[Discrepancy, ...] = tuple(Discrepancy(**one) for one in _TABLE["discrepancy"])
+DISCREPANCIES: tuple[Discrepancy, ...] = tuple(
+    sorted(
+        (Discrepancy(**one) for one in _TABLE["discrepancy"]),
+        key=lambda one: (list(ABOUT).index(one.about), one.importance),
+    )
+)
+"""All of them, by class and, within it, by importance."""
 
 
 def discrepancy(key: str) -> Discrepancy:
@@ -91,6 +111,8 @@ def discrepancy_table(effects: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     rows = {
         one.key: {
+            "class": ABOUT[one.about],
+            "importance": IMPORTANCE[one.importance],
             "part": one.part,
             "difference": one.title,
             "the paper": one.paper_and_place,

@@ -37,6 +37,17 @@ def slices(_: Path) -> Evidence:
     return Evidence(says, table, int(counts.sum()) != tables.SYNAPSE_TRAIN_SLICES_PRINTED)
 
 
+def slices_to_test(_: Path) -> Evidence:
+    counts = {"the list": sum(tables.SYNAPSE_TRAIN_SLICES.values()), "papers": tables.SYNAPSE_TRAIN_SLICES_PRINTED}
+    left = {source: tables.SYNAPSE_SLICES - count for source, count in counts.items()}
+    table = pd.DataFrame({"training slices": counts, "left to test": left}).rename_axis("by")
+    says = (
+        f"{tables.SYNAPSE_SLICES} slices less the list's {counts['the list']} are {left['the list']}; less the printed "
+        f"{counts['papers']}, {left['papers']}"
+    )
+    return Evidence(says, table, left["the list"] != left["papers"])
+
+
 def label_numberings(data_dir: Path) -> Evidence:
     _, label, _ = patient(data_dir, 1)
     scores = {

@@ -21,6 +21,8 @@ from msa2net_lib.paper.recorded import recorded_count, recorded_shapes
 
 LISTED_HEADS = {3: 32, 2: 16, 1: 1, 0: 1}
 """Heads by decoder level, as the released network lists them and never uses them."""
+DRAWN_BLOCKS = 2
+"""MaxViT blocks that Figure 1 draws in each stage."""
 
 
 def dense_convolution(_: Path) -> Evidence:
@@ -121,3 +123,27 @@ def hidden_mismatch(_: Path) -> Evidence:
         f"of {total} entries and raises nothing"
     )
     return Evidence(says, table, len(missing) > 0)
+
+
+def encoder_depths(_: Path) -> Evidence:
+    inside = "backbone.backbone.stages."
+    blocks = {tuple(key.split(".")[3:6:2]) for key in recorded_shapes("published") if key.startswith(inside)}
+    depths = pd.Series([stage for stage, _ in blocks]).value_counts().sort_index()
+    table = pd.DataFrame({"recorded blocks": depths, "drawn": DRAWN_BLOCKS}).rename_axis("stage")
+    says = (
+        f"the recorded encoder has {', '.join(map(str, depths))} blocks in its stages; {DRAWN_BLOCKS} are drawn in each"
+    )
+    return Evidence(says, table, bool((table["recorded blocks"] != DRAWN_BLOCKS).any()))
+
+
+def drawn_gate(_: Path) -> Evidence:
+    shapes = recorded_shapes("published")
+    convolutions = [key for key in shapes if key.endswith("ag_attn.selection.weight")]
+    norms = [key for key in shapes if ".ag_attn." in key and key.endswith(".running_mean") and shapes[key] == (2,)]
+    linears = {key: shapes[key] for key in shapes if key.endswith(".x1_linear.weight")}
+    table = pd.DataFrame({"recorded shape": {key: str(shape) for key, shape in linears.items()}})
+    says = (
+        f"{len(convolutions)} selection convolutions are recorded, {len(norms)} batch norms over their 2 channels, and "
+        f"{len(linears)} linear layers before G"
+    )
+    return Evidence(says, table, not norms and len(linears) > 0)

@@ -15,7 +15,9 @@ from scipy import integrate, stats
 from torch.utils.data import DataLoader, Dataset
 
 from msa2net_lib.config import PRESETS
+from msa2net_lib.data.augment import RELEASED_SIDE, ReleasedAugmentation
 from msa2net_lib.data.labels import ORGANS
+from msa2net_lib.data.resize import resize_image
 from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.paper import reference_implementation as released
@@ -78,6 +80,36 @@ def noise(data_dir: Path) -> Evidence:
         f"pixels by more than a tenth of that range and leaves a correlation of {alike:.2f} with the slice"
     )
     return Evidence(says, table, alike < 0.5)
+
+
+def noise_after_resize(_: Path) -> Evidence:
+    size, side = PRESETS["published"].image_size, RELEASED_SIDE
+    field = np.random.default_rng(0).normal(0, released.NOISE_SIGMA, (side, side)).astype(np.float32)
+    left = float(resize_image(field, size).std())
+    table = pd.DataFrame({"standard deviation": {f"added at {side}": released.NOISE_SIGMA, f"left at {size}": left}})
+    says = (
+        f"of {released.NOISE_SIGMA:g}, added at {side} x {side}, the resize leaves {left:.3f} at {size} x {size}; the "
+        f"same number at that size is {released.NOISE_SIGMA / left - 1:.0%} stronger"
+    )
+    return Evidence(says, table, abs(left / released.NOISE_SIGMA - 1) > 0.01)
+
+
+def contrast(data_dir: Path) -> Evidence:
+    image, _ = patient_2(data_dir)
+    middle = torch.from_numpy(image[len(image) // 2])
+    augment = ReleasedAugmentation()
+    draws = augment.draw(1, (1, *middle.shape)).only("linear contrast", contrast=1.5)
+    empty = torch.zeros(1, *middle.shape, dtype=torch.int64)
+    changed = (augment.apply(2 * middle[None, None] - 1, empty, draws)[0][0, 0] + 1) / 2
+    stretched = middle.mean() + 1.5 * (middle - middle.mean())
+    forms = {"the slice": middle, "times 1.5 about 0": changed, "about its mean": stretched}
+    table = pd.DataFrame({name: {"mean": float(a.mean()), "sd": float(a.std())} for name, a in forms.items()}).T
+    brighter, wider = (float(column.iloc[1] / column.iloc[0]) for column in (table["mean"], table.sd / table["mean"]))
+    says = (
+        f"a factor of 1.5 makes a slice of real patient 2 {brighter:.2f} times as bright on average, and its spread "
+        f"relative to that {wider:.2f} times as wide: no contrast; about its mean the brightness would stay"
+    )
+    return Evidence(says, table, abs(brighter - 1) > 0.01)
 
 
 def augmentation(_: Path) -> Evidence:
