@@ -105,7 +105,7 @@ def _evaluate(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.checkpoints import load_network
     from msa2net_lib.evaluation.selections import SELECTION_FILES, SELECTIONS
     from msa2net_lib.evaluation.volumes import evaluate
-    from msa2net_lib.training import choose_device
+    from msa2net_lib.utils.devices import choose_device
 
     given = job.parameters
     dataset = _dataset(plan, given["dataset"], checkout)

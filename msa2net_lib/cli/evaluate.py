@@ -111,7 +111,7 @@ def _open_network(path: Path, dataset: PreparedDataset | ImageDataset, arguments
     from msa2net_lib.baselines.spec import config_of
     from msa2net_lib.checkpoints import read_class_names
     from msa2net_lib.official_checkpoints import open_checkpoint
-    from msa2net_lib.training import choose_device
+    from msa2net_lib.utils.devices import choose_device
 
     network = open_checkpoint(path, None, arguments.network, own_options(arguments.network_option))
     fingerprint = read_class_names(path)

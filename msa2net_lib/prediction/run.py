@@ -27,7 +27,7 @@ from msa2net_lib.prediction.intensity import GrayValues, WindowOption, check_win
 from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
 from msa2net_lib.prediction.result import Prediction, image_table, volume_table
 from msa2net_lib.prediction.source import FlatImage, describe_source, read_source, result_name
-from msa2net_lib.training.engine import choose_device
+from msa2net_lib.utils.devices import choose_device
 from msa2net_lib.utils.files import sha256
 
 if TYPE_CHECKING:

@@ -19,21 +19,10 @@ from torch import nn
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.devices import choose_device
 
 _KEEP = {-3: 2**30, -1: 2**31 - 1, -2: 2**26}
 """glibc's options (malloc.h) and their values: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, in bytes."""
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device named, or for "auto" the best one at hand: CUDA, Apple's MPS, else the CPU.
-
-    Raises: `InputError` for a device that torch does not know or does not see here.
-    """
-    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    here = [kind for kind, is_here in seen.items() if is_here]
-    if name != "auto" and name.partition(":")[0] not in here:
-        raise InputError(f"device {name!r}: torch sees none such here; use auto or one of {', '.join(here)}")
-    return torch.device(here[0] if name == "auto" else name)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

@@ -20,7 +20,7 @@ from msa2net_lib.data.fingerprint import describe
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import state as saved
 from msa2net_lib.training.distributed import add_over_processes
-from msa2net_lib.training.engine import as_saved, choose_device, kept_random_state
+from msa2net_lib.training.engine import as_saved, kept_random_state
 from msa2net_lib.training.failures import (
     FREE_DEVICE,
     is_finite,
@@ -34,6 +34,7 @@ from msa2net_lib.training.logger import Bars, History, Logger
 from msa2net_lib.training.samples import Samples, load_samples
 from msa2net_lib.training.selection import Best, Score, arrange_selection
 from msa2net_lib.training.trainer import Trainer
+from msa2net_lib.utils.devices import choose_device
 from msa2net_lib.utils.files import writable_folder, write_text
 from msa2net_lib.utils.interrupts import Stopped, deferred_interrupt
 from msa2net_lib.utils.system_info import versions

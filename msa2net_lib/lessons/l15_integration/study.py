@@ -36,11 +36,12 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.nn.plain_unet import PlainUNet, gate_plain_unet
 from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gate_smp_unet
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training.engine import choose_device, kept_random_state
+from msa2net_lib.training.engine import kept_random_state
 from msa2net_lib.training.failures import not_finite
 from msa2net_lib.training.optimizer import build_optimizer
 from msa2net_lib.training.samples import load_samples
 from msa2net_lib.training.trainer import Trainer
+from msa2net_lib.utils.devices import choose_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
