@@ -52,9 +52,9 @@ def main() -> int:
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps, learning_rate=arguments.learning_rate)
     dataset = open_dataset("virtual", ROOT / "data") if data == "virtual" else _skin(arguments)
     chosen = [name for name in CHEAP_FIRST if name in arguments.networks and name in _rows_of(data)]
-    missing = [{"network": name, "why": why} for name, why in WHY_NOT.items() if name in arguments.networks]
+    missing = [{"network": name, "seed": 1, "why": why} for name, why in WHY_NOT.items() if name in arguments.networks]
     missing += [
-        {"network": name, "why": f"takes {NETWORKS[name].classes} classes; trained on the skin pictures"}
+        {"network": name, "seed": 1, "why": f"takes {NETWORKS[name].classes} classes; trained on the skin pictures"}
         for name in arguments.networks
         if data == "virtual" and NETWORKS[name].classes and name not in WHY_NOT
     ]
