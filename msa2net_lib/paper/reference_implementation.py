@@ -27,7 +27,7 @@ README_PACKAGES = (
 )  # fmt: skip
 """What the README lists; requirements.txt pins all of it but `UNPINNED`."""
 UNPINNED = ("torch", "torchvision")
-README_PYTHON, PINS_PYTHON, ENCODER_PYTHON = (3, 7), (3, 9), (3, 11)
+PYTHONS = ((3, 7), (3, 9), (3, 11))
 """Lowest Python by the README, lowest for the pinned SciPy 1.11.3, first that refuses the encoder's file."""
 SAVED_SPACING = (1, 1, 1)
 """Of predictions saved as NIfTI; z_spacing is 1 in both scripts."""

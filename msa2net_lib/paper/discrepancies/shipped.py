@@ -24,10 +24,11 @@ def unread_options(_: Path) -> Evidence:
 
 def pythons(_: Path) -> Evidence:
     versions = [(3, minor) for minor in range(7, 13)]
+    readme, pins, encoder = released.PYTHONS
     rules = {
-        "the README": lambda version: version >= released.README_PYTHON,
-        "the pinned SciPy": lambda version: version >= released.PINS_PYTHON,
-        "the encoder's file": lambda version: version < released.ENCODER_PYTHON,
+        "the README": lambda version: version >= readme,
+        "the pinned SciPy": lambda version: version >= pins,
+        "the encoder's file": lambda version: version < encoder,
     }
     table = pd.DataFrame({name: [rule(version) for version in versions] for name, rule in rules.items()})
     table.index = pd.Index([f"3.{minor}" for _, minor in versions], name="Python")
@@ -42,7 +43,7 @@ def pythons(_: Path) -> Evidence:
 
 def weights_path(_: Path) -> Evidence:
     parser = argparse.ArgumentParser()
-    for name in (*released.TEST_COMMAND, "weights_fpath"):
+    for name in {*released.TEST_COMMAND, "weights_fpath"}:
         parser.add_argument(f"--{name}", type=str)
     given = parser.parse_args([f"--{name}={value}" for name, value in released.TEST_COMMAND.items()])
     try:
