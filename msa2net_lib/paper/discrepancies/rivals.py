@@ -77,7 +77,7 @@ def scored_on_test(_: Path) -> Evidence:
         for name in others
         if name in OWN_RECIPES
     }
-    table = pd.DataFrame(rows, index=list(columns), dtype=object).T.reindex(others).fillna("not released")
+    table = pd.DataFrame(rows, index=list(columns)).T.reindex(others).astype(object).fillna("not released")
     scored = table.index[table.chosen.str.contains("test cases")]
     kinds = ", ".join(f"{table[column].nunique()} {column}" for column in columns[1:])
     says = (
