@@ -245,17 +245,22 @@ RECIPES: dict[str, TrainConfig] = {
 class Profile:
     """What a profile of the notebooks trains: network preset, recipe and data set by name.
 
-    pretrained: start the encoder from ImageNet weights, which timm downloads.
+    pretrained: start the encoder from ImageNet weights, which timm downloads. images, images_recipe: what rows of Table
+    2 are trained on, and how. row_size, row_steps: of the networks of Tables 1 and 2; 0 steps for the recipe's own.
     """
 
     preset: str
     recipe: str
     dataset: str
     pretrained: bool = False
+    images: str = "skin"
+    images_recipe: str = "gpu"
+    row_size: int = 224
+    row_steps: int = 0
 
 
 PROFILES: dict[str, Profile] = {
-    "smoke": Profile("tiny", "smoke", "virtual"),
+    "smoke": Profile("tiny", "smoke", "virtual", images_recipe="smoke", row_size=64, row_steps=30),
     "gpu": Profile("paper", "gpu", "virtual"),
-    "paper": Profile("paper", "synapse", "synapse", pretrained=True),
+    "paper": Profile("paper", "synapse", "synapse", pretrained=True, images="isic", images_recipe="isic"),
 }

@@ -299,3 +299,20 @@ NETWORKS: dict[str, NetworkEntry] = {
     ),
 }
 """Every network by name, in the order in which lessons and tables show them."""
+
+STAND_INS = {
+    "MSA²Net": ("msa2net_published", "msa2net", "msa2net_released", "msa2net_tiny"),
+    "DermoSegDiff": ("dermosegdiff", "dermosegdiff_small"),
+}
+"""Networks that stand for a row of Tables 1 and 2, the first one for choice; every other row has one."""
+
+
+def networks_of(row: str) -> tuple[str, ...]:
+    """Networks that stand for a published row, the first one for choice; () for a name that is no row."""
+    return STAND_INS.get(row) or tuple(name for name, entry in NETWORKS.items() if row and entry.row == row)
+
+
+def tables_of(name: str) -> tuple[str, ...]:
+    """Which of Tables 1 and 2 a network stands in, itself or for its row; () for one that stands in none."""
+    rows = [entry for entry in NETWORKS.values() if name in networks_of(entry.row)]
+    return tuple(table for table in rows[0].tables if table in ("1", "2")) if rows else ()

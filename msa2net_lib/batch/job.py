@@ -19,8 +19,9 @@ from typing import Any, TextIO
 from filelock import FileLock
 
 from msa2net_lib.batch.gpus import one_gpu
-from msa2net_lib.batch.plan import Job, Plan
-from msa2net_lib.batch.work import LessonFailedError, Outcome, job_folder, work
+from msa2net_lib.batch.places import job_folder
+from msa2net_lib.batch.plan import MAY_FAIL, Job, Plan
+from msa2net_lib.batch.work import LessonFailedError, Outcome, work
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import RECORD
 from msa2net_lib.utils.files import read_json, write_text
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_job(plan: Plan, job: Job, checkout: Path | None = None) -> int:
-    """Do a job unless its record says that it is done; returns 0, or 1 where it failed.
+    """Do a job unless its record says that it is done; returns 0, or 1 where it failed and others need what it makes.
 
     It is done if its record has its key and was made from what the jobs before it have found now: one of these that
     was done anew and found the same changes nothing. Only one process does it: a second one waits, and finds it done.
@@ -61,9 +62,10 @@ def run_job(plan: Plan, job: Job, checkout: Path | None = None) -> int:
         record, found = read_job(folder), {name: result_of(job_folder(name)) for name in job.needs}
         if record is None or not is_done(record, job, found):
             record = _do(partial(work, plan, job, checkout), plan, job, folder, found)
-        if record["status"] == "done":
+        goes_on = record["status"] == "done" or job.kind in MAY_FAIL
+        if goes_on:
             mark_done(folder, job)
-        return int(record["status"] != "done")
+        return int(not goes_on)
 
 
 def is_done(record: Mapping[str, Any], job: Job, found: Mapping[str, str | None]) -> bool:

@@ -11,16 +11,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from msa2net_lib.baselines.table import NETWORKS, networks_of, tables_of
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.parameters import PARAMETERS, Values, shown
 from msa2net_lib.lessons.registry import LESSONS, OF_PROFILE, parameters_by_lesson
 from msa2net_lib.train_config import PROFILES, Profile
 from msa2net_lib.utils.files import read_json, write_text
+from msa2net_lib.utils.plain import require_choice
 
 PLAN_FILE = "plan.json"
-Kind = Literal["data", "train", "evaluate", "ablation", "tables", "lesson", "report"]
-TRAINING, ABLATION_LESSON = "10_training", "12_ablation"
+Kind = Literal["data", "train", "evaluate", "ablation", "networks", "network", "tables", "lesson", "report"]
+MAY_FAIL: tuple[Kind, ...] = ("networks", "network")
+"""Kinds of which those that need one go on when it failed: a row of a table then says why it has no number."""
+TRAINING, EVALUATION_LESSON, ABLATION_LESSON = "10_training", "11_evaluation", "12_ablation"
 SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING", "GATE")}
 """Parameters of a lesson that the trainings done for it share with it."""
 JOB_NAME = r"[\w.-]+"
@@ -61,14 +65,16 @@ class Plan:
     """The settings of a batch run, as in ``workflow/config/*.yaml``; `jobs` follows from them.
 
     profile: smoke, gpu or paper. lessons: names, () for all. seeds: of the main training, the first is the one that the
-    lessons look at. ablation_seeds: how many runs each row of Table 3 gets, from the first seed on. parameters: of
-    lessons, by name. data_dir: relative to the checkout. device: as for `train`. gpus: how many jobs may use one at the
-    same time; on_cluster: a batch system starts the jobs and gives each its own.
+    lessons look at. networks: of Tables 1 and 2, each trained with these seeds for every table that it stands in (in
+    smoke for the first one). ablation_seeds: how many runs each row of Table 3 gets, from the first seed on.
+    parameters: of lessons, by name. data_dir: relative to the checkout. device: as for `train`. gpus: how many jobs may
+    use one at the same time; on_cluster: a batch system starts the jobs and gives each its own.
     """
 
     profile: str = "smoke"
     lessons: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1234,)
+    networks: tuple[str, ...] = ()
     ablation_seeds: int = 3
     parameters: Mapping[str, Any] = field(default_factory=dict)
     data_dir: str = "data"
@@ -77,10 +83,13 @@ class Plan:
     on_cluster: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("lessons", "seeds"):
+        for name in ("lessons", "seeds", "networks"):
             if not isinstance(given := getattr(self, name), list | tuple | range):
                 raise InputError(f"{name}={shown(given)}: give a list")
             object.__setattr__(self, name, tuple(given))
+        known = [name for name in NETWORKS if tables_of(name)]
+        for name in self.networks:
+            require_choice("networks", name, known)
         if not self.seeds:
             raise InputError("seeds=(): give one or more whole numbers")
         seeds = tuple(PARAMETERS["SEED"].checked("seeds", seed) for seed in self.seeds)
@@ -131,6 +140,11 @@ class Plan:
         return self.settings.dataset if named == "auto" else named
 
     @property
+    def main_network(self) -> str:
+        """The name of the network that the main training trains, in the table of networks."""
+        return "msa2net" if self.settings.preset == "paper" else f"msa2net_{self.settings.preset}"
+
+    @property
     def main_training(self) -> str:
         """The training that the lessons look at."""
         return f"train-{self.seeds[0]}"
@@ -144,7 +158,9 @@ class Plan:
             jobs += self._ablation()
         if complete:
             jobs += self._evaluations()
-            needs = tuple(job.name for job in jobs if job.kind in ("evaluate", "ablation"))
+        jobs += self._networks(complete)
+        if complete:
+            needs = tuple(job.name for job in jobs if job.kind in ("evaluate", "ablation", *MAY_FAIL))
             jobs.append(Job("tables", "tables", needs))
         jobs += self._lessons({job.name for job in jobs})
         jobs.append(Job("report", "report", tuple(job.name for job in jobs)))
@@ -171,6 +187,34 @@ class Plan:
         common = {"dataset": self.dataset, "device": self.device}
         return [Job(f"evaluate-{seed}", "evaluate", (f"train-{seed}",), common | {"seed": seed}) for seed in self.seeds]
 
+    def _networks(self, complete: bool) -> list[Job]:
+        """A job for each row, seed and table, and in smoke, where few are trained, one that tries them all."""
+        settings, jobs = self.settings, []
+        if complete and self.networks and self.profile == "smoke":
+            jobs.append(Job("networks-all", "networks"))
+        steps = {"steps": settings.row_steps} if settings.row_steps else {}
+        common = {"image_size": settings.row_size, "changes": steps, "pretrained": settings.pretrained}
+        for name in dict.fromkeys(self.networks):
+            for table in tables_of(name)[: 1 if self.profile == "smoke" else 2]:
+                if complete and table == "1" and name in networks_of("MSA²Net") and not steps:
+                    continue  # the main training is in the same way
+                data, recipe = (
+                    (self.dataset, settings.recipe) if table == "1" else (settings.images, settings.images_recipe)
+                )
+                needs = (_data_job(data),) if table == "1" else ()  # images are opened, or drawn, by the job
+                given = {
+                    "network": name,
+                    "table": table,
+                    "dataset": data,
+                    "recipe": recipe,
+                    "device": self.device,
+                } | common
+                jobs += [
+                    Job(f"network-{table}-{name}-{seed}", "network", needs, given | {"seed": seed})
+                    for seed in self.seeds
+                ]
+        return jobs
+
     def _ablation(self) -> list[Job]:
         from msa2net_lib.paper.ablation.rows import ROWS
 
@@ -195,6 +239,8 @@ class Plan:
                 needs += tuple({self.main_training} & others)
             if name == TRAINING:
                 parameters |= {"SEED": self.seeds[0], "RESUME": True}
+            if name == EVALUATION_LESSON:
+                needs += tuple(sorted(other for other in others if other.startswith("network-")))
             if name == ABLATION_LESSON:
                 needs += ablation
                 parameters |= {"SEED": self.seeds[0], "SEEDS": self.ablation_seeds}

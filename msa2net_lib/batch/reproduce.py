@@ -15,9 +15,9 @@ from typing import Any, TextIO
 import psutil
 
 from msa2net_lib.batch.job import is_marked, read_job
+from msa2net_lib.batch.places import job_folder
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
 from msa2net_lib.batch.report import write_report
-from msa2net_lib.batch.work import job_folder
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.train_config import PROFILES
@@ -38,13 +38,15 @@ def profile_plan(
     *,
     lessons: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
+    networks: Sequence[str] | None = None,
     parameters: Mapping[str, Any] | None = None,
     device: str = "auto",
     on_cluster: bool = False,
 ) -> Plan:
     """The plan of ``workflow/config/<profile>.yaml`` with changes.
 
-    A ``SEED`` among the lessons' parameters is the training's, too. on_cluster: whether a job gets a GPU is the
+    A ``SEED`` among the lessons' parameters is the training's, too. networks: of Tables 1 and 2, instead of the
+    profile's own, which go with all lessons only. on_cluster: whether a job gets a GPU is the
     profile's to say; else jobs share those of this machine. Raises: `InputError` for an unknown profile, lesson or
     parameter, and without Snakemake.
     """
@@ -57,7 +59,8 @@ def profile_plan(
     if isinstance(given.get("DATASET"), str | Path) and (own := Path(given["DATASET"]).expanduser()).is_dir():
         given["DATASET"] = str(own.resolve())  # jobs and lessons run in other folders
     chosen = seeds or ([given["SEED"]] if "SEED" in given else settings["seeds"])
-    changes = {"lessons": lessons, "seeds": chosen, "parameters": given, "device": device}
+    rows = networks if networks is not None else () if lessons else settings.get("networks", ())
+    changes = {"lessons": lessons, "seeds": chosen, "networks": rows, "parameters": given, "device": device}
     if on_cluster:
         changes["on_cluster"] = True
     else:

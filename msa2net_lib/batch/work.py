@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.batch.plan import ABLATION_LESSON, TRAINING, Job, Plan
-from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.registry import RECORD
+from msa2net_lib.batch.networks import row_runs, train_network, try_networks
+from msa2net_lib.batch.places import make_room, open_scans, scores_file, training_folder
+from msa2net_lib.batch.plan import ABLATION_LESSON, Job, Plan
 from msa2net_lib.utils.files import sha256, write_text
 
 if TYPE_CHECKING:
@@ -19,24 +18,7 @@ if TYPE_CHECKING:
 
 Outcome = dict[str, Any]
 """What a job adds to its record: "numbers", "data_sha256", and what else it knows."""
-OF_RUN = "of_run.txt"
-"""In the folder of a training's job: where the training lies, and what it is a function of."""
 MEASURED_ABLATION = Path("benchmarks", "results", "ablation.json")
-
-
-def training_folder(plan: Plan, seed: int, results: Path = Path()) -> Path:
-    """Where a main training of the batch lies; the first seed's is lesson 10's own, which shows it."""
-    return results / TRAINING / "run" if seed == plan.seeds[0] else results / "runs" / "msa2net" / f"seed_{seed}"
-
-
-def job_folder(name: str, results: Path = Path()) -> Path:
-    """Where a job keeps its record and log."""
-    return results / "jobs" / name
-
-
-def scores_file(seed: int, selection: str) -> Path:
-    """Where the scores of a training lie, by what its weights were chosen (`SELECTION_FILES`)."""
-    return job_folder(f"evaluate-{seed}") / f"scores_{selection}.csv"
 
 
 def work(plan: Plan, job: Job, checkout: Path | None = None) -> Outcome:
@@ -52,7 +34,7 @@ def work(plan: Plan, job: Job, checkout: Path | None = None) -> Outcome:
 
 
 def _data(plan: Plan, job: Job, checkout: Path) -> Outcome:
-    dataset = _dataset(plan, job.parameters["dataset"], checkout)
+    dataset = open_scans(plan, job.parameters["dataset"], checkout)
     numbers = {"training slices": len(dataset.train_slices), "test cases": len(dataset.test_cases)}
     return {"numbers": numbers, "data_sha256": {job.parameters["dataset"]: dataset.digest()}}
 
@@ -67,7 +49,7 @@ def _train(plan: Plan, job: Job, checkout: Path) -> Outcome:
     changes |= {name.lower(): given[name] for name in ("STEPS", "BATCH_SIZE") if given.get(name)}
     network = NetworkConfig.from_preset(settings.preset, pretrained=settings.pretrained)
     config = TrainConfig.from_recipe(settings.recipe, **changes)
-    dataset = _dataset(plan, given["dataset"], checkout)
+    dataset = open_scans(plan, given["dataset"], checkout)
     folder = training_folder(plan, given["seed"])
     make_room(folder, job, dataset.digest())
     result = train(network, config, dataset, folder, device=plan.device, progress=False)
@@ -82,24 +64,6 @@ def _train(plan: Plan, job: Job, checkout: Path) -> Outcome:
     }
 
 
-def make_room(folder: Path, job: Job, digest: str) -> None:
-    """Make a training's folder ready for a job on data of this digest: empty, or with what the job did there so far.
-
-    What another run left is renamed, not lost, and the job that made it is no longer done. Which run a folder is of
-    lies in the job's own folder: who deletes that has the training done anew.
-    """
-    mark, of = job_folder(job.name) / OF_RUN, f"{folder.as_posix()} {job.key} {digest}"
-    if folder.is_dir() and not (mark.is_file() and mark.read_text(encoding="utf-8") == of):
-        for other in Path("jobs").glob(f"*/{OF_RUN}"):
-            if other.read_text(encoding="utf-8").startswith(f"{folder.as_posix()} "):
-                for name in ("done", RECORD, OF_RUN):
-                    (other.parent / name).unlink(missing_ok=True)
-        number = next(n for n in itertools.count(1) if not folder.with_name(f"{folder.name}_before_{n}").exists())
-        aside = folder.rename(folder.with_name(f"{folder.name}_before_{number}"))
-        print(f"{folder}: held another run, which lies in {aside} now")
-    write_text(mark, of)
-
-
 def _evaluate(plan: Plan, job: Job, checkout: Path) -> Outcome:
     """Score all weights that the training left: the last step's, and the best by what it was asked to choose on."""
     from msa2net_lib.checkpoints import load_network
@@ -108,7 +72,7 @@ def _evaluate(plan: Plan, job: Job, checkout: Path) -> Outcome:
     from msa2net_lib.utils.devices import choose_device
 
     given = job.parameters
-    dataset = _dataset(plan, given["dataset"], checkout)
+    dataset = open_scans(plan, given["dataset"], checkout)
     protocols = ("paper", "strict") if dataset.load_case(dataset.test_cases[0]).spacing else ("paper",)
     numbers, checksums = {}, {given["dataset"]: dataset.digest()}
     for selection, name in SELECTION_FILES.items():
@@ -130,7 +94,7 @@ def _ablation(plan: Plan, job: Job, checkout: Path) -> Outcome:
     _, runs = ablation_runs(plan, checkout, rows=[given["row"]], seeds=[given["seed"]])
     return {
         "numbers": {"mean DSC": runs.dsc.item(), "mean HD95, voxels": runs.hd95.item()},
-        "data_sha256": {given["dataset"]: _dataset(plan, given["dataset"], checkout).digest()},
+        "data_sha256": {given["dataset"]: open_scans(plan, given["dataset"], checkout).digest()},
         "folder": f"{ABLATION_LESSON}/runs",
     }
 
@@ -146,18 +110,19 @@ def ablation_runs(plan: Plan, checkout: Path, **chosen: Any) -> tuple[AblationPl
     ablation = ablation_plan(
         plan.profile, seed=plan.seeds[0], seeds=plan.ablation_seeds, dataset=plan.dataset, **options
     )
-    dataset, folder = _dataset(plan, plan.dataset, checkout), runs_folder(Path.cwd().parent, plan.profile)
+    dataset, folder = open_scans(plan, plan.dataset, checkout), runs_folder(Path.cwd().parent, plan.profile)
     return ablation, run_ablation(ablation, dataset, folder, device=plan.device, **chosen)
 
 
 def _tables(plan: Plan, job: Job, checkout: Path) -> Outcome:
-    """Write Tables 1, 3 and A with the reproduced rows below to ``tables/``.
+    """Write Tables 1, 3 and A with the reproduced rows below to ``tables/``, and Tables 1 and 2 row by row.
 
     Table 2 is lesson 11's, which trains and scores on images. Table 3 has the batch's own ablation first, then the
     longer one that was measured once and lies in the checkout.
     """
     from msa2net_lib.evaluation.selections import SELECTION_FILES
     from msa2net_lib.paper.reproduced.runs import ReproducedRun
+    from msa2net_lib.paper.reproduced.side_by_side import side_by_side
     from msa2net_lib.paper.reproduced.table_1 import reproduced_table_1
     from msa2net_lib.paper.reproduced.table_3 import measured_by, measured_once, reproduced_table_3
     from msa2net_lib.paper.reproduced.table_a import reproduced_table_a
@@ -177,6 +142,8 @@ def _tables(plan: Plan, job: Job, checkout: Path) -> Outcome:
         "table_3": reproduced_table_3(blocks),
         "table_a": reproduced_table_a(),
     }
+    rows = row_runs(plan, checkout)
+    tables |= {f"table_{number}_rows": side_by_side(number, rows) for number in ("1", "2")}
     written = [write_text(Path("tables", f"{name}.csv"), table.to_csv()) for name, table in tables.items()]
     return {"numbers": {}, "data_sha256": {path.name: sha256(path) for path in written}}
 
@@ -206,20 +173,13 @@ class LessonFailedError(Exception):
     """A notebook stopped at an error; the message is its first line."""
 
 
-def _dataset(plan: Plan, name: str, checkout: Path) -> Any:
-    from msa2net_lib.data.catalog import open_dataset
-
-    dataset = open_dataset(name, checkout / plan.data_dir, progress=False)
-    if not dataset.test_cases:
-        raise InputError(f"{dataset.root}: lists no test case; prepare it with test cases")
-    return dataset
-
-
 WORK: dict[str, Callable[[Plan, Job, Path], Outcome]] = {
     "data": _data,
     "train": _train,
     "evaluate": _evaluate,
     "ablation": _ablation,
+    "networks": try_networks,
+    "network": train_network,
     "tables": _tables,
     "lesson": _lesson,
     "report": _report,

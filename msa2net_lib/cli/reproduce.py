@@ -21,6 +21,8 @@ def add_reproduce(commands: Parsers) -> None:
     parser.add_argument("--output", type=Path, default="results", metavar="DIR", help="default: results")
     parser.add_argument("--only", nargs="+", default=[], metavar="LESSON", help="default: all lessons")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="of the main training; default: profile's")
+    rows = "of Tables 1 and 2, to train beside MSA²Net; default: the profile's, with all lessons; none without a name"
+    parser.add_argument("--networks", nargs="*", metavar="NAME", help=rows)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--cores", type=int, metavar="N", help="to use at the same time; default: all")
     profile = "Snakemake profile, such as workflow/profiles/slurm"
@@ -39,6 +41,7 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
         arguments.profile,
         lessons=arguments.only,
         seeds=arguments.seeds,
+        networks=arguments.networks,
         parameters=parameters,
         device=arguments.device,
         on_cluster=arguments.cluster is not None,

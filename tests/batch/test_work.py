@@ -11,8 +11,9 @@ import pytest
 
 from msa2net_lib.batch import work as batch_work
 from msa2net_lib.batch.job import run_job
+from msa2net_lib.batch.places import make_room, open_scans, scores_file, training_folder
 from msa2net_lib.batch.plan import Job, Plan
-from msa2net_lib.batch.work import make_room, scores_file, training_folder, work
+from msa2net_lib.batch.work import work
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.paper.ablation.runs import ablation_plan
@@ -75,11 +76,11 @@ def test_every_selection_that_a_training_kept_is_scored_and_in_the_tables(root, 
         (folder / f"{name}.safetensors").write_bytes(SHIPPED_TINY.read_bytes())
     shipped = json.loads(SHIPPED_TINY.with_suffix(".json").read_text(encoding="utf-8"))
     (folder / "run.json").write_text(json.dumps(shipped))
-    whole = batch_work._dataset(plan, "virtual", root)
+    whole = open_scans(plan, "virtual", root)
     one_case = replace(whole, test_cases=whole.test_cases[:1])
     load_case = type(whole).load_case
     monkeypatch.setattr(type(whole), "load_case", lambda *asked: every_fourth_slice(load_case(*asked)))
-    monkeypatch.setattr(batch_work, "_dataset", lambda *_: one_case)
+    monkeypatch.setattr(batch_work, "open_scans", lambda *_: one_case)
     found = work(plan, plan.jobs["evaluate-1"], root)
     assert [name for name in found["numbers"] if "DSC" in name] == [
         "mean DSC, last step",

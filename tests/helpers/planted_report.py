@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from msa2net_lib.paper import tables
+from msa2net_lib.paper.reproduced.side_by_side import COLUMNS
 
 HOSTILE = "<script>document.title = 'owned'</script> & \"quoted\""
 WIDE = 2400
@@ -91,3 +92,19 @@ def plant_tables(home: Path) -> None:
     one.to_csv(home / "tables" / "table_1.csv")
     three = tables.table_3().rename_axis("row").assign(**published)
     three.to_csv(home / "tables" / "table_3.csv")
+    plant_lines(home)
+
+
+def plant_lines(home: Path) -> None:
+    """Table 1 row by row, as the batch writes it: one row reproduced, the others with the reason why not."""
+    printed = tables.table_1()
+    lines = pd.DataFrame(index=printed.index.rename("row"), columns=list(COLUMNS))
+    lines["published_dsc"], lines["published_hd95"] = printed["dsc"], printed["hd95"]
+    lines["printed_m"], lines["printed_g"] = printed["parameters_m"], printed["flops_g"]
+    lines["counted_m"], lines["counted_g"] = printed["parameters_m"], printed["flops_g"]
+    lines["note"] = "failed: CUDA out of memory & more"
+    done = {"dsc": 71.5, "dsc_sd": 1.25, "seeds": 3.0, "difference": -2.1, "low": -4.0, "high": -0.2, "hd95": 8.75}
+    trained = "virtual patients, mean over organs; 64 x 64 pixels, recipe smoke, rate 0.005, 30 steps of 4, last step"
+    for name, value in {**done, "data": trained, "note": "", "counts": "parameters not reproduced"}.items():
+        lines.loc["TransUNet", name] = value
+    lines.to_csv(home / "tables" / "table_1_rows.csv")

@@ -16,6 +16,7 @@ from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.ablation.rows import published_rows
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED
+from msa2net_lib.paper.reproduced.side_by_side import in_words, read_lines
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
 """Kinds of jobs without which there are no tables."""
@@ -146,6 +147,8 @@ class Found:
 
     status: "measured" or "not measured"; reason: of the latter, or empty; failures: what stood in the way.
     published, reproduced, data, comparability: the four cells of the overview. warnings: what to know before the rows.
+    lines: of Tables 1 and 2, each row beside its reproduction (`side_by_side.in_words`); lines_damage: why not, where
+    the file is there.
     """
 
     item: Item
@@ -160,6 +163,8 @@ class Found:
     figures: list[RecordedFigure] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lines: pd.DataFrame | None = None
+    lines_damage: str = ""
 
 
 def look_up(batch: Batch, item: Item) -> Found:
@@ -181,13 +186,27 @@ def look_up(batch: Batch, item: Item) -> Found:
             "the table of this batch has no reproduced row"
         )
     best = _headline_row(item, measured, shown)
+    lines, lines_damage = _lines(batch, item)
     return Found(
         item, MEASURED if measured else NOT_MEASURED, "" if measured else reason,
         _headline(item, theirs[-1], shown) if theirs else "", _headline(item, best, shown) if best else "",
         best.said["data"] if best else "", _judged(best.said) if best else "",
         [item.label(column) for column in shown], rows, drawn,
         [] if measured else failures, [*_earlier(batch, table), *_of_published(theirs)],
+        lines, lines_damage,
     )  # fmt: skip
+
+
+def _lines(batch: Batch, item: Item) -> tuple[pd.DataFrame | None, str]:
+    """Each published row beside its reproduction: the batch's, else the lesson's; None and "" where neither is."""
+    lesson, name = batch.lesson(item.lesson), f"{item.key}_rows.csv"
+    places = [batch.folder / "tables" / name, *([lesson.folder / name] if lesson else [])]
+    for path in filter(Path.is_file, places):
+        try:
+            return in_words(read_lines(path)), ""
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return None, f"{path.parent.name}/{name} cannot be read ({type(error).__name__}): make it again"
+    return None, ""
 
 
 def _earlier(batch: Batch, table: pd.DataFrame) -> list[str]:

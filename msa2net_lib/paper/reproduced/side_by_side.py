@@ -17,7 +17,7 @@ import pandas as pd
 
 from msa2net_lib.analysis.complexity import TRAINING, build_empty, count_work
 from msa2net_lib.baselines.spec import Config, NetworkSpec
-from msa2net_lib.baselines.table import NETWORKS
+from msa2net_lib.baselines.table import NETWORKS, STAND_INS, networks_of
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
@@ -26,21 +26,22 @@ from msa2net_lib.evaluation.paired import compare_cases
 from msa2net_lib.paper.reproduced.rows import data_in_words
 from msa2net_lib.paper.reproduced.runs import read_training
 from msa2net_lib.paper.tables import OWN, table_1, table_2
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.training.files import RECORD_FILE
 from msa2net_lib.utils.files import read_json
 
 TableNumber = Literal["1", "2"]
-STAND_INS = {
-    OWN: ("msa2net_published", "msa2net", "msa2net_released", "msa2net_tiny"),
-    "DermoSegDiff": ("dermosegdiff", "dermosegdiff_small"),
-}
-"""Networks that stand for a row, the first one for choice; every other row has one."""
 COLUMNS = (
     "network", "published_dsc", "dsc", "dsc_sd", "seeds", "difference", "low", "high", "published_hd95", "hd95",
     "printed_m", "counted_m", "printed_g", "counted_g", "counts", "data", "note",
 )  # fmt: skip
 """DSC in percent, HD95 in voxels, parameters in M, multiply-adds in G. difference: DSC minus MSA²Net's, in points."""
-SCORES_FILE, FAILED_FILE = "scores.csv", "why_not.txt"
-"""In the folder of a row's run: its scores by case; or, where it failed, the reason in one line."""
+_WORDS = ("network", "counts", "data", "note")
+_NUMBERS = tuple(name for name in COLUMNS if name not in _WORDS)
+SCORES_FILE, ROW_FILE = "scores.csv", "row.json"
+"""In the folder of a row's run: its scores by case; and on which data, or in one line why there are none."""
+RUNS = Path("runs", "networks")
+"""Where a batch keeps these folders, below its profile's results: ``TABLE/NETWORK/seed_N``."""
 NOT_REPRODUCED = "not reproduced by the official code"
 _CLOSE = {"parameters": 0.005, "FLOPs": 0.02}  # shares of the printed number; fvcore also counts resampling
 _AS_RELEASED: dict[str, dict[str, Any]] = {
@@ -86,9 +87,9 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
     rows = {}
     lines: Any = published.to_dict("index")
     for name, printed in lines.items():
-        networks = networks_of(str(name), table)
+        networks = networks_of(str(name))
         chosen = _chosen(runs, networks, wanted)
-        counts = _counted(networks[0], table)
+        counts = counted(networks[0], table)
         notes = [_SAID[str(name)]] if name in _SAID else []
         row: dict[str, Any] = {
             "network": networks[0],
@@ -109,17 +110,8 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
             notes.insert(0, "; ".join(dict.fromkeys(run.why for run in chosen)) or _NOT_RUN.format(networks[0]))
         rows[name] = row | {"note": "; ".join(notes)}
     shown: Any = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COLUMNS)).rename_axis("row")
-    words = ["network", "counts", "data", "note"]
-    shown[words] = shown[words].astype(object).fillna("")
+    shown[list(_WORDS)] = shown[list(_WORDS)].astype(object).fillna("")
     return shown
-
-
-def networks_of(row: str, table: TableNumber) -> tuple[str, ...]:
-    """Registered networks that stand for a published row. Raises: `KeyError` for a row that has none."""
-    if row in STAND_INS:
-        return STAND_INS[row]
-    (name,) = (name for name, entry in NETWORKS.items() if entry.row == row and table in entry.tables)
-    return (name,)
 
 
 def _chosen(runs: list[RowRun], networks: tuple[str, ...], wanted: str) -> list[RowRun]:
@@ -129,8 +121,13 @@ def _chosen(runs: list[RowRun], networks: tuple[str, ...], wanted: str) -> list[
         return []
 
     def rank(run: RowRun) -> tuple[bool, bool, bool, int, int]:
-        alike = run.data in DATASETS and DATASETS[run.data].kind == DATASETS[wanted].kind
-        return not run.why, run.data == wanted, alike, run.steps, -networks.index(run.network)
+        return (
+            not run.why,
+            run.data == wanted,
+            _is_images(run.data) == _is_images(wanted),
+            run.steps,
+            -networks.index(run.network),
+        )
 
     best = max(runs, key=rank)
     return [run for run in runs if (run.network, run.group) == (best.network, best.group)]
@@ -162,7 +159,7 @@ def _by_case(runs: list[RowRun]) -> pd.DataFrame:
 
 
 @cache
-def _counted(network: str, table: TableNumber) -> dict[str, float]:
+def counted(network: str, table: str) -> dict[str, float]:
     """Parameters that are learned in M and multiply-adds in G at 224 x 224, counted as Table 1's were."""
     classes = 9 if table == "1" else 2
     config: Config
@@ -176,33 +173,39 @@ def _counted(network: str, table: TableNumber) -> dict[str, float]:
     return {"counted_m": round(learned / 1e6, 2), "counted_g": round(work / 1e9, 2)}
 
 
-def _compared_counts(printed: Mapping[Any, float], counted: dict[str, float]) -> str:
+def _compared_counts(printed: Mapping[Any, float], counts: dict[str, float]) -> str:
     """Which printed counts the official code does not give; "" for none, or where none is printed."""
     pairs = {
-        "parameters": (printed.get("parameters_m"), counted["counted_m"]),
-        "FLOPs": (printed.get("flops_g"), counted["counted_g"]),
+        "parameters": (printed.get("parameters_m"), counts["counted_m"]),
+        "FLOPs": (printed.get("flops_g"), counts["counted_g"]),
     }
     off = [name for name, (said, found) in pairs.items() if said is not None and abs(found / said - 1) > _CLOSE[name]]
     return f"{' and '.join(off)} {NOT_REPRODUCED}" if off else ""
 
 
-def found_runs(folder: str | Path) -> list[RowRun]:
-    """Read the runs of a batch: ``TABLE/NETWORK/seed_N/`` below a folder, each with scores or the reason why not."""
+def found_runs(results: str | Path) -> list[RowRun]:
+    """Read the rows' runs in the results of a profile (`RUNS`), each with its scores or the reason why it has none."""
     runs = []
-    for home in sorted(Path(folder).glob("*/*/seed_*")):
-        network, seed = home.parent.name, int(home.name.removeprefix("seed_"))
-        if (home / FAILED_FILE).is_file():
-            runs.append(RowRun(network, seed, "", "", why=(home / FAILED_FILE).read_text(encoding="utf-8").strip()))
-        elif (home / SCORES_FILE).is_file():
-            runs.append(read_run(home, network, seed))
+    for path in sorted(Path(results, RUNS).glob(f"*/*/seed_*/{ROW_FILE}")):
+        home, said = path.parent, read_json(path)
+        network, seed = home.parent.name, home.name.removeprefix("seed_")
+        if not seed.isdigit():  # one that was set aside
+            continue
+        if "why" in said:
+            runs.append(RowRun(network, int(seed), "", "", why=said["why"]))
+        else:
+            runs.append(read_run(home / SCORES_FILE, home / RECORD_FILE, network, int(seed), said["data"]))
     return runs
 
 
-def read_run(home: Path, network: str, seed: int) -> RowRun:
-    """One run from its folder. Raises: `InputError` for files that are none of such a run."""
-    config, training = read_training(home / "run.json")
-    steps, data = read_json(home / "run.json")["steps"], read_json(home / "data.json")["data"]
-    table: Any = pd.read_csv(home / SCORES_FILE, dtype={"case": str, "image": str})
+def read_run(scores: Path, record: Path, network: str, seed: int, data: str) -> RowRun:
+    """One run from its scores by case or image (CSV) and its training's record.
+
+    Raises: `InputError` for files that are none of such a run.
+    """
+    config, training = read_training(record)
+    steps = int(read_json(record)["steps"])
+    table: Any = pd.read_csv(scores, dtype={"case": str, "image": str})
     if "image" in table:
         dsc, hd95, cases = table["dsc"].mean(), math.nan, table.set_index("image")["dsc"]
     elif {"protocol", "case", "organ", "dsc", "hd95"} <= set(table):
@@ -210,45 +213,55 @@ def read_run(home: Path, network: str, seed: int) -> RowRun:
         organs = paper.groupby("organ")[["dsc", "hd95"]].mean()
         dsc, hd95, cases = organs["dsc"].mean(), organs["hd95"].mean(), paper.groupby("case")["dsc"].mean()
     else:
-        raise InputError(f"{home / SCORES_FILE}: no scores by case or image; evaluate again")
-    group = group_in_words(data, config.height_width, steps, training.recipe, training.batch_size)
+        raise InputError(f"{scores}: no scores by case or image; evaluate again")
+    group = group_in_words(data, config.height_width, steps, training)
     return RowRun(network, seed, data, group, float(dsc), float(hd95), cases.to_dict(), steps)
 
 
-def measured_once(path: str | Path) -> list[RowRun]:
-    """Read the committed measurement of all rows on the virtual cohort; none where the file is not there.
+def measured_once(folder: str | Path) -> list[RowRun]:
+    """Read the committed measurements of all rows, ``rival_networks*.json`` in a folder; none where there are none.
 
     Raises: `InputError` for a file that holds no such runs.
     """
-    if not Path(path).is_file():
-        return []
-    table, record = read_measurement(path)
-    training = record.get("training", {})
     runs = []
-    lines: list[Any] = table.to_dict("records")
-    for row in lines:
-        run = {name: value for name, value in row.items() if value == value}  # what it lacks became nan
+    for path in sorted(Path(folder).glob("rival_networks*.json")):
+        table, record = read_measurement(path)
+        lines: Any = table.to_dict("records")
         try:
-            network, seed, data = str(run["network"]), int(run["seed"]), str(record.get("data", "virtual"))
-            size, why = int(run.get("image_size") or 0), run.get("why")
-            if isinstance(why, str) and why:
-                runs.append(RowRun(network, seed, data, "", why=why))
-                continue
-            steps = int(training.get("steps", 0))
-            group = group_in_words(data, (size, size), steps, training.get("recipe", ""), training.get("batch_size", 0))
-            scores = float(run["dsc"]), float(run["hd95"])
-            runs.append(RowRun(network, seed, data, group, *scores, dict(run["cases"]), steps))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: a run lacks {error}; measure anew") from error
+            data, training = str(record["data"]), TrainConfig.from_dict({**record["training"], "seed": 0})
+            runs += [_measured(row, data, training) for row in lines]
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise InputError(f"{path}: its runs are not whole ({error}); measure anew") from error
     return runs
 
 
-def group_in_words(data: str, size: tuple[int, int], steps: int, recipe: str, batch: int) -> str:
+def _measured(row: dict[str, Any], data: str, training: TrainConfig) -> RowRun:
+    run = {name: value for name, value in row.items() if value == value}  # what it lacks became nan
+    network, seed = str(run["network"]), int(run.get("seed", 0))
+    if "why" in run:
+        return RowRun(network, seed, data, "", why=run["why"])
+    size, cases = int(run["image_size"]), dict(run["cases"])
+    dsc = sum(cases.values()) / len(cases) if _is_images(data) else float(run["dsc"])  # there it is of pooled pixels
+    group = group_in_words(data, (size, size), training.steps, training)
+    return RowRun(network, seed, data, group, dsc, float(run.get("hd95", math.nan)), cases, training.steps)
+
+
+def group_in_words(data: str, size: tuple[int, int], steps: int, training: TrainConfig) -> str:
     """Data, size and training of a run, in words that are the same for runs that may be compared."""
     height, width = size
-    mean = "images" if data in DATASETS and DATASETS[data].kind == "images" else "organs"
-    trained = f"{height} x {width} pixels, recipe {recipe}, {steps} steps of {batch}, last step"
-    return f"{data_in_words(data)}, mean over {mean}; {trained}"
+    mean = "images" if _is_images(data) else "organs"
+    how = f"recipe {training.recipe}, rate {training.peak_rate:g}, {steps} steps of {training.batch_size}, last step"
+    return f"{data_in_words(data)}, mean over {mean}; {height} x {width} pixels, {how}"
+
+
+def _is_images(data: str) -> bool:
+    return data in DATASETS and DATASETS[data].kind == "images"
+
+
+def read_lines(path: str | Path) -> pd.DataFrame:
+    """Read what `side_by_side` gave back from its CSV file. Raises: `ValueError` or `KeyError` for another file."""
+    table = pd.read_csv(path, index_col="row", keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""))
+    return table[list(COLUMNS)].astype(dict.fromkeys(_NUMBERS, float))
 
 
 def in_words(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from io import BytesIO
@@ -191,6 +192,23 @@ def test_published_numbers_are_the_papers_to_the_last_digit(planted, empty, key)
     assert "111.6 48.93 89.40" in one
     assert "35.28 6.40 90.10" in one
     assert "0.8800" in empty.text("item-table_2")
+
+
+def test_every_row_of_a_table_stands_beside_its_reproduction_or_the_reason(home, tmp_path):
+    whole = write_report(home.parent, "smoke").read_text(encoding="utf-8")
+    table = whole.split("Table 1: row by row", 1)[1].split("</table>")[0]
+    assert table.count("<tr>") == 1 + len(tables.table_1())
+    row = table.split('<th scope="row">TransUNet</th>')[1].split("</tr>")[0]
+    for cell in ("77.49", "71.50 ± 1.25 (3 seeds)", "-2.10: -4.00 to -0.20", "31.69 · 8.75", "96.07 · 96.07"):
+        assert f">{cell}</td>" in row
+    assert "virtual patients, mean over organs; 64 x 64 pixels" in row
+    assert table.count("not measured") >= 2 * (len(tables.table_1()) - 1)
+    assert "failed: CUDA out of memory &amp; more" in table
+    assert "Table 2: row by row" not in whole
+    shutil.copytree(home, tmp_path / "smoke")
+    (tmp_path / "smoke" / "tables" / "table_1_rows.csv").write_text("row,dsc\nTransUNet,1\n")
+    again = write_report(tmp_path, "smoke").read_text(encoding="utf-8")
+    assert "Row by row: tables/table_1_rows.csv cannot be read (KeyError): make it again." in again
 
 
 def test_a_failed_job_comes_first_with_its_log(planted):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msa2net_lib.baselines.registry import NETWORKS
+from msa2net_lib.baselines.spec import NetworkSpec
+from msa2net_lib.baselines.table import NETWORKS, networks_of, tables_of
 from msa2net_lib.errors import InputError
 from msa2net_lib.paper.reproduced.side_by_side import (
     COLUMNS,
@@ -19,15 +20,15 @@ from msa2net_lib.paper.reproduced.side_by_side import (
     group_in_words,
     in_words,
     measured_once,
-    networks_of,
     side_by_side,
 )
 from msa2net_lib.paper.tables import OWN, table_1, table_2
+from msa2net_lib.train_config import TrainConfig
 
 pytestmark = pytest.mark.slow  # counting sixteen networks takes seconds, once
 
-VIRTUAL = group_in_words("virtual", (64, 64), 300, "smoke", 4)
-SKIN = group_in_words("skin", (96, 96), 200, "smoke", 4)
+VIRTUAL = group_in_words("virtual", (64, 64), 300, TrainConfig())
+SKIN = group_in_words("skin", (96, 96), 200, TrainConfig())
 
 
 def run(network, seed, cases, data="virtual", group=VIRTUAL, steps=300):
@@ -117,22 +118,71 @@ def test_a_row_that_failed_says_why_and_a_stand_in_is_named():
 
 def test_every_row_has_its_network():
     rows = {"1": table_1().index, "2": table_2().index}
-    first = {table: [networks_of(name, table)[0] for name in names] for table, names in rows.items()}
-    assert {name for names in first.values() for name in names} == {n for n, entry in NETWORKS.items() if entry.row}
+    first = {networks_of(name)[0] for names in rows.values() for name in names}
+    assert first == {name for name, entry in NETWORKS.items() if entry.row}
+    for name in NETWORKS:
+        assert tables_of(name) == tuple(
+            t for t, names in rows.items() if any(name in networks_of(row) for row in names)
+        )
+    assert (tables_of("msa2net_tiny"), tables_of("dermosegdiff_small"), tables_of("unet_nitr")) == (
+        ("1", "2"),
+        ("2",),
+        (),
+    )
 
 
-def test_the_committed_measurement_is_read(tmp_path):
-    path = tmp_path / "rival_networks.json"
-    assert measured_once(path) == []
+def test_committed_measurements_are_read(tmp_path):
+    assert measured_once(tmp_path) == []
+    training = TrainConfig(steps=300).to_dict() | {"seed": "see runs"}
     scores = {"network": "swin_unet", "seed": 1, "image_size": 64, "dsc": 0.8, "hd95": 4.0, "cases": {"a": 0.8}}
-    why = {"network": "dermosegdiff", "seed": 1, "why": "takes two classes only"}
-    training = {"recipe": "smoke", "steps": 300, "batch_size": 4}
+    why = {"network": "dermosegdiff", "why": "takes two classes only"}
+    path = tmp_path / "rival_networks.json"
     path.write_text(json.dumps({"data": "virtual", "training": training, "runs": [scores, why]}))
-    good, bad = measured_once(path)
+    good, bad = measured_once(tmp_path)
     assert (good.network, good.group, good.cases, good.steps) == ("swin_unet", VIRTUAL, {"a": 0.8}, 300)
     assert bad.why == "takes two classes only"
-    for damaged in ({"runs": [{"network": "unet"}]}, {"runs": 3}, {}):
+    pictures = scores | {"cases": {"a": 0.5, "b": 0.7}}
+    (tmp_path / "rival_networks_skin.json").write_text(
+        json.dumps({"data": "skin", "training": training, "runs": [pictures]})
+    )
+    assert measured_once(tmp_path)[-1].dsc == pytest.approx(0.6), "the mean over images, whose interval is given"
+    for damaged in ({"data": "virtual", "training": training, "runs": [{"network": "unet"}]}, {"runs": 3}, {}):
         path.write_text(json.dumps(damaged))
         with pytest.raises(InputError, match=r"rival_networks\.json: .*measure anew"):
-            measured_once(path)
+            measured_once(tmp_path)
+
+
+def test_the_committed_measurements_of_this_repository_fill_rows(root):
+    runs = measured_once(root / "benchmarks" / "results")
+    for number in ("1", "2"):
+        table = side_by_side(number, runs)
+        assert (table["dsc"].notna() | (table["note"] != "")).all()
+
+
+def test_runs_of_a_batch_are_read_and_what_was_set_aside_is_not(tmp_path):
+    home = tmp_path / "runs" / "networks" / "1" / "swin_unet" / "seed_3"
+    home.mkdir(parents=True)
     assert found_runs(tmp_path) == []
+    (home / "row.json").write_text('{"why": "loss is nan"}')
+    (failed,) = found_runs(tmp_path)
+    assert (failed.network, failed.seed, failed.why) == ("swin_unet", 3, "loss is nan")
+    (home / "row.json").write_text('{"data": "virtual"}')
+    record = {"network": NetworkSpec("swin_unet", 9, 64).to_dict(), "training": TrainConfig().to_dict(), "steps": 300}
+    (home / "run.json").write_text(json.dumps(record))
+    lines = [
+        "protocol,case,organ,dsc,hd95",
+        *(f"paper,{c},{o},{d},{2 * d}" for c, o, d in (("a", "x", 0.5), ("a", "y", 0.9), ("b", "x", 0.7))),
+    ]
+    (home / "scores.csv").write_text("\n".join(lines))
+    home.with_name("seed_3_before_1").mkdir()
+    (home.with_name("seed_3_before_1") / "row.json").write_text("{}")
+    (found,) = found_runs(tmp_path)
+    assert (found.dsc, found.hd95) == pytest.approx((0.75, 1.5)), "over cases for each organ, then over organs"
+    assert found.cases == pytest.approx({"a": 0.7, "b": 0.7})
+    assert found.group == VIRTUAL
+    (home / "scores.csv").write_text("image,dsc\na,0.5\nb,0.6\n")
+    (found,) = found_runs(tmp_path)
+    assert (found.dsc, found.cases) == (pytest.approx(0.55), {"a": 0.5, "b": 0.6})
+    (home / "scores.csv").write_text("case,dice\na,0.5\n")
+    with pytest.raises(InputError, match=r"scores\.csv: no scores by case or image; evaluate again"):
+        found_runs(tmp_path)
