@@ -265,7 +265,7 @@ def read_lines(path: str | Path) -> pd.DataFrame:
 
 
 def in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines of `side_by_side` as text in seven columns, narrow enough for a page."""
+    """The lines of `side_by_side` as text in eight columns, narrow enough for a page."""
     lines: Any = table.to_dict("index")
     with_hd95, with_counts = (bool(table[name].notna().any()) for name in ("published_hd95", "printed_m"))
     rows = {}
@@ -279,8 +279,8 @@ def in_words(table: pd.DataFrame) -> pd.DataFrame:
             f"minus {OWN}, 95 % interval": _difference(row, str(name)),
         }
         if with_hd95:
-            found = f"{row['hd95']:.2f}" if measured else "not measured"
-            shown["HD95 published · reproduced (voxels)"] = f"{row['published_hd95']:.2f} · {found}"
+            shown["HD95 published"] = f"{row['published_hd95']:.2f}"
+            shown["HD95 reproduced (voxels)"] = f"{row['hd95']:.2f}" if row["hd95"] == row["hd95"] else "not measured"
         for what, key in (("parameters, {} (M)", "m"), ("multiply-adds, {} (G)", "g")):
             counted = f"{row[f'counted_{key}']:.2f}"
             both = f"{row[f'printed_{key}']:g} · {counted}"

@@ -51,7 +51,7 @@ def test_every_published_row_has_a_line_with_a_score_or_a_reason(number, publish
     scale = 1 if number == "1" else 100
     np.testing.assert_allclose(table["published_dsc"], scale * published["dsc"])
     shown = in_words(table)
-    assert len(shown.columns) == (7 if number == "1" else 6)
+    assert len(shown.columns) == (8 if number == "1" else 6)
     assert (shown.loc[missing.index, "DSC reproduced (%)"] == "not measured").all()
     assert "" not in shown.to_numpy()
 
