@@ -25,7 +25,10 @@ Kind = Literal["data", "train", "evaluate", "ablation", "networks", "network", "
 MAY_FAIL: tuple[Kind, ...] = ("networks", "network")
 """Kinds of which those that need one go on when it failed: a row of a table then says why it has no number."""
 TRAINING, EVALUATION_LESSON, ABLATION_LESSON = "10_training", "11_evaluation", "12_ablation"
-SHARED = {TRAINING: ("STEPS", "BATCH_SIZE", "SELECTION"), ABLATION_LESSON: ("STEPS", "IMAGE_SIZE", "READING", "GATE")}
+SHARED = {
+    TRAINING: ("PRESET", "STEPS", "BATCH_SIZE", "SELECTION"),
+    ABLATION_LESSON: ("PRESET", "STEPS", "IMAGE_SIZE", "READING", "GATE"),
+}
 """Parameters of a lesson that the trainings done for it share with it."""
 JOB_NAME = r"[\w.-]+"
 """What jobs are called: names go to a shell and become folders."""
@@ -130,8 +133,8 @@ class Plan:
 
     @property
     def settings(self) -> Profile:
-        """What the profile trains."""
-        return PROFILES[self.profile]
+        """What the profile trains, with the network that PRESET names."""
+        return PROFILES[self.profile].with_preset(self.parameters.get("PRESET", "auto"))
 
     @property
     def dataset(self) -> str:

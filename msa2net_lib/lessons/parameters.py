@@ -122,6 +122,7 @@ PARAMETERS: dict[str, Values] = {
     "TRAIN_PATIENTS": Values("number", least=1),
     "TEST_PATIENTS": Values("number", least=1),
     "SKIN_IMAGES": Values("number", least=10),
+    "PRESET": Values("word", choices=(*AUTO, *PRESETS)),
     "PRESET_DRAWN": Values("word", choices=PRESETS),
     "BATCH_SIZE": Values("number"),
     "SELECTION": Values("word", choices=CHOICES["selection"]),

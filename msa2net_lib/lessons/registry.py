@@ -112,7 +112,7 @@ LESSONS: dict[str, Lesson] = {
             "10_training",
             "Training",
             "The recipe, the schedule and the loop, live; a tiny network of your own in minutes.",
-            ("STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME", "SCORED", "BENCHMARKS"),
+            ("PRESET", "STEPS", "BATCH_SIZE", "SELECTION", "GPUS", "RESUME", "SCORED", "BENCHMARKS"),
             # Its network must not become the one that other lessons find.
             quick={"STEPS": 12, "SCORED": "shipped", "OUTPUT_DIR": "../results/quick"},
             values={"STEPS": Values("number")},
@@ -129,7 +129,7 @@ LESSONS: dict[str, Lesson] = {
             "12_ablation",
             "Ablation",
             "Table 3's six rows trained alike with several seeds: published differences beside measured, and noise.",
-            ("STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
+            ("PRESET", "STEPS", "IMAGE_SIZE", "SEEDS", "READING", "GATE", "MEASURED"),
             quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
             values={"IMAGE_SIZE": Values("number", least=32, words=AUTO)},
         ),

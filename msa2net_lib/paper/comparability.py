@@ -15,6 +15,10 @@ from msa2net_lib.train_config import TrainConfig
 
 PAPER_FORMS = ("paper", "published", "released")
 """Presets that are the paper's network in one of its three forms."""
+TABLE_1_FORM = "published"
+"""The form whose parameters Table 1 counts (112.77 M), and so the one whose scores it can be said to print."""
+TABLE_1_PRECISION = "fp32"
+"""What the reference training script computes in."""
 PAPER_SIZE = (224, 224)
 ISIC_TEST_COUNT = ISIC_COUNT - sum(int(share * ISIC_COUNT) for share in ISIC_SHARES[:2])
 """Images that the lineage of the paper's ISIC rows tests on: 520 of 2594."""
@@ -23,6 +27,13 @@ ROUNDING = 0.005
 
 NOT_TOLD = "not said; the reference training script scores the test cases every 20 epochs"
 """Selection of the paper's own row of Table 1."""
+
+NOT_RECORDED = "not recorded"
+_CHOSEN = {
+    "validation": "three training cases were set aside to choose by",
+    "test": "chosen by its score on the test cases, which flatters; how the paper chose is not said",
+}
+"""Selections that make a run another one than Table 1's may have been."""
 
 # What changes neither what is learnt nor what is scored.
 _UNIMPORTANT = (
@@ -49,7 +60,8 @@ def judge_volumes(
 ) -> Comparability:
     """Hold a run on scans against Table 1: its data, test cases, network, input size and training.
 
-    data: name in `data.catalog.DATASETS`, or another. training: None where it is not known, as of a downloaded file.
+    Its form, precision and selection are named whatever the answer. data: name in `data.catalog.DATASETS`, or another.
+    training: None where it is not known, as of a downloaded file. selection: as `train_config.Selection`, or "unknown".
     """
     reasons = []
     if data != "synapse":
@@ -57,14 +69,28 @@ def judge_volumes(
     elif set(cases) != {f"case{number}" for number in SYNAPSE_TEST_CASES}:
         reasons.append("other test cases than the 12 published ones")
     reasons += _differences(network, training, "synapse")
-    remarks = ["three training cases were set aside to choose by"] if selection == "validation" else []
-    return _compared("comparable: same cases, protocol and network", reasons, remarks, training)
+    if network.preset in PAPER_FORMS and network.preset != TABLE_1_FORM:
+        reasons.append(f"form {network.preset}, where Table 1 counts the parameters of form {TABLE_1_FORM}")
+    if precision_of(training) not in (TABLE_1_PRECISION, NOT_RECORDED):
+        reasons.append(f"trained in {precision_of(training)}, the reference training script in {TABLE_1_PRECISION}")
+    if selection in _CHOSEN:
+        reasons.append(_CHOSEN[selection])
+    named = named_run(network, training, selection)
+    return _compared(f"comparable: same cases and protocol; {named}", reasons, [named] if reasons else [], training)
 
 
 def judge_images(
-    data: str, count: int, average: Literal["pooled", "per_image"], network: Config, training: TrainConfig | None
+    data: str,
+    count: int,
+    average: Literal["pooled", "per_image"],
+    network: Config,
+    training: TrainConfig | None,
+    selection: str = "last",
 ) -> Comparability:
-    """Hold a run on images against Table 2. count: test images; average: how their scores are put together."""
+    """Hold a run on images against Table 2, which says neither form nor precision nor selection: they are named.
+
+    count: test images. average: how their scores are put together.
+    """
     reasons = []
     if data != "isic":
         reasons.append(_other_data(data))
@@ -74,12 +100,31 @@ def judge_images(
     if average == "per_image":
         reasons.append("mean over images; the rows of Table 2 that close are pooled")
     remarks = ["MSA²Net's published row does not close as pooled counts"] if data == "isic" else []
+    remarks.append(named_run(network, training, selection))
     return _compared(
         "comparable as far as one random split is with another: the published one is not told",
         reasons,
         remarks,
         training,
     )
+
+
+def precision_of(training: TrainConfig | None) -> str:
+    """What a run was trained in; "auto" is known once it has run, and read from its record (`reproduced.runs`)."""
+    return NOT_RECORDED if training is None or training.precision == "auto" else training.precision
+
+
+def named_run(network: Config, training: TrainConfig | None, selection: str) -> str:
+    """Form, precision and selection of a run in words: what two numbers must share beside data and protocol.
+
+    Example:
+        >>> named_run(NetworkConfig.from_preset("published"), TrainConfig(precision="fp32"), "last")
+        'form published, fp32, last step'
+    """
+    precision = precision_of(training)
+    precision = f"precision {precision}" if precision == NOT_RECORDED else precision
+    chosen = {"last": "last step", "unknown": f"selection {NOT_RECORDED}"}.get(selection, f"best on {selection}")
+    return f"form {network.preset}, {precision}, {chosen}"
 
 
 def judge_count(counted_m: float, printed_m: float) -> Comparability:

@@ -15,7 +15,7 @@ from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
-from msa2net_lib.evaluation.intervals import paired_interval
+from msa2net_lib.evaluation.intervals import detectable, holm, paired_interval, t_interval
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import MASAG
@@ -157,8 +157,9 @@ def test_differences_are_paired_t_in_points():
     for name in NAMES[:-1]:
         test = stats.ttest_rel(100 * scores[name], 100 * scores[FULL])
         assert table.loc[name, ["low", "high"]].tolist() == pytest.approx(list(test.confidence_interval(0.95)))
-        assert (table.verdict[name] == "within noise") == (test.pvalue >= 0.05)
-    assert set(table.verdict) == {"beyond noise"}
+        assert table.p[name] == pytest.approx(test.pvalue)
+    assert table.holm.tolist() == pytest.approx(holm(table.p).tolist())
+    assert set(table.significance) == {"beyond noise"}
     assert ablation.differences(runs, row_contrasts(), "hd95").difference["LKA"] == pytest.approx(5.0)
 
 
@@ -167,16 +168,48 @@ def test_noise_is_called_noise_and_one_seed_nothing():
     for seed, dsc in zip((1, 2, 3), (0.60, 0.80, 0.71), strict=True):
         runs.loc[(runs.variant == "LKA") & (runs.seed == seed), "dsc"] = dsc
     table = ablation.differences(runs, row_contrasts())
-    assert table.verdict["LKA"] == "within noise"
+    assert table.significance["LKA"] == "within noise"
     said = ablation.sentences(table)
     assert said[0].startswith("LKA: ")
-    assert said[0].endswith("3 seeds: within noise")
+    assert f"within noise; four in five would see {table.detectable['LKA']:.2f}" in said[0]
     assert said[1].endswith("beyond noise")
     single = ablation.differences(fake_runs((1,)), row_contrasts())
-    assert set(single.verdict) == {"not known"}
+    assert set(single.significance) == {"not known"}
     assert "one seed" in ablation.sentences(single)[0]
     with pytest.raises(InputError, match="runs hold no 'LKA'"):
         ablation.differences(runs[runs.variant != "LKA"], row_contrasts())
+
+
+def test_a_family_is_corrected_together_and_the_same_test_counts_once():
+    runs = fake_runs()
+    one, two = (ablation.differences(runs, row_contrasts(), column) for column in ("dsc", "hd95"))
+    one.loc["LKA", "p"] = 0.004
+    first, again, second = ablation.corrected(one, one, two)
+    distinct = [*one.p, *two.p]
+    assert first.holm.tolist() == again.holm.tolist() == pytest.approx(holm(distinct)[:5].tolist())
+    assert second.holm.tolist() == pytest.approx(holm(distinct)[5:].tolist())
+    noise = pd.DataFrame({"difference": range(20), "low": -1.0, "high": 1.0, "p": [0.03] * 20})
+    assert set(ablation.corrected(noise)[0].significance) == {"within noise"}  # one alone would be beyond
+
+
+def test_effects_are_pooled_over_pairs_seed_by_seed():
+    runs = fake_runs().assign(**{"dsc liver": lambda table: table.dsc / 2, "dsc aorta": lambda table: table.dsc})
+    table = ablation.pooled_effects(runs)
+    assert table.pairs.to_dict() == {"MASAG": 3, "LKA": 2, "DAE-Former": 2}
+    scores = 100 * runs.pivot(index="seed", columns="variant", values="dsc")
+    masag = sum(scores[NAMES[i + 3]] - scores[NAMES[i]] for i in range(3)) / 3
+    assert table.loc["MASAG", ["low", "high"]].tolist() == pytest.approx(list(t_interval(masag)))
+    assert table.detectable["MASAG"] == pytest.approx(detectable(masag))
+    organs = ablation.pooled_effects(runs, ("dsc liver", "dsc aorta"))
+    assert len(organs) == 6
+    assert organs.difference["MASAG, liver"] == pytest.approx(table.difference["MASAG"] / 2)
+
+
+def test_short_runs_stay_out_of_the_table():
+    plan = ablation_runs.ablation_plan("smoke", steps=299)
+    assert list(reproduced_table_3([measured_by(plan, fake_runs())]).origin.unique()) == ["published"]
+    long = measured_by(ablation_runs.ablation_plan("smoke", steps=300), fake_runs())
+    assert list(reproduced_table_3([long]).origin.unique()) == ["published", "measured"]
 
 
 def test_spread_is_pooled_within_rows():
@@ -284,7 +317,7 @@ def test_plans_follow_the_profiles():
 
 
 def test_table_3_has_the_reproduced_rows_below_the_published_rows(tmp_path):
-    smoke = measured_by(ablation_runs.ablation_plan("smoke"), fake_runs())
+    smoke = measured_by(ablation_runs.ablation_plan("smoke", steps=300), fake_runs())
     missing = measured_once(tmp_path / "none.json", "replaced")
     table = reproduced_table_3([smoke, missing])
     assert tuple(table.columns) == COLUMNS

@@ -166,6 +166,14 @@ class Found:
     lines: pd.DataFrame | None = None
     lines_damage: str = ""
 
+    @property
+    def is_comparable(self) -> bool | None:
+        """Whether a reproduced number may be compared with the printed one; None where only eyes can compare."""
+        if self.item.kind == "figure":
+            return None if self.status == MEASURED and "by eye" in self.comparability else False
+        judged = [row.said["comparability"] for row in self.rows if row.origin == MEASURED]
+        return any(words.startswith(("comparable", "reproduced")) for words in judged)
+
 
 def look_up(batch: Batch, item: Item) -> Found:
     """Find an item's table and figures in a batch."""

@@ -79,7 +79,7 @@ class SkinPlan:
 SKIN_PLANS: dict[str, SkinPlan] = {
     "smoke": SkinPlan("skin", "tiny", 96, "smoke", steps=200, count=100, size=96),
     "gpu": SkinPlan("skin", "paper", 224, "gpu", steps=2000),
-    "paper": SkinPlan("isic", "paper", 224, "isic", pretrained=True),
+    "paper": SkinPlan("isic", "published", 224, "isic", pretrained=True),
 }
 """By profile. The steps of `smoke` and `gpu` were chosen here; those of `gpu` were not measured."""
 

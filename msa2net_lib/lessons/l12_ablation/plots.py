@@ -29,7 +29,7 @@ def plot_ablation(
 
     panels: title -> runs as `evaluation.experiments.compare` returns them, or the reason why there are none. Each
     panel has its own scale, and the published differences again as diamonds. A square is the mean over seeds: black if
-    the interval leaves out zero, white if not, gray with one seed; a small dot is one seed. Shapes and shades alone
+    it is beyond noise after Holm's correction, white if not, gray with one seed; a small dot is one seed. Shapes and shades alone
     tell everything apart. what: the differences in words, for the axes. Raises: `InputError` if runs lack a row.
     """
     figure, axes = figure_grid(1, 1 + len(panels), width=3.5, height=0.36 * len(contrasts) + 1.0)
@@ -69,8 +69,8 @@ def _draw_measured(ax: Axes, runs: pd.DataFrame, contrasts: Contrasts, column: s
         row = table.loc[name]
         ax.plot(scores[one] - scores[other], [y + 0.26] * len(scores), ".", color="0.55", markersize=4, zorder=2)
         ax.errorbar(
-            row.difference, y, xerr=None if row.verdict == "not known" else row.high - row.difference, fmt="s",
-            color="black", markerfacecolor=_SHADE[row.verdict], markersize=6, capsize=3, linewidth=1.2, zorder=4,
+            row.difference, y, xerr=None if row.significance == "not known" else row.high - row.difference, fmt="s",
+            color="black", markerfacecolor=_SHADE[row.significance], markersize=6, capsize=3, linewidth=1.2, zorder=4,
         )  # fmt: skip
 
 
@@ -90,8 +90,8 @@ def _legend() -> list[Line2D]:
 
     return [
         marker("D", "white", "published", edge="0.35"),
-        marker("s", "white", "measured, 95 % interval: within noise"),
-        marker("s", "black", "measured: beyond noise"),
+        marker("s", "white", "measured, its 95 % interval: within noise"),
+        marker("s", "black", "beyond noise (Holm over the panel)"),
         marker(".", "0.55", "one seed", edge="0.55"),
     ]
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from msa2net_lib.analysis.complexity import build_empty
 from msa2net_lib.config import Block, LevelConfig, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import NOT_KNOWN, against_noise, summarize
+from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, WITHIN, detectable, holm, t_interval
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
 from msa2net_lib.utils.plain import require_choice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Reading = Literal["replaced", "removed"]
 """Where a kind of block is out, the other kind takes its place, or the level merges and enlarges without blocks."""
@@ -110,34 +111,91 @@ def published_differences(contrasts: Mapping[str, tuple[str, str]]) -> pd.DataFr
 
 
 def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], column: str = "dsc") -> pd.DataFrame:
-    """Measured differences, taken seed by seed.
+    """Measured differences, taken seed by seed, corrected for how many they are.
 
     runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
-    the columns of `summarize` from ``difference`` on, and ``verdict`` on the 95 % interval of the mean difference, see
-    `against_noise`. DSC comes in percentage points, HD95 in voxels. Raises: `InputError` if a row is missing.
+    ``seeds``, ``difference`` (mean over seeds), its standard deviation, its own 95 % interval ``low`` to ``high``
+    (paired t), ``seeds_above`` 0, ``p`` (paired t), ``detectable`` (`intervals.detectable`), ``holm`` and
+    ``significance`` (`corrected`). DSC comes in percentage points, HD95 in voxels. Raises: `InputError` if a row is
+    missing.
     """
-    scale = 100 if column.startswith("dsc") else 1
+    scores = _scores(runs, column)
+    if missing := [name for pair in contrasts.values() for name in pair if name not in scores]:
+        raise InputError(f"runs hold no {missing[0]!r}: train it too")
+    rows = {name: _difference((scores[one] - scores[other]).dropna()) for name, (one, other) in contrasts.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
+    return corrected(table)[0]
+
+
+def _scores(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Scores by seed and row, DSC in percentage points."""
+    return runs.pivot(index="seed", columns="variant", values=column) * (100 if column.startswith("dsc") else 1)
+
+
+def _difference(by_seed: pd.Series) -> dict[str, float]:
+    """One row of `differences`, of a difference seed by seed."""
+    low, high = t_interval(by_seed)
+    test = float(by_seed.mean() == 0)  # of differences that do not vary
+    if len(by_seed) < 2 or np.ptp(by_seed) > 1e-9:
+        test = stats.ttest_1samp(by_seed, 0).pvalue if len(by_seed) > 1 else np.nan
+    return {
+        "seeds": len(by_seed),
+        "difference": float(by_seed.mean()),
+        "difference_sd": float(by_seed.std(ddof=1)),
+        "low": low,
+        "high": high,
+        "seeds_above": int((by_seed > 0).sum()),
+        "p": float(test),
+        "detectable": detectable(by_seed),
+    }
+
+
+def corrected(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """Tables of differences as one family: ``holm``, p corrected for all their rows, and ``significance`` by it.
+
+    Rows with the same numbers are one test, as two readings of a row that neither changes. ``significance`` is "beyond
+    noise" where the corrected p is below 0.05, "within noise" where not, "not known" with one seed.
+
+    Source: Holm 1979.
+    """
+    family: Any = pd.concat(tables, keys=range(len(tables)))
+    tests = family.groupby(["difference", "low", "high"], dropna=False, sort=False).ngroup()
+    first = ~tests.duplicated()
+    by_test = dict(zip(tests[first], holm(family.p[first].to_numpy()), strict=True))
+    family["holm"] = tests.map(by_test)
+    told = np.where(family.holm < 0.05, BEYOND, WITHIN)
+    family["significance"] = np.where(family.holm.isna(), NOT_KNOWN, told)
+    return [family.loc[number].rename_axis(table.index.name) for number, table in enumerate(tables)]
+
+
+def pooled_effects(runs: pd.DataFrame, columns: Sequence[str] = ("dsc",)) -> pd.DataFrame:
+    """What a part adds over all pairs of rows that differ in it alone: the mean of the pairs, seed by seed.
+
+    columns: of the runs, such as those of single organs; with several the rows are named by part and column. Returns
+    what `differences` returns, all of it one family, and ``pairs``.
+    """
     rows = {}
-    for name, (one, other) in contrasts.items():
-        pair: Any = runs[runs.variant.isin((one, other))]
-        if one not in set(pair.variant):
-            raise InputError(f"runs hold no {one!r}: train it too")
-        found = summarize(pair, other, column).loc[one]
-        sizes = {key: scale * found[key] for key in ("difference", "difference_sd", "low", "high")}
-        rows[name] = {"seeds": int(found.seeds), **sizes, "seeds_above": int(found.seeds_above)}
-        rows[name]["verdict"] = against_noise(found.low, found.high)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
+    for part in PARTS.values():
+        pairs = [pair for name, pair in part_contrasts().items() if name.startswith(f"{part} beside")]
+        for column in columns:
+            scores = _scores(runs, column)
+            by_seed = sum(scores[one] - scores[other] for one, other in pairs) / len(pairs)
+            name = part if len(columns) == 1 else f"{part}, {column.removeprefix('dsc ')}"
+            rows[name] = _difference(by_seed.dropna()) | {"pairs": len(pairs)}
+    return corrected(pd.DataFrame.from_dict(rows, orient="index").rename_axis("part"))[0]
 
 
 def sentences(table: pd.DataFrame, unit: str = "points of DSC") -> list[str]:
-    """One sentence per difference, from `differences`: how large, which interval, and whether that is noise."""
+    """One sentence per difference: how large, which interval, whether that is noise, and what would have been seen."""
     told = []
     for name, row in table.iterrows():
         start = f"{name}: {row.difference:+.2f} {unit}"
-        if row.verdict == NOT_KNOWN:
+        if row.significance == NOT_KNOWN:
             told.append(f"{start}; one seed, so nothing is known of the noise")
         else:
-            told.append(f"{start}, 95 % interval {row.low:+.2f} to {row.high:+.2f}, {row.seeds} seeds: {row.verdict}")
+            interval = f"95 % interval {row.low:+.2f} to {row.high:+.2f} (paired t, {row.seeds} seeds)"
+            small = "" if row.significance == BEYOND else f"; four in five would see {row.detectable:.2f}"
+            told.append(f"{start}, {interval}, Holm p {row.holm:.2f}: {row.significance}{small}")
     return told
 
 

@@ -68,18 +68,19 @@ def ablation_plan(
     dataset: str = "auto",
     reading: Reading = "replaced",
     gate: str = "masag",
+    preset: str = "auto",
 ) -> AblationPlan:
     """What a profile's ablation trains; "auto" is the profile's own.
 
     seed: the first of ``seeds`` consecutive ones. reading: see `comparison.Reading`. gate: what stands
     in the rows with MASAG; another one than MASAG makes rows that the paper does not have. Raises: `InputError` for an
-    unknown profile or gate, a gate that the rows without MASAG have, or fewer than one seed.
+    unknown profile, preset or gate, a gate that the rows without MASAG have, or fewer than one seed.
     """
     require_choice("profile", profile, tuple(PROFILES))
     require_choice("gate", gate, tuple(name for name in GATES if name != "addition"))
     if seeds < 1:
         raise InputError(f"seeds={seeds}: give at least 1")
-    chosen, own = PROFILES[profile], _OWN[profile]
+    chosen, own = PROFILES[profile].with_preset(preset), _OWN[profile]
     size = own.get("image_size") if image_size == "auto" else image_size
     length = own.get("steps") if steps == "auto" else steps
     sized: dict[str, Any] = {} if size is None else {"image_size": size}

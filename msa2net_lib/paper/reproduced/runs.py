@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,10 +99,16 @@ class ReproducedRun:
 
 
 def read_training(path: str | Path) -> tuple[Config, TrainConfig]:
-    """Read what a ``run.json`` says of network and training. Raises: `InputError` for another file."""
+    """Read what a ``run.json`` says of network and training, precision "auto" as what it came to.
+
+    Raises: `InputError` for another file.
+    """
     try:
         record = read_json(path)
-        return config_from_dict(record["network"]), TrainConfig.from_dict(record["training"])
+        training = TrainConfig.from_dict(record["training"])
+        if training.precision == "auto" and (used := record.get("mixed_precision")):
+            training = replace(training, precision="bf16" if used == "bf16" else "fp32")
+        return config_from_dict(record["network"]), training
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the record of a training ({type(error).__name__}); give its run.json") from error
 

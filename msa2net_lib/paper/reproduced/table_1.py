@@ -56,7 +56,10 @@ def reproduced_table_1(runs: Iterable[ReproducedRun] = ()) -> pd.DataFrame:
         groups.setdefault(key, []).append(run)
     rows += [_measured_row(group) for group in groups.values()]
     if not any(_comparability(group[0]).comparable for group in groups.values()):
-        for preset, name, why in (("paper", "trained here", NEEDED), ("published", "the authors' weights", AUTHORS)):
+        for preset, name, why in (
+            ("published", "trained here", NEEDED),
+            ("published", "the authors' weights", AUTHORS),
+        ):
             counted = costs(NetworkConfig.from_preset(preset))
             note = f"{why}; parameters and FLOPs are counted"
             rows.append(missing_row(f"{preset} on Synapse, {name}", "synapse", note, **counted))

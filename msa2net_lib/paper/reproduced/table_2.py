@@ -41,7 +41,7 @@ def reproduced_table_2(runs: Iterable[ReproducedRun] = ()) -> pd.DataFrame:
 
 
 def _comparability(run: ReproducedRun, average: Average) -> Comparability:
-    return judge_images(run.data, len(run.scores), average, run.network, run.training)
+    return judge_images(run.data, len(run.scores), average, run.network, run.training, run.selection)
 
 
 def _measured_row(run: ReproducedRun, average: Average) -> dict[str, Any]:

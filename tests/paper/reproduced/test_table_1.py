@@ -15,7 +15,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.volumes import Evaluation
 from msa2net_lib.paper.comparability import ISIC_TEST_COUNT, judge_count, judge_images, judge_volumes
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY
-from msa2net_lib.paper.reproduced.runs import ReproducedRun, kept_beside, told_beside
+from msa2net_lib.paper.reproduced.runs import ReproducedRun, kept_beside, read_training, told_beside
 from msa2net_lib.paper.reproduced.table_1 import costs, reproduced_table_1
 from msa2net_lib.paper.reproduced.table_a import count_parts, reproduced_table_a
 from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1, table_a
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 TINY = NetworkConfig.from_preset("tiny")
 PAPER = NetworkConfig.from_preset("paper", pretrained=True)
+PUBLISHED = NetworkConfig.from_preset("published", pretrained=True)
 SYNAPSE = TrainConfig.from_recipe("synapse")
 TEST_CASES = [f"case{n:04d}" for n in (8, 22, 38, 36, 32, 2, 29, 3, 1, 4, 25, 35)]
 
@@ -101,7 +102,7 @@ def test_seeds_on_different_cases_are_refused():
 def test_counted_parameters_stand_in_rows_that_are_not_measured():
     table = reproduced_table_1()
     missing = table[table["origin"] == "not measured"]
-    assert list(missing["parameters_m"]) == [103.34, table_1().loc["MSA²Net", "parameters_m"]]
+    assert list(missing["parameters_m"]) == [table_1().loc["MSA²Net", "parameters_m"]] * 2
     assert missing["flops_g"].iloc[1] == table_1().loc["MSA²Net", "flops_g"]
     assert missing[["dsc", "hd95", *TABLE_1_ORGANS]].isna().all(axis=None)
     assert all("registration" in note for note in missing["note"])
@@ -114,7 +115,7 @@ def test_costs_fetch_no_weights(monkeypatch):
 
 
 def test_a_comparable_run_replaces_the_missing_rows():
-    run = ReproducedRun("paper", PAPER, "synapse", scores(0, TEST_CASES), training=SYNAPSE)
+    run = ReproducedRun("published", PUBLISHED, "synapse", scores(0, TEST_CASES), training=SYNAPSE)
     table = reproduced_table_1([run])
     assert "not measured" not in set(table["origin"])
     assert table.iloc[-1]["comparability"].startswith("comparable: ")
@@ -125,13 +126,13 @@ def test_a_comparable_run_replaces_the_missing_rows():
     ("changes", "reason"),
     [({"data": "virtual"}, "virtual patients"), ({"data": "mine"}, "other data (mine)"),
      ({"cases": TEST_CASES[1:]}, "other test cases"), ({"network": TINY}, "another network (tiny)"),
-     ({"network": replace(PAPER, dilated="dense")}, "changed from the preset paper"),
-     ({"network": replace(PAPER, image_size=256)}, "256 x 256"),
-     ({"network": replace(PAPER, pretrained=False)}, "encoder not trained before"),
+     ({"network": replace(PUBLISHED, encoder_options={"a": 1})}, "changed from the preset published"),
+     ({"network": replace(PUBLISHED, image_size=256)}, "256 x 256"),
+     ({"network": replace(PUBLISHED, pretrained=False)}, "encoder not trained before"),
      ({"training": replace(SYNAPSE, epochs=100)}, "trained otherwise (epochs)")],
 )  # fmt: skip
 def test_one_difference_is_enough_not_to_compare(changes, reason):
-    same = {"data": "synapse", "cases": TEST_CASES, "network": PAPER, "training": SYNAPSE, "selection": "last"}
+    same = {"data": "synapse", "cases": TEST_CASES, "network": PUBLISHED, "training": SYNAPSE, "selection": "last"}
     assert judge_volumes(**same).comparable
     compared = judge_volumes(**(same | changes))
     assert not compared.comparable
@@ -139,16 +140,34 @@ def test_one_difference_is_enough_not_to_compare(changes, reason):
     assert reason in compared.phrase
 
 
+@pytest.mark.parametrize("form", ["published", "paper", "released"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
+@pytest.mark.parametrize("selection", ["last", "validation", "test", "unknown"])
+def test_form_precision_and_selection_decide_and_are_named(form, precision, selection):
+    """All 36 triples: only form published, trained in fp32 or not recorded, by the last step or not recorded, is one."""
+    network, training = NetworkConfig.from_preset(form, pretrained=True), replace(SYNAPSE, precision=precision)
+    compared = judge_volumes("synapse", TEST_CASES, network, training, selection)
+    expected = form == "published" and precision != "bf16" and selection in ("last", "unknown")
+    assert compared.comparable is expected
+    words = {"last": "last step", "unknown": "selection not recorded"}.get(selection, f"best on {selection}")
+    said = f"form {form}, {'precision not recorded' if precision == 'auto' else precision}, {words}"
+    assert said in " ".join((compared.phrase, *compared.remarks))
+    assert compared.phrase.startswith("comparable: " if expected else "not comparable: ")
+
+
 def test_what_does_not_change_a_result_does_not_forbid_to_compare():
-    for preset in ("published", "released"):
-        network = NetworkConfig.from_preset(preset)
-        compared = judge_volumes("synapse", TEST_CASES, network, None, "unknown")
-        assert compared.comparable
-        assert "how it was trained is not recorded" in compared.remarks
-    other = replace(SYNAPSE, seed=7, log_every=1, selection="validation")
-    compared = judge_volumes("synapse", TEST_CASES, PAPER, other, "validation")
+    compared = judge_volumes("synapse", TEST_CASES, replace(PUBLISHED, pretrained=False), None, "unknown")
     assert compared.comparable
-    assert any("set aside" in remark for remark in compared.remarks)
+    assert "how it was trained is not recorded" in compared.remarks
+    assert judge_volumes("synapse", TEST_CASES, PUBLISHED, replace(SYNAPSE, seed=7, log_every=1), "last").comparable
+
+
+@pytest.mark.parametrize(("used", "precision"), [("bf16", "bf16"), ("no", "fp32"), (None, "auto")])
+def test_auto_precision_is_read_as_what_it_came_to(tmp_path, used, precision):
+    training = replace(SYNAPSE, precision="auto").to_dict()
+    record = {"network": PAPER.to_dict(), "training": training} | ({"mixed_precision": used} if used else {})
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert read_training(tmp_path / "run.json")[1].precision == precision
 
 
 def test_pictures_are_comparable_up_to_the_split_and_pooled_only():
