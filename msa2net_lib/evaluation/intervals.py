@@ -98,8 +98,8 @@ def detectable(values: ArrayLike) -> float:
     return float(stats.t.ppf([0.975, 0.8], len(values) - 1).sum() * values.std(ddof=1) / len(values) ** 0.5)
 
 
-def paired_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean difference of two variants' scores over the same seeds, (n,) each, and its interval by paired t.
+def paired_interval(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
+    """Mean difference of two variants' scores over the same seeds, (n,) each, and its 95 % interval by paired t.
 
     Returns (difference, low, high), first minus second; with one seed the interval is nan. Raises: `InputError` unless
     both have the same length, at least 1.
@@ -107,7 +107,7 @@ def paired_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.9
     one, other = (np.asarray(scores, dtype=float) for scores in (first, second))
     if one.ndim != 1 or one.shape != other.shape or not len(one):
         raise InputError(f"scores of shapes {one.shape} and {other.shape}: give one score per seed for both")
-    return float((one - other).mean()), *t_interval(one - other, confidence)
+    return float((one - other).mean()), *t_interval(one - other)
 
 
 def each_of(count: int, confidence: float = 0.95) -> float:

@@ -144,7 +144,7 @@ def test_one_difference_is_enough_not_to_compare(changes, reason):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 @pytest.mark.parametrize("selection", ["last", "validation", "test", "unknown"])
 def test_form_precision_and_selection_decide_and_are_named(form, precision, selection):
-    """All 36 triples: only form published, trained in fp32 or not recorded, by the last step or not recorded, is one."""
+    """All 36 triples: only form published, in fp32 or not recorded, last step or not recorded, is one."""
     network, training = NetworkConfig.from_preset(form, pretrained=True), replace(SYNAPSE, precision=precision)
     compared = judge_volumes("synapse", TEST_CASES, network, training, selection)
     expected = form == "published" and precision != "bf16" and selection in ("last", "unknown")
