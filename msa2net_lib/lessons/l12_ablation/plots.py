@@ -30,7 +30,8 @@ def plot_ablation(
     panels: title -> runs as `evaluation.experiments.compare` returns them, or the reason why there are none. Each
     panel has its own scale, and the published differences again as diamonds. A square is the mean over seeds: black if
     it is beyond noise after Holm's correction, white if not, gray with one seed; a small dot is one seed. Shapes and
-    shades alone tell everything apart. what: the differences in words, for the axes. Raises: `InputError` if runs lack a row.
+    shades alone tell everything apart. what: the differences in words, for the axes. Raises: `InputError` if runs lack
+    a row.
     """
     figure, axes = figure_grid(1, 1 + len(panels), width=3.5, height=0.36 * len(contrasts) + 1.0)
     printed = _printed(contrasts, column)

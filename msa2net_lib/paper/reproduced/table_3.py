@@ -91,8 +91,8 @@ def measured_once(path: str | Path, reading: Reading) -> Measured:
 def reproduced_table_3(blocks: Sequence[Measured]) -> pd.DataFrame:
     """The published rows and, block by block, the reproduced ones below; index ``row``, columns `COLUMNS`.
 
-    Blocks of runs shorter than `LEAST_STEPS` are left out. ``origin`` is "published", "measured" or "not measured"; then
-    dsc and hd95 are nan and ``note`` has the reason.
+    Blocks of runs shorter than `LEAST_STEPS` are left out. ``origin`` is "published", "measured" or "not measured";
+    then dsc and hd95 are nan and ``note`` has the reason.
     """
     note = "one number per row; neither seeds nor spread are said"
     mark = {"origin": PUBLISHED, "data": "Synapse", "selection": NOT_TOLD, "comparability": "", "note": note}
