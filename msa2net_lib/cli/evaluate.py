@@ -176,8 +176,8 @@ def volume_table(results: Mapping[str, Evaluation], protocol: Protocol) -> str:
     table = selection_table(results, protocol)
     if "" in results:
         table = table[""]
-    rules = {label: result.set_by_rule(protocol) for label, result in results.items()}
-    lines = [f"{label}: {line}" if label else line for label, line in rules.items() if line]
+    told = [(label, line(protocol)) for label, one in results.items() for line in (one.set_by_rule, one.missed_warning)]
+    lines = [f"{label}: {line}" if label else line for label, line in told if line]
     return "\n".join([f"{protocol} protocol", table.to_string(float_format="%.4f", na_rep=MISSING), *lines])
 
 

@@ -82,8 +82,6 @@ def _score_volumes(arguments: argparse.Namespace, matched: MatchedFiles) -> pd.D
         print(line)
     for protocol in dict.fromkeys(evaluation.scores["protocol"]):
         print(volume_table({"": evaluation}, protocol))
-        if by_rule := evaluation.set_by_rule(protocol):
-            print(by_rule)
     if arguments.interval:
         print(volume_intervals({"": evaluation}))
     return evaluation.csv_table()

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, Evaluation, Protocol
+from msa2net_lib.evaluation.table import HD95_UNIT, MEAN, MISSED, Evaluation, Protocol
 from msa2net_lib.metrics import UNITS
 from msa2net_lib.training.files import BEST_FILES, RECORD_FILE, WEIGHTS_FILE
 from msa2net_lib.utils.files import read_json
@@ -117,7 +117,8 @@ def selection_table(evaluations: Mapping[str, Evaluation], protocol: Protocol = 
     """Return DSC and HD95 by organ, and their means in the last row, with the same columns for each selection.
 
     evaluations: label -> `Evaluation`. Columns: (label, "DSC (0 to 1)"), then
-    (label, "HD95 (unit)") in the protocol's own unit and, where it was measured, in the other.
+    (label, "HD95 (unit)") in the protocol's own unit and, where it was measured, in the other; then how many organs
+    were "missed", and "HD95, found (unit)" over the others, in the protocol's own unit.
     """
     columns = {}
     for label, evaluation in evaluations.items():
@@ -126,6 +127,10 @@ def selection_table(evaluations: Mapping[str, Evaluation], protocol: Protocol = 
             distances = _means(evaluation, protocol, f"hd95_{unit}")
             if unit == HD95_UNIT[protocol] or not distances.isna().all():
                 columns[label, f"HD95 ({unit})"] = distances
+        if evaluation.has(MISSED):
+            by_organ, unit = evaluation.case_table(protocol, MISSED).sum().astype(int), HD95_UNIT[protocol]
+            columns[label, "missed"] = pd.concat([by_organ, pd.Series({MEAN: by_organ.sum()})])
+            columns[label, f"HD95, found ({unit})"] = _means(evaluation, protocol, f"hd95_{unit}_found")
     return pd.DataFrame(columns)
 
 

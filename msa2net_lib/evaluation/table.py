@@ -33,9 +33,14 @@ _RULES = {
 """What a protocol counts for an organ that is missing on one side or on both (`metrics.score_volume`)."""
 MEAN = "mean"
 """Stands in the column ``organ`` for the mean over organs."""
-SUMMARIZED = ("dsc", "hd95_voxels", "hd95_mm")
+FOUND = {f"hd95_{unit}_found": f"hd95_{unit}" for unit in ("voxels", "mm")}
+"""HD95 over the organs that are in the label and were found, by the column that has it over all."""
+MISSED = "missed"
+"""Is 1 where an organ of the label was not found, 0 where it was, and nan where the label has none."""
+SUMMARIZED = ("dsc", "hd95_voxels", "hd95_voxels_found", "hd95_mm", "hd95_mm_found", MISSED)
 SUMMARY_COLUMNS = ("protocol", "organ", "score", "unit", "cases", "seeds", "mean", "sd", "low", "high", "method")
 _UNITS = {"dsc": "0 to 1", "hd95_voxels": "voxels", "hd95_mm": "mm", "hd95": "the protocol's own"}
+_UNITS |= {"hd95_voxels_found": "voxels", "hd95_mm_found": "mm", MISSED: "share of organs"}
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,43 @@ class Evaluation:
         return summarize_seeds({0: self}, confidence=confidence)
 
     def case_table(self, protocol: Protocol = "paper", column: str = "dsc") -> pd.DataFrame:
-        """One column of the scores as a table, (cases, organs), in the order in which they were scored."""
-        if column not in SCORES or column not in self.scores:
+        """One column of the scores as a table, (cases, organs), in the order in which they were scored.
+
+        column: of `SCORES`, a key of `FOUND`, or `MISSED`.
+        """
+        if not self.has(column):
             raise InputError(f"column={column!r} was not scored: choose one of {', '.join(SCORES)}")
         rows = self.scores[self.scores["protocol"] == protocol]
         if rows.empty:
             scored = ", ".join(dict.fromkeys(self.scores["protocol"])) or "none"
             raise InputError(f"protocol={protocol!r} was not scored (but {scored}): evaluate under it")
         cases, organs = (list(dict.fromkeys(rows[name])) for name in ("case", "organ"))
+        if column not in SCORES:
+            there, found = (rows[name].to_numpy(bool) for name in ("in_label", "in_prediction"))
+            shown = np.where(there, ~found, np.nan) if column == MISSED else rows[FOUND[column]].where(there & found)
+            rows = rows.assign(**{column: np.asarray(shown, float)})
         return rows.pivot(index="case", columns="organ", values=column).loc[cases, organs]
+
+    def has(self, column: str) -> bool:
+        """Whether a column of scores was measured; what rests on organs found needs ``in_prediction``."""
+        if column == MISSED or column in FOUND:
+            return "in_prediction" in self.scores and (column == MISSED or FOUND[column] in self.scores)
+        return column in SCORES and column in self.scores
+
+    def missed(self, protocol: Protocol = "paper") -> tuple[int, int]:
+        """How many organs of the labels were not found at all, and of how many. Raises as `case_table`."""
+        table = self.case_table(protocol, MISSED).to_numpy()
+        return int(np.nansum(table)), int(np.count_nonzero(~np.isnan(table)))
+
+    def missed_warning(self, protocol: Protocol = "paper") -> str:
+        """Say what missed organs do to the mean HD95, and what it is over the others; "" where none was missed."""
+        if not self.has(MISSED) or not (counts := self.missed(protocol))[0]:
+            return ""
+        unit = HD95_UNIT[protocol]
+        counted = "0, the best value there is" if protocol == "paper" else "the volume's diagonal"
+        found = self.case_table(protocol, f"hd95_{unit}_found").mean().mean()
+        over = f"over the organs found it is {found:.4g} {unit}" if found == found else "no organ was found"
+        return f"warning: {counts[0]} of {counts[1]} organs were missed, and HD95 counts each as {counted}; {over}"
 
     def csv_table(self) -> pd.DataFrame:
         """The scores as they are written to a file: with the unit of ``hd95`` beside them."""
@@ -149,7 +182,7 @@ def summarize_seeds(
 
 def _same_tables(evaluations: Mapping[int, Evaluation], protocol: str, column: str) -> list[pd.DataFrame] | None:
     """Return the table (cases, organs) of every seed, None if nothing in them was measured."""
-    if any(column not in evaluation.scores for evaluation in evaluations.values()):
+    if not all(evaluation.has(column) for evaluation in evaluations.values()):
         return None
     tables = [evaluation.case_table(protocol, column) for evaluation in evaluations.values()]  # type: ignore[arg-type]
     for seed, table in zip(evaluations, tables, strict=True):

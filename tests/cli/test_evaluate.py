@@ -20,6 +20,7 @@ from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.selections import SELECTIONS, selection_table, weights_of_run
+from msa2net_lib.evaluation.table import HD95_UNIT
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.nn.network import MSA2Net
 
@@ -83,7 +84,10 @@ def test_both_protocols_units_and_intervals(patient2, tmp_path, capsys):
         dsc, own = expected.mean(protocol)
         line = next(row for row in out.split(f"{protocol} protocol")[1].splitlines() if row.startswith("mean "))
         assert [f"{dsc:.4f}", f"{own:.4f}"] == line.split()[1:3]
-        assert len(line.split()) == 4  # HD95 in the other unit
+        assert len(line.split()) == 6  # HD95 in the other unit, organs missed, HD95 over those found
+        missed, found = expected.missed(protocol), expected.case_table(protocol, f"hd95_{HD95_UNIT[protocol]}_found")
+        assert line.split()[4:] == [str(missed[0]), f"{found.mean().mean():.4f}"]
+        assert f"warning: {missed[0]} of {missed[1]} organs were missed" in out
     assert "HD95 (voxels)" in out
     assert "HD95 (mm)" in out
     assert "not measured" in out  # one case has no interval
@@ -121,8 +125,9 @@ def test_selections_of_a_run(run_folder, patient2, tmp_path):
     table = selection_table(results, "strict")
     for label, result in results.items():
         columns = table[label]
-        assert list(columns) == ["DSC (0 to 1)", "HD95 (mm)", "HD95 (voxels)"]
+        assert list(columns) == ["DSC (0 to 1)", "HD95 (mm)", "HD95 (voxels)", "missed", "HD95, found (mm)"]
         assert tuple(columns.loc["mean"].iloc[:2]) == pytest.approx(result.mean("strict"))
+        assert columns.missed["mean"] == result.missed("strict")[0] == columns.missed[:-1].sum()
         np.testing.assert_allclose(columns.iloc[:-1, :2], result.by_organ("strict"))
     # A run that kept the last step's weights only, and none at all.
     shutil.copy(SHIPPED_TINY, tmp_path / "weights.safetensors")

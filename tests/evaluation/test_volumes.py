@@ -113,6 +113,42 @@ def test_scores_that_a_rule_set_are_counted(pred, label, paper, strict):
     assert bool(found.set_by_rule("paper")) == bool(paper)
 
 
+@pytest.mark.parametrize(
+    ("pred", "missed", "found"),
+    [
+        ([0, 0], (2, 2), "no organ was found"),  # whoever finds nothing has the best HD95 of all under "paper"
+        ([1, 0], (1, 2), "over the organs found it is 0 "),
+        ([2, 1], (0, 2), ""),
+    ],
+)
+def test_a_missed_organ_is_counted_and_left_out_of_the_distance_over_found_ones(pred, missed, found):
+    pred, label = (np.repeat(np.array(values, np.uint8), 8).reshape(1, 2, 8) for values in (pred, [1, 2]))
+    case = Case("a", np.zeros(label.shape, np.float32), label, (1.0, 1.0, 1.0), ("one", "two"))
+    result = Evaluation(pd.DataFrame(score_case(pred, case, ("one", "two")), columns=list(COLUMNS)), {})
+    assert result.missed("paper") == result.missed("strict") == missed
+    if missed == (2, 2):
+        assert result.mean("paper") == (0, 0)
+    for protocol, counted in (("paper", "0, the best value there is"), ("strict", "the volume's diagonal")):
+        said = result.missed_warning(protocol)
+        assert found in said
+        assert bool(said) == bool(missed[0]) == said.startswith(f"warning: {missed[0]} of 2 organs were missed")
+        assert counted in said or not missed[0]
+        over = result.case_table(protocol, "hd95_voxels_found")
+        assert over.isna().sum(axis=None) == missed[0]
+        assert (over.stack() == result.case_table(protocol, "hd95_voxels").stack()[over.stack().index]).all()
+    summary = result.summary().query("organ == 'mean' and protocol == 'paper'").set_index("score")
+    assert summary.loc["missed", "mean"] == missed[0] / 2
+    assert ("hd95_mm_found" in summary.index) == (missed[0] < 2)
+
+
+def test_scores_of_before_say_nothing_of_missed_organs():
+    table = pd.DataFrame([("paper", "a", "liver", 0.0, 0.0)], columns=["protocol", "case", "organ", "dsc", "hd95"])
+    old = Evaluation(table, {})
+    assert not old.missed_warning("paper")
+    with pytest.raises(InputError, match="column='missed' was not scored"):
+        old.missed("paper")
+
+
 def test_means_are_over_cases_first_then_organs():
     """With a case missing an organ the order matters: organ means 0.5 and 1.0, not the grand mean."""
     rows = [

@@ -96,6 +96,7 @@ def _measured_row(runs: list[ReproducedRun]) -> dict[str, Any]:
     notes = [
         f"{seeds}; interval of the mean DSC: 95 %, {method_of(*dsc.shape[:2])}",
         f"HD95 in voxels; parameters and FLOPs at {size} are counted",
+        *(filter(None, (run.evaluation.missed_warning("paper") for run in runs))),
         *comparability.remarks,
     ]
     chosen = "" if first.selection == "last" else f", {CHOSEN[first.selection]}"
