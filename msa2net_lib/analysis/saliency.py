@@ -11,6 +11,7 @@ from kornia.metrics import ssim
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.stats import spearmanr
+from torch.nn import functional as F
 
 from msa2net_lib.errors import InputError
 
@@ -80,3 +81,18 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDA
     if one.shape != other.shape or one.ndim != 2:
         raise InputError(f"maps of shapes {one.shape} and {other.shape}: give two of one shape (h, w)")
     return one, other
+
+
+def chance_likeness(grid: tuple[int, int], side: int = 64, draws: int = 200) -> float:
+    """How like two unrelated maps of a grid are on average: the size of their `rank_correlation`, enlarged as maps are.
+
+    What a likeness has to be held against: few cells cannot differ much. side: pixels of the enlarged maps.
+
+    Example:
+        >>> chance_likeness((4, 4)) > 2 * chance_likeness((32, 32))
+        True
+    """
+    maps = torch.randn(2 * draws, 1, *grid, generator=torch.Generator().manual_seed(0)).relu()
+    wide = F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
+    likeness = [rank_correlation(one, other) for one, other in zip(wide[::2], wide[1::2], strict=True)]
+    return float(np.abs(np.nan_to_num(likeness)).mean())

@@ -9,8 +9,9 @@ from matplotlib.colors import to_rgb
 
 from msa2net_lib.data.labels import ORGANS
 
-# Okabe and Ito's palette, which stays apart in the common color-vision deficiencies, plus lavender.
-COLORS = ("#D55E00", "#009E73", "#F0E442", "#E69F00", "#56B4E9", "#CC79A7", "#0072B2", "#C8B6FF")
+# Okabe and Ito's palette, which stays apart in the common color-vision deficiencies, plus lavender. Organs side by side
+# are no neighbors in it: the aorta has vermilion, and of the kidneys beside it none has orange.
+COLORS = ("#D55E00", "#E69F00", "#F0E442", "#009E73", "#56B4E9", "#CC79A7", "#0072B2", "#C8B6FF")
 """The colors of classes; with more classes than colors they repeat."""
 ORGAN_COLORS = dict(zip(ORGANS, COLORS, strict=True))
 """Those of the Synapse organs by name."""

@@ -1,4 +1,4 @@
-"""The paper's Figures 2 and 3 as grids: rows are slices or images, columns the ground truth and each network."""
+"""The paper's Figures 2 and 3 as grids, and what a closer look at the scores shows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import ndimage
 
+from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l11_evaluation.closer_look import Calibration
 from msa2net_lib.lessons.l11_evaluation.study import Row
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
 
@@ -116,3 +119,66 @@ def _note(ax: Axes, text: str) -> None:
 
 def _name_row(ax: Axes, text: str) -> None:
     ax.text(-0.04, 0.5, text, transform=ax.transAxes, fontsize=7, ha="right", va="center")
+
+
+def plot_surface_distances(
+    case: Case, predicted: NDArray, distances: NDArray, z: int, source: str, limit: float = 10.0
+) -> Figure:
+    """A slice with its reference, the prediction, and each predicted surface pixel colored by its distance.
+
+    distances: `closer_look.surface_distances`, in mm where the case has a spacing; z: the slice. What is farther than
+    ``limit`` has the last color.
+    """
+    figure, axes = figure_grid(1, 3, width=3.0, height=2.9)
+    spacing = None if case.spacing is None else (case.spacing[1], case.spacing[2])
+    named = {"spacing": spacing, "class_names": case.class_names}
+    labels = {"reference": case.label[z], "prediction": predicted[z]}
+    for ax, (title, label) in zip(axes[0], labels.items(), strict=False):
+        show_slice(ax, case.image[z], label, title=title, **named)
+    ax = axes[0, 2]
+    show_slice(ax, case.image[z], None, title="distance of its surface", **named)
+    drawn = ax.imshow(
+        np.ma.masked_invalid(np.minimum(distances[z], limit)), cmap="inferno", vmin=0, vmax=limit,
+        interpolation="nearest", aspect=ax.get_aspect(), zorder=5,
+    )  # fmt: skip
+    unit = "voxels" if spacing is None else "mm"
+    figure.colorbar(drawn, ax=ax, fraction=0.046, extend="max").set_label(f"{unit} to the true surface", fontsize=7.5)
+    organ_legend(figure, np.stack(list(labels.values())), case.class_names)
+    return stamp(figure, source)
+
+
+def plot_confusion(table: pd.DataFrame, source: str) -> Figure:
+    """Where each true class's voxels went, in percent of the row; the diagonal is what was found."""
+    figure, axes = figure_grid(1, 1, width=6.2, height=4.2)
+    ax, shares = axes[0, 0], 100 * table.to_numpy()
+    ax.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=100)
+    for (y, x), share in np.ndenumerate(shares):
+        if share >= 0.05:
+            color = "white" if share > 60 else "black"
+            ax.text(
+                x, y, f"{share:.1f}" if share < 99.95 else "100", ha="center", va="center", fontsize=6.5, color=color
+            )
+    ax.set_xticks(range(len(table)), list(table.columns), rotation=40, ha="right", fontsize=7.5)
+    ax.set_yticks(range(len(table)), list(table.index), fontsize=7.5)
+    ax.set_xlabel("predicted", fontsize=8)
+    ax.set_ylabel("true: percent of its voxels", fontsize=8)
+    return stamp(figure, source)
+
+
+def plot_calibration(found: Calibration, source: str) -> Figure:
+    """Accuracy against confidence, and how many pixels are so sure; on the diagonal a network knows what it knows."""
+    figure, axes = figure_grid(1, 2, width=3.4, height=2.8)
+    reliability, counts = axes[0]
+    reliability.plot([0, 1], [0, 1], ":", color="0.5", label="as sure as right")
+    reliability.plot(found.bins.confidence, found.bins.accuracy, "o-", color="black", label="measured")
+    reliability.set_ylabel("accuracy", fontsize=8)
+    reliability.set_title(f"expected calibration error {found.error:.3f}", fontsize=8.5)
+    reliability.legend(fontsize=7.5)
+    counts.bar(found.bins.confidence, found.bins.pixels, width=0.07, color="0.7", edgecolor="0.3")
+    counts.set_yscale("log")
+    counts.set_ylabel("pixels", fontsize=8)
+    for ax in axes[0]:
+        ax.set_xlim(0, 1.02)
+        ax.set_xlabel("confidence", fontsize=8)
+        ax.tick_params(labelsize=7.5)
+    return stamp(figure, source)

@@ -20,7 +20,7 @@ from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.resize import resize_image
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import excludes_zero, paired_interval
+from msa2net_lib.evaluation.intervals import detectable, each_of, excludes_zero, paired_interval, t_interval
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices
@@ -145,9 +145,10 @@ def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: 
     """First minus second variant, layer by layer, differences taken seed by seed.
 
     measure: a key of `MEASURES`. layers: if none is named all that both have. Columns: the two variants' means over
-    seeds, ``difference``, its 95 % interval ``low`` to ``high`` (paired t), ``seeds`` and ``reading``: `HIGHER` or
-    `LOWER` if the interval leaves out zero, `NOISE` if not or with one seed, `UNDEFINED` on a grid that has no such
-    number. Raises: `InputError` without seeds in common.
+    seeds, ``difference``, its 95 % interval ``low`` to ``high`` (paired t), ``seeds``, the differences ``by_seed`` and
+    ``reading``: `HIGHER` or `LOWER` if the interval leaves out zero, `NOISE` if not or with one seed, `UNDEFINED` on a
+    grid that has no such number; ``at_once``: the same by intervals that hold for all layers at once (Bonferroni).
+    Raises: `InputError` without seeds in common.
     """
     rows = {}
     for layer in layers or shared_layers(runs, first, second):
@@ -156,12 +157,32 @@ def contrast(runs: pd.DataFrame, first: str, second: str, measure: str, layers: 
             raise InputError(f"{first} and {second} have no seed in common: train both with the same seeds")
         one, other = pair.iloc[:, 0], pair.iloc[:, 1]
         difference, low, high = paired_interval(one, other)
-        reading = UNDEFINED if np.isnan(difference) else NOISE
-        if excludes_zero(low, high):
-            reading = HIGHER if difference > 0 else LOWER
         rows[layer] = {first: one.mean(), second: other.mean(), "difference": difference, "low": low, "high": high,
-                       "seeds": len(pair), "reading": reading}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
+                       "seeds": len(pair), "reading": _reading(difference, low, high),
+                       "by_seed": (one - other).tolist()}  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    together = each_of(int(table.difference.notna().sum()))
+    at_once = [(mean, *t_interval(row, together)) for mean, row in zip(table.difference, table.by_seed, strict=True)]
+    return table.assign(at_once=[_reading(*one) for one in at_once])
+
+
+def _reading(difference: float, low: float, high: float) -> str:
+    if excludes_zero(low, high):
+        return HIGHER if difference > 0 else LOWER
+    return UNDEFINED if np.isnan(difference) else NOISE
+
+
+def layer_mean(table: pd.DataFrame, layers: Sequence[str] = ()) -> dict[str, Any]:
+    """The mean difference over layers of a table of `contrast`, all by default, seed by seed: one test of them all.
+
+    Layers without a number are left out. Returns ``layers`` (how many), ``difference``, ``low`` to ``high`` (95 %,
+    paired t), ``seeds``, ``reading``, and ``detectable``, the mean that so many seeds show in four of five studies.
+    """
+    chosen = (table.loc[list(layers)] if layers else table).dropna(subset="difference")
+    by_seed = np.array(chosen.by_seed.tolist()).mean(axis=0) if len(chosen) else np.array([np.nan])
+    mean, (low, high) = float(by_seed.mean()), t_interval(by_seed)
+    words = {"reading": _reading(mean, low, high), "seeds": len(by_seed), "layers": len(chosen)}
+    return {"difference": mean, "low": low, "high": high, "detectable": detectable(by_seed), **words}
 
 
 def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
@@ -176,7 +197,7 @@ def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
 
 
 def sentences(table: pd.DataFrame, title: str) -> list[str]:
-    """What a table of `contrast` says of "MASAG preserves high frequencies": a sentence per group, then one of all.
+    """What a table of `contrast` says of "MASAG preserves high frequencies": a sentence per group, then those of all.
 
     title: what was compared, and by which measure.
     """
@@ -184,20 +205,35 @@ def sentences(table: pd.DataFrame, title: str) -> list[str]:
     for group, layers in layer_groups(list(table.index)).items():
         counts = table.reading[layers].value_counts()
         told = [f"{word} in {counts[word]}" for word in (HIGHER, LOWER, NOISE, UNDEFINED) if word in counts]
-        lines.append(f"  {group}: {', '.join(told)} of {len(layers)} layers")
-    return [*lines, f"  more high frequencies in all layers? {in_all_layers(table)}"]
+        lines.append(
+            f"  {group}: {', '.join(told)} of {len(layers)} layers; {mean_in_words(layer_mean(table, layers))}"
+        )
+    return [*lines, f"  all layers: {mean_in_words(layer_mean(table))}", f"  each layer: {in_all_layers(table)}"]
+
+
+def mean_in_words(mean: dict[str, Any]) -> str:
+    """Say what `layer_mean` found, and if that is within noise which mean so many seeds would have shown."""
+    if np.isnan(mean["difference"]):
+        return "mean not defined"
+    if np.isnan(mean["low"]):
+        return f"mean {mean['difference']:+.2f}, one seed"
+    told = f"mean {mean['difference']:+.2f} ({mean['low']:+.2f} to {mean['high']:+.2f}), {mean['reading']}"
+    return told + (f" (four in five would see {mean['detectable']:.2f})" if mean["reading"] == NOISE else "")
 
 
 def in_all_layers(table: pd.DataFrame) -> str:
     """Whether a table of `contrast`, with MASAG first, shows what the paper reads from its Figure A; in one sentence.
 
-    Its reading is of *all* layers, so that it is seen only where every layer with a number is `HIGHER`.
+    Its reading is of *all* layers, so that it is seen only where every layer with a number is `HIGHER` at once with
+    the others. The sentence says from which difference on the seeds could show that.
     """
-    counts = table.reading.value_counts()
-    higher, lower, noise = (int(counts.get(reading, 0)) for reading in (HIGHER, LOWER, NOISE))
-    count = higher + lower + noise
-    answer = "yes" if higher == count > 0 else "no"
-    return f"{answer}: higher in {higher} of {count} layers, lower in {lower}, within noise in {noise}"
+    (alone, once), count = (table[key].value_counts() for key in ("reading", "at_once")), table.difference.notna().sum()
+    higher, lower = (f"{word} in {int(alone.get(word, 0))}" for word in (HIGHER, LOWER))
+    together = f"all at once {HIGHER} in {int(once.get(HIGHER, 0))}, {LOWER} in {int(once.get(LOWER, 0))}"
+    answer = "yes" if int(once.get(HIGHER, 0)) == count > 0 else "not shown"
+    widths = [np.ptp(t_interval(row, each_of(int(count)))) / 2 for row in table.by_seed[table.difference.notna()]]
+    needs = f"; {table.seeds.min()} seeds could show it of differences from about {np.median(widths):.1f} on"
+    return f"{answer}: {higher} of {count} alone, {lower}; {together}" + (needs if len(widths) else "")
 
 
 def show_bands(maps: torch.Tensor) -> torch.Tensor:

@@ -248,10 +248,11 @@ def plot_localization(summary: pd.DataFrame, source: str) -> Figure:
     return stamp(figure, source)
 
 
-def plot_pairs(pairs: pd.DataFrame, source: str) -> Figure:
+def plot_pairs(pairs: pd.DataFrame, source: str, chances: Mapping[str, float] | None = None) -> Figure:
     """Similarity of the maps of two networks by layer: true labels with two seeds beside true and permuted labels.
 
-    pairs: `shuffled_study.pair_table`. A marker is one pair, a bar the mean of its kind.
+    pairs: `shuffled_study.pair_table`. A marker is one pair, a bar the mean of its kind. chances: the rank correlation
+    of unrelated maps by layer, drawn as a dotted line.
     """
     figure, axes = figure_grid(1, 2, width=4.3, height=3.0)
     layers = list(dict.fromkeys(pairs.layer))
@@ -263,6 +264,9 @@ def plot_pairs(pairs: pd.DataFrame, source: str) -> Figure:
                 at, label = y + 0.3 * offset - 0.15, kind if y == 0 else None
                 ax.plot(values, [at] * len(values), marker, color=color, alpha=0.7, markersize=5, label=label)
                 ax.plot([values.mean()] * 2, [at - 0.13, at + 0.13], color=color, linewidth=2)
+        for y, layer in enumerate(layers if column == "rank" and chances else ()):
+            label = "unrelated maps of the grid" if y == 0 else None
+            ax.plot([(chances or {})[layer]] * 2, [y - 0.4, y + 0.4], ":", color="0.3", label=label)
         ax.set_yticks(range(len(layers)), layers if column == "rank" else [], fontsize=7.5)
         ax.invert_yaxis()
         ax.set_xlim(-0.05, 1.05)
@@ -270,7 +274,7 @@ def plot_pairs(pairs: pd.DataFrame, source: str) -> Figure:
         ax.tick_params(axis="x", labelsize=7.5)
         ax.grid(axis="x", color="0.93")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return stamp(figure, source)
 
 

@@ -22,6 +22,7 @@ from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.datasets import Case, PreparedDataset, TrainingData
 from msa2net_lib.data.resize import resize_image, resize_label
+from msa2net_lib.evaluation.intervals import holm
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.lessons.l14_grad_cam.study import (
     LAYERS,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 TRUE, PERMUTED, ADDITION = "true labels", "labels of other slices", "true labels, gate: addition"
 VARIANTS = (TRUE, PERMUTED, ADDITION)
+SAME, CROSSED = "true, two seeds", "true and permuted"
+"""Kinds of pairs in `pair_table`."""
+POOLED = "mean over layers"
+MEASURE_NAMES = {"rank": "rank correlation", "ssim": "SSIM"}
 SHARES = (0.5, 0.95)
 """Shares of the effective receptive field whose radius is measured."""
 
@@ -141,8 +146,8 @@ def pair_table(networks: Mapping[tuple[str, int], MSA2Net], case: Case, count: i
             heat = heat_maps(network, network_input(network, images), targets)
             maps[key] = {layer: {(organ, z): heat[organ][layer][z] for organ, z in present} for layer in LAYERS}
     seeds = sorted({seed for _, seed in maps})
-    pairs = [("true, two seeds", f"{a}, {b}", (TRUE, a), (TRUE, b)) for a, b in combinations(seeds, 2)]
-    pairs += [("true and permuted", str(seed), (TRUE, seed), (PERMUTED, seed)) for seed in seeds]
+    pairs = [(SAME, f"{a}, {b}", (TRUE, a), (TRUE, b)) for a, b in combinations(seeds, 2)]
+    pairs += [(CROSSED, str(seed), (TRUE, seed), (PERMUTED, seed)) for seed in seeds]
     rows = []
     for title, which, one, other in pairs:
         for layer in LAYERS:
@@ -164,19 +169,49 @@ def shown_maps(network: MSA2Net, case: Case, z: int, organs: Sequence[str], laye
     return found
 
 
+def pair_tests(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Are maps of true labels liker to each other than to those of wrong ones? One row per layer and measure.
+
+    pairs: `pair_table`. Then the mean over layers, pair by pair. Columns: ``true`` and ``wrong`` (means), ``p`` (exact
+    permutation of the pairs, one-sided), ``least_p`` that so many pairs can reach, and ``holm`` over the single layers.
+    Pairs share networks, so that the tests are rather too bold than too shy. Layers without both kinds have no row.
+
+    Source: Fisher 1935 (permutation); Holm 1979.
+    """
+    layers = {layer: pairs[pairs.layer == layer] for layer in dict.fromkeys(pairs.layer)}
+    pooled: Any = pairs.groupby(["pair", "seeds"], sort=False)[["rank", "ssim"]].mean().reset_index()
+    rows = []
+    for layer, own in (layers | {POOLED: pooled}).items():
+        for key in ("rank", "ssim"):
+            true, wrong = (own[own.pair == kind][key].to_numpy(float) for kind in (SAME, CROSSED))
+            if len(true) and len(wrong):
+                every = np.concatenate([true, wrong])
+                drawn = [every[list(chosen)].sum() for chosen in combinations(range(len(every)), len(true))]
+                p = float(np.mean(np.array(drawn) >= true.sum() - 1e-12))
+                rows.append((layer, key, true.mean(), wrong.mean(), p, 1 / len(drawn)))
+    table = pd.DataFrame(rows, columns=["layer", "measure", "true", "wrong", "p", "least_p"])
+    single = table.layer != POOLED
+    return table.assign(holm=pd.Series(holm(table.p[single].to_numpy()), table.index[single]))
+
+
 def pair_sentences(pairs: pd.DataFrame) -> list[str]:
-    """Per layer and measure: are maps of true labels liker to each other than to those of wrong ones, in every pair?"""
-    told = []
+    """Per layer and measure what `pair_tests` found, then how many tests there were and the mean over layers."""
+    told, tests = [], pair_tests(pairs)
     for layer in dict.fromkeys(pairs.layer):
-        own = pairs[pairs.layer == layer]
-        same, other = (own[own.pair == kind] for kind in ("true, two seeds", "true and permuted"))
-        if not len(same) or not len(other):
-            told.append(f"{layer}: not measured, it takes two seeds of each kind")
-            continue
-        parts = []
-        for key, name in {"rank": "rank correlation", "ssim": "SSIM"}.items():
-            true, wrong = (np.asarray(one[key], dtype=float) for one in (same, other))
-            words = "told apart" if true.min() > wrong.max() else "not told apart"
-            parts.append(f"{name} {true.mean():.2f} and {wrong.mean():.2f}, {words}")
-        told.append(f"{layer}: {'; '.join(parts)}")
+        parts = [
+            f"{MEASURE_NAMES[row.measure]} {row.true:.2f} and {row.wrong:.2f}, p {row.p:.2f}"
+            for row in tests[tests.layer == layer].itertuples()
+        ]
+        told.append(f"{layer}: {'; '.join(parts) or 'not measured, it takes two seeds of each kind'}")
+    single, pooled = tests[tests.layer != POOLED], tests[tests.layer == POOLED]
+    if len(single):
+        least, best = single.least_p.iloc[0], int((single.p <= single.least_p + 1e-12).sum())
+        told.append(
+            f"{len(single)} tests, each p at least {least:.2f}: {best} reach it where {len(single) * least:.1f} would "
+            f"by chance; after Holm's correction {int((single.holm < 0.05).sum())} are below 0.05"
+        )
+        told += [
+            f"{POOLED}: {MEASURE_NAMES[row.measure]} {row.true:.2f} and {row.wrong:.2f}, p {row.p:.2f}"
+            for row in pooled.itertuples()
+        ]
     return told

@@ -18,14 +18,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from msa2net_lib.analysis.grad_cam import Segmenter, grad_cam_layers
-from msa2net_lib.analysis.layers import LAST
+from msa2net_lib.analysis.layers import LAST, feature_maps
 from msa2net_lib.analysis.network_field import logit_field
 from msa2net_lib.analysis.randomization import Mode, reinitialize_parts, reinitialized_steps
-from msa2net_lib.analysis.saliency import edge_map, pointing, rank_correlation, share_inside, structural_similarity
+from msa2net_lib.analysis.saliency import (
+    chance_likeness,
+    edge_map,
+    pointing,
+    rank_correlation,
+    share_inside,
+    structural_similarity,
+)
 from msa2net_lib.analysis.slice_study import Study, network_input
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation.intervals import t_interval
 from msa2net_lib.nn.network import MSA2Net
 
 if TYPE_CHECKING:
@@ -187,6 +195,28 @@ def localization(network: MSA2Net, case: Case, count: int = 12, layers: Sequence
                     for name, values in maps.items()
                 ]
     return pd.DataFrame(rows, columns=["organ", "map", "z", "inside", "pointing"])
+
+
+def localization_over(
+    network: MSA2Net, cases: Sequence[Case], count: int = 12, layers: Sequence[str] = LAYERS
+) -> pd.DataFrame:
+    """`localization` of several cases with a first column ``case``; count: slices of all together, a share of each."""
+    share = max(1, count // len(cases))
+    tables = [localization(network, case, share, layers).assign(case=case.name) for case in cases]
+    return pd.concat(tables, ignore_index=True)
+
+
+def over_cases(table: pd.DataFrame, name: str) -> dict[str, tuple[float, float, float]]:
+    """A map's `localization_summary` case by case: inside and pointing -> mean over cases and 95 % interval (t)."""
+    by_case = [localization_summary(rows).loc[name] for _, rows in table.groupby("case", sort=False)]
+    values = pd.DataFrame(by_case)
+    return {key: (float(values[key].mean()), *t_interval(values[key])) for key in ("inside", "pointing")}
+
+
+def layer_chances(network: MSA2Net, layers: Sequence[str] = LAYERS) -> dict[str, float]:
+    """`chance_likeness` on each layer's own grid."""
+    maps = feature_maps(network, network_input(network, np.zeros((1, *network.config.height_width), np.float32)))
+    return {layer: chance_likeness((maps[layer].shape[-2], maps[layer].shape[-1])) for layer in layers}
 
 
 def localization_summary(table: pd.DataFrame) -> pd.DataFrame:

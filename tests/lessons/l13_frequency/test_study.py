@@ -89,21 +89,42 @@ def test_differences_are_taken_seed_by_seed():
     assert set(undefined.reading) == {fs.UNDEFINED}
 
 
-def table_of(**readings):
-    return pd.DataFrame({"reading": pd.Series(readings)}).assign(seeds=3)
+def test_what_is_said_follows_the_numbers():
+    """One layer with a quiet difference, one with a loud one: alone, at once, and their mean seed by seed."""
+    runs = made_up({"masag": [5.0, 5.1, 5.2], "addition": [4.0, 4.1, 4.21]})
+    table = fs.contrast(runs, "masag", "addition", "high_band")
+    table.at["level 0 gate", "by_seed"] = [3.0, -2.0, 1.0]
+    mean = fs.layer_mean(table)
+    by_seed = np.array(table.by_seed.tolist()).mean(axis=0)
+    assert (mean["low"], mean["high"]) == pytest.approx(tuple(stats.ttest_1samp(by_seed, 0).confidence_interval()))
+    assert (mean["layers"], mean["seeds"], mean["reading"]) == (3, 3, fs.NOISE)
+    lines = fs.sentences(table, "A minus B")
+    assert lines[0] == "A minus B, 3 seeds:"
+    assert lines[1].startswith("  encoder: higher in 1 of 1 layers; mean +1.00")
+    assert f"within noise (four in five would see {mean['detectable']:.2f})" in lines[-2]
+    assert lines[-1].startswith("  each layer: yes: higher in 3 of 3 alone, lower in 0; all at once higher in 3")
 
 
-def test_what_is_said_follows_the_readings():
-    table = table_of(
-        **{"encoder stage 1": fs.HIGHER, "level 2 gate": fs.LOWER, "level 0 gate": fs.NOISE, "logits": fs.NOISE}
+def test_at_once_is_bonferroni_over_layers_with_a_number():
+    runs = made_up({"masag": [5.0, 1.0, 3.3], "addition": [4.0, 0.1, 2.1]})
+    table = fs.contrast(runs, "masag", "addition", "high_band")
+    assert set(table.reading) == {fs.HIGHER}
+    p = stats.ttest_rel([5.0, 1.0, 3.3], [4.0, 0.1, 2.1]).pvalue
+    assert set(table.at_once) == {fs.HIGHER if p * 3 < 0.05 else fs.NOISE}
+    close = fs.contrast(
+        made_up({"masag": [5.0, 1.0, 3.6], "addition": [4.0, 0.4, 2.1]}), "masag", "addition", "high_band"
     )
-    assert fs.sentences(table, "A minus B") == [
-        "A minus B, 3 seeds:",
-        "  encoder: higher in 1 of 1 layers",
-        "  coarse decoder (levels 3 and 2): lower in 1 of 1 layers",
-        "  fine decoder (levels 1 and 0, logits): within noise in 2 of 2 layers",
-        "  more high frequencies in all layers? no: higher in 1 of 4 layers, lower in 1, within noise in 2",
-    ]
+    assert (set(close.reading), set(close.at_once)) == ({fs.HIGHER}, {fs.NOISE})
+    assert "not shown: higher in 3 of 3 alone" in fs.in_all_layers(close)
+
+
+def test_one_seed_or_no_number_has_no_mean_interval():
+    single = fs.contrast(made_up({"masag": [9.0], "addition": [1.0]}), "masag", "addition", "high_band")
+    assert fs.mean_in_words(fs.layer_mean(single)) == "mean +8.00, one seed"
+    undefined = fs.contrast(
+        made_up({"masag": [1.0, 2.0], "addition": [1.0, 2.5]}), "masag", "addition", "high_over_low"
+    )
+    assert fs.mean_in_words(fs.layer_mean(undefined)) == "mean not defined"
 
 
 def test_every_layer_is_in_one_group():
@@ -148,26 +169,18 @@ def test_what_is_not_there_is_refused(study):
         pass
 
 
-@pytest.mark.parametrize(
-    ("readings", "told"),
-    [
-        ([fs.HIGHER, fs.HIGHER, fs.UNDEFINED], "yes: higher in 2 of 2 layers, lower in 0, within noise in 0"),
-        ([fs.HIGHER, fs.NOISE, fs.LOWER], "no: higher in 1 of 3 layers, lower in 1, within noise in 1"),
-        ([fs.UNDEFINED], "no: higher in 0 of 0 layers, lower in 0, within noise in 0"),
-    ],
-)
-def test_the_papers_reading_is_of_all_layers(readings, told):
-    assert fs.in_all_layers(pd.DataFrame({"reading": readings})) == told
-
-
 def test_the_lessons_answer_is_that_of_the_committed_measurement(root):
     """Its last lines are prose; the numbers in them are those of the runs."""
     runs, _ = read_measurement(root / "benchmarks" / "results" / "frequency.json")
     cells = nbformat.read(root / "notebooks" / "13_frequency.ipynb", as_version=4).cells
     (answer,) = [cell.source for cell in cells if "What to take away" in cell.source]
-    counts = [fs.contrast(runs, fs.WITH, fs.WITHOUT, key).reading.value_counts() for key in fs.MEASURES]
-    higher, lower = ([int(count.get(reading, 0)) for count in counts] for reading in (fs.HIGHER, fs.LOWER))
+    smaller, _ = read_measurement(root / "benchmarks" / "results" / "frequency_64.json")
+    for table, key in ((runs, "high_band"), (smaller, "high_band"), (runs, "high_over_low")):
+        mean = fs.layer_mean(fs.contrast(table, fs.WITH, fs.WITHOUT, key))
+        assert f"{mean['difference']:+.2f} ({mean['low']:+.2f} to {mean['high']:+.2f})" in answer
+    tables = [fs.contrast(runs, fs.WITH, fs.WITHOUT, key) for key in fs.MEASURES]
+    assert all("not shown" in fs.in_all_layers(table) for table in tables), "the answer there is no"
     layers = len(fs.shared_layers(runs, fs.WITH, fs.WITHOUT))
-    assert f"higher in {higher[0]} of {layers} layers, the gates' own outputs, and lower in {lower[0]};" in answer
-    assert f"with the mean left out higher in {higher[1]} and lower in {lower[1]}," in answer
-    assert max(higher) < layers, "the answer there is no"
+    assert (
+        f"of {layers} layers {int((tables[0].at_once == fs.HIGHER).sum())} is higher at once with the others" in answer
+    )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from heat_map_tables import PAIRS
+from scipy import stats
 
 from msa2net_lib import MSA2Net, TrainConfig
 from msa2net_lib.analysis.layers import LAST
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.evaluation.intervals import holm
 from msa2net_lib.lessons.l14_grad_cam import shuffled_study
 from msa2net_lib.lessons.l14_grad_cam.shuffled_study import ADDITION, PERMUTED, TRUE, PermutedLabels
+from msa2net_lib.utils.files import read_json
 
 IDS = [f"case0001_slice{index:03d}" for index in range(9)]
 
@@ -86,8 +91,33 @@ def test_field_and_stored_maps(study, noise_case):
     assert values.dtype.kind == "i"
 
 
-def test_wrong_labels_are_told_only_where_all_pairs_agree():
+def test_wrong_labels_are_told_with_exact_p_values_for_how_many_there_are():
+    tests = shuffled_study.pair_tests(PAIRS)
+    by_key = tests.set_index(["layer", "measure"])
+    for layer in ("x", "y"):
+        for key in ("rank", "ssim"):
+            own = PAIRS[PAIRS.layer == layer]
+            true, wrong = (own[own.pair == kind][key] for kind in ("true, two seeds", "true and permuted"))
+            found = stats.permutation_test(
+                (true, wrong), lambda one, other: np.mean(one) - np.mean(other), alternative="greater"
+            )
+            row = by_key.loc[layer, key]
+            assert row.p == pytest.approx(found.pvalue)
+            assert row.least_p == pytest.approx(1 / math.comb(len(true) + len(wrong), len(true)))
+            assert (row.true, row.wrong) == pytest.approx((true.mean(), wrong.mean()))
+    single = tests[tests.layer != shuffled_study.POOLED]
+    assert single.holm.tolist() == pytest.approx(holm(single.p).tolist())
+    assert tests.holm[tests.layer == shuffled_study.POOLED].isna().all()
     told = shuffled_study.pair_sentences(PAIRS)
-    assert told[0] == "x: rank correlation 0.80 and 0.35, told apart; SSIM 0.50 and 0.20, told apart"
-    assert told[1] == "y: rank correlation 0.50 and 0.45, not told apart; SSIM 0.50 and 0.20, told apart"
+    assert told[0].startswith("x: rank correlation 0.80 and 0.35, p ")
     assert "not measured" in told[2]
+    assert "after Holm's correction 0 are below 0.05" in told[3]
+    assert [line.split(":")[0] for line in told[4:]] == ["mean over layers"] * 2
+
+
+def test_the_measured_pairs_can_show_nothing_whatever_they_are(root):
+    """Three pairs of each kind reach p = 1/20 at least, and twelve tests of it cannot survive Holm's correction."""
+    pairs = pd.DataFrame(read_json(root / "benchmarks" / "results" / "shuffled_labels.json")["pairs"])
+    tests = shuffled_study.pair_tests(pairs)
+    assert set(tests.least_p) == {0.05}
+    assert (tests.holm.dropna() > 0.5).all()
