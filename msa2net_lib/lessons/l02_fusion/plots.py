@@ -1,24 +1,40 @@
-"""Figures of multi-scale fusion: what the local branch sees of the slice, and what the two branches add up to."""
+"""Figures of multi-scale fusion: the probe, the toy task, what the local branch sees, what the branches add up to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, footprint_paths, place_footprint
 from msa2net_lib.analysis.slice_study import Study
+from msa2net_lib.analysis.toy_task import Frame
 from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
 from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, color_bar, sign
-from msa2net_lib.viz.plots import figure_grid, show_slice
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, color_bar, sign
+from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import HTML
     from numpy.typing import NDArray
+    from torch import Tensor
 
 LOCAL_COLOR, GLOBAL_COLOR, FUSED_COLOR = "#0072B2", "#D55E00", "0.25"
+PROBE_COLORS = {"X": LOCAL_COLOR, "G": GLOBAL_COLOR, "Y": "#009E73"}
+PROBE_WORDS = {
+    "Dice": "mean Dice over organs, each cell alone",
+    "recall": "share of an organ's cells found, mean over organs",
+}
+TOY_COLOR, TOY_LIMIT = "#0072B2", 2.5
+TOY_SOURCE = "made-up data: noise; built to need a product"
 
 
 def fusion_panels(study: Study, level: int) -> list[Panel]:
@@ -142,3 +158,93 @@ def _channels(ax: Axes, local: NDArray, shared: NDArray, fused: NDArray) -> None
     ax.legend(fontsize=7, loc="upper center", frameon=False)
     ax.set_xlabel("channel", fontsize=8, labelpad=1)
     ax.tick_params(labelsize=7)
+
+
+def plot_probe(table: pd.DataFrame, source: str) -> Figure:
+    """What a linear rule reads off one cell of X, G and Y: a panel per score, a dot per left-out case, bars at means.
+
+    table: as `study.probe_table` returns it.
+    """
+    scores, levels = list(table.columns), list(table.index.unique("level"))
+    figure, axes = figure_grid(1, len(scores), width=4.4, height=2.7)
+    for ax, score in zip(axes[0], scores, strict=True):
+        for place, (name, color) in enumerate(PROBE_COLORS.items()):
+            for row, level in enumerate(levels):
+                values, y = table.loc[level, name][score], row + (place - 1) * 0.24
+                ax.barh(y, values.mean(), height=0.22, color=color, alpha=0.55, label=name if row == 0 else None)
+                ax.plot(values, [y] * len(values), ".", color="0.15", markersize=4)
+        ax.set_yticks(range(len(levels)), [f"level {level}" for level in levels], fontsize=8)
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1)
+        ax.set_xlabel(PROBE_WORDS[score], fontsize=8)
+        ax.tick_params(axis="x", labelsize=7.5)
+    axes[0, 0].legend(fontsize=8, frameon=False, loc="lower right")
+    return stamp(figure, source)
+
+
+def plot_toy_task(detail: Tensor, coarse: Tensor, target: Tensor) -> Figure:
+    """One sample of the toy task: detail, coarse map, and the target, each (h, w)."""
+    figure, axes = figure_grid(1, 3, width=2.5, height=2.2)
+    titles = ("detail (becomes X)", "coarse map (becomes G)", "target: detail where coarse > 0")
+    for ax, values, title in zip(axes[0], (detail, coarse, target), titles, strict=True):
+        color_bar(_show_cells(ax, values, DIVERGING, (-TOY_LIMIT, TOY_LIMIT), title), ax)
+    return stamp(figure, TOY_SOURCE)
+
+
+def plot_toy_scores(scores: pd.DataFrame, no_product: float) -> Figure:
+    """Explained variance by gate, a dot per seed. scores: columns gate, seed, explained. no_product: a line there."""
+    figure, axes = figure_grid(1, 1, width=7.0, height=2.7)
+    ax, gates = axes[0, 0], list(dict.fromkeys(scores.gate))
+    ax.axvline(no_product, color="0.6", linewidth=0.9)
+    ax.text(no_product, -0.75, " best without a product", fontsize=7.5, color="0.35", va="bottom")
+    for row, gate in enumerate(gates):
+        values = scores.explained[scores.gate == gate]
+        ax.plot(values, [row] * len(values), "o", color=TOY_COLOR, alpha=0.6, markersize=6)
+    ax.set_yticks(range(len(gates)), gates, fontsize=8)
+    ax.set_ylim(len(gates) - 0.4, -0.8)
+    ax.set_xlim(0, 1.02)
+    ax.set_xlabel("share of the held-out variance explained, a dot per seed", fontsize=8)
+    ax.grid(axis="x", color="0.93")
+    return stamp(figure, TOY_SOURCE)
+
+
+def plot_forming(frames: Sequence[Frame], coarse: Tensor, channel: int) -> Figure:
+    """The output above and a channel of the map below at some steps of a training, with the coarse map's edge."""
+    figure, axes = figure_grid(2, len(frames), width=1.75, height=1.75)
+    for column, frame in enumerate(frames):
+        _draw_frame(axes[:, column], frame, coarse, channel)
+    return stamp(figure, TOY_SOURCE)
+
+
+def toy_animation(frames: Sequence[Frame], coarse: Tensor, channel: int) -> HTML:
+    """The same as a moving picture, GIF, to show on a page."""
+    figure, axes = figure_grid(1, 2, width=2.6, height=2.4)
+
+    def draw(frame: Frame) -> list[Any]:
+        for ax in axes[0]:
+            ax.clear()
+        _draw_frame(axes[0], frame, coarse, channel)
+        return []
+
+    from IPython.display import HTML  # comes with a kernel; the library runs without
+
+    movie = FuncAnimation(figure, draw, frames=list(frames), init_func=list)  # pyright: ignore[reportArgumentType]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "forming.gif"
+        movie.save(path, writer=PillowWriter(fps=5), dpi=80)
+        data = b64encode(path.read_bytes()).decode()
+    return HTML(f'<img alt="output and map of a gate during training" src="data:image/gif;base64,{data}">')
+
+
+def _draw_frame(axes: Any, frame: Frame, coarse: Tensor, channel: int) -> None:
+    title = f"step {frame.step}: {frame.explained:.0%}"
+    _show_cells(axes[0], frame.output, DIVERGING, (-TOY_LIMIT, TOY_LIMIT), title)
+    _show_cells(axes[1], frame.attention[channel], SHARES, (0, 1), f"A, channel {channel}")
+    axes[1].contour(coarse.numpy(), levels=[0], colors=["white"], linewidths=1.2)
+
+
+def _show_cells(ax: Axes, values: Tensor, cmap: str, limits: tuple[float, float], title: str) -> Any:
+    drawn = ax.imshow(values.numpy(), cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    ax.set_title(title, fontsize=8.5)
+    ax.set_axis_off()
+    return drawn
