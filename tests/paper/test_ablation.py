@@ -15,7 +15,7 @@ from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
-from msa2net_lib.evaluation.intervals import detectable, holm, paired_interval, t_interval
+from msa2net_lib.evaluation.intervals import corrected, detectable, holm, paired_interval, t_interval
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
 from msa2net_lib.nn.masag import MASAG
@@ -184,12 +184,12 @@ def test_a_family_is_corrected_together_and_the_same_test_counts_once():
     runs = fake_runs()
     one, two = (ablation.differences(runs, row_contrasts(), column) for column in ("dsc", "hd95"))
     one.loc["LKA", "p"] = 0.004
-    first, again, second = ablation.corrected(one, one, two)
+    first, again, second = corrected(one, one, two)
     distinct = [*one.p, *two.p]
     assert first.holm.tolist() == again.holm.tolist() == pytest.approx(holm(distinct)[:5].tolist())
     assert second.holm.tolist() == pytest.approx(holm(distinct)[5:].tolist())
     noise = pd.DataFrame({"difference": range(20), "low": -1.0, "high": 1.0, "p": [0.03] * 20})
-    assert set(ablation.corrected(noise)[0].significance) == {"within noise"}  # one alone would be beyond
+    assert set(corrected(noise)[0].significance) == {"within noise"}  # one alone would be beyond
 
 
 def test_effects_are_pooled_over_pairs_seed_by_seed():

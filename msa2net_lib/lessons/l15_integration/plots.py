@@ -52,7 +52,7 @@ def draw_gate_block(block: GateBlock, volume_gate: MASAG, source: str) -> Figure
     change = deep - flat
     low, high, most = min(flat.min(), deep.min()), max(flat.max(), deep.max()), max(float(np.abs(change).max()), 1e-6)
     scan = block.image[:, round(row * block.image.shape[-2] / block.x.shape[-2])]
-    figure, axes = figure_grid(1, 5, width=2.5, height=2.1)
+    figure, axes = figure_grid(1, 5, width=1.86, height=2.1)
     sections = (
         ("the scan", scan, 0.0, 1.0),
         ("map, 2-D slice by slice", flat, low, high),

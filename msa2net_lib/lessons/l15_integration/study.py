@@ -22,12 +22,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from msa2net_lib.analysis.slice_study import network_input
-from msa2net_lib.config import NetworkConfig
+from msa2net_lib.baselines.spec import adopt_network
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import resize_images
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import cached_run
-from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, against_noise, paired_interval
+from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, corrected, difference_row
 from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.gates import inflated
@@ -36,11 +36,8 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.nn.plain_unet import PlainUNet, gate_plain_unet
 from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gate_smp_unet
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training.engine import kept_random_state
-from msa2net_lib.training.failures import not_finite
+from msa2net_lib.training import train
 from msa2net_lib.training.optimizer import build_optimizer
-from msa2net_lib.training.samples import load_samples
-from msa2net_lib.training.trainer import Trainer
 from msa2net_lib.utils.devices import choose_device
 
 if TYPE_CHECKING:
@@ -119,35 +116,6 @@ THIRD_PARTY: dict[str, ThirdPartyNetwork] = {
 """The four networks by name."""
 
 
-class WithConfig(nn.Module):
-    """A third-party network with the config (input size, classes) that evaluation asks of a network."""
-
-    def __init__(self, network: nn.Module, config: NetworkConfig):
-        super().__init__()
-        self.network, self.config = network, config
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)
-
-
-def train_third_party(
-    network: nn.Module, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str = "auto"
-) -> tuple[WithConfig, float]:
-    """Train a network of any kind as `train` does the library's; returns it, last step's weights, and the final loss.
-
-    Raises: those of `msa2net_lib.training.train`.
-    """
-    size = NetworkConfig.from_preset("tiny", image_size=image_size, num_classes=len(dataset.class_names) + 1)
-    trainer = Trainer(WithConfig(network, size), config, dataset, device)
-    samples = load_samples(dataset, size.height_width, size.num_classes, trainer.device, False)
-    with kept_random_state(trainer.device):
-        losses = [loss for _, loss in trainer.learn(samples)]
-    step = trainer.not_finite.step()
-    if step is not None:
-        raise not_finite("loss is", step + 1, config, trainer.precision, None)
-    return trainer.network.eval(), losses[-1].item()
-
-
 def compare_third_party(
     chosen: Sequence[ThirdPartyNetwork],
     config: TrainConfig,
@@ -157,7 +125,7 @@ def compare_third_party(
     output_dir: str | Path | None = None,
     *,
     device: str = "auto",
-    look: Callable[[str, WithConfig], dict[str, Any]] | None = None,
+    look: Callable[[str, nn.Module], dict[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """Train and score every variant of every network with every seed: the last step's weights, no selection.
 
@@ -182,20 +150,21 @@ def compare_third_party(
 def _run_once(
     one: ThirdPartyNetwork, variant: str, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str,
     state: Path | None
-) -> tuple[dict[str, Any], WithConfig]:  # fmt: skip
+) -> tuple[dict[str, Any], nn.Module]:  # fmt: skip
     started = time.perf_counter()
-    made = one.make(variant, config.seed, len(dataset.class_names) + 1)
-    network, loss = train_third_party(made, config, dataset, image_size, device)
-    trained: Any = network
-    dsc, hd95 = evaluate(trained, dataset, protocols=("paper",), progress=False, keep_predictions=False).mean("paper")
+    classes = len(dataset.class_names) + 1
+    made = adopt_network(one.make(variant, config.seed, classes), num_classes=classes, image_size=image_size)
+    result = train(made, config, dataset, device=device, progress=False)
+    found = evaluate(result.network, dataset, protocols=("paper",), progress=False, keep_predictions=False)
+    dsc, hd95 = found.mean("paper")
     minutes = round((time.perf_counter() - started) / 60, 2)
     return {
         "dsc": dsc,
         "hd95": hd95,
-        "loss": loss,
-        "parameters": count_parameters(network),
+        "loss": result.history[-1]["loss"],
+        "parameters": count_parameters(result.network),
         "minutes": minutes,
-    }, network
+    }, result.network
 
 
 def cost_table(
@@ -254,11 +223,12 @@ def _training_step(network: Any, image_size: int, batch: int, device: str) -> Ca
 
 
 def effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """Differences of DSC in points, paired by seed, with their 95 % intervals: one row per network and comparison.
+    """Differences of DSC in points, paired by seed: one row per network and comparison.
 
     runs: as `compare_third_party` returns them. Compared: every variant with `WITHOUT`; "masag" with "constant", which
     is what the map is worth; and "masag" with `OWN`, the gate that a network comes with. Columns: network, variant,
-    against, seeds, difference, low, high, ``dots``, ``reading`` (`evaluation.intervals.against_noise`).
+    against, those of `evaluation.intervals.difference_row`, ``dots`` (the differences), ``holm`` and ``significance``,
+    corrected over the comparisons of MASAG, which are what the lesson asks about, and over the others by themselves.
     """
     rows = []
     for network, own_runs in runs.groupby("network", sort=False):
@@ -267,12 +237,12 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
         for variant, against in [*pairs, ("masag", "constant"), ("masag", OWN)]:
             if variant not in scores or against not in scores:
                 continue
-            difference, low, high = (100 * value for value in paired_interval(scores[variant], scores[against]))
-            values = {"difference": difference, "low": low, "high": high, "reading": against_noise(low, high)}
             dots = list(100 * (scores[variant] - scores[against]))
-            key = {"network": network, "variant": variant, "against": against, "seeds": len(scores)}
-            rows.append(key | values | {"dots": dots})
-    return pd.DataFrame(rows)
+            key = {"network": network, "variant": variant, "against": against}
+            rows.append(key | difference_row(dots) | {"dots": dots})
+    table = pd.DataFrame(rows)
+    families = [part for _, part in table.groupby(table.variant == "masag")]
+    return pd.concat([corrected(part)[0] for part in families]).sort_index()
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
@@ -280,11 +250,13 @@ def sentences(table: pd.DataFrame) -> list[str]:
     lines = []
     of_masag: pd.DataFrame = table.loc[table.variant == "masag"]
     for row in of_masag.to_dict("records"):
-        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}" if row["reading"] != NOT_KNOWN else ""
-        gain = f"{row['difference']:+.2f} points of DSC{interval}: {row['reading']}"
-        lines.append(f"{row['network']}: MASAG minus {row['against']}: {gain}")
+        known = row["significance"] != NOT_KNOWN
+        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}, Holm p {row['holm']:.2f}" if known else ""
+        gain = f"{row['difference']:+.2f} points of DSC{interval}: {row['significance']}"
+        small = f"; four in five would see {row['detectable']:.2f}" if known and row["significance"] != BEYOND else ""
+        lines.append(f"{row['network']}: MASAG minus {row['against']}: {gain}{small}")
     for against, rows in of_masag.groupby("against", sort=False):
-        signs = rows.difference[rows.reading == BEYOND]
+        signs = rows.difference[rows.significance == BEYOND]
         above, below, count = sum(signs > 0), sum(signs < 0), len(rows)
         neither = f"neither in {count - above - below} of {count} network(s)"
         lines.append(f"MASAG against {against}: beyond noise above in {above}, below in {below}, {neither}")

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from msa2net_lib.analysis.complexity import build_empty
 from msa2net_lib.config import Block, LevelConfig, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, WITHIN, detectable, holm, t_interval
+from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, corrected, difference_row
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
 from msa2net_lib.utils.plain import require_choice
@@ -116,13 +115,13 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
     runs: as `evaluation.experiments.compare` returns them, variants called as in `ROWS`. Returns one row per contrast:
     ``seeds``, ``difference`` (mean over seeds), its standard deviation, its own 95 % interval ``low`` to ``high``
     (paired t), ``seeds_above`` 0, ``p`` (paired t), ``detectable`` (`intervals.detectable`), ``holm`` and
-    ``significance`` (`corrected`). DSC comes in percentage points, HD95 in voxels. Raises: `InputError` if a row is
-    missing.
+    ``significance`` (`intervals.corrected`). DSC comes in percentage points, HD95 in voxels. Raises: `InputError` if a
+    row is missing.
     """
     scores = _scores(runs, column)
     if missing := [name for pair in contrasts.values() for name in pair if name not in scores]:
         raise InputError(f"runs hold no {missing[0]!r}: train it too")
-    rows = {name: _difference((scores[one] - scores[other]).dropna()) for name, (one, other) in contrasts.items()}
+    rows = {name: difference_row((scores[one] - scores[other]).dropna()) for name, (one, other) in contrasts.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference of")
     return corrected(table)[0]
 
@@ -130,42 +129,6 @@ def differences(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]], co
 def _scores(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Scores by seed and row, DSC in percentage points."""
     return runs.pivot(index="seed", columns="variant", values=column) * (100 if column.startswith("dsc") else 1)
-
-
-def _difference(by_seed: pd.Series) -> dict[str, float]:
-    """One row of `differences`, of a difference seed by seed."""
-    low, high = t_interval(by_seed)
-    test = float(by_seed.mean() == 0)  # of differences that do not vary
-    if len(by_seed) < 2 or np.ptp(by_seed) > 1e-9:
-        test = stats.ttest_1samp(by_seed, 0).pvalue if len(by_seed) > 1 else np.nan
-    return {
-        "seeds": len(by_seed),
-        "difference": float(by_seed.mean()),
-        "difference_sd": float(by_seed.std(ddof=1)),
-        "low": low,
-        "high": high,
-        "seeds_above": int((by_seed > 0).sum()),
-        "p": float(test),
-        "detectable": detectable(by_seed),
-    }
-
-
-def corrected(*tables: pd.DataFrame) -> list[pd.DataFrame]:
-    """Tables of differences as one family: ``holm``, p corrected for all their rows, and ``significance`` by it.
-
-    Rows with the same numbers are one test, as two readings of a row that neither changes. ``significance`` is "beyond
-    noise" where the corrected p is below 0.05, "within noise" where not, "not known" with one seed.
-
-    Source: Holm 1979.
-    """
-    family: Any = pd.concat(tables, keys=range(len(tables)))
-    tests = family.groupby(["difference", "low", "high"], dropna=False, sort=False).ngroup()
-    first = ~tests.duplicated()
-    by_test = dict(zip(tests[first], holm(family.p[first].to_numpy()), strict=True))
-    family["holm"] = tests.map(by_test)
-    told = np.where(family.holm < 0.05, BEYOND, WITHIN)
-    family["significance"] = np.where(family.holm.isna(), NOT_KNOWN, told)
-    return [family.loc[number].rename_axis(table.index.name) for number, table in enumerate(tables)]
 
 
 def pooled_effects(runs: pd.DataFrame, columns: Sequence[str] = ("dsc",)) -> pd.DataFrame:
@@ -181,7 +144,7 @@ def pooled_effects(runs: pd.DataFrame, columns: Sequence[str] = ("dsc",)) -> pd.
             scores = _scores(runs, column)
             by_seed = sum(scores[one] - scores[other] for one, other in pairs) / len(pairs)
             name = part if len(columns) == 1 else f"{part}, {column.removeprefix('dsc ')}"
-            rows[name] = _difference(by_seed.dropna()) | {"pairs": len(pairs)}
+            rows[name] = difference_row(by_seed.dropna()) | {"pairs": len(pairs)}
     return corrected(pd.DataFrame.from_dict(rows, orient="index").rename_axis("part"))[0]
 
 

@@ -112,7 +112,7 @@ def test_at_once_is_bonferroni_over_layers_with_a_number():
     p = stats.ttest_rel([5.0, 1.0, 3.3], [4.0, 0.1, 2.1]).pvalue
     assert set(table.at_once) == {fs.HIGHER if p * 3 < 0.05 else fs.NOISE}
     close = fs.contrast(
-        made_up({"masag": [5.0, 1.0, 3.6], "addition": [4.0, 0.4, 2.1]}), "masag", "addition", "high_band"
+        made_up({"masag": [5.0, 1.2, 3.6], "addition": [4.0, 0.4, 2.2]}), "masag", "addition", "high_band"
     )
     assert (set(close.reading), set(close.at_once)) == ({fs.HIGHER}, {fs.NOISE})
     assert "not shown: higher in 3 of 3 alone" in fs.in_all_layers(close)
