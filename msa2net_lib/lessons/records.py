@@ -40,6 +40,7 @@ class Recorder:
         self.parameters = check_parameters(lesson, parameters)
         self.folder = Path(self.parameters["OUTPUT_DIR"]) / self.parameters["PROFILE"] / lesson.name
         self.numbers: dict[str, dict[str, Any]] = {}
+        self.guesses: dict[str, dict[str, Any]] = {}
         self.figures: list[dict[str, str]] = []
         self.tables: list[str] = []
         self.data: dict[str, str] = {}
@@ -83,6 +84,12 @@ class Recorder:
         missing = value is None or (isinstance(value, float) and math.isnan(value))
         self.numbers[name] = {"value": "not measured" if missing else value, "unit": unit, "note": note}
 
+    def guess(self, name: str, guess: Any, result: Any) -> None:
+        """Keep a prediction and print it beside what came out; None, the default, is no guess."""
+        given = "no guess" if guess is None else f"your guess {_in_words(guess)}"
+        print(f"{name}: {_in_words(result)}; {given}")
+        self.guesses[name.strip()] = {"guess": None if guess is None else _in_words(guess), "result": _in_words(result)}
+
     def figure(self, figure: Figure, name: str, caption: str, headline: bool = False) -> Figure:
         """Save a figure as PNG; ``caption`` is also its alternative text; headlines go on the index page."""
         with atomic_path(self.folder / f"{name}.png") as temporary:
@@ -111,6 +118,7 @@ class Recorder:
             "parameters": self.parameters,
             "seed": self.parameters["SEED"],
             "numbers": self.numbers,
+            "guesses": self.guesses,
             "figures": self.figures,
             "tables": self.tables,
             "data_sha256": self.data,
@@ -123,6 +131,11 @@ class Recorder:
         written = write_text(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         self._claim.release()
         return written
+
+
+def _in_words(value: Any) -> str:
+    """A guess or a result as printed: several joined, an empty list as none."""
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple | set) else str(value)
 
 
 def _assigned(cells: Sequence[str]) -> set[str]:

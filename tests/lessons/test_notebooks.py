@@ -74,6 +74,18 @@ def test_three_exercises_or_a_start_page(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_guesses_start_empty_and_are_recorded(name):
+    """A default would be printed as the reader's own; `record.guess` tells one from the other."""
+    source = "\n".join(cell.source for cell in code_cells(name))
+    for names, value in re.findall(r"^(guess\w*(?:, guess\w*)*) = ([^#\n]*)", source, re.M):
+        assert set(value.replace(" ", "").split(",")) == {"None"}, names
+        for guess in names.split(", "):
+            assert re.search(rf"record\.guess\([^\n]*\b{guess}\b|\b{guess}\)[,)]", source), f"{guess} is not recorded"
+    text = "".join(o.get("text", "") for cell in code_cells(name) for o in cell.outputs)
+    assert "your guess" not in text, "a committed page has no reader yet"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_path_of_a_machine(name):
     text = (NOTEBOOKS / f"{name}.ipynb").read_text()
     without_figures = re.sub(r'"image/png": "[^"]*"', "", text)

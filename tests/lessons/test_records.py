@@ -44,6 +44,26 @@ def test_a_record_holds_what_was_given(tmp_path):
     assert {p.name for p in record.folder.glob("[a-z]*")} == {"record.json", "figure.png", "numbers.csv"}
 
 
+def test_a_guess_is_kept_and_shown_beside_the_result_and_a_default_is_no_guess(tmp_path, capsys):
+    record = Recorder.start("00_start_here", namespace(tmp_path))
+    record.guess("side", None, 7)
+    record.guess("\nshare", 0.5, "0.39")
+    record.guess("alike", ["aff", "sk"], [])
+    record.guess("levels", [], [0, 2])
+    record.guess("parts", {"aff"}, ("sk",))
+    assert capsys.readouterr().out.splitlines() == [
+        "side: 7; no guess",
+        "",
+        "share: 0.39; your guess 0.5",
+        "alike: none; your guess aff, sk",
+        "levels: 0, 2; your guess none",
+        "parts: sk; your guess aff",
+    ]
+    written = json.loads(record.finish().read_text())["guesses"]
+    assert written["side"] == {"guess": None, "result": "7"}
+    assert written["share"] == {"guess": "0.5", "result": "0.39"}
+
+
 @pytest.mark.parametrize("name", ["SEEED", "seed", "Seed", "SEEDS", "seeed", "x"])
 @pytest.mark.parametrize("cell", ['PROFILE = "smoke"\n{} = 4', "# Parameters\n{} = 4\n"])
 def test_what_the_cells_of_parameters_assign_has_to_be_declared(tmp_path, name, cell):
