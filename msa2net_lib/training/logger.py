@@ -8,6 +8,7 @@ import io
 import os
 import platform
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from msa2net_lib.utils.files import DiskFullError, tell_disk_full, write_text
 from msa2net_lib.utils.progress import progress_bar
 
 History = list[dict[str, float]]
-"""One row per log entry: step, epoch, loss, learning_rate (of the step to come), images_per_second; validation_dsc."""
+"""One row per log entry: step, epoch, loss, learning_rate (of the step to come), images_per_second; validation_dsc, and
+of scans that of each organ, ``validation_dsc liver``."""
 
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "images_per_second", "validation_dsc")
 
@@ -58,11 +60,11 @@ class Logger:
         self._add({name: value for name, value in row.items() if name not in ("step", "epoch")}, step)
         return row
 
-    def score(self, value: float) -> None:
-        """Add a validation score to the last entry."""
-        row = self.history[-1]
-        row["validation_dsc"] = value
-        self._add({"validation_dsc": value}, int(row["step"]))
+    def score(self, value: float, by_class: Mapping[str, float]) -> None:
+        """Add a validation score to the last entry, and what it is by class."""
+        scores = {"validation_dsc": value} | {f"validation_dsc {name}": part for name, part in by_class.items()}
+        self.history[-1].update(scores)
+        self._add(scores, int(self.history[-1]["step"]))
 
     def _add(self, values: dict[str, float], step: int) -> None:
         if self._events is not None:
@@ -74,7 +76,8 @@ class Logger:
         if self.folder is None:
             return
         text = io.StringIO()
-        writer: Any = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        columns = dict.fromkeys((*COLUMNS, *(name for row in self.history for name in row)))
+        writer: Any = csv.DictWriter(text, [*columns], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self.folder / LOG_FILE, text.getvalue())

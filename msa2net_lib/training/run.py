@@ -220,7 +220,7 @@ class _Run:
         epoch = trainer.step / self.config.epoch_steps(trainer.count)
         row = logger.enter(trainer.step, epoch, loss.item(), trainer.optimizer.param_groups[0]["lr"])
         if self.score is not None and self._is_validated():
-            logger.score(self._validate(self.score))
+            logger.score(self._validate(self.score), getattr(self.score, "by_class", {}))
             logger.restart_clock()
         if self.on_log is not None and self.is_main:
             self.on_log(self.history)

@@ -57,13 +57,17 @@ class VolumeScore:
     def __init__(self, cases: PreparedDataset | ValidationCases, size: tuple[int, int], batch_size: int = 16) -> None:
         self._cases, self._size, self._batch_size = cases, size, batch_size
         self._read: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+        self.by_class: dict[str, float] = {}
+        """The last score by class, of those that a case has."""
 
     def __call__(self, network: nn.Module) -> float:
         """Return the score, 0 to 1; nan if no organ is in any case."""
         if not self._read:
             self._read = [_resized(self._cases.load_case(name), self._size) for name in self._cases.test_cases]
         scores = [self._case_scores(network, images, label) for images, label in self._read]
-        return float(pd.DataFrame(scores).mean().mean())  # nan is left out of both
+        means = pd.DataFrame(scores, columns=list(self._cases.class_names)).mean()  # nan is left out of both
+        self.by_class = {str(name): float(score) for name, score in means.dropna().items()}
+        return float(means.mean())
 
     def _case_scores(self, network: nn.Module, images: NDArray, label: NDArray[np.uint8]) -> list[float]:
         """Dice of classes 1 to K - 1; nan where the label has none of a class."""

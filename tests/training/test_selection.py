@@ -14,6 +14,7 @@ from small_run import CONFIG, SMALL, Slices
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.images import evaluate_images
@@ -47,6 +48,7 @@ class Held:
     """Two cases of two slices; the first has class 1 only, the second 1 and 2."""
 
     test_cases = ("first", "second")
+    class_names = ORGANS
 
     def load_case(self, name):
         label = np.zeros((2, 8, 8), np.uint8)
@@ -62,7 +64,9 @@ def test_mean_over_organs_leaves_out_what_no_label_has(monkeypatch):
 
     monkeypatch.setattr(selection, "predict_classes", ones_above)
     network = load_network(SHIPPED_TINY)
-    assert VolumeScore(Held(), (8, 8))(network) == pytest.approx((1 + 2 / 3) / 2)
+    score = VolumeScore(Held(), (8, 8))
+    assert score(network) == pytest.approx((1 + 2 / 3) / 2)
+    assert score.by_class == pytest.approx({ORGANS[0]: 1.0, ORGANS[1]: 2 / 3})
 
 
 def test_an_images_score_is_that_of_its_evaluation(tmp_path):
@@ -78,6 +82,7 @@ class FewSlices:
 
     case: Case
     test_cases: tuple[str, ...] = ("first",)
+    class_names: tuple[str, ...] = ORGANS
 
     def load_case(self, name):
         return self.case
