@@ -103,10 +103,16 @@ def hausdorff_95(
     first, second: indices of surface voxels, (n, axes), at least one each. spacing: mm along each axis; without it
     distances are in voxels. workers: threads that search.
     """
+    return float(np.percentile(np.concatenate(directed_distances(first, second, spacing, workers)), PERCENTILE))
+
+
+def directed_distances(
+    first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None = None, workers: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each voxel of one surface to the other, there and back; arguments as `hausdorff_95`."""
     steps = np.ones(first.shape[1]) if spacing is None else np.asarray(spacing, dtype=float)
     there = _nearest_distances(first, second, steps, workers)
-    back = _nearest_distances(second, first, steps, workers)
-    return float(np.percentile(np.concatenate([there, back]), PERCENTILE))
+    return there, _nearest_distances(second, first, steps, workers)
 
 
 def _nearest_distances(points: np.ndarray, others: np.ndarray, steps: np.ndarray, workers: int) -> np.ndarray:
