@@ -10,9 +10,17 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.utils.plain import override, require_choice, take_plain
 
 Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["poly", "one_cycle", "constant"]
-Loss = Literal["boundary_dou", "boundary_dou+balanced_cross_entropy"]
-Augmentation = Literal["none", "affine", "released", "released_strong_noise", "released_small_noise"]
+Schedule = Literal["poly", "one_cycle", "constant", "cosine_restarts"]
+Loss = Literal[
+    "boundary_dou",
+    "boundary_dou+balanced_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_0.5+dice_0.5",
+    "cross_entropy_0.4+dice_0.6",
+    "cross_entropy_0.3+dice_0.7, every head",
+    "balanced_cross_entropy_0.5+dice_0.5",
+]
+Augmentation = Literal["none", "affine", "right_angles", "released", "released_strong_noise", "released_small_noise"]
 Precision = Literal["auto", "fp32", "bf16"]
 Compilation = Literal["auto", "on", "off"]
 Selection = Literal["last", "validation", "test"]
@@ -49,8 +57,11 @@ class TrainConfig:
         scale_rate: multiply it by batch / 24 under the reference implementation's condition (see ``peak_rate``).
         weight_decay: of the optimizer.
         momentum: of "sgd".
-        schedule: "poly", "one_cycle" or "constant".
+        beta_1, beta_2: of "adam" and "adamw".
+        schedule: "poly", "one_cycle", "constant" or "cosine_restarts".
         poly_power: exponent of "poly".
+        restart_epochs: from one restart of "cosine_restarts" to the next.
+        least_rate: share of the rate at which "cosine_restarts" ends before each.
         loss: a name of `losses.LOSSES`.
         augment: see `data.augment`.
         precision: "auto" is bf16 on a CUDA device that has it, else fp32; weights, loss and optimizer stay float32 in
@@ -87,8 +98,12 @@ class TrainConfig:
     scale_rate: bool = False
     weight_decay: float = 1e-2
     momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
     schedule: Schedule = "one_cycle"
     poly_power: float = 0.9
+    restart_epochs: int = 10
+    least_rate: float = 0.1
     loss: Loss = "boundary_dou+balanced_cross_entropy"
     augment: Augmentation = "affine"
     precision: Precision = "auto"
@@ -102,7 +117,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         take_plain(self)
-        for name in ("batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every"):
+        for name in ("batch_size", "accumulate", "restart_epochs", "validate_every", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}: give at least 1")
         if min(self.steps, self.epochs) < 0 or (self.steps > 0) == (self.epochs > 0):
@@ -118,6 +133,9 @@ class TrainConfig:
         for name in ("weight_decay", "momentum", "poly_power"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}={getattr(self, name)}: give 0 or more")
+        for name in ("beta_1", "beta_2", "least_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: give a number from 0 to less than 1")
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
 
@@ -141,6 +159,10 @@ class TrainConfig:
 
         Raises: `InputError` for an unknown recipe or field.
         """
+        if recipe == "own":
+            raise InputError(
+                "recipe='own' is that of a network's repository: msa2net train --network NAME --recipe own"
+            )
         require_choice("recipe", recipe, tuple(RECIPES))
         for given, other in (("steps", "epochs"), ("epochs", "steps")):
             if overrides.get(given) and other not in overrides:

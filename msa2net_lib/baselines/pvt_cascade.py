@@ -75,6 +75,7 @@ class PVTCascade(nn.Module):
     ):
         super().__init__()
         fitting_size(image_size, 32, "pvt_cascade")
+        self.every_head = False  # in training, whether the heads' logits come apart, (heads, b, k, h, w)
         self.gray_stem = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.ReLU())
         self.encoder = create_timm(encoder, pretrained, drop_path_rate=0.1)
         channels = [stage["num_chs"] for stage in self.encoder.feature_info]
@@ -99,7 +100,8 @@ class PVTCascade(nn.Module):
         return logits
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
-        return torch.stack(self.heads(image)).sum(dim=0)
+        logits = torch.stack(self.heads(image))
+        return logits if self.every_head and self.training else logits.sum(dim=0)
 
 
 OFFICIAL_KEYS = (

@@ -1,11 +1,13 @@
-"""How the original repositories train the networks of Tables 1 and 2, as their code says: facts to compare, not to run.
+"""How the original repositories train the networks of Tables 1 and 2, as their code says, and as it is run here.
 
-Read at the commits that `baselines.registry` names. Where an entry is missing, no training code was released.
+Read at the commits that `baselines.table` names. Where an entry is missing, no training code was released.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,8 @@ class OwnRecipe:
     """One repository's training, in words as short as its code allows.
 
     images: values that enter the network. chosen: which weights are reported, and on which data that was decided.
-    where: files and lines.
+    where: files and lines. settings: fields of `TrainConfig` that do the same here. unit: images in [0, 1] enter the
+    network, not (x - 0.5) / 0.5. otherwise: what of it is done otherwise here.
     """
 
     optimizer: str
@@ -24,6 +27,9 @@ class OwnRecipe:
     images: str
     chosen: str
     where: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unit: bool = False
+    otherwise: str = ""
 
 
 _ROTATE = "half: right-angle rotation and flip; a quarter: -20 to 19 degrees; a quarter: none"
@@ -34,7 +40,17 @@ _SKIN = "min-max of the image, all channels together"
 _DICE = "cross-entropy and Dice, {}"
 _SGD = "SGD {}, momentum 0.9, weight decay 1e-4, poly 0.9"
 _EVERY_20 = "scored on the test cases every 20 epochs"
-_RANDOM = OwnRecipe(
+_POLY = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "schedule": "poly", "poly_power": 0.9}
+_LOSS_46 = "cross_entropy_0.4+dice_0.6"
+_SIZE = "augmented at the network's size, not at 512 x 512"
+_FROM_HALF = "the test cases are scored from the start on, not from half on"
+
+
+def _scored(every: int) -> dict[str, Any]:
+    return {"selection": "test", "validate_every": every}
+
+
+RANDOM = OwnRecipe(
     "Adam (0.5, 0.999), rate drawn at random from 5e-7 to 5e-4, linear decay at the end",
     "1",
     "100, 150, 200 or 250, drawn at random",
@@ -43,6 +59,19 @@ _RANDOM = OwnRecipe(
     f"{_SIGNED}, width 256, the mask bilinear too",
     "best on validation, scores averaged over images",
     "main.py, solver.py, data_loader.py",
+    {
+        "optimizer": "adam",
+        "beta_1": 0.5,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batch_size": 1,
+        "loss": "cross_entropy",
+        "augment": "none",
+        "selection": "validation",
+        "validate_every": 1,
+    },
+    otherwise="square images of the network's size; no augmentation, whose strength is drawn once a run; no decay at "
+    "the end; two logits, whose cross-entropy is that of one sigmoid of their difference",
 )
 
 OWN_RECIPES: dict[str, OwnRecipe] = {
@@ -55,6 +84,16 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _UNIT,
         "last epoch",
         "trainer.py:43,58,62; train.py:23-30",
+        {
+            **_POLY,
+            "learning_rate": 0.01,
+            "batch_size": 24,
+            "epochs": 150,
+            "loss": "cross_entropy_0.5+dice_0.5",
+            "augment": "right_angles",
+        },
+        unit=True,
+        otherwise=_SIZE,
     ),
     "Swin-UNet": OwnRecipe(
         _SGD.format("0.05"),
@@ -65,6 +104,9 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _UNIT,
         "last epoch in 2021; the newest code takes the lowest loss on the training list",
         "trainer.py:42,69,122; the README's command",
+        {**_POLY, "learning_rate": 0.05, "batch_size": 24, "epochs": 150, "loss": _LOSS_46, "augment": "right_angles"},
+        unit=True,
+        otherwise=_SIZE,
     ),
     "MISSFormer": OwnRecipe(
         _SGD.format("0.05"),
@@ -75,6 +117,8 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _SIGNED,
         "last epoch",
         "trainer.py:54,71,76,96",
+        {**_POLY, "learning_rate": 0.05, "batch_size": 24, "epochs": 400, "loss": _LOSS_46, "augment": "released"},
+        otherwise=_SIZE,
     ),
     "HiFormer-B": OwnRecipe(
         _SGD.format("0.01"),
@@ -85,6 +129,17 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _UNIT,
         f"{_EVERY_20}, the best file chosen by hand",
         "trainer.py:105,131,160",
+        {
+            **_POLY,
+            "learning_rate": 0.01,
+            "batch_size": 10,
+            "epochs": 400,
+            "loss": _LOSS_46,
+            "augment": "right_angles",
+            **_scored(20),
+        },
+        unit=True,
+        otherwise=_SIZE,
     ),
     "DAE-Former": OwnRecipe(
         _SGD.format("0.05, 0.041667 at batch 20"),
@@ -95,6 +150,17 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _SIGNED,
         f"{_EVERY_20} from half on",
         "trainer.py:113,134,164; train.py:112-113",
+        {
+            **_POLY,
+            "learning_rate": 0.05,
+            "batch_size": 20,
+            "epochs": 400,
+            "loss": _LOSS_46,
+            "augment": "released",
+            "scale_rate": True,
+            **_scored(20),
+        },
+        otherwise=f"{_SIZE}; {_FROM_HALF}",
     ),
     "PVT-CASCADE": OwnRecipe(
         "AdamW 1e-4, weight decay 1e-4, constant",
@@ -105,6 +171,19 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _UNIT,
         "scored on the test cases every epoch, the best mean Dice kept",
         "trainer.py:66,93-100,106,129-134; train_synapse.py:28-41",
+        {
+            "optimizer": "adamw",
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-4,
+            "schedule": "constant",
+            "batch_size": 24,
+            "epochs": 150,
+            "augment": "right_angles",
+            **_scored(1),
+            "loss": "cross_entropy_0.3+dice_0.7, every head",
+        },
+        unit=True,
+        otherwise=_SIZE,
     ),
     "2D D-LKA Net": OwnRecipe(
         _SGD.format("0.05, 0.041667 at batch 20"),
@@ -115,9 +194,20 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _SIGNED,
         f"{_EVERY_20} from half on",
         "2D/trainer_MaxViT_deform_LKA.py:114,139,145,179",
+        {
+            **_POLY,
+            "learning_rate": 0.05,
+            "batch_size": 20,
+            "epochs": 400,
+            "loss": _LOSS_46,
+            "augment": "released",
+            "scale_rate": True,
+            **_scored(20),
+        },
+        otherwise=f"{_SIZE}; {_FROM_HALF}",
     ),
-    "U-Net": _RANDOM,
-    "AttU-Net": _RANDOM,
+    "U-Net": RANDOM,
+    "AttU-Net": RANDOM,
     "UCTransNet": OwnRecipe(
         "Adam 1e-3, cosine restarts every 10 epochs to 1e-4",
         "4",
@@ -127,6 +217,23 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         "OpenCV's BGR in [0, 1], the mask bilinear and then > 0",
         "best Dice on validation",
         "MoNuSeg and GlaS at 224 only: its repository has no skin pictures",
+        {
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "weight_decay": 0.0,
+            "batch_size": 4,
+            "epochs": 2000,
+            "schedule": "cosine_restarts",
+            "restart_epochs": 10,
+            "least_rate": 0.1,
+            "augment": "none",
+            "loss": "balanced_cross_entropy_0.5+dice_0.5",
+            "selection": "validation",
+            "validate_every": 1,
+        },
+        unit=True,
+        otherwise="RGB, masks by the nearest pixel, no augmentation; all 2000 epochs: nothing stops it after 50 "
+        "without a better score; Dice over the pixels of a batch",
     ),
     "DermoSegDiff": OwnRecipe(
         "Adam (0.7, 0.99) 1e-4, constant: its schedule is built and never stepped",
@@ -137,6 +244,18 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         f"{_SKIN}, at 128; training images per channel after augmentation",
         "lowest noise loss on validation, of averaged weights",
         "training.py, train_validate.py, testing.py, dsd_01.yaml:64-73",
+        {
+            "optimizer": "adam",
+            "beta_1": 0.7,
+            "beta_2": 0.99,
+            "learning_rate": 1e-4,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "batch_size": 32,
+            "epochs": 500,
+            "augment": "none",
+        },
+        otherwise="images as the data set has them; no augmentation; the last step's averaged weights",
     ),
 }
 """By the name of the row in the paper's tables. ScaleFormer's and FAT-Net's repositories hold no training code."""

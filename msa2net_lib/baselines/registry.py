@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.baselines.table import NETWORKS, NetworkEntry
+from msa2net_lib.baselines.recipes import OWN_RECIPES, RANDOM
+from msa2net_lib.baselines.table import NETWORKS, NetworkEntry, row_of
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.plain import require_choice
+from msa2net_lib.train_config import TrainConfig
+from msa2net_lib.utils.plain import override, require_choice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +55,8 @@ def build_network(
         image_size: pixels of the input, one number or (height, width).
         pretrained: start the encoder from published weights, where it has some: True downloads them, a path reads a
             file.
-        options: its own; of the MSA²Nets, fields of `NetworkConfig`, and ``gate``.
+        options: its own; of the MSA²Nets, fields of `NetworkConfig`, and ``gate``. Of every other network
+            ``input_range="unit"``, too: it sees images in [0, 1], given in [-1, 1] as to all.
 
     Returns:
         A module: images (B, 1 or 3, H, W) -> logits (B, K, H, W). ``network.config`` says what it is.
@@ -78,6 +82,8 @@ def build_network(
     entry.check(spec)
     if pretrained:
         options["pretrained"] = pretrained
+    input_range = "signed" if name.startswith("msa2net") else options.pop("input_range", "signed")
+    require_choice("input_range", input_range, ("signed", "unit"))
     try:
         network = _builder(entry.build)(num_classes=num_classes, image_size=image_size, **options)
     except InputError:
@@ -89,6 +95,8 @@ def build_network(
         raise InputError(f"network {name!r} cannot be built: {reason}") from error
     if isinstance(getattr(network, "config", None), NetworkConfig):
         return network
+    if input_range == "unit":
+        network.register_forward_pre_hook(specs.to_unit_range)
     return specs.mark(network, spec, try_it=entry.own)
 
 
@@ -209,3 +217,35 @@ def _imported(path: str) -> Callable[..., nn.Module]:
     finally:
         if added:
             sys.path.remove(here)
+
+
+def own_training(network: str, seed: int = 1234, **changes: Any) -> tuple[TrainConfig, dict[str, Any]]:
+    """The recipe of a network's own repository, runnable: the training, and options of the network that go with it.
+
+    What is done otherwise than there is in the config's ``notes``. U-Net's and AttU-Net's draw rate and epochs from the
+    seed, as their code does at random.
+
+    Raises:
+        InputError: a network without a recipe of its own, or a change that is none.
+
+    Example:
+        >>> config, options = own_training("swin_unet", steps=100)
+        >>> config.learning_rate, config.loss, config.epochs, options
+        (0.05, 'cross_entropy_0.4+dice_0.6', 0, {'input_range': 'unit'})
+    """
+    row = row_of(network)
+    recipe = OWN_RECIPES.get(row)
+    if recipe is None:
+        known = NETWORKS[network].source if network in NETWORKS else network
+        why = "is --recipe synapse, or isic" if network.startswith("msa2net") else f"was not released ({known})"
+        raise InputError(f"recipe='own': the training of {network} {why}; give --recipe synapse, isic, gpu or smoke")
+    settings = dict(recipe.settings)
+    if recipe is RANDOM:
+        drawn = random.Random(seed)
+        settings |= {"learning_rate": 5e-7 + drawn.random() * 5e-4, "epochs": drawn.choice((100, 150, 200, 250))}
+    notes = dict.fromkeys(settings, f"its own repository: {recipe.where}") | {"otherwise": recipe.otherwise}
+    own = {"recipe": "own", "notes": notes, "checkpoint_every": 500, "log_every": 20, "seed": seed, "steps": 0}
+    for given, other in (("steps", "epochs"), ("epochs", "steps")):
+        if changes.get(given) and other not in changes:
+            changes = changes | {other: 0}
+    return override(TrainConfig(), own | settings | changes), {"input_range": "unit"} if recipe.unit else {}

@@ -206,6 +206,12 @@ def _gray_to_rgb(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return (image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image, *others)
 
 
+def to_unit_range(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Before a network that was made for images in [0, 1]: from [-1, 1], in which every network is given them."""
+    image, *others = inputs
+    return (image * 0.5 + 0.5, *others)
+
+
 def _takes_gray(network: nn.Module, spec: NetworkSpec) -> bool:
     """Whether a network that fails on three channels takes one: then it is for slices."""
     try:

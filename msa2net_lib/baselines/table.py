@@ -314,5 +314,10 @@ def networks_of(row: str) -> tuple[str, ...]:
 
 def tables_of(name: str) -> tuple[str, ...]:
     """Which of Tables 1 and 2 a network stands in, itself or for its row; () for one that stands in none."""
-    rows = [entry for entry in NETWORKS.values() if name in networks_of(entry.row)]
-    return tuple(table for table in rows[0].tables if table in ("1", "2")) if rows else ()
+    first = next(iter(networks_of(row_of(name))), "")
+    return tuple(table for table in NETWORKS[first].tables if table in ("1", "2")) if first else ()
+
+
+def row_of(name: str) -> str:
+    """The published row that a network stands for, itself or instead of another; "" for none."""
+    return next((entry.row for entry in NETWORKS.values() if name in networks_of(entry.row)), "")

@@ -32,7 +32,9 @@ def add_train(commands: Parsers) -> None:
     others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
     networks.add_argument("--network", metavar="NAME", help=others)
     add_own_options(parser)
-    parser.add_argument("--recipe", default="smoke", help="the training; default: smoke")
+    parser.add_argument(
+        "--recipe", default="smoke", help="the training; own: of the network's own repository; default: smoke"
+    )
     for name in COUNTS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
     parser.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the recipe's")
@@ -51,6 +53,7 @@ def add_train(commands: Parsers) -> None:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, or go on; say where the weights are, and return the exit code."""
+    from msa2net_lib.baselines.registry import own_training
     from msa2net_lib.checkpoints import read_fingerprint, save_network
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.train_config import TrainConfig
@@ -58,9 +61,16 @@ def run_train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.training.files import WEIGHTS_FILE
 
     given = {name: getattr(arguments, name) for name in (*COUNTS, *NAMED, "learning_rate", "scale_rate")}
-    config = TrainConfig.from_recipe(arguments.recipe, **{k: v for k, v in given.items() if v is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    own: dict[str, Any] = {}
+    if arguments.recipe == "own":
+        config, own = own_training(arguments.network or f"msa2net_{arguments.preset or 'tiny'}", **given)
+    else:
+        config = TrainConfig.from_recipe(arguments.recipe, **given)
     dataset = open_prepared(arguments.dataset)
-    network = _choose_network(arguments, len(dataset.class_names) + 1)
+    network = _choose_network(arguments, len(dataset.class_names) + 1, own)
+    if otherwise := config.notes.get("otherwise"):
+        print(f"its own recipe, but: {otherwise}")
     result = train(network, config, dataset, arguments.output, device=arguments.device, progress=sys.stderr.isatty())
     if int(os.environ.get("RANK", "0")) > 0:  # one of several processes speaks for all
         return 0
@@ -75,8 +85,11 @@ def run_train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _choose_network(arguments: argparse.Namespace, num_classes: int) -> Config:
-    """What to build, by --preset or --network, refused here where it cannot be built: before anything is written."""
+def _choose_network(arguments: argparse.Namespace, num_classes: int, own: dict[str, Any]) -> Config:
+    """What to build, by --preset or --network, refused here where it cannot be built: before anything is written.
+
+    own: options that go with the network's own recipe.
+    """
     from msa2net_lib.baselines.registry import find_network
     from msa2net_lib.baselines.spec import NetworkSpec
     from msa2net_lib.config import NetworkConfig
@@ -88,6 +101,7 @@ def _choose_network(arguments: argparse.Namespace, num_classes: int) -> Config:
             raise InputError("--network-option: is for --network; an MSA²Net has --preset only")
         preset = arguments.preset or "tiny"
         return NetworkConfig.from_preset(preset, pretrained=arguments.pretrained, num_classes=num_classes, **size)
+    options = own | options
     spec = NetworkSpec(arguments.network, num_classes, size.get("image_size", 224), options, arguments.pretrained)
     find_network(spec.name).check(spec)
     return spec

@@ -121,7 +121,7 @@ LESSONS: dict[str, Lesson] = {
             "11_evaluation",
             "Evaluation",
             "Dice and HD95 case by case, two protocols, photographs of skin, and published beside measured.",
-            ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE"),
+            ("CHECKPOINT", "OTHERS", "BEST_ON_TEST", "SKIN_STEPS", "IMAGE", "BENCHMARKS"),
             (OF_PROFILE, "virtual", "patient2"),
             {"SKIN_STEPS": 60},
         ),

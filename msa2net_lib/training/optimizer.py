@@ -16,19 +16,26 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Opti
     rate, decay = config.peak_rate, config.weight_decay
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=fused)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+    adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, lr=rate, betas=(config.beta_1, config.beta_2), weight_decay=decay, fused=fused)
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int) -> lr_scheduler.LRScheduler:
-    """The learning-rate schedule a config names over ``steps`` steps, stepped once per optimizer step."""
+def build_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int, epoch_steps: int = 1
+) -> lr_scheduler.LRScheduler:
+    """The learning-rate schedule a config names over ``steps`` steps, stepped once per optimizer step.
+
+    epoch_steps: steps in an epoch, for restarts.
+    """
     if config.schedule == "poly":
         return lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=config.poly_power)
     if config.schedule == "one_cycle":
         return lr_scheduler.OneCycleLR(
             optimizer, max_lr=config.peak_rate, total_steps=steps + 1, pct_start=0.15, cycle_momentum=False
         )
+    if config.schedule == "cosine_restarts":
+        least = config.least_rate * config.peak_rate
+        return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, config.restart_epochs * epoch_steps, eta_min=least)
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
@@ -38,3 +45,5 @@ def scale_schedule(optimizer: torch.optim.Optimizer, schedule: lr_scheduler.LRSc
         for name in {"lr", "initial_lr", "max_lr", "min_lr"} & set(group):
             group[name] *= factor
     schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+    if isinstance(schedule, lr_scheduler.CosineAnnealingWarmRestarts):
+        schedule.eta_min *= factor

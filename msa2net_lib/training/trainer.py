@@ -56,9 +56,13 @@ class Trainer:
         self.network = self._build_network()
         together = add_over_processes if self.processes > 1 else None
         self.loss = build_loss(config.loss, network.num_classes, add_up=together)
+        if getattr(self.loss, "every_head", False):
+            if not hasattr(self.network, "every_head"):
+                raise InputError(f"loss={config.loss!r}: {network.preset} has one head; choose another loss")
+            self.network.every_head = True
         self.augment = build_augmentation(config.augment)
         self.optimizer = build_optimizer(self.network, config)
-        self.schedule = build_schedule(self.optimizer, config, self.total)
+        self.schedule = build_schedule(self.optimizer, config, self.total, config.epoch_steps(self.count))
         self.model = self.accelerator.prepare_model(self.network, device_placement=False)
         self.not_finite = FirstNotFinite(self.device)
 

@@ -10,6 +10,7 @@ from msa2net_lib.data.augment.affine import AffineAugmentation
 from msa2net_lib.data.augment.draws import Augmentation
 from msa2net_lib.data.augment.policy import TRANSFORMS, ReleasedDraws
 from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, RELEASED_SIDE, ReleasedAugmentation
+from msa2net_lib.data.augment.right_angles import RightAngleAugmentation
 from msa2net_lib.errors import InputError
 
 __all__ = [
@@ -21,10 +22,18 @@ __all__ = [
     "AffineAugmentation",
     "ReleasedAugmentation",
     "ReleasedDraws",
+    "RightAngleAugmentation",
     "build_augmentation",
 ]
 
-AUGMENTATIONS: tuple[str, ...] = ("none", "affine", "released", "released_strong_noise", "released_small_noise")
+AUGMENTATIONS: tuple[str, ...] = (
+    "none",
+    "affine",
+    "right_angles",
+    "released",
+    "released_strong_noise",
+    "released_small_noise",
+)
 """What `build_augmentation` takes; the last three are the released policy, with three kinds of noise.
 
 released: standard deviation 1.275, made at 512 x 512 and resized with the image, as the released code does: 1.108 is
@@ -41,6 +50,8 @@ def build_augmentation(name: str) -> Augmentation | None:
         return None
     if name == "affine":
         return AffineAugmentation()
+    if name == "right_angles":
+        return RightAngleAugmentation()
     if name == "released_small_noise":
         return ReleasedAugmentation(INTENDED_NOISE)
     return ReleasedAugmentation(RELEASED_NOISE, noise_side=RELEASED_SIDE if name == "released" else None)

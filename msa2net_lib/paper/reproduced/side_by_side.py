@@ -7,6 +7,8 @@ that share data, input size and training are a group; differences are taken with
 from __future__ import annotations
 
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -79,7 +81,7 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
     """One line for each published row of a table; index ``row``, columns `COLUMNS`.
 
     A row shows its network's runs on the paper's data, else on data of its kind (scans or images), else on any; of
-    these the ones that trained longest. And the paired difference,
+    these those of the group that has most rows, then those that trained longest. And the paired difference,
     case by case (seeds averaged first), to MSA²Net of the same group, with its 95 % interval. ``note`` has the reason
     where nothing was measured, and what else to know.
     """
@@ -116,21 +118,17 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
 
 def _chosen(runs: list[RowRun], networks: tuple[str, ...], wanted: str) -> list[RowRun]:
     """The runs to show of one row: of one network and one group, all seeds, those that failed included."""
-    runs = [run for run in runs if run.network in networks]
-    if not runs:
+    rows = Counter(group for group, _ in {(run.group, run.network) for run in runs})
+
+    def rank(run: RowRun) -> tuple[bool, bool, bool, int, int, int]:
+        alike = _is_images(run.data) == _is_images(wanted)
+        return not run.why, run.data == wanted, alike, rows[run.group], run.steps, -networks.index(run.network)
+
+    mine = [run for run in runs if run.network in networks]
+    if not mine:
         return []
-
-    def rank(run: RowRun) -> tuple[bool, bool, bool, int, int]:
-        return (
-            not run.why,
-            run.data == wanted,
-            _is_images(run.data) == _is_images(wanted),
-            run.steps,
-            -networks.index(run.network),
-        )
-
-    best = max(runs, key=rank)
-    return [run for run in runs if (run.network, run.group) == (best.network, best.group)]
+    best = max(mine, key=rank)
+    return [run for run in mine if run.network == best.network and (run.why or run.group == best.group)]
 
 
 def _scores(runs: list[RowRun], others: list[RowRun]) -> dict[str, Any]:
@@ -150,6 +148,7 @@ def _scores(runs: list[RowRun], others: list[RowRun]) -> dict[str, Any]:
     if first.index.equals(second.index) and len(first) > 1:
         compared: Any = compare_cases({OWN: first, runs[0].network: second}).iloc[0]
         row |= {name: round(100 * float(compared[name]), 2) for name in ("difference", "low", "high")}
+        row["data"] += "" if own == STAND_INS[OWN][0] else f"; difference to {NETWORKS[own].title}"
     return row
 
 
@@ -294,3 +293,12 @@ def _difference(row: dict[Any, Any], name: str) -> str:
     if row["difference"] == row["difference"]:
         return f"{row['difference']:+.2f}: {row['low']:+.2f} to {row['high']:+.2f}"
     return "–" if name == OWN else "not measured"
+
+
+def said_of(lines: pd.DataFrame, width: int = 118) -> str:
+    """The last column of `in_words` as wrapped text, rows of which the same is said together."""
+    said: dict[str, list[str]] = {}
+    for name, words in lines.iloc[:, -1].items():
+        said.setdefault(str(words), []).append(str(name))
+    paragraphs = (f"{', '.join(names)}: {words}" for words, names in said.items())
+    return "\n".join(textwrap.fill(text, width, subsequent_indent="    ") for text in paragraphs)

@@ -104,6 +104,10 @@ def test_the_papers_data_come_before_others_and_longer_runs_before_shorter_ones(
         assert side_by_side(table, [*SWIN, longer, skin, real]).loc["Swin-UNet", "data"] == expected
     assert side_by_side("1", [*SWIN, longer]).loc["Swin-UNet", "data"] == "long"
     assert side_by_side("2", [*SWIN]).loc["Swin-UNet", "data"] == VIRTUAL, "better than nothing, and named"
+    alone = run("msa2net_tiny", 1, [0.9, 0.9], group="long", steps=900)
+    assert side_by_side("1", [*SWIN, *OWN_RUNS, alone]).loc[OWN, "data"] == VIRTUAL, "rows are to be compared"
+    tiny = run("msa2net_tiny", 1, [0.9, 0.9, 0.9, 0.8])
+    assert side_by_side("1", [*SWIN, tiny]).loc["Swin-UNet", "data"] == f"{VIRTUAL}; difference to MSA²Net, tiny"
 
 
 def test_a_row_that_failed_says_why_and_a_stand_in_is_named():
