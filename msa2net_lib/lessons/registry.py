@@ -164,6 +164,13 @@ LESSONS: dict[str, Lesson] = {
             quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"},
             values={"IMAGE_SIZE": Values("number", least=32, words=AUTO)},
         ),
+        Lesson(
+            "17_rival_networks",
+            "The rival networks",
+            "Thirteen networks of Tables 1 and 2, alive: what each does with a skip, runs, costs, and scores alike.",
+            ("MEASURED",),
+            (),
+        ),
     )
 }
 
