@@ -29,7 +29,7 @@ def plot_effects(panels: Mapping[str, pd.DataFrame], baseline: str, source: str,
         ax.set_title(title, fontsize=8.5)
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=BLUE, label="one seed"),
-        Line2D([], [], marker="|", color=ORANGE, markersize=10, label="mean and 95 % interval of the mean"),
+        Line2D([], [], marker="|", color=ORANGE, markersize=10, label="mean and its 95 % interval (paired t)"),
         Patch(color="0.92", label="standard deviation of the baseline over seeds"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
@@ -58,7 +58,7 @@ def plot_intervals(tables: Mapping[str, pd.DataFrame], source: str, xlabel: str,
     if share:
         share_limits(axes[0], "x")
     handles = [
-        Line2D([], [], color="0.1", marker="o", markersize=5, label="95 % interval leaves out 0"),
+        Line2D([], [], color="0.1", marker="o", markersize=5, label="95 % interval (Student's t) leaves out 0"),
         Line2D([], [], color="0.1", marker="o", markersize=5, markerfacecolor="white", label="it holds 0"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False)

@@ -138,7 +138,7 @@ def plot_surface_distances(
     ax = axes[0, 2]
     show_slice(ax, case.image[z], None, title="distance of its surface", **named)
     drawn = ax.imshow(
-        np.ma.masked_invalid(np.minimum(distances[z], limit)), cmap="inferno", vmin=0, vmax=limit,
+        np.ma.masked_invalid(np.minimum(distances[z], limit)), cmap="plasma", vmin=0, vmax=limit,
         interpolation="nearest", aspect=ax.get_aspect(), zorder=5,
     )  # fmt: skip
     unit = "voxels" if spacing is None else "mm"

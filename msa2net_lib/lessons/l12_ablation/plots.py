@@ -91,7 +91,7 @@ def _legend() -> list[Line2D]:
 
     return [
         marker("D", "white", "published", edge="0.35"),
-        marker("s", "white", "measured, its 95 % interval: within noise"),
+        marker("s", "white", "measured, its 95 % interval (paired t): within noise"),
         marker("s", "black", "beyond noise (Holm over the panel)"),
         marker(".", "0.55", "one seed", edge="0.55"),
     ]

@@ -251,7 +251,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
     of_masag: pd.DataFrame = table.loc[table.variant == "masag"]
     for row in of_masag.to_dict("records"):
         known = row["significance"] != NOT_KNOWN
-        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f}, Holm p {row['holm']:.2f}" if known else ""
+        interval = f", 95 % interval {row['low']:+.2f} to {row['high']:+.2f} (paired t)" if known else ""
+        interval += f", Holm p {row['holm']:.2f}" if known else ""
         gain = f"{row['difference']:+.2f} points of DSC{interval}: {row['significance']}"
         small = f"; four in five would see {row['detectable']:.2f}" if known and row["significance"] != BEYOND else ""
         lines.append(f"{row['network']}: MASAG minus {row['against']}: {gain}{small}")

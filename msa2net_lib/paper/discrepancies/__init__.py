@@ -131,5 +131,5 @@ def effect_of(one: Discrepancy, effects: pd.DataFrame | None) -> str:
     if not one.measured_as or effects is None or one.measured_as not in effects.index:
         return one.effect
     row = effects.loc[one.measured_as]
-    interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.seeds:.0f} seeds"
+    interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f} by paired t, {row.seeds:.0f} seeds"
     return f"{row.difference:+.4f} DSC ({interval}), small virtual run"

@@ -255,7 +255,7 @@ def test_table_without_and_with_measured_effects():
     effects = pd.DataFrame(
         {"difference": [0.001], "low": [-0.019], "high": [0.021], "seeds": [3]}, index=[dense.measured_as]
     )
-    assert effect_of(dense, effects).startswith("+0.0010 DSC (95 % interval -0.019 to +0.021, 3 seeds)")
+    assert effect_of(dense, effects).startswith("+0.0010 DSC (95 % interval -0.019 to +0.021 by paired t, 3 seeds)")
     assert effect_of(discrepancy("selection-on-test"), effects) == package.NOT_MEASURED
     with pytest.raises(InputError, match="'noise' is unknown: there are"):
         discrepancy("noise")
