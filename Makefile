@@ -1,4 +1,4 @@
-# make workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | clean
+# make install | workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,10 @@ LESSONS ?= notebooks
 # Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: workbook test pytest test-quick test-browser lint lab notebooks checkpoint clean
+.PHONY: install workbook test pytest test-quick test-browser lint lab notebooks checkpoint clean
+
+# Only that: a virtual environment with everything the commands, lessons and tests need.
+install: $(STAMP)
 
 # Every lesson in the smoke profile; open results/smoke/index.html afterwards.
 workbook: $(STAMP)

@@ -78,9 +78,9 @@ def fill(page: Path, tables: Mapping[str, Table]) -> None:
     text = page.read_text(encoding="utf-8")
     for name, table in tables.items():
         before, begin, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"\n<!-- end {name} -->")
+        _, end, after = rest.partition(f"<!-- end {name} -->")
         assert end, f"{page} has no place for {name}"
-        text = before + begin + markdown(table) + end + after
+        text = f"{before}{begin}{markdown(table)}\n{end}{after}"
     page.write_text(text, encoding="utf-8")
 
 
