@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,10 @@ class Cohort:
         if level not in gates:
             raise InputError(f"level {level} has no MASAG: use one of {', '.join(map(str, gates))}")
         return gates[level]
+
+    def runs(self, change: Callable[[MASAG], Run], levels: Sequence[int] | None = None) -> dict[int, Run]:
+        """The same change of the gate at some levels, or at all: level -> what runs there."""
+        return {level: change(self.gate(level)) for level in (self.levels if levels is None else levels)}
 
     def _gates(self) -> list[tuple[int, MASAG]]:
         levels: Any = self.network.decoder.levels
@@ -154,6 +158,7 @@ def show_effects(cohort: Cohort, effects: pd.DataFrame) -> str:
     width = max(map(len, map(str, effects.index)))
     lines += [
         f"{name!s:<{width}}  {row.Dice:5.2f}  {row.difference:+.3f}  ({row.low:+.3f} to {row.high:+.3f})  {row.verdict}"
+        + f", below 0 in {sum(dot < 0 for dot in row.dots)} of {len(row.dots)} cases"
         for name, row in effects.iterrows()
     ]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""Measures of spatial selection: weights by organ, and what a slice becomes with other weights."""
+"""Measures of spatial selection: weights by organ, and a gate with other weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from einops import reduce
 from scipy.ndimage import gaussian_gradient_magnitude
 
-from msa2net_lib.analysis.interventions import predict, shuffle_pixels, slice_dice, with_tensors
+from msa2net_lib.analysis.interventions import Run, shuffle_pixels, with_tensors
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG
@@ -76,11 +76,10 @@ def edge_correlation(studies: Sequence[Study], level: int) -> tuple[float, float
     return float(own), float(other)
 
 
-def predict_with_weights(study: Study, change: str | Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
-    """Label (h, w) that the network gives the slice if the weight of X is changed in every gate.
+def with_weights(gate: MASAG, change: str | Callable[[Tensor], Tensor]) -> Run:
+    """The gate with another weight of X; the weight of G becomes one minus it.
 
-    change: one of `WEIGHT_CHANGES` or (b, 1, h, w) -> (b, 1, h, w); the weight of G becomes one minus the new weight.
-    Nothing is trained again. Raises: `InputError` for a name that is not known.
+    change: one of `WEIGHT_CHANGES` or (b, 1, h, w) -> (b, 1, h, w). Raises: `InputError` for a name that is not known.
     """
     if isinstance(change, str):
         if change not in WEIGHT_CHANGES:
@@ -91,25 +90,4 @@ def predict_with_weights(study: Study, change: str | Callable[[Tensor], Tensor])
     def weight_x(gate: MASAG, tensors: Any) -> Tensor:
         return made(gate.selection.weights(tensors.u)[:, :1])
 
-    rules = {"weight_x": weight_x, "weight_g": lambda gate, tensors: 1 - tensors.weight_x}
-    return predict(study, {level: with_tensors(study.gate(level), rules) for level in study.levels})
-
-
-def change_weights(studies: Sequence[Study], changes: Mapping[str, str | Callable[[Tensor], Tensor]]) -> pd.DataFrame:
-    """What other weights in all gates do to the labels of several slices; changes as for `predict_with_weights`.
-
-    Columns: "mean Dice", mean over slices of the mean over organs (`slice_dice`), and "changed organ pixels", the share
-    of pixels with another label than with trained weights, among those that are organ with either.
-    """
-    trained = [predict_with_weights(study, "as trained") for study in studies]
-    rows = {}
-    for name, change in changes.items():
-        labels = [predict_with_weights(study, change) for study in studies]
-        pairs = list(zip(trained, labels, strict=True))
-        organ = sum(int(((a > 0) | (b > 0)).sum()) for a, b in pairs)
-        scores = [slice_dice(study, label)["mean"] for study, label in zip(studies, labels, strict=True)]
-        rows[name] = {
-            "mean Dice": float(np.mean(scores)),
-            "changed organ pixels": sum(int((a != b).sum()) for a, b in pairs) / max(1, organ),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return with_tensors(gate, {"weight_x": weight_x, "weight_g": lambda gate, tensors: 1 - tensors.weight_x})
