@@ -210,7 +210,7 @@ def plot_toy_scores(scores: pd.DataFrame, no_product: float) -> Figure:
 
 def plot_forming(frames: Sequence[Frame], coarse: Tensor, channel: int) -> Figure:
     """The output above and a channel of the map below at some steps of a training, with the coarse map's edge."""
-    figure, axes = figure_grid(2, len(frames), width=1.75, height=1.75)
+    figure, axes = figure_grid(2, len(frames), width=1.5, height=1.6)
     for column, frame in enumerate(frames):
         _draw_frame(axes[:, column], frame, coarse, channel)
     return stamp(figure, TOY_SOURCE)

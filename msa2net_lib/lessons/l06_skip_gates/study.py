@@ -20,6 +20,7 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.nn.gates import GATES as FAMILY
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net
@@ -74,6 +75,29 @@ def agreement(maps: NDArray, label: NDArray) -> float:
         return float("nan")
     inside, outside = maps[organ], maps[~organ]
     return float(mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside)))
+
+
+@torch.inference_mode()
+def channel_agreement(network: MSA2Net, case: Case, level: int) -> NDArray[np.float64]:
+    """`agreement` of every single channel of a gate's map, (c,), over the slices of a case that hold an organ."""
+    images, label = _slices(case, network.config.height_width)
+    gate: Any = network.decoder.levels[level].gate
+    (x, g), _ = capture(lambda: network.eval()(network_input(network, images)), {level: gate})[level]
+    attention = gate.attention(x, g).float().cpu().numpy()
+    return np.array([agreement(attention[:, channel], label) for channel in range(attention.shape[1])])
+
+
+def verdict_table(runs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
+    """One row per gate: its difference from each baseline with the 95 % interval, in words better, worse or unclear."""
+    columns = {}
+    for baseline in baselines:
+        table = summarize(runs, baseline)
+        words = np.where(table.low > 0, "better", np.where(table.high < 0, "worse", "unclear"))
+        columns[f"against {baseline}"] = {
+            name: "" if name == baseline else f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f}) {word}"
+            for (name, row), word in zip(table.iterrows(), words, strict=True)
+        }
+    return pd.DataFrame(columns)
 
 
 def compare_gates(

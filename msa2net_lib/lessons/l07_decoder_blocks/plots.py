@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from msa2net_lib.analysis.receptive_field import (
     LARGE_KERNEL_ATTENTION,
@@ -26,7 +29,7 @@ from msa2net_lib.lessons.l07_decoder_blocks.study import (
 from msa2net_lib.viz.cursor import CURSOR, cell_at, frame_cells
 from msa2net_lib.viz.gate_diagram import colored
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, color_bar, plot_maps, show_map, sign
-from msa2net_lib.viz.plots import figure_grid, stamp
+from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
 COUNTED = "counted on the layers, no image and no weights"
 
@@ -135,3 +138,18 @@ def plot_channel_attention(study: Study, trace: DualTrace) -> Figure:
     bar = color_bar(drawn, axes)
     bar.set_label(f"weight; {1 / maps.shape[-1]:.3f} if all were equal", fontsize=8)
     return stamp(figure, f"{study.name}; {study.source}")
+
+
+def plot_reach(study: Study, found: Mapping[str, NDArray[np.bool_]], cell: tuple[int, int]) -> Figure:
+    """Which cells one cell hears from, over the slice. found: title -> (h, w) on the map's grid; cell: of it."""
+    figure, axes = figure_grid(1, len(found), width=2.9, height=2.9)
+    height, width = study.image.shape
+    for ax, (title, cells) in zip(axes[0], found.items(), strict=True):
+        show_slice(ax, study.image, title=f"{title}: {cells.sum()} of {cells.size} cells")
+        shade = np.zeros((*cells.shape, 4))
+        shade[cells] = (*to_rgb(CURSOR), 0.55)
+        ax.imshow(shade, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
+        down, across = height / cells.shape[0], width / cells.shape[1]
+        corner = (cell[1] * across - 0.5, cell[0] * down - 0.5)
+        ax.add_patch(Rectangle(corner, across, down, fill=False, edgecolor="white", linewidth=1.6))
+    return stamp(figure, study.source)

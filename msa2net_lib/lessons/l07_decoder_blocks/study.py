@@ -1,4 +1,4 @@
-"""Inner tensors of the decoder's blocks on a slice, what their attention weighs, and what it costs."""
+"""Which cells MaxViT links, inner tensors of the decoder's blocks, what their attention weighs, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange
+from timm.models.maxxvit import grid_partition, window_partition
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from msa2net_lib.analysis.layers import capture
 from msa2net_lib.analysis.slice_study import Study, network_input
+from msa2net_lib.errors import InputError
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.lka import LKABlock
@@ -176,3 +178,31 @@ def sharpest_weight(temperature: float, channels: int) -> float:
     """The largest weight that a softmax over ``channels`` cosines times a temperature can give to one of them."""
     high, low = np.exp([temperature, -temperature])
     return float(high / (high + (channels - 1) * low))
+
+
+PARTITIONS = {"window": window_partition, "grid": grid_partition}
+"""How MaxViT groups cells, by timm's own functions: neighbors, or cells a fixed step apart."""
+
+
+def partners(kind: str, shape: tuple[int, int], size: tuple[int, int], cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells (h, w) that exchange something with any of some ``cells`` (h, w) in one attention of MaxViT.
+
+    kind: of `PARTITIONS`. shape: of the map. size: cells of a group, down and across. Raises: `InputError`.
+    """
+    if kind not in PARTITIONS:
+        raise InputError(f"kind={kind!r} is unknown: use {' or '.join(PARTITIONS)}")
+    places = torch.arange(shape[0] * shape[1]).view(1, *shape, 1)
+    groups = PARTITIONS[kind](places, list(size)).flatten(1).numpy()  # one row of places for each group
+    seen = groups[cells.ravel()[groups].any(axis=1)]
+    found = np.zeros(shape[0] * shape[1], dtype=bool)
+    found[seen] = True
+    return found.reshape(shape)
+
+
+def reach(shape: tuple[int, int], size: tuple[int, int], cell: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+    """Cells that one cell hears from: by "window" attention, by "grid" attention, and by "both", window first."""
+    alone = np.zeros(shape, dtype=bool)
+    alone[cell] = True
+    window = partners("window", shape, size, alone)
+    grid = partners("grid", shape, size, alone)
+    return {"window": window, "grid": grid, "both": partners("window", shape, size, grid)}

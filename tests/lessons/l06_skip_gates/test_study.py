@@ -11,6 +11,7 @@ import torch
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.analysis.randomization import reinitialized
+from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
@@ -182,3 +183,25 @@ def test_runs_are_those_of_compare_and_are_taken_up_again(other_dataset, tmp_pat
     pd.testing.assert_frame_equal(runs.drop(columns="minutes"), again.drop(columns="minutes"))
     with pytest.raises(InputError, match="at least one gate"):
         gates.compare_gates({}, config, [5], dataset)
+
+
+def test_a_verdict_for_every_pair_in_one_table():
+    """By hand, paired t over three seeds: b is above a by 0.1, 0.11, 0.12; c by -0.1, 0.1, 0.0."""
+    scores = {"a": (0.5, 0.6, 0.7), "b": (0.6, 0.71, 0.82), "c": (0.4, 0.7, 0.7)}
+    rows = [{"variant": k, "seed": seed, "dsc": v} for k, values in scores.items() for seed, v in enumerate(values)]
+    table = gates.verdict_table(pd.DataFrame(rows), ("a", "b"))
+    assert table.loc["a", "against a"] == table.loc["b", "against b"] == ""
+    assert table.loc["b", "against a"] == "+0.110 (+0.085 to +0.135) better"
+    assert table.loc["a", "against b"].endswith("worse")
+    assert table.loc["c", "against a"].endswith("unclear")
+
+
+def test_agreement_of_single_channels():
+    network = load_network(SHIPPED_TINY)
+    label = np.zeros((2, 64, 64), np.uint8)
+    label[:, 20:40, 20:40] = 5
+    case = Case("drawn", (0.2 + 0.1 * label).astype(np.float32), label, None)
+    single = gates.channel_agreement(network, case, 0)
+    assert single.shape == (24,)
+    assert ((single >= 0) & (single <= 1)).all()
+    assert np.ptp(single) > 0.1
