@@ -154,7 +154,9 @@ def cohort_effects(cohort: Cohort, changes: Mapping[str, Mapping[int, Run]]) -> 
 def show_effects(cohort: Cohort, effects: pd.DataFrame) -> str:
     """The table in words, for a page."""
     trained = float(cohort.by_case(cohort.dice()).mean())
-    lines = [f"{cohort}; as trained: mean Dice {trained:.2f}; difference with its 95 % interval over cases"]
+    lines = [
+        f"{cohort}; as trained: mean Dice {trained:.2f}; difference with its 95 % interval over cases, each for itself"
+    ]
     width = max(map(len, map(str, effects.index)))
     lines += [
         f"{name!s:<{width}}  {row.Dice:5.2f}  {row.difference:+.3f}  ({row.low:+.3f} to {row.high:+.3f})  {row.verdict}"

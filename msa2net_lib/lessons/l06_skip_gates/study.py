@@ -20,7 +20,7 @@ from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import compare
-from msa2net_lib.evaluation.intervals import summarize
+from msa2net_lib.evaluation.intervals import BEYOND, corrected, difference_row
 from msa2net_lib.nn.gates import GATES as FAMILY
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net
@@ -88,16 +88,24 @@ def channel_agreement(network: MSA2Net, case: Case, level: int) -> NDArray[np.fl
 
 
 def verdict_table(runs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
-    """One row per gate: its difference from each baseline with the 95 % interval, in words better, worse or unclear."""
-    columns = {}
+    """One row per gate: its difference from each baseline with the 95 % interval, and better, worse or unclear.
+
+    The word is by p corrected for all comparisons of the table (Holm); the intervals are not corrected.
+    """
+    scores = runs.pivot(index="seed", columns="variant", values="dsc")[list(dict.fromkeys(runs.variant))]
+    tables = []
     for baseline in baselines:
-        table = summarize(runs, baseline)
-        words = np.where(table.low > 0, "better", np.where(table.high < 0, "worse", "unclear"))
+        others = scores.drop(columns=baseline)
+        rows = {name: difference_row((others[name] - scores[baseline]).dropna()) for name in others}
+        tables.append(pd.DataFrame.from_dict(rows, orient="index"))
+    columns = {}
+    for baseline, table in zip(baselines, corrected(*tables), strict=True):
+        words = np.where(table.significance != BEYOND, "unclear", np.where(table.difference > 0, "better", "worse"))
         columns[f"against {baseline}"] = {
-            name: "" if name == baseline else f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f}) {word}"
+            name: f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f}) {word}"
             for (name, row), word in zip(table.iterrows(), words, strict=True)
         }
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).reindex(scores.columns).fillna("").rename_axis(None)
 
 
 def compare_gates(
