@@ -44,7 +44,7 @@ def try_networks(plan: Plan, job: Job, checkout: Path) -> dict[str, Any]:
             failed.append(f"{name} ({type(error).__name__}: {(str(error) or 'no message').splitlines()[0]})")
             print(f"{name}: failed", flush=True)
     if failed:
-        raise InputError(f"{len(failed)} networks failed: {'; '.join(failed)}")
+        raise InputError(f"could not be built, counted and stepped: {'; '.join(failed)}")
     return {"numbers": numbers, "data_sha256": {}}
 
 

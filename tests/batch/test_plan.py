@@ -161,3 +161,47 @@ def test_numbers_of_numpy_become_pythons_own(tmp_path):
     plan = Plan(seeds=tuple(np.arange(2)), ablation_seeds=np.int64(1), parameters={"STEPS": np.int32(3)})
     plan.save(tmp_path)
     assert Plan.load(tmp_path) == plan == Plan(seeds=(0, 1), ablation_seeds=1, parameters={"STEPS": 3})
+
+
+def test_rows_of_the_tables_are_trained_with_every_seed_where_they_stand():
+    jobs = Plan(profile="paper", seeds=(1, 2), networks=("swin_unet", "unet", "msa2net_published")).jobs
+    rows = {name: job.parameters for name, job in jobs.items() if job.kind == "network"}
+    assert list(rows) == [
+        f"network-{table}-{name}-{seed}"
+        for table, name in (("1", "swin_unet"), ("2", "swin_unet"), ("2", "unet"), ("2", "msa2net_published"))
+        for seed in (1, 2)
+    ], "the main training is MSA²Net's row of Table 1"
+    for name, given in rows.items():
+        scans = name.startswith("network-1")
+        assert (given["dataset"], given["recipe"]) == (("synapse", "synapse") if scans else ("isic", "isic"))
+        assert (given["image_size"], given["changes"], given["pretrained"]) == (224, {}, True)
+    assert {*rows} <= {*jobs["tables"].needs} & {*jobs["lesson-11_evaluation"].needs}
+    assert "networks-all" not in jobs
+
+
+def test_smoke_tries_every_network_and_trains_a_few_shortly():
+    plan = Plan(networks=("swin_unet", "msa2net_tiny", "unet"))
+    assert names(plan, "networks") == ["networks-all"]
+    assert names(plan, "network") == [
+        "network-1-swin_unet-1234", "network-1-msa2net_tiny-1234", "network-2-unet-1234",
+    ]  # fmt: skip
+    given = plan.jobs["network-1-swin_unet-1234"].parameters
+    assert (given["image_size"], given["changes"]) == (64, {"steps": 30})
+    assert names(Plan(), "network") == names(Plan(), "networks") == []
+    few = Plan(lessons=("11_evaluation",), networks=("unet",))
+    assert names(few, "network") == ["network-2-unet-1234"]
+    assert "networks-all" not in few.jobs
+
+
+@pytest.mark.parametrize(
+    ("networks", "fragment"),
+    [
+        (("swin_unett",), "networks='swin_unett' is unknown: use one of 'msa2net'"),
+        (("unet_nitr",), "networks='unet_nitr' is unknown"),
+        ("swin_unet", "give a list"),
+    ],
+)
+def test_a_network_that_stands_in_no_table_is_told(networks, fragment):
+    with pytest.raises(InputError) as caught:
+        Plan(networks=networks)
+    assert fragment in str(caught.value)
