@@ -12,6 +12,8 @@ import torch
 Arrays = list[np.ndarray]
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 """What was given and what was expected, an entry a draw."""
+Call = tuple[str, list[torch.Tensor], Any]
+"""A layer's name, what went into it and what came out."""
 AXES = {4: ("samples", "channels", "rows", "columns"), 3: ("samples", "channels", "positions"), 2: ("rows", "columns")}
 ORDINALS = ("first", "second", "third", "fourth")
 
@@ -28,7 +30,7 @@ class Attempt:
     given: list[Arrays]
     expected: list[Arrays]
     changed: list[str]
-    calls: tuple[list[tuple[str, Any]], list[tuple[str, Any]]]
+    calls: tuple[list[Call], list[Call]]
     tolerance: float
 
     def close(self, one: np.ndarray, other: np.ndarray) -> bool:

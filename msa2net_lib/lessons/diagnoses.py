@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from msa2net_lib.lessons.attempts import AXES, ORDINALS, Arrays, Attempt, arrays, example, which
+from msa2net_lib.lessons.formula_diagnoses import formula, in_words, of_numbers, operands
 from msa2net_lib.lessons.value_diagnoses import partly, values
 
 
@@ -75,6 +76,11 @@ def shape(attempt: Attempt) -> str | None:
 
 
 def _shape_reason(attempt: Attempt, one: np.ndarray, other: np.ndarray) -> str:
+    if one.ndim == other.ndim and one.size > other.size:
+        for axis in range(one.ndim):
+            for start in range(one.shape[axis] - other.shape[axis] + 1):
+                if attempt.close(one.take(range(start, start + other.shape[axis]), axis), other):
+                    return f": the right one is in it, number {start} along axis {axis}; return that alone"
     axes = AXES.get(other.ndim, tuple(f"axis {i}" for i in range(other.ndim)))
     if one.size == other.size and [n for n in one.shape if n > 1] == [n for n in other.shape if n > 1]:
         lost = one.ndim < other.ndim
@@ -83,6 +89,14 @@ def _shape_reason(attempt: Attempt, one: np.ndarray, other: np.ndarray) -> str:
             if lost
             else ": an axis of size 1 too many"
         )
+    if (
+        one.ndim == other.ndim
+        and one.size == other.size
+        and attempt.close(np.sort(one.ravel()), np.sort(other.ravel()))
+    ):
+        axis = next((i for i in range(one.ndim) if one.shape[i] > other.shape[i]), None)
+        if sorted(one.shape) != sorted(other.shape):
+            return f": the right numbers, joined along axis {axis} or reshaped where axes should change places"
     if sorted(one.shape) == sorted(other.shape):
         same = any(attempt.close(one.transpose(order), other) for order in permutations(range(one.ndim)))
         return f": its axes are in another order{', the numbers are right' if same else ''}"
@@ -182,7 +196,7 @@ def no_effect(attempt: Attempt) -> str | None:
         moved = [[*draw] for draw in attempt.draws[:2]]
         for draw in moved:
             draw[position] = _moved(draw[position])
-        if moved[0][position] is None or _same(attempt, attempt.answer, moved, attempt.expected[:2]):
+        if moved[0][position] is None or _same(attempt, attempt.answer, moved, attempt.expected[:2]) is not False:
             continue
         if _same(attempt, attempt.yours, moved, attempt.given[:2]):
             return f"`{name}` has no effect on your result, and it should"
@@ -194,21 +208,29 @@ def layers(attempt: Attempt) -> str | None:
     yours, right = attempt.calls
     if not right:
         return None
-    names, expected = [name for name, _ in yours], [name for name, _ in right]
+    names, expected = [call[0] for call in yours], [call[0] for call in right]
     for name in dict.fromkeys(expected):
         if name not in names:
             return f"{name} is never called"
         if names.count(name) > expected.count(name):
             return f"{name} is called {names.count(name)} times, expected {expected.count(name)}"
-    for (own, features), (name, wanted) in zip(yours, right, strict=False):
+    for place, ((own, features, _), (name, wanted, _)) in enumerate(zip(yours, right, strict=False)):
         if own != name:
             return f"{own} is called where {name} comes first"
-        if [getattr(f, "shape", None) for f in features] != [getattr(w, "shape", None) for w in wanted] or any(
-            not torch.allclose(f, w, rtol=0, atol=1e-6) for f, w in zip(features, wanted, strict=True)
-        ):
-            before = "" if name == expected[0] else "; all before it is right"
-            return f"what goes into {name} is wrong{before}"
-    return f"all layers get what they should; look at what happens after {expected[-1]}"
+        if [f.shape for f in features] != [w.shape for w in wanted]:
+            return f"what goes into {name} has another shape than it should"
+        if any(not torch.allclose(f, w, rtol=0, atol=1e-6) for f, w in zip(features, wanted, strict=True)):
+            maps, right_maps = operands(attempt)
+            before = {call[0] for call in right[:place]}
+            known = [
+                {key: value for key, value in part.items() if not key.startswith("what ") or key[5:-6] in before}
+                for part in (maps, right_maps)
+            ]
+            told = in_words(features[0].numpy(), wanted[0].numpy(), *known)
+            done = "" if name == expected[0] else "; all before it is right"
+            return f"what goes into {name} is wrong{f': {told}' if told else done}"
+    told = formula(attempt)
+    return f"all layers get what they should; {told or f'look at what happens after {expected[-1]}'}"
 
 
 def leaks(attempt: Attempt) -> str | None:
@@ -302,6 +324,8 @@ GENERAL = (
     layers,
     values,
     inputs,
+    formula,
+    of_numbers,
     no_effect,
     leaks,
     partly,
@@ -327,7 +351,7 @@ def _moved(argument: Any) -> Any:
 
 def _same(
     attempt: Attempt, function: Callable[..., Any], draws: Sequence[Sequence[Any]], results: list[Arrays]
-) -> bool:
+) -> bool | None:
     try:
         return all(
             len(found := arrays(function(*copy.deepcopy(draw)))) == len(result)
@@ -335,7 +359,7 @@ def _same(
             for draw, result in zip(draws, results, strict=True)
         )
     except Exception:  # these arguments cannot change places, or not to that
-        return False
+        return None
 
 
 def _first(array: Any, axes: Sequence[int]) -> Any:

@@ -18,8 +18,9 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from msa2net_lib.errors import InputError
 from msa2net_lib.lessons import diagnoses
-from msa2net_lib.lessons.attempts import Attempt, arrays, changed_arguments
+from msa2net_lib.lessons.attempts import Attempt, Call, arrays, changed_arguments
 from msa2net_lib.lessons.check_figure import plot_worst, worst_place
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
@@ -33,7 +34,8 @@ class Check:
     out, and what is handed out are deep copies, which have to come back as they were. A function is right if it agrees
     with ``answer`` on all inputs; if it agrees with a mistake instead, that mistake is named, and else the first of
     `diagnoses.GENERAL` that fits. Answers are numbers, arrays or tensors, or several of them in a tuple; where the
-    right answer is a whole number, so has the reader's to be. ``use`` makes of the reader's function what is called.
+    right answer is a whole number, so has the reader's to be. ``use`` makes of the reader's function, and of a mistake,
+    what is called.
     """
 
     name: str
@@ -67,11 +69,11 @@ class Check:
     def _attempt(self, yours: Any) -> tuple[Attempt | None, str | None]:
         draws = self._inputs()
         names = _names(yours, self.answer, len(draws[0]))
-        right_calls: list[tuple[str, Any]] = []
+        right_calls: list[Call] = []
         right = [self.answer(*_watched(names, copy.deepcopy(draw), right_calls if i == 0 else None))
                  for i, draw in enumerate(draws)]  # fmt: skip
         expected = [arrays(result) for result in right]
-        calls: list[tuple[str, Any]] = []
+        calls: list[Call] = []
         returned, given, changed = [], [], []
         try:
             function = self.use(yours)
@@ -84,12 +86,14 @@ class Check:
             if told := diagnoses.no_result(attempt):
                 return None, told
             given += [arrays(result) for result in returned]
+        except InputError as error:  # a check's own line about what it was given
+            return None, str(error)
         except Exception as error:  # whatever the reader's code raises is part of the answer
             return None, f"it raised {type(error).__name__}: {error}"
         if self._agree(given, expected):
             return attempt, self._spoilt(attempt, right)
         for message, mistake in self.mistakes.items():
-            if self._agree(given, [arrays(mistake(*copy.deepcopy(draw))) for draw in draws]):
+            if self._agree(given, [arrays(self.use(mistake)(*copy.deepcopy(draw))) for draw in draws]):
                 return attempt, _also(message, attempt)
         for ask in diagnoses.GENERAL:
             if told := ask(attempt):
@@ -168,18 +172,19 @@ def _names(yours: Any, answer: Callable[..., Any], count: int) -> list[str]:
     return [f"argument {position + 1}" for position in range(count)]
 
 
-def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[tuple[str, Any]] | None) -> tuple[Any, ...]:
+def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[Call] | None) -> tuple[Any, ...]:
     """The arguments; calls of the layers among them are put into ``calls``, with a copy of what went in."""
     for name, argument in zip(names, arguments, strict=True) if calls is not None else ():
         if isinstance(argument, nn.Module):
             for path, layer in argument.named_modules():
                 if not [*layer.children()]:
-                    layer.register_forward_pre_hook(partial(_note, calls, _layer_name(name, path, layer)))
+                    layer.register_forward_hook(partial(_note, calls, _layer_name(name, path, layer)))
     return arguments
 
 
-def _note(calls: list[tuple[str, Any]], name: str, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-    calls.append((name, [value.detach().clone() for value in inputs if isinstance(value, Tensor)]))
+def _note(calls: list[Call], name: str, _layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    kept = output.detach().clone() if isinstance(output, Tensor) else None
+    calls.append((name, [value.detach().clone() for value in inputs if isinstance(value, Tensor)], kept))
 
 
 def _also(told: str, attempt: Attempt) -> str:

@@ -14,12 +14,12 @@ from msa2net_lib.lessons.attempts import AXES, ORDINALS, Attempt, Pairs, arrays,
 
 def values(attempt: Attempt) -> str | None:
     """What is wrong with the first result that is not right, where that is the same for all its numbers."""
-    return _of_first_wrong(attempt, (_precise, _scaled, _argument_more, _function, _moved_places, _sized))
+    return _of_first_wrong(attempt, (_precise, _scaled, _argument_more, _function, _moved_places, _affine, _sized))
 
 
 def partly(attempt: Attempt) -> str | None:
     """Which results are right, at which places, for which inputs."""
-    if told := _of_first_wrong(attempt, (_places,)):
+    if told := _of_first_wrong(attempt, (_limits, _places)):
         return told
     right, wrong = _right_and_wrong(attempt)
     return f"{which(right)} right; {which(wrong)} wrong" if right else None
@@ -41,7 +41,7 @@ def _of_first_wrong(attempt: Attempt, asked: tuple[Callable[[Attempt, Pairs], st
 
 def _precise(attempt: Attempt, pairs: Pairs) -> str | None:
     error = max(float(np.max(np.abs(a - b) / (np.abs(b).max() + 1e-300))) for a, b in pairs)
-    if error < 3e-3:
+    if error < 8e-3:
         digits = int(-np.log10(error))
         kind = "float16" if error > 3e-5 else "float32"
         return f"right to about {digits} digits only: low precision ({kind}, a rounding) or a small constant too many"
@@ -60,6 +60,36 @@ def _sizes(attempt: Attempt) -> dict[str, list[float]]:
             cells = float(np.prod(shapes[0][2:] if len(shapes[0]) > 2 else shapes[0]))
             found.setdefault("the number of cells", []).append(cells)
     return found
+
+
+def _affine(attempt: Attempt, pairs: Pairs) -> str | None:
+    """A factor and an offset together."""
+    if not pairs[0][0].ndim:
+        return None
+    given, expected = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    if not (np.isfinite(given).all() and np.isfinite(expected).all() and np.ptp(expected) > 0):
+        return None
+    slope, start = np.polyfit(expected, given, 1)
+    if abs(slope) > 1e-9 and attempt.close(slope * expected + start, given):
+        return f"it is {slope:.4g} times the right result, plus {start:.4g}"
+    return None
+
+
+def _limits(attempt: Attempt, pairs: Pairs) -> str | None:
+    """Wrong just where the right result, or the reader's, is at its lowest or highest."""
+    given, expected = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    if not pairs[0][0].ndim:
+        return None
+    wrong = np.abs(given - expected) > attempt.tolerance
+    for numbers, whose in ((expected, "the right result"), (given, "yours")):
+        for limit in (numbers.min(), numbers.max()):
+            there = numbers == limit
+            if 1 < there.sum() < len(there) and not (wrong & ~there).any():
+                return f"wrong only where {whose} is {limit:.4g}: is something cut off there, or not cut off?"
+    ends = (expected == expected.min()) | (expected == expected.max())
+    if ends.sum() > 2 and not (wrong & ends).any():
+        return f"right where the result is {expected.min():.4g} or {expected.max():.4g}, wrong in between"
+    return None
 
 
 def _scaled(attempt: Attempt, pairs: Pairs) -> str | None:
@@ -173,10 +203,13 @@ def _sized(attempt: Attempt, pairs: Pairs) -> str | None:
     for axes in [group for size in range(dims - 1, 0, -1) for group in combinations(range(dims), size)]:
         kept = [AXES.get(dims, ("axis",) * 9)[i] for i in range(dims) if i not in axes]
         with np.errstate(all="ignore"):
-            for what, parts in (("a factor", [a / b for a, b in pairs]), ("an offset", [a - b for a, b in pairs])):
+            ratios = [np.where((a == 0) & (b == 0), np.nan, a / b) for a, b in pairs]
+            ratios = [np.where((a == 0) & (b == 0), np.nan, a / b) for a, b in pairs]
+            for what, parts in (("a factor", ratios), ("an offset", [a - b for a, b in pairs])):
                 if all(part.shape[i] > 1 for part in parts for i in axes) and all(
-                    np.isfinite(part).all()
-                    and float(np.ptp(part, axis=axes).max()) < 1e-6 * (1 + float(np.abs(part).max()))
+                    not np.isinf(part).any()
+                    and float(np.nanmax(np.nanmax(part, axes) - np.nanmin(part, axes)))
+                    < 1e-6 * (1 + np.nanmax(np.abs(part)))
                     for part in parts
                 ):
                     return f"right but for {what} that depends on {' and '.join(kept)} alone"

@@ -80,7 +80,7 @@ def test_guesses_start_empty_and_are_recorded(name):
     for names, value in re.findall(r"^(guess\w*(?:, guess\w*)*) = ([^#\n]*)", source, re.M):
         assert set(value.replace(" ", "").split(",")) == {"None"}, names
         for guess in names.split(", "):
-            assert re.search(rf"record\.guess\([^\n]*\b{guess}\b|\b{guess}\)[,)]", source), f"{guess} is not recorded"
+            assert re.search(rf"record\.guess\([^()]*?\b{guess}\b|, {guess}\)[,)]", source), f"{guess} is not recorded"
     text = "".join(o.get("text", "") for cell in code_cells(name) for o in cell.outputs)
     assert "your guess" not in text, "a committed page has no reader yet"
 

@@ -19,7 +19,7 @@ def _shape(rng: np.random.Generator) -> tuple[int, int, int, int]:
     return batch, channels, height, height + int(rng.integers(1, 4))
 
 
-def _trained(module: nn.Module, rng: np.random.Generator) -> Any:
+def trained(module: nn.Module, rng: np.random.Generator) -> Any:
     """A module as training could have left it: random weights and running statistics; evaluation mode, float64."""
     module = module.double().eval().requires_grad_(False)
     for name, tensor in module.state_dict().items():
@@ -31,7 +31,7 @@ def _trained(module: nn.Module, rng: np.random.Generator) -> Any:
 
 def _draw_recalibration(rng: np.random.Generator) -> tuple[Any, ...]:
     shape = _shape(rng)
-    stage = _trained(Recalibration(shape[1]), rng)
+    stage = trained(Recalibration(shape[1]), rng)
     attend = nn.Sequential(stage.attend, stage.attend_norm)
     project = nn.Sequential(stage.project, stage.project_norm)
     return random_tensor(rng, *shape), random_tensor(rng, *shape), attend, project
@@ -59,7 +59,7 @@ class Stages(nn.Module):
 
 def _draw_gate(rng: np.random.Generator) -> tuple[Any, ...]:
     shape = _shape(rng)
-    return Stages(_trained(MASAG(shape[1]), rng)), random_tensor(rng, *shape), random_tensor(rng, *shape)
+    return Stages(trained(MASAG(shape[1]), rng)), random_tensor(rng, *shape), random_tensor(rng, *shape)
 
 
 def _whole(gate: Stages, x: Tensor, g: Tensor) -> Tensor:

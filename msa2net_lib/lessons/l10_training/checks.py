@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from msa2net_lib.lessons.exercise import Check
+from msa2net_lib.lessons.exercise import Check, random_tensor
 
 
 def _draw_steps(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -33,4 +38,88 @@ poly = Check(
             base * (1 - (step / steps) ** 0.9)
         ),
     },
+)
+
+
+Step = Callable[[nn.Module, Tensor, Tensor, float], Any]
+
+
+def training_step(network: nn.Module, image: Tensor, target: Tensor, rate: float) -> float:
+    """One step of gradient descent by hand: the cross-entropy before it; the network's parameters are changed."""
+    loss = F.cross_entropy(network(image), target)
+    network.zero_grad()
+    loss.backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                parameter -= rate * parameter.grad
+    return float(loss.detach())
+
+
+def _two_steps(step: Step) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Losses of two steps on a copy of the network, and all its parameters afterwards in one row."""
+
+    def run(network: nn.Module, image: Tensor, target: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        network = copy.deepcopy(network)
+        losses = [step(network, image, target, rate) for _ in range(2)]
+        if any(loss is None for loss in losses):
+            raise TypeError("return the loss as well")
+        return (
+            torch.stack([torch.as_tensor(loss).detach().double() for loss in losses]),
+            nn.utils.parameters_to_vector(network.parameters()).detach(),
+        )
+
+    return run
+
+
+def _draw_step(rng: np.random.Generator) -> tuple[Any, ...]:
+    channels, classes, side = (int(n) for n in rng.integers([1, 2, 4], [3, 5, 7]))
+    torch.manual_seed(int(rng.integers(1 << 30)))
+    network = nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, classes, 1)).double()
+    target = torch.from_numpy(rng.integers(0, classes, (2, side, side + 1)))
+    return network, random_tensor(rng, 2, channels, side, side + 1), target, float(rng.uniform(0.05, 0.5))
+
+
+def _other(
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    sign: float = 1.0,
+    zero: bool = True,
+    rated: bool = True,
+    after: bool = False,
+    chosen: Callable[[Tensor], bool] = lambda parameter: True,
+) -> Step:
+    """A step with something else in it."""
+
+    def step(network: nn.Module, image: Tensor, target: Tensor, rate: float) -> Tensor:
+        before = loss(network(image), target)
+        if zero:
+            network.zero_grad()
+        before.backward()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if chosen(parameter) and parameter.grad is not None:
+                    parameter -= sign * (rate if rated else 1.0) * parameter.grad
+        return loss(network(image), target) if after else before
+
+    return step
+
+
+training = Check(
+    "training_step",
+    _two_steps(training_step),
+    _draw_step,
+    {
+        "gradients add up from step to step: set them to zero before `backward`": _other(zero=False),
+        "the sign is wrong, it climbs: subtract the gradient": _other(sign=-1.0),
+        "the learning rate is missing: subtract rate times the gradient": _other(rated=False),
+        "the loss is summed over pixels: `cross_entropy` takes the mean": _other(
+            lambda logits, target: F.cross_entropy(logits, target, reduction="sum")
+        ),
+        "the loss is taken after the step: return the one that `backward` started from": _other(after=True),
+        "only weights are changed: biases are parameters too": _other(chosen=lambda parameter: parameter.ndim > 1),
+        "no parameter was changed: subtract rate times its gradient from each, in place": _other(
+            chosen=lambda parameter: False
+        ),
+    },
+    use=_two_steps,
 )
