@@ -20,7 +20,7 @@ Loss = Literal[
     "cross_entropy_0.3+dice_0.7, every head",
     "balanced_cross_entropy_0.5+dice_0.5",
 ]
-Augmentation = Literal["none", "affine", "right_angles", "released", "released_strong_noise", "released_small_noise"]
+Augmentation = Literal["none", "affine", "released", "released_strong_noise", "released_small_noise", "right_angles"]
 Precision = Literal["auto", "fp32", "bf16"]
 Compilation = Literal["auto", "on", "off"]
 Selection = Literal["last", "validation", "test"]

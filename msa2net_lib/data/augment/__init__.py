@@ -29,16 +29,16 @@ __all__ = [
 AUGMENTATIONS: tuple[str, ...] = (
     "none",
     "affine",
-    "right_angles",
     "released",
     "released_strong_noise",
     "released_small_noise",
+    "right_angles",
 )
-"""What `build_augmentation` takes; the last three are the released policy, with three kinds of noise.
+"""What `build_augmentation` takes; three are the released policy, with three kinds of noise.
 
 released: standard deviation 1.275, made at 512 x 512 and resized with the image, as the released code does: 1.108 is
 left at 224 x 224. released_strong_noise: 1.275 at the network's own size, 15 % more. released_small_noise: 0.005, what
-the factor of 255 was probably meant to give.
+the factor of 255 was probably meant to give. right_angles: TransUNet's.
 """
 
 
