@@ -9,7 +9,8 @@ from pathlib import Path
 
 import nbformat
 
-COMPARED = "NBVAL_CHECK_OUTPUT"
+COMPARED = "nbval-check-output"
+"""The tag of a cell whose output is compared; nbval also takes a comment, in capitals and with underscores."""
 NOT_COMPARED = ("image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json")
 KNOWN_FAULT = "SystemError: AST constructor recursion depth mismatch"
 """CPython 3.11's compiler raises it now and then in an innocent cell; why is not known."""
@@ -38,12 +39,17 @@ def printed_otherwise(committed: nbformat.NotebookNode, executed: str) -> str | 
     if [cell.source for cell in committed.cells] != [cell.source for cell in fresh.cells]:
         return "its cells are not the committed ones"
     for number, (before, after) in enumerate(zip(committed.cells, fresh.cells, strict=True)):
-        if before.cell_type == "code" and COMPARED in before.source:
+        if before.cell_type == "code" and is_compared(before):
             expected, found = _words(before.outputs), _words(after.outputs)
             for kind in sorted(expected | found):
                 if (said := _difference(expected.get(kind, []), found.get(kind, []))) is not None:
                     return f"cell {number}, {kind}: {said}"
     return None
+
+
+def is_compared(cell: nbformat.NotebookNode) -> bool:
+    """Whether nbval compares what a code cell prints: by its tag, or by a comment on its first line."""
+    return COMPARED in cell.metadata.get("tags", []) or COMPARED.upper().replace("-", "_") in cell.source
 
 
 def is_known_fault(error: str | None, version: Sequence[int] = sys.version_info) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from executed_pages import is_compared
 from IPython.display import Code
 
 from msa2net_lib.lessons.registry import LESSONS
@@ -47,7 +48,7 @@ def test_committed_with_outputs_and_without_errors(name):
     cells = code_cells(name)
     assert any(cell.outputs for cell in cells)
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
-    compared = [cell for cell in cells if "NBVAL_CHECK_OUTPUT" in cell.source]
+    compared = [cell for cell in cells if is_compared(cell)]
     assert compared, "nothing for nbval to compare"
     assert all(cell.outputs for cell in compared)
 
@@ -63,6 +64,18 @@ def test_first_and_last_cells(name):
     assert f"{repository}\n" in notebook.cells[1].source
     assert f'Recorder.start("{name}", globals())' in "".join(cell.source for cell in notebook.cells[2:4])
     assert "record.finish()" in notebook.cells[-1].source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_is_folded_and_exercises_say_what_they_cost(name):
+    cells = read(name).cells
+    for cell in cells:
+        if cell.cell_type == "code" and ("google.colab" in cell.source or "Recorder.start(" in cell.source):
+            assert cell.metadata.get("jupyter", {}).get("source_hidden") is True
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^### Exercise [^\n]*\n(?:\n)?([^\n]*)", text, re.M)
+    for line in headings:
+        assert re.fullmatch(r"\*Difficulty \d of 5 · importance \d of 5 · \d+ minutes\*", line), line
 
 
 @pytest.mark.parametrize("name", NAMES)
