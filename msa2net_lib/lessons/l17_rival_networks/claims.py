@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from msa2net_lib.analysis.layers import capture
 from msa2net_lib.baselines.registry import build_network
 from msa2net_lib.baselines.table import NETWORKS
-from msa2net_lib.lessons.l17_rival_networks.study import anatomy, build_empty
+from msa2net_lib.lessons.l17_rival_networks.study import build_empty, multiply_adds
 
 SMALL = 64
 """Pixels at which what the code does is measured: none of it depends on the size."""
@@ -63,22 +63,22 @@ def _swin_unet(seed: int) -> str:
 
 
 def _missformer(seed: int) -> str:
-    with _small("missformer", seed, width=8) as (network, image):
+    return _expands_twice("missformer", seed, width=8)
+
+
+def _daeformer(seed: int) -> str:
+    return _expands_twice("daeformer", seed, channels=(16, 32, 64))
+
+
+def _expands_twice(name: str, seed: int, **options: Any) -> str:
+    with _small(name, seed, **options) as (network, image):
         before = network(image)
         for part in network.modules():
             if hasattr(part, "compute_discarded"):
                 part.compute_discarded = True
         change = _largest(network(image), before)
-    return f"{_discarded('missformer')} more, logits change by {change:g}"
-
-
-def _daeformer(seed: int) -> str:
-    return f"{_discarded('daeformer')} more at 224 pixels, and the logits are the same"
-
-
-def _discarded(name: str) -> str:
-    found = anatomy(name)
-    return f"{found.discarded / found.multiply_adds:.0%} multiply-adds"
+    needed, discarded = multiply_adds(name)
+    return f"{discarded / needed:.0%} more multiply-adds at 224 pixels, and logits that change by {change:g}"
 
 
 def _scaleformer(seed: int) -> str:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from msa2net_lib.baselines.spec import config_of
+from msa2net_lib.errors import InputError
 
 Place = tuple[int, int]
 """Stride, in pixels of the image a cell, and channels of a map."""
@@ -148,30 +150,36 @@ def one_pass(network: Any) -> nn.Module:
 
 
 def record_operations(network: nn.Module) -> tuple[list[Operation], dict[str, list[tuple[int, ...]]]]:
-    """Run one pass in evaluation mode; its operations, and what each direct child put out, by calls."""
-    like, size = next(network.parameters()), config_of(network).height_width
-    images = torch.zeros(BATCH, 3, *size, device=like.device, dtype=like.dtype)
-    recorder = _Recorder(images.shape[-1])
-    outputs: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    """Run one pass in evaluation mode; its operations, and what each direct child put out, by calls.
 
-    def leave(name: str, result: Any) -> None:
+    Of a network that is one module within another, the inner one's children count. Raises: `InputError` for a network
+    whose images are not square: grids are known by their sides.
+    """
+    like, (height, width) = next(network.parameters()), config_of(network).height_width
+    if height != width:
+        raise InputError(f"image_size={(height, width)}: skips are traced on square images; build it for one")
+    images = torch.zeros(BATCH, 3, height, width, device=like.device, dtype=like.dtype)
+    recorder = _Recorder(width)
+    outputs: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    home = network
+    while len(children := dict(home.named_children())) == 1:
+        (home,) = children.values()
+
+    def leave(name: str, child: nn.Module, part: nn.Module, _: Any, result: Any) -> None:
         recorder.part.pop()
-        found = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
-        outputs[name].append(tuple(map(recorder.number, found)))
+        if part is child:
+            found = [tensor for tensor in tree_leaves(result) if isinstance(tensor, Tensor)]
+            outputs[name].append(tuple(map(recorder.number, found)))
 
     with ExitStack() as undo, torch.no_grad():
-        undo.callback(network.train, network.training)
-        for name, child in network.named_children():
+        for module in network.modules():
+            undo.callback(setattr, module, "training", module.training)
+        for name, child in children.items():
             # Several networks call the parts of a child, and not the child.
             for part in child.modules():
                 enter = part.register_forward_pre_hook(lambda *_, name=name: recorder.part.append(name))
                 undo.callback(enter.remove)
-                exits = part.register_forward_hook(
-                    lambda part, _, result, name=name, child=child: (
-                        leave(name, result) if part is child else recorder.part.pop() and None
-                    )
-                )
-                undo.callback(exits.remove)
+                undo.callback(part.register_forward_hook(partial(leave, name, child)).remove)
         recorder.number(images)
         with recorder:
             network.eval()(images)
@@ -185,10 +193,12 @@ def trace_skips(network: nn.Module) -> Trace:
     out maps of several strides in one call. Decoder features depend on the coarsest map; a skip is what left the
     encoder or a bridge on a finer grid and does not. An operation of `JOINS` that brings both together is a join, and
     so is one that brings its result together with either once more, as a gate does. What joins on the coarsest grid
-    itself is no skip.
+    itself is no skip. Raises: `InputError` as `record_operations`, and where no grid is known.
     """
     operations, outputs = record_operations(network)
     made = {number: place for one in operations for number, place in zip(one.gives, one.places, strict=True)}
+    if not any(made.values()):
+        raise InputError("no map of the image was found: a cell has to be 1, 2, 4, 8, 16 or 32 pixels wide")
     coarsest = max(place[0] for place in made.values() if place is not None)
     first = next(i for i, one in enumerate(operations) if coarsest in [place[0] for place in one.places if place])
     encoder = {one.part for one in operations[: first + 1]} - {""}

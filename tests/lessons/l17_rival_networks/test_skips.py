@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from msa2net_lib import adopt_network
 from msa2net_lib.baselines.table import NETWORKS
+from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l17_rival_networks.skips import one_pass, place_of, trace_skips
 
 
@@ -53,6 +54,19 @@ def test_a_network_without_skips_has_none():
     trace = trace_skips(adopt_network(Toy("none"), 2, 16))
     assert trace.skips == []
     assert trace.bridges == ()
+
+
+def test_a_network_within_another_and_frozen_parts_stay_as_they_were():
+    network = adopt_network(nn.Sequential(Toy("cat")), 2, 16)
+    network[0].encoder.eval()
+    assert [skip.words for skip in trace_skips(network).skips] == ["cat"]
+    assert network.training
+    assert not network[0].encoder.training
+
+
+def test_what_cannot_be_traced_is_one_line():
+    with pytest.raises(InputError, match=r"^image_size=\(16, 32\): skips are traced on square images"):
+        trace_skips(adopt_network(Toy("cat"), 2, (16, 32)))
 
 
 JOINS = {
