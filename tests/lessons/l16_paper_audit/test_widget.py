@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from msa2net_lib.lessons.l16_paper_audit import widget
-from msa2net_lib.lessons.l16_paper_audit.widget import card, isic_audit_widget, source_line
-from msa2net_lib.paper.discrepancies import COMMIT, NOT_MEASURED, discrepancy
+from msa2net_lib.lessons.l16_paper_audit.widget import card, isic_audit_widget, overview, source_line
+from msa2net_lib.paper.discrepancies import ABOUT, COMMIT, DISCREPANCIES, IMPORTANCE, NOT_MEASURED, discrepancy
 from msa2net_lib.paper.discrepancies.evidence import Evidence
 
 EVIDENCE = Evidence("12 <b> gates", pd.DataFrame({"count": [0.1234561, 1234567.0]}, index=["a<b", "c"]), True)
@@ -26,6 +26,27 @@ def test_a_card_says_all_of_the_entry():
     assert "1234567" in page
     assert "a&lt;b" in page
     assert "NO DIFFERENCE" not in page
+
+
+def test_a_folded_card_tells_what_was_found_on_its_first_line():
+    one = discrepancy("notation")
+    page = str(card(one, EVIDENCE, folded=True).data)
+    first = page.split("</summary>")[0]
+    assert page.startswith("<details><summary>")
+    for text in (one.title, "claim of the text, good to know", "12 <b> gates"):
+        assert escape(text) in first
+    assert escape(one.advice) in page
+    assert (
+        "NO DIFFERENCE SEEN"
+        in str(card(one, replace(EVIDENCE, differs=False), folded=True).data).split("</summary>")[0]
+    )
+
+
+def test_the_overview_names_every_entry_once():
+    page = str(overview().data)
+    for one in DISCREPANCIES:
+        assert page.count(f". {escape(one.title)}<") == 1
+    assert page.count("<th") == 1 + len(ABOUT) + len(IMPORTANCE)
 
 
 def test_a_difference_not_seen_is_not_hidden():
