@@ -52,13 +52,13 @@ class Level(nn.Module):
     Without a skip, the deepest level, it owns all of it and only expands.
     """
 
-    def __init__(self, channels_below: int, channels: int, scale: int, compute_discarded: bool):
+    def __init__(self, channels_below: int, channels: int, scale: int, compute_discarded: bool, depth: int):
         super().__init__()
         self.linear = nn.Linear(channels_below, channels)
         self.cross_attention = SkipCrossAttention(channels, compute_discarded)
         self.mix = nn.Linear(2 * channels, channels)
         feed_forward = partial(SkipMixFeedForward, compute_discarded=compute_discarded)
-        self.blocks = nn.ModuleList(DualAttentionBlock(channels, feed_forward) for _ in range(2))
+        self.blocks = nn.ModuleList(DualAttentionBlock(channels, feed_forward) for _ in range(depth))
         self.expand = PatchExpand(channels, scale)
 
     def forward(
@@ -78,7 +78,7 @@ class DAEFormer(nn.Module):
     and forgets one result (``compute_discarded`` does so too, for the same cost), and two of its three norms never run;
     the deepest decoder level owns a cross attention and blocks that never run. These 18,382,864 parameters without a
     gradient are kept, Table 1 counts them. The official code is written for 224 pixels. There are no ``pretrained``
-    weights. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5.
+    weights. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5. ``depth``: dual blocks a stage and level.
 
     Shape: (b, 1|3, h, w), multiples of 16 -> logits (b, num_classes, h, w).
     Source: github.com/mindflow-institue/DAEFormer, commit 9460d3a (MIT).
@@ -91,18 +91,21 @@ class DAEFormer(nn.Module):
         pretrained: bool | str = False,
         channels: tuple[int, int, int] = (128, 320, 512),
         compute_discarded: bool = False,
+        depth: int = 2,
     ):
         super().__init__()
         from_scratch(pretrained, "daeformer")
         fitting_size(image_size, 16, "daeformer")
         feed_forward = partial(SkipMixFeedForward, compute_discarded=compute_discarded)
         self.stages = nn.ModuleList(
-            TokenStage(before, c, *((3, 2) if i else (7, 4)), (DualAttentionBlock(c, feed_forward) for _ in range(2)))
+            TokenStage(
+                before, c, *((3, 2) if i else (7, 4)), (DualAttentionBlock(c, feed_forward) for _ in range(depth))
+            )
             for i, (before, c) in enumerate(pairwise((3, *channels)))
         )
         below = (channels[1] // 2, channels[2] // 2, channels[2])
         self.levels = nn.ModuleList(
-            Level(below[i], c, 2 if i else 4, compute_discarded) for i, c in enumerate(channels)
+            Level(below[i], c, 2 if i else 4, compute_discarded, depth) for i, c in enumerate(channels)
         )
         self.head = nn.Conv2d(channels[0], num_classes, 1)
         xavier_start(self.levels)

@@ -131,10 +131,12 @@ class Bridge(nn.Module):
 class Level(nn.Module):
     """Concatenate the bridge's map, mix, two blocks, expansion; the deepest only expands, and owns all of it."""
 
-    def __init__(self, channels_below: int, channels: int, heads: int, reduction: int, discarded: bool, scale: int):
+    def __init__(
+        self, channels_below: int, channels: int, heads: int, reduction: int, discarded: bool, scale: int, depth: int
+    ):
         super().__init__()
         self.mix = nn.Linear(channels_below + channels, channels)
-        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, reduction, discarded) for _ in range(2))
+        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, reduction, discarded) for _ in range(depth))
         self.expand = PatchExpand(channels, scale)
 
     def forward(self, tokens: Float[Tensor, "b n c"], skip: Tensor | None, grid: Grid) -> Float[Tensor, "b m d"]:
@@ -152,7 +154,8 @@ class MISSFormer(nn.Module):
     expands twice and forgets one result (``compute_discarded`` does so too, for the same cost), and two of its three
     norms never run; the deepest decoder level owns a linear layer and two blocks that never run. These 7,009,792
     parameters without a gradient are kept, Table 1 counts them. The official code takes 224 pixels only. There are no
-    ``pretrained`` weights. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5.
+    ``pretrained`` weights. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5. ``depth``: blocks a stage and
+    level; the bridge has twice as many.
 
     Shape: (b, 1|3, h, w), multiples of 32 -> logits (b, num_classes, h, w).
     Source: github.com/ZhifangDeng/MISSFormer, commit 007424e (no license), as described.
@@ -165,6 +168,7 @@ class MISSFormer(nn.Module):
         pretrained: bool | str = False,
         width: int = 64,
         compute_discarded: bool = False,
+        depth: int = 2,
     ):
         super().__init__()
         from_scratch(pretrained, "missformer")
@@ -173,13 +177,15 @@ class MISSFormer(nn.Module):
         channels = [m * width for m in multiples]
         block = partial(TransformerBlock, compute_discarded=compute_discarded)
         self.stages = nn.ModuleList(
-            TokenStage(before, c, *((3, 2) if i else (7, 4)), (block(c, multiples[i], REDUCTIONS[i]) for _ in range(2)))
+            TokenStage(
+                before, c, *((3, 2) if i else (7, 4)), (block(c, multiples[i], REDUCTIONS[i]) for _ in range(depth))
+            )
             for i, (before, c) in enumerate(pairwise((3, *channels)))
         )
-        self.bridge = Bridge(width, multiples, compute_discarded)
+        self.bridge = Bridge(width, multiples, compute_discarded, 2 * depth)
         below = [c // 2 for c in channels[1:]] + [channels[3]]
         self.levels = nn.ModuleList(
-            Level(below[i], c, multiples[i], REDUCTIONS[i], compute_discarded, 2 if i else 4)
+            Level(below[i], c, multiples[i], REDUCTIONS[i], compute_discarded, 2 if i else 4, depth)
             for i, c in enumerate(channels)
         )
         self.head = nn.Conv2d(width, num_classes, 1)

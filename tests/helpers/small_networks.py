@@ -13,9 +13,9 @@ _DRAWN = {"dim_x": 16, "dim_g": 8, "mults_x": (1, 2), "mults_g": (1, 2), "sample
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: _TINY for name in NETWORKS if name.startswith("msa2net")},
     "transunet": {"channels": 64, "depth": 1},
-    "missformer": {"width": 8},
+    "missformer": {"width": 8, "depth": 1},
     "scaleformer": {"width": 8},
-    "daeformer": {"channels": (16, 32, 64)},
+    "daeformer": {"channels": (16, 32, 64), "depth": 1},
     "dlka_2d": _TINY,
     "swin_unet": {"channels": 32, "depth": 1},
     "pvt_cascade": {"encoder": "pvt_v2_b0"},
