@@ -34,8 +34,8 @@ class Attempt:
     tolerance: float
 
     def close(self, one: np.ndarray, other: np.ndarray) -> bool:
-        """Whether two arrays have one shape and the same numbers."""
-        return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=self.tolerance, equal_nan=True)
+        """Whether two arrays have one shape and the same numbers, to six digits."""
+        return one.shape == other.shape and np.allclose(one, other, rtol=1e-6, atol=self.tolerance, equal_nan=True)
 
     def pairs(self, index: int) -> Pairs:
         """What was given and expected of one result, over all draws."""
