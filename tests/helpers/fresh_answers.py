@@ -244,7 +244,6 @@ SECOND = {
         lambda x, g: _modulated(x, g, torch.sin),
         lambda x, g: _modulated(x, g, torch.sigmoid)[::-1],
         lambda x, g: _modulated(x, g, torch.sigmoid, torch.sub),
-        lambda x, g: _modulated(x, g, lambda a: a.float().sigmoid().double()),
         lambda x, g: _modulated(x, g, torch.square),
         lambda x, g: _modulated(x, g, torch.sigmoid, lambda a, b: (a * b).sigmoid()),
         lambda x, g: _modulated(x, g, torch.sigmoid, lambda a, b: (a * b).mean(1, keepdim=True)),
