@@ -57,6 +57,8 @@ def operands(attempt: Attempt) -> tuple[Operands, Operands]:
 
 def in_words(given: np.ndarray, expected: np.ndarray, own: Operands, right: Operands) -> str | None:
     """The formula of ``given``, and whether its function, its sign or its maps are other than those of ``expected``."""
+    given, expected = _few_cells(given), _few_cells(expected)
+    own, right = ({name: _few_cells(array) for name, array in maps.items()} for maps in (own, right))
     mine = next(_formulas(given, own), None)
     if mine is None:
         return None
@@ -90,6 +92,11 @@ def _formulas(result: np.ndarray, maps: Operands) -> Iterator[tuple[str, str, st
                             continue
                         if abs(whole.flat[0] - result.flat[0]) < 1e-6 and np.allclose(whole, result, rtol=0, atol=1e-6):
                             yield text, name, factor, f"{sign} {added}" if added else ""
+
+
+def _few_cells(array: np.ndarray) -> np.ndarray:
+    """Some cells of the first sample are enough to tell formulas apart, and quick."""
+    return array[:1, ..., :2, :2] if array.ndim == 4 else array
 
 
 def _broadcast(way: Callable[..., np.ndarray], one: np.ndarray, other: np.ndarray) -> np.ndarray | None:

@@ -24,6 +24,6 @@ def test_no_fresh_wrong_answer_passes_and_three_in_five_are_named(answers):
     told = [CHECKS[name].diagnosis(answer) for name, group in answers.items() for answer in group]
     assert None not in told
     fresh = [line for line in told if not any(line in check.mistakes for check in CHECKS.values())]
-    assert len(fresh) >= 95
+    assert len(fresh) >= 85
     named = [line for line in fresh if not UNNAMED.search(line)]
     assert len(named) >= 0.6 * len(fresh), f"{len(named)} of {len(fresh)}"
