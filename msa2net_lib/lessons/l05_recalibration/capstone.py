@@ -189,12 +189,13 @@ def without_gradient(module: nn.Module, channels: int) -> tuple[list[str], list[
 
 def in_network(build: Build, network: nn.Module, image: Tensor) -> float:
     """Largest difference of the logits with the reader's gates in place of the network's, whose weights they get."""
-    swapped: Any = copy.deepcopy(network).eval()
+    whole: Any = copy.deepcopy(network).cpu().eval()
+    swapped = copy.deepcopy(whole)
     for level in swapped.decoder.levels:
         if isinstance(level.gate, MASAG):
             level.gate = fill(build(level.gate.recalibration.attend.in_channels), level.gate)
     with torch.no_grad():
-        return float((swapped.eval()(image) - network.eval()(image)).abs().max())
+        return float((swapped.eval()(image.cpu()) - whole(image.cpu())).abs().max())
 
 
 def capstone(build: Build, network: nn.Module, image: Tensor, seed: int = 0) -> bool:
