@@ -103,7 +103,8 @@ def place_of(shape: Sequence[int], size: int) -> Place | None:
     if len(shape) not in (3, 4) or shape[0] != BATCH:
         return None
     if len(shape) == 3:
-        sides = [(math.isqrt(shape[1]), shape[2])] if math.isqrt(shape[1]) ** 2 == shape[1] else []
+        is_grid = math.isqrt(shape[1]) ** 2 == shape[1] and shape[2] > 1  # one number a channel is no map
+        sides = [(math.isqrt(shape[1]), shape[2])] if is_grid else []
     else:
         sides = [(shape[2], shape[1])] * (shape[2] == shape[3]) + [(shape[1], shape[3])] * (shape[1] == shape[2])
     for side, channels in sides:

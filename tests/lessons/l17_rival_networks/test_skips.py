@@ -6,14 +6,15 @@ import re
 
 import pytest
 import torch
-from small_networks import small_network
 from torch import nn
 from torch.nn import functional
 
 from msa2net_lib import adopt_network
 from msa2net_lib.baselines.table import NETWORKS
 from msa2net_lib.errors import InputError
+from msa2net_lib.lessons.l17_rival_networks.checks import library_rule, with_rule
 from msa2net_lib.lessons.l17_rival_networks.skips import one_pass, place_of, trace_skips
+from msa2net_lib.lessons.l17_rival_networks.study import build_empty
 
 
 class Toy(nn.Module):
@@ -81,29 +82,34 @@ JOINS = {
 STRIDES = {
     "transunet": (2, 4, 8), "swin_unet": (4, 8, 16), "missformer": (4, 8, 16), "scaleformer": (2, 4, 8, 16),
     "hiformer_b": (4,), "daeformer": (4, 8), "pvt_cascade": (4, 8, 16), "dlka_2d": (4, 8, 16), "unet": (1, 2, 4, 8),
-    "attunet": (1, 2, 4, 8), "fatnet": (2, 4, 8), "uctransnet": (1, 2, 4, 8), "msa2net_tiny": (4, 8, 16),
+    "attunet": (1, 2, 4, 8), "fatnet": (2, 4, 8), "uctransnet": (1, 2, 4, 8), "msa2net_published": (4, 8, 16),
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRIDES)
 def test_skips_are_what_the_table_of_networks_says(name):
-    network = one_pass(small_network(name))
-    was = {key: value.clone() for key, value in network.state_dict().items()}
-    trace = trace_skips(network)
+    trace = trace_skips(one_pass(build_empty(name)))
     assert tuple(skip.stride for skip in trace.skips) == STRIDES[name]
     kind = NETWORKS[name].skip
     assert all(re.fullmatch(JOINS[kind], skip.words) for skip in trace.skips), [skip.words for skip in trace.skips]
     bridged = kind in ("bridge", "channel transformer")
     assert any(skip.bridge for skip in trace.skips) == bridged == bool(trace.bridges)
-    assert network.training
-    assert not any(module._forward_hooks for module in network.modules())
-    assert all(torch.equal(value, was[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.slow
 def test_both_skips_of_a_drawing_network_are_seen():
-    assert {skip.words for skip in trace_skips(one_pass(small_network("dermosegdiff_small"))).skips} == {"3cat"}
+    assert {skip.words for skip in trace_skips(one_pass(build_empty("dermosegdiff_small"))).skips} == {"2cat", "3cat"}
+
+
+def test_a_rule_that_is_plugged_in_is_seen_and_nothing_stays_behind():
+    network = with_rule("unet", library_rule)
+    was = {key: value.clone() for key, value in network.state_dict().items()}
+    skips = trace_skips(network).skips
+    assert [skip.stride for skip in skips] == [1, 2]
+    assert all(skip.joins[-1] == "cat" and {"+", "×"} <= set(skip.joins) for skip in skips)
+    assert not any(module._forward_hooks for module in network.modules())
+    assert all(torch.equal(value, was[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,7 @@ def test_both_skips_of_a_drawing_network_are_seen():
         ((192, 49, 96), None),
         ((3, 8, 40, 40), None),
         ((3, 512), None),
+        ((3, 196, 1), None),
     ],
 )
 def test_places(shape, place):
