@@ -17,7 +17,7 @@ from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.intervals import paired_interval
+from msa2net_lib.evaluation.intervals import detectable, paired_interval
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net
@@ -161,6 +161,7 @@ def show_effects(cohort: Cohort, effects: pd.DataFrame) -> str:
     lines += [
         f"{name!s:<{width}}  {row.Dice:5.2f}  {row.difference:+.3f}  ({row.low:+.3f} to {row.high:+.3f})  {row.verdict}"
         + f", below 0 in {sum(dot < 0 for dot in row.dots)} of {len(row.dots)} cases"
+        + (f"; four studies in five would see {detectable(row.dots):.3f}" if row.verdict == UNCLEAR else "")
         for name, row in effects.iterrows()
     ]
     return "\n".join(lines)
