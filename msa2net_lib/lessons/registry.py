@@ -61,7 +61,7 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "02_fusion",
             "Multi-scale fusion",
-            "What the gate sees: a footprint drawn on the slice, measured by gradient, and two branches added up.",
+            "What a gate is for, what one cell tells, what the gate sees of the slice, and two branches added up.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
         ),
         Lesson(
@@ -86,9 +86,8 @@ LESSONS: dict[str, Lesson] = {
             "06_skip_gates",
             "Skip gates compared",
             "Addition, concatenation, attention gate, AFF, SK, MASAG in 2-D and 3-D, controls; what a map proves.",
-            ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "STEPS", "IMAGE_SIZE", "SEEDS", "MEASURED"),
+            ("CHECKPOINT", "CASE", "SLICE", "LEVEL", "MEASURED"),
             (OF_PROFILE, "virtual"),
-            quick={"STEPS": 2, "SEEDS": 1, "OUTPUT_DIR": "../results/quick"} | SHIPPED,
         ),
         Lesson(
             "07_decoder_blocks",

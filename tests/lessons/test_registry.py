@@ -39,7 +39,7 @@ def test_misspelt_parameters_are_refused(given, fragments):
      ("11_evaluation", "OTHERS", "a.safetensors", "a list"), ("11_evaluation", "OTHERS", {"a"}, "a list"),
      ("11_evaluation", "OTHERS", [1], "a path as text"), ("12_ablation", "GATE", "masagg", "did you mean masag?"),
      ("12_ablation", "READING", "gone", "replaced, removed"), ("12_ablation", "SEEDS", range(3), "whole number"),
-     ("06_skip_gates", "IMAGE_SIZE", "auto", "32 or more"), ("08_network", "PRESET_DRAWN", "Tiny", "mean tiny?"),
+     ("13_frequency", "IMAGE_SIZE", "auto", "32 or more"), ("08_network", "PRESET_DRAWN", "Tiny", "mean tiny?"),
      ("01_data", "CASE", 1, "0001, 0002"), ("01_data", "CASE", "../0001", "0001, 0002"),
      ("02_fusion", "DATA_DIR", "x" * 999 + "\0", "...")],
 )  # fmt: skip
