@@ -14,7 +14,7 @@ HOME = Path(msa2net_lib.lessons.__file__).parent
 WITHOUT = {"00_start_here"}
 ROOMS = {f"l{name}" for name in LESSONS if name not in WITHOUT}
 FILES = {"__init__", "study", "plots", "checks", "widget"}
-SECOND_IDEAS = {"capstone", "cards", "claims", "layout_plots", "shuffled_study", "skips"}
+SECOND_IDEAS = {"capstone", "cards", "claims", "closer_look", "layout_plots", "shuffled_study", "skips"}
 """Of rooms whose study or plots would be above 400 lines with them."""
 
 
