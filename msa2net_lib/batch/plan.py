@@ -90,7 +90,7 @@ class Plan:
             if not isinstance(given := getattr(self, name), list | tuple | range):
                 raise InputError(f"{name}={shown(given)}: give a list")
             object.__setattr__(self, name, tuple(given))
-        known = [name for name in NETWORKS if tables_of(name)]
+        known = tuple(name for name in NETWORKS if tables_of(name))
         for name in self.networks:
             require_choice("networks", name, known)
         if not self.seeds:

@@ -145,7 +145,8 @@ def difference_row(differences: ArrayLike) -> dict[str, float]:
     low, high = t_interval(values)
     p = math.nan if len(values) < 2 else float(values.mean() == 0)  # of differences that do not vary
     if len(values) > 1 and np.ptp(values) > _NO_SPREAD:
-        p = float(stats.ttest_1samp(values, 0).pvalue)
+        test: Any = stats.ttest_1samp(values, 0)
+        p = float(test.pvalue)
     return {
         "seeds": len(values),
         "difference": float(values.mean()),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -96,7 +96,7 @@ class Evaluation:
         """
         if not self.has(column):
             raise InputError(f"column={column!r} was not scored: choose one of {', '.join(SCORES)}")
-        rows = self.scores[self.scores["protocol"] == protocol]
+        rows: Any = self.scores[self.scores["protocol"] == protocol]
         if rows.empty:
             scored = ", ".join(dict.fromkeys(self.scores["protocol"])) or "none"
             raise InputError(f"protocol={protocol!r} was not scored (but {scored}): evaluate under it")

@@ -88,7 +88,8 @@ class Cohort:
             [
                 np.mean([dice(one == organ, label == organ) for organ in np.unique(label) if organ])
                 for one, label in zip(self.predict(runs), self.labels, strict=True)
-            ]
+            ],
+            dtype=np.float64,
         )
 
     def typical(self, case: str) -> int:
@@ -101,7 +102,8 @@ class Cohort:
 
     def by_case(self, values: NDArray) -> NDArray[np.float64]:
         """Mean over the slices of each case, in the order of the cases."""
-        return pd.Series(values).groupby(list(self.cases), sort=False).mean().to_numpy()
+        groups: Any = pd.Series(values).groupby(list(self.cases), sort=False)
+        return groups.mean().to_numpy()
 
     def __str__(self) -> str:
         count = len(set(self.cases))

@@ -113,7 +113,8 @@ class Check:
                 ):
                     return f"the value is right, but it is {type(one).__name__}: a whole number is expected (// for /)"
                 kinds = [str(getattr(part, "dtype", "")).removeprefix("torch.") for part in (one, two)]
-                if kinds[1] == "float64" and kinds[0] in ("float32", "float16", "bfloat16") and np.ndim(one):
+                low = kinds[0] in ("float32", "float16", "bfloat16")
+                if kinds[1] == "float64" and low and np.ndim(one):  # pyright: ignore[reportArgumentType]
                     return f"the result is right, but in {kinds[0]}, of low precision: keep the inputs' float64"
         return None
 
@@ -174,7 +175,9 @@ def _names(yours: Any, answer: Callable[..., Any], count: int) -> list[str]:
 
 def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[Call] | None) -> tuple[Any, ...]:
     """The arguments; calls of the layers among them are put into ``calls``, with a copy of what went in."""
-    for name, argument in zip(names, arguments, strict=True) if calls is not None else ():
+    if calls is None:
+        return arguments
+    for name, argument in zip(names, arguments, strict=True):
         if isinstance(argument, nn.Module):
             for path, layer in argument.named_modules():
                 if not [*layer.children()]:

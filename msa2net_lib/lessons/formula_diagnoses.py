@@ -87,7 +87,7 @@ def _formulas(result: np.ndarray, maps: Operands) -> Iterator[tuple[str, str, st
                     continue
                 for added, term in {"": None, **maps}.items():
                     for sign, way in (("plus", np.add), ("minus", np.subtract)) if term is not None else (("", None),):
-                        whole = product if way is None else _broadcast(way, product, term)
+                        whole = product if way is None or term is None else _broadcast(way, product, term)
                         if whole is None or whole.shape != result.shape:
                             continue
                         if abs(whole.flat[0] - result.flat[0]) < 1e-6 and np.allclose(whole, result, rtol=0, atol=1e-6):

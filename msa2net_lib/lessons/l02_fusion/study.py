@@ -127,7 +127,8 @@ def probe_table(cohort: Cohort) -> pd.DataFrame:
     """The probe at every level on every one of `PROBED`: index (level, features, case), columns `SCORES`."""
     tables = {}
     for level, maps in cohort_features(cohort).items():
-        labels = np.stack([resize_label(label, maps["X"].shape[-2:]) for label in cohort.labels])
+        height, width = maps["X"].shape[-2:]
+        labels = np.stack([resize_label(label, (height, width)) for label in cohort.labels])
         for name, features in maps.items():
             tables[level, name] = linear_probe(features, labels, cohort.cases)
     return pd.concat(tables, names=["level", "features"])

@@ -108,7 +108,7 @@ def _answer(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     return _in_both_modes(copy.deepcopy(weights.gate), x, g)
 
 
-def _changed(change: Callable[[MASAG], None]) -> _Planted:
+def _changed(change: Callable[[MASAG], object]) -> _Planted:
     """A gate in which something is other than it should be."""
 
     def wrong(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ def verdict_table(runs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:
 
     The word is by p corrected for all comparisons of the table (Holm); the intervals are not corrected.
     """
-    scores = runs.pivot(index="seed", columns="variant", values="dsc")[list(dict.fromkeys(runs.variant))]
+    scores: Any = runs.pivot(index="seed", columns="variant", values="dsc")[list(dict.fromkeys(runs.variant))]
     tables = []
     for baseline in baselines:
         others = scores.drop(columns=baseline)

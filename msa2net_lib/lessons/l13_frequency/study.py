@@ -227,7 +227,8 @@ def in_all_layers(table: pd.DataFrame) -> str:
     Its reading is of *all* layers, so that it is seen only where every layer with a number is `HIGHER` at once with
     the others. The sentence says from which difference on the seeds could show that.
     """
-    (alone, once), count = (table[key].value_counts() for key in ("reading", "at_once")), table.difference.notna().sum()
+    counts: Any = [table[key].value_counts() for key in ("reading", "at_once")]
+    (alone, once), count = counts, table.difference.notna().sum()
     higher, lower = (f"{word} in {int(alone.get(word, 0))}" for word in (HIGHER, LOWER))
     together = f"all at once {HIGHER} in {int(once.get(HIGHER, 0))}, {LOWER} in {int(once.get(LOWER, 0))}"
     answer = "yes" if int(once.get(HIGHER, 0)) == count > 0 else "not shown"

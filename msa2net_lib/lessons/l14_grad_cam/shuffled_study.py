@@ -178,8 +178,9 @@ def pair_tests(pairs: pd.DataFrame) -> pd.DataFrame:
 
     Source: Fisher 1935 (permutation); Holm 1979.
     """
-    layers = {layer: pairs[pairs.layer == layer] for layer in dict.fromkeys(pairs.layer)}
-    pooled: Any = pairs.groupby(["pair", "seeds"], sort=False)[["rank", "ssim"]].mean().reset_index()
+    layers: dict[str, Any] = {layer: pairs[pairs.layer == layer] for layer in dict.fromkeys(pairs.layer)}
+    groups: Any = pairs.groupby(["pair", "seeds"], sort=False)[["rank", "ssim"]]
+    pooled = groups.mean().reset_index()
     rows = []
     for layer, own in (layers | {POOLED: pooled}).items():
         for key in ("rank", "ssim"):
@@ -196,7 +197,8 @@ def pair_tests(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def pair_sentences(pairs: pd.DataFrame) -> list[str]:
     """Per layer and measure what `pair_tests` found, then how many tests there were and the mean over layers."""
-    told, tests = [], pair_tests(pairs)
+    told: list[str] = []
+    tests: Any = pair_tests(pairs)
     for layer in dict.fromkeys(pairs.layer):
         parts = [
             f"{MEASURE_NAMES[row.measure]} {row.true:.2f} and {row.wrong:.2f}, p {row.p:.2f}"

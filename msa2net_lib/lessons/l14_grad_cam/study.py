@@ -209,7 +209,7 @@ def localization_over(
 def over_cases(table: pd.DataFrame, name: str) -> dict[str, tuple[float, float, float]]:
     """A map's `localization_summary` case by case: inside and pointing -> mean over cases and 95 % interval (t)."""
     by_case = [localization_summary(rows).loc[name] for _, rows in table.groupby("case", sort=False)]
-    values = pd.DataFrame(by_case)
+    values: Any = pd.DataFrame(by_case)
     return {key: (float(values[key].mean()), *t_interval(values[key])) for key in ("inside", "pointing")}
 
 

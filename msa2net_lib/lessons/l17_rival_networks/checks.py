@@ -51,23 +51,24 @@ def _draw_rule(rng: np.random.Generator) -> tuple[Any, ...]:
     return x, g, _linear(rng, channels), _linear(rng, channels)
 
 
+_add: Callable[..., Any] = sum  # of tensors, never the 0 of an empty sum
 rule = Check(
     "rule",
     library_rule,
     _draw_rule,
     {
-        "the ReLU at the end is missing": lambda x, g, a, b: _weighted(x, (sum(_means(x, g, a, b)) / 2).sigmoid()),
+        "the ReLU at the end is missing": lambda x, g, a, b: _weighted(x, (_add(_means(x, g, a, b)) / 2).sigmoid()),
         "the sum is not halved before the sigmoid": lambda x, g, a, b: _weighted(
-            x, sum(_means(x, g, a, b)).sigmoid()
+            x, _add(_means(x, g, a, b)).sigmoid()
         ).relu(),
         "the sigmoid is missing: weights must lie between 0 and 1": lambda x, g, a, b: _weighted(
-            x, sum(_means(x, g, a, b)) / 2
+            x, _add(_means(x, g, a, b)) / 2
         ).relu(),
         "softmax over the channels where a sigmoid belongs: channels do not compete here": lambda x, g, a, b: _weighted(
-            x, (sum(_means(x, g, a, b)) / 2).softmax(dim=1)
+            x, (_add(_means(x, g, a, b)) / 2).softmax(dim=1)
         ).relu(),
         "each mean has a sigmoid of its own: average first, then one sigmoid": lambda x, g, a, b: _weighted(
-            x, sum(mean.sigmoid() for mean in _means(x, g, a, b)) / 2
+            x, _add(mean.sigmoid() for mean in _means(x, g, a, b)) / 2
         ).relu(),
         "g is left out of the weights": lambda x, g, a, b: _weighted(x, (_means(x, g, a, b)[0] / 2).sigmoid()).relu(),
         "x is left out of the weights": lambda x, g, a, b: _weighted(x, (_means(x, g, a, b)[1] / 2).sigmoid()).relu(),
@@ -105,6 +106,7 @@ def _draw_level(rng: np.random.Generator) -> tuple[Any, ...]:
     return features, skip, up, _Product(), mix, bool(rng.integers(2))
 
 
+_with_any: Callable[..., Any] = library_level  # a plain function in place of the rule
 level = Check(
     "level",
     library_level,
@@ -119,12 +121,12 @@ level = Check(
         "the other way round: skip_first says which stands first": lambda f, s, up, rule, mix, first: library_level(
             f, s, up, rule, mix, not first
         ),
-        "the skip passes as it is: the rule is not called": lambda f, s, up, rule, mix, first: library_level(
+        "the skip passes as it is: the rule is not called": lambda f, s, up, rule, mix, first: _with_any(
             f, s, up, lambda x, g: x, mix, first
-        ),  # pyright: ignore[reportArgumentType]
-        "the rule is called as rule(g, skip): the skip comes first": lambda f, s, up, rule, mix, first: library_level(
+        ),
+        "the rule is called as rule(g, skip): the skip comes first": lambda f, s, up, rule, mix, first: _with_any(
             f, s, up, lambda x, g: rule(g, x), mix, first
-        ),  # pyright: ignore[reportArgumentType]
+        ),
         "what the rule gives is added to g as well": lambda f, s, up, rule, mix, first: mix(
             torch.cat([rule(s, up(f)), up(f) + rule(s, up(f))][:: 1 if first else -1], dim=1)
         ),

@@ -136,7 +136,7 @@ def _uctransnet(seed: int) -> str:
 
 
 def _dermosegdiff(seed: int) -> str:
-    network = build_network("dermosegdiff", 2, SMALL, dim_x=16, dim_g=8, mults_x=(1, 2), mults_g=(1, 2))
+    network: Any = build_network("dermosegdiff", 2, SMALL, dim_x=16, dim_g=8, mults_x=(1, 2), mults_g=(1, 2))
     boundary = inspect.signature(type(network).__init__).parameters["boundary"].default
     losses = []
     for weight in (boundary, 0.25):

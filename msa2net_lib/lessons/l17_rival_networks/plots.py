@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,8 +23,9 @@ WIDTH = 9.2
 CARD, ROW, BOX = 4.55, 0.31, 0.2
 """Inches: a card's width, from one stride to the next, a box's height."""
 STRIDES = (1, 2, 4, 8, 16, 32)
-COLORS = dict(zip(SKIPS, ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#000000"), strict=True))
-MARKS = dict(zip(SKIPS, "osD^v<*", strict=True))
+_PALETTE = ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#000000")
+COLORS: dict[str, str] = dict(zip(SKIPS, _PALETTE, strict=True))
+MARKS: dict[str, str] = dict(zip(SKIPS, "osD^v<*", strict=True))
 LEGEND = "cat: concatenated   + added   × multiplied   @ matrix product   2@: twice; in the order in which they run"
 BAND = "#F2E6D9"
 
@@ -175,7 +177,8 @@ def plot_shares(table: pd.DataFrame, source: str) -> Figure:
     for ax, (low, high), words in zip(
         axes[0], (("low", "high"), ("dsc_low", "dsc_high")), ("share of lesion pixels", "DSC"), strict=True
     ):
-        for y, (_, row) in enumerate(table.iterrows()):
+        rows: Any = table.iterrows()
+        for y, (_, row) in enumerate(rows):
             color = BLUE if row.pooled else ORANGE
             if 0 <= row[low] <= 1:
                 ax.plot([row[low], row[high]], [y, y], color=color, linewidth=6, solid_capstyle="butt")
@@ -203,7 +206,8 @@ def plot_cost(scores: pd.DataFrame, entries: Mapping[str, tuple[str, str]], sour
     scores: as `study.read_scores` returns them; networks without a score are left out. entries: network -> (title, way
     of treating skips).
     """
-    done = scores[scores.dsc.notna()].sort_values("multiply_adds_g")
+    scored: Any = scores[scores.dsc.notna()]
+    done = scored.sort_values("multiply_adds_g")
     figure, axes = figure_grid(1, 2, width=WIDTH / 2, height=0.9 + 0.2 * len(done))
     cost, score = axes[0]
     for y, (name, row) in enumerate(done.iterrows()):

@@ -142,7 +142,7 @@ def pooled_effects(runs: pd.DataFrame, columns: Sequence[str] = ("dsc",)) -> pd.
         pairs = [pair for name, pair in part_contrasts().items() if name.startswith(f"{part} beside")]
         for column in columns:
             scores = _scores(runs, column)
-            by_seed = sum(scores[one] - scores[other] for one, other in pairs) / len(pairs)
+            by_seed: Any = sum(scores[one] - scores[other] for one, other in pairs) / len(pairs)
             name = part if len(columns) == 1 else f"{part}, {column.removeprefix('dsc ')}"
             rows[name] = difference_row(by_seed.dropna()) | {"pairs": len(pairs)}
     return corrected(pd.DataFrame.from_dict(rows, orient="index").rename_axis("part"))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -119,7 +120,7 @@ def two_test_sets(_: Path) -> Evidence:
     notebooks = share_table(elsewhere[elsewhere.source == "notebook"].set_index("method"))
     here = share_table(table_2())
     there = here[here.pooled]
-    table = pd.concat({"Awesome-U-Net's notebooks": notebooks, "Table 2": there})
+    table: Any = pd.concat({"Awesome-U-Net's notebooks": notebooks, "Table 2": there})
     first, second = ((part.low.max(), part.high.min()) for part in (notebooks, there))
     apart = notebooks.high.max() < there.low.min()
     says = (

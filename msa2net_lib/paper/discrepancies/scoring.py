@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def isic_specificity(_: Path) -> Evidence:
 
 def claims_of_the_text(_: Path) -> Evidence:
     table = claims_table()
-    wrong = table[~table.holds]
+    wrong: Any = table[~table.holds]
     short = (wrong.recomputed - wrong.printed.fillna(0)).abs().where(wrong.unit.isin((POINTS, "%")))
     slight = short[short <= SLIGHT + FLOAT].sort_values()
     read = wrong.how.str.startswith("read as").sum() if len(wrong) else 0

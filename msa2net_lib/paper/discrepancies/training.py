@@ -98,7 +98,8 @@ def contrast(data_dir: Path) -> Evidence:
     image, _ = patient_2(data_dir)
     middle = torch.from_numpy(image[len(image) // 2])
     augment = ReleasedAugmentation()
-    draws = augment.draw(1, (1, *middle.shape)).only("linear contrast", contrast=1.5)
+    height, width = middle.shape
+    draws = augment.draw(1, (1, height, width)).only("linear contrast", contrast=1.5)
     empty = torch.zeros(1, *middle.shape, dtype=torch.int64)
     changed = (augment.apply(2 * middle[None, None] - 1, empty, draws)[0][0, 0] + 1) / 2
     stretched = middle.mean() + 1.5 * (middle - middle.mean())

@@ -259,7 +259,7 @@ def _is_images(data: str) -> bool:
 
 def read_lines(path: str | Path) -> pd.DataFrame:
     """Read what `side_by_side` gave back from its CSV file. Raises: `ValueError` or `KeyError` for another file."""
-    table = pd.read_csv(path, index_col="row", keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""))
+    table: Any = pd.read_csv(path, index_col="row", keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""))
     return table[list(COLUMNS)].astype(dict.fromkeys(_NUMBERS, float))
 
 
