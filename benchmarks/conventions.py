@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import monai.metrics as monai_metrics
 import nibabel
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -23,6 +22,8 @@ import torch
 import torchvision.transforms.v2.functional as tv
 from measure import NOT_MEASURED, RESULTS, parser_of, write_record
 from medpy.metric import binary
+from monai.metrics.hausdorff_distance import HausdorffDistanceMetric, compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
 from PIL import Image
 from scipy import ndimage
 from skimage import morphology, transform
@@ -98,7 +99,8 @@ def pairs() -> dict[str, Pair]:
 
     stray = square(20, 23)
     stray[2:5, 2:5] = True
-    outline = square(20, 20) & ~ndimage.binary_erosion(square(20, 20))
+    inside: Any = ndimage.binary_erosion(square(20, 20))
+    outline = square(20, 20) & ~inside
     slab = np.zeros((8, 32, 32), bool)
     slab[2:6, 8:24, 8:24] = True
     return {
@@ -148,7 +150,7 @@ def onehot(mask: np.ndarray) -> torch.Tensor:
 
 
 def surface_hd95(pred: np.ndarray, target: np.ndarray, spacing: tuple[float, ...]) -> float:
-    import surface_distance
+    import surface_distance  # pyright: ignore[reportMissingImports]
 
     return surface_distance.compute_robust_hausdorff(
         surface_distance.compute_surface_distances(target, pred, spacing_mm=spacing), 95
@@ -156,14 +158,14 @@ def surface_hd95(pred: np.ndarray, target: np.ndarray, spacing: tuple[float, ...
 
 
 def surface_dice(pred: np.ndarray, target: np.ndarray, _: Any) -> float:
-    import surface_distance
+    import surface_distance  # pyright: ignore[reportMissingImports]
 
     return surface_distance.compute_dice_coefficient(target, pred)
 
 
 def seg_metrics_way(name: str) -> Callable[..., Any]:
     def way(pred: np.ndarray, target: np.ndarray, spacing: tuple[float, ...]) -> Any:
-        from seg_metrics import seg_metrics
+        from seg_metrics import seg_metrics  # pyright: ignore[reportMissingImports]
 
         images = (target.astype(np.uint8), pred.astype(np.uint8))
         found = seg_metrics.write_metrics([1], gdth_img=images[0], pred_img=images[1], metrics=[name], spacing=spacing)
@@ -183,7 +185,7 @@ def itk_largest(pred: np.ndarray, target: np.ndarray, spacing: tuple[float, ...]
 
 
 def nnunet_dice(pred: np.ndarray, target: np.ndarray, _: Any) -> float:
-    from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
+    from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn  # pyright: ignore[reportMissingImports]
 
     tp, fp, fn, _tn = compute_tp_fp_fn_tn(target, pred)
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
@@ -196,13 +198,15 @@ def isic_dice(pred: np.ndarray, target: np.ndarray, _: Any) -> float:
     pair = ImagePair(Path("ISIC_0000001_segmentation.png"))
     pair.parse_image_id()
     pair.truth_image, pair.prediction_image = (255 * mask.astype(np.uint8) for mask in (target, pred))
-    return SegmentationScore([pair]).macro_average["dice"]
+    average: Any = SegmentationScore([pair]).macro_average
+    return average["dice"]
 
 
 def smp_dice(pred: np.ndarray, target: np.ndarray, _: Any) -> Any:
     import segmentation_models_pytorch as smp
 
-    counts = smp.metrics.get_stats(onehot(pred).long(), onehot(target).long(), mode="binary")
+    given: Any = (onehot(pred).long(), onehot(target).long())
+    counts = smp.metrics.get_stats(*given, mode="binary")
     return smp.metrics.f1_score(*counts, reduction="micro")
 
 
@@ -217,7 +221,7 @@ HD95: dict[str, Callable[..., Any]] = {
     "workbook, paper (voxels)": ours(1, "paper"),
     "workbook, strict (mm)": ours(1, "strict"),
     "medpy": lambda p, t, s: binary.hd95(p, t, voxelspacing=s),
-    "MONAI": lambda p, t, s: monai_metrics.compute_hausdorff_distance(
+    "MONAI": lambda p, t, s: compute_hausdorff_distance(
         onehot(p), onehot(t), include_background=True, percentile=95, spacing=list(map(float, s))
     ),
     "surface-distance": surface_hd95,
@@ -231,7 +235,7 @@ DICE: dict[str, Callable[..., Any]] = {
     "workbook, paper": ours(0, "paper"),
     "workbook, strict": ours(0, "strict"),
     "medpy": lambda p, t, s: binary.dc(p, t),
-    "MONAI": lambda p, t, s: monai_metrics.compute_dice(onehot(p), onehot(t), include_background=True),
+    "MONAI": lambda p, t, s: compute_dice(onehot(p), onehot(t), include_background=True),
     "torchmetrics": torchmetrics_dice,
     "smp": smp_dice,
     "nnU-Net": nnunet_dice,
@@ -254,7 +258,7 @@ def means() -> Table:
         )
         for protocol in ("paper", "strict")
     }
-    measure = monai_metrics.HausdorffDistanceMetric(include_background=False, percentile=95, reduction="mean")
+    measure = HausdorffDistanceMetric(include_background=False, percentile=95, reduction="mean")
     for pred in (whole, missed):
         measure(
             *(torch.from_numpy(np.stack([labels == index for index in range(3)])[None]) for labels in (pred, target))
@@ -286,7 +290,7 @@ def resizing() -> Table:
     def pillow(a: np.ndarray, n: int) -> np.ndarray:
         return np.asarray(Image.fromarray(a).resize((n, n), Image.Resampling.NEAREST))
 
-    cubic: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    cubic: dict[str, Callable[[np.ndarray], Any]] = {
         "workbook resize_image": lambda a: resize_image(a, 224),
         "workbook resize_label": lambda a: resize_label(a.astype(np.uint8), 224),
         "workbook resize_back": lambda a: resize_back(a[None].astype(np.uint8), 224)[0],
@@ -298,7 +302,7 @@ def resizing() -> Table:
         "torch bicubic": lambda a: torch_way("bicubic")(a, 224),
         "scikit-image, order 3": lambda a: transform.resize(a, (224, 224), order=3),
     }
-    nearest: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    nearest: dict[str, Callable[[np.ndarray], Any]] = {
         "workbook resize_label": lambda a: resize_label(a, 160),
         "workbook resize_back": lambda a: resize_back(a[None], 160)[0],
         "SciPy zoom, order 0": lambda a: np.asarray(ndimage.zoom(a, 160 / 128, order=0)),
@@ -339,7 +343,7 @@ def turning() -> Table:
         return turn(tensor)[0, 0].numpy()
 
     def monai_rotate() -> np.ndarray:
-        from monai.transforms import Rotate
+        from monai.transforms.spatial.array import Rotate
 
         return np.asarray(Rotate(np.deg2rad(90), padding_mode="zeros")(tensor[0]))[0]
 
@@ -363,7 +367,8 @@ def turning() -> Table:
     }
 
     def side(way: Callable[[], Any]) -> str:
-        row, column = ndimage.center_of_mass(np.asarray(way()) > 0.5)
+        found: Any = ndimage.center_of_mass(np.asarray(way()) > 0.5)
+        row, column = found
         return "counterclockwise" if row < 10 else "clockwise" if row > 22 else f"({row:.0f}, {column:.0f})"
 
     rows = [[name, told(lambda way=way: side(way))] for name, way in ways.items()]
@@ -401,10 +406,11 @@ def jpeg() -> Table:
         Image.fromarray(picture).save(path, quality=90, subsampling="4:2:0")
         reference = np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB")).astype(int)
         stored = torch.from_numpy(np.frombuffer(path.read_bytes(), np.uint8).copy())
+        decode: Any = decode_jpeg
         ways: dict[str, Callable[[], Any]] = {
             "workbook read_image": lambda: read_image(path),
-            "OpenCV imread": lambda: cv2.imread(str(path))[..., ::-1],
-            "torchvision decode_jpeg": lambda: decode_jpeg(stored, mode=ImageReadMode.RGB).permute(1, 2, 0).numpy(),
+            "OpenCV imread": lambda: cv2.imread(str(path))[..., ::-1],  # pyright: ignore[reportOptionalSubscript]
+            "torchvision decode_jpeg": lambda: decode(stored, mode=ImageReadMode.RGB).permute(1, 2, 0).numpy(),
             "SimpleITK ReadImage": lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(path))),
         }
         rows = [
@@ -430,6 +436,7 @@ def headers() -> Table:
         def whose(x: float) -> str:
             return {10: "qform", 20: "sform"}.get(round(abs(x)), f"{x:g}")
 
+        load: Any = nibabel.load
         ways: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "workbook read_volume": (
                 lambda: whose(read_volume(two).origin[0]),
@@ -440,8 +447,8 @@ def headers() -> Table:
                 lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(slope))).flat[0],
             ),
             "nibabel load": (
-                lambda: whose(np.asarray(nibabel.load(two).affine)[0, 3]),
-                lambda: np.asarray(nibabel.load(slope).get_fdata()).flat[0],
+                lambda: whose(np.asarray(load(two).affine)[0, 3]),
+                lambda: np.asarray(load(slope).get_fdata()).flat[0],
             ),
         }
         rows = [[name, *(told(way) for way in both)] for name, both in ways.items()]

@@ -47,7 +47,7 @@ BASELINE = "MSA²Net published"
 def registered(name: str) -> Callable[[int], nn.Module]:
     """Return what builds a network of the library for a size in pixels; of one that draws masks, a single call."""
     entry = TABLE[name]
-    options = {"samples": 1, "steps": 1} if name.startswith("dermosegdiff") else {}
+    options: dict[str, Any] = {"samples": 1, "steps": 1} if name.startswith("dermosegdiff") else {}
     return lambda size: build_network(name, entry.classes or CLASSES, size, **options)
 
 

@@ -71,7 +71,7 @@ def main() -> int:
         *("--references", str(folders["raw"] / NAME / "labelsTs"), "--output", str(scores)),
     ]
     subprocess.run(command, check=True)
-    table = pd.read_csv(scores)
+    table: Any = pd.read_csv(scores)
     configuration = plans["configurations"]["2d"]
     record = {
         "data": f"virtual cohort: {cases['train']} patients to train on, {cases['test']} held out",
@@ -125,7 +125,7 @@ def load(dataset: Any, name: str) -> Any:
 
 def plan(folders: dict[str, Path]) -> dict[str, Any]:
     """Fingerprint, plan and preprocess for the 2-D configuration; return the plans."""
-    from nnunetv2.experiment_planning import plan_and_preprocess_api as api
+    from nnunetv2.experiment_planning import plan_and_preprocess_api as api  # pyright: ignore[reportMissingImports]
 
     api.extract_fingerprints([1], num_processes=1, check_dataset_integrity=True, show_progress_bar=False)
     api.plan_experiments([1])
@@ -135,7 +135,7 @@ def plan(folders: dict[str, Path]) -> dict[str, Any]:
 
 def train(folders: dict[str, Path], plans: dict[str, Any], seconds: float) -> Any:
     """Train on all training patients for about so long: two steps are timed, and the schedule laid over the rest."""
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # pyright: ignore[reportMissingImports]
 
     about = json.loads((folders["raw"] / NAME / "dataset.json").read_text())
     trainer = nnUNetTrainer(plans | {"continue_training": False}, "2d", "all", about, device=torch.device("cpu"))  # type: ignore[arg-type]
@@ -147,7 +147,8 @@ def train(folders: dict[str, Path], plans: dict[str, Any], seconds: float) -> An
     for _ in range(2):
         start = time.perf_counter()
         found = trainer.network(image)
-        sum(part.mean() for part in (found if isinstance(found, (list, tuple)) else [found])).backward()
+        loss: Any = sum(part.mean() for part in (found if isinstance(found, (list, tuple)) else [found]))
+        loss.backward()
         one.append(time.perf_counter() - start)
         trainer.network.zero_grad()
     # Data, augmentation, loss and the validation step after each epoch take about a third more.
@@ -163,7 +164,7 @@ def train(folders: dict[str, Path], plans: dict[str, Any], seconds: float) -> An
 
 def predict(images: Path, output: Path, trained: str, mirroring: bool) -> None:
     """Predict one case after the other, from its mirrored copies too or not."""
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # pyright: ignore[reportMissingImports]
 
     predictor = nnUNetPredictor(
         device=torch.device("cpu"), perform_everything_on_device=False, use_mirroring=mirroring, allow_tqdm=False

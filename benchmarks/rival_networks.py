@@ -122,7 +122,7 @@ def _score_cases(network: Any, dataset: Any) -> dict[str, Any]:
 
 def _score_pictures(network: Any, dataset: Any) -> dict[str, Any]:
     evaluation = evaluate_images(network, dataset)
-    by_image = evaluation.by_image
+    by_image: Any = evaluation.by_image
     return {
         "dsc": round(float(evaluation.scores.loc["pooled", "dsc"]), 5),
         "pooled": {name: round(float(value), 5) for name, value in evaluation.scores.loc["pooled"].items()},

@@ -29,7 +29,7 @@ from msa2net_lib.export import export_network
 from msa2net_lib.utils.files import read_json
 
 sys.path.insert(0, str(RESULTS.parents[1] / "tests" / "helpers"))
-from small_networks import small_network
+from small_networks import small_network  # pyright: ignore[reportMissingImports]
 
 RESULT = RESULTS / "rival_tools.json"
 
@@ -84,7 +84,7 @@ def _export(network: nn.Module, name: str, kind: str) -> str:
 
 def _last_map(network: nn.Module, image: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
     """The last convolution of more than one pixel's grid that runs, and what it gives."""
-    ran: list[tuple[nn.Module, torch.Tensor]] = []
+    ran: list[tuple[nn.Module, Any]] = []
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     hooks = [one.register_forward_hook(lambda m, _, output: ran.append((m, output))) for one in convolutions]
     with torch.no_grad():
