@@ -245,7 +245,7 @@ def test_without_spacing_mm_are_missing_and_voxels_are_not(network):
     result = evaluate(network, NoSpacing(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
     assert result.scores.hd95_mm.isna().all()
     assert (result.scores.hd95_voxels == result.scores.hd95).all()
-    assert set(result.summary().score) == {"dsc", "hd95_voxels"}
+    assert set(result.summary().score) == {"dsc", "hd95_voxels", "hd95_voxels_found", "missed"}
 
 
 def test_predicting_in_batches_changes_nothing(network):
