@@ -169,9 +169,9 @@ in_two_networks = Check(
     partial(_logits, library_rule),
     _draw_networks,
     {
-        "the skip passes as it is: the rule weighs nothing": partial(_logits, lambda x, g, a, b: x),
-        "the skip is closed: the rule gives zeros": partial(_logits, lambda x, g, a, b: torch.zeros_like(x)),
-        "the decoder's features pass in the skip's place": partial(_logits, lambda x, g, a, b: g),
+        "the skip passes as it is: the rule weighs nothing": lambda x, g, a, b: x,
+        "the skip is closed: the rule gives zeros": lambda x, g, a, b: torch.zeros_like(x),
+        "the decoder's features pass in the skip's place": lambda x, g, a, b: g,
     },
     rounds=1,
     use=lambda yours: partial(_logits, yours),
