@@ -80,7 +80,7 @@ def test_every_profile_has_a_plan_whose_parts_exist():
         assert plan.network().height_width == (plan.image_size, plan.image_size)
         assert TrainConfig.from_recipe(plan.recipe)
     paper = lesson.skin_plan("paper")
-    assert (paper.data, paper.recipe, paper.preset, paper.pretrained) == ("isic", "isic", "paper", True)
+    assert (paper.data, paper.recipe, paper.preset, paper.pretrained) == ("isic", "isic", "published", True)
     assert "ISIC" in paper.source
 
 
