@@ -240,6 +240,8 @@ def effects(runs: pd.DataFrame) -> pd.DataFrame:
             dots = list(100 * (scores[variant] - scores[against]))
             key = {"network": network, "variant": variant, "against": against}
             rows.append(key | difference_row(dots) | {"dots": dots})
+    if not rows:
+        return pd.DataFrame(columns=["network", "variant", "against"])
     table = pd.DataFrame(rows)
     families = [part for _, part in table.groupby(table.variant == "masag")]
     return pd.concat([corrected(part)[0] for part in families]).sort_index()
