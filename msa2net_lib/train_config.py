@@ -57,7 +57,8 @@ class TrainConfig:
         scale_rate: multiply it by batch / 24 under the reference implementation's condition (see ``peak_rate``).
         weight_decay: of the optimizer.
         momentum: of "sgd".
-        beta_1, beta_2: of "adam" and "adamw".
+        beta_1: of "adam" and "adamw".
+        beta_2: of "adam" and "adamw".
         schedule: "poly", "one_cycle", "constant" or "cosine_restarts".
         poly_power: exponent of "poly".
         restart_epochs: from one restart of "cosine_restarts" to the next.

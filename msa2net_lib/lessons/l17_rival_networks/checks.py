@@ -172,6 +172,9 @@ in_two_networks = Check(
         "the skip passes as it is: the rule weighs nothing": lambda x, g, a, b: x,
         "the skip is closed: the rule gives zeros": lambda x, g, a, b: torch.zeros_like(x),
         "the decoder's features pass in the skip's place": lambda x, g, a, b: g,
+        "what is below zero passes, too: the ReLU is missing": lambda x, g, a, b: _weighted(
+            x, (_add(_means(x, g, a, b)) / 2).sigmoid()
+        ),
     },
     rounds=1,
     use=lambda yours: partial(_logits, yours),

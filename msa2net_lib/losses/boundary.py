@@ -1,4 +1,4 @@
-"""The boundary difference-over-union loss (BDoU) the paper trains with, its sum with cross-entropy, and others' losses.
+"""The boundary difference-over-union loss (BDoU) the paper trains with, and its sum with cross-entropy.
 
 Source: the paper names the loss (Section 4, after Sun et al., MICCAI 2023); its exact form is the authors'
 released code (github.com/xmindflow/MSA-2Net, commit 209ca72), which ``tests/reference/published`` records
@@ -8,8 +8,6 @@ in numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -129,10 +127,10 @@ class BoundaryDoULoss(nn.Module):
         Raises:
             InputError: the shapes or dtypes do not fit, or ``target`` has values outside 0..K-1.
         """
-        _check_pair(logits, target, self.num_classes)
+        check_pair(logits, target, self.num_classes)
         if self.check_values:
-            _check_classes(target.long(), self.num_classes)
-        logits = _at_least_float32(logits)
+            check_classes(target.long(), self.num_classes)
+        logits = at_least_float32(logits)
         classes = torch.arange(self.num_classes, device=target.device)
         inside = target.long().unsqueeze(1) == classes[:, None, None]
         truth = inside.to(logits.dtype)
@@ -173,7 +171,7 @@ class BoundaryDoUBalancedCrossEntropyLoss(nn.Module):
     def forward(self, logits: Float[Tensor, "b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """Return BDoU (no unit) plus weighted cross-entropy (nats per pixel); arguments and errors as there."""
         overlap = self.boundary_dou(logits, target)  # first, because it checks the arguments
-        logits, target = _at_least_float32(logits), target.long()
+        logits, target = at_least_float32(logits), target.long()
         # Not `bincount`: a device has to be waited for there.
         pixels = torch.stack([(target == index).sum() for index in range(logits.shape[1])])
         add_up = self.boundary_dou.add_up
@@ -189,96 +187,12 @@ def _rare_weigh_more(pixels: Int[Tensor, " k"], dtype: torch.dtype) -> Float[Ten
     return pixels.clamp(min=1).to(dtype).rsqrt()
 
 
-class CrossEntropyDiceLoss(nn.Module):
-    """Cross-entropy and soft Dice with squares, weighted and added: what the repositories of Tables 1 and 2 train with.
-
-    Dice is the mean over classes of 1 - (2 sum pt + 1e-5) / (sum p² + sum t² + 1e-5) over the pixels of the batch,
-    MONAI's `DiceLoss`.
-
-    Args:
-        num_classes, add_up, check_values: as for `BoundaryDoULoss`, but for one process only.
-        dice: weight of Dice; cross-entropy has the rest.
-        balanced: every class that is there weighs the same in the cross-entropy, and Dice leaves the background out.
-        every_head: the loss of each head's logits, (heads, B, K, H, W), added up.
-
-    Raises:
-        InputError: ``num_classes`` is no integer of at least 2, or several processes.
-
-    Source: the training code of the repositories that `baselines.recipes.OWN_RECIPES` names.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        add_up: AddUp | None = None,
-        check_values: bool = True,
-        dice: float = 0.0,
-        balanced: bool = False,
-        every_head: bool = False,
-    ) -> None:
-        super().__init__()
-        if add_up is not None:
-            raise InputError("this loss is for one process: train on one device, or with the loss boundary_dou")
-        self.num_classes = checked_num_classes(num_classes)
-        self.check_values, self.weight, self.balanced, self.every_head = check_values, dice, balanced, every_head
-        self.dice: Any = None
-        if dice:
-            from monai.losses.dice import DiceLoss  # takes seconds to import, and few train with it
-
-            smooth = {"smooth_nr": SMOOTH, "smooth_dr": SMOOTH}
-            options = {"softmax": True, "to_onehot_y": True, "squared_pred": True, "batch": True, **smooth}
-            self.dice = DiceLoss(include_background=not balanced, **options)
-
-    def forward(self, logits: Float[Tensor, "*heads b k h w"], target: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        """Return the loss, weights times nats per pixel and a share; arguments and errors as `BoundaryDoULoss`."""
-        if self.every_head:
-            return torch.stack([self._of_one(head, target) for head in logits]).sum()
-        return self._of_one(logits, target)
-
-    def _of_one(self, logits: Tensor, target: Tensor) -> Tensor:
-        _check_pair(logits, target, self.num_classes)
-        if self.check_values:
-            _check_classes(target.long(), self.num_classes)
-        logits, target = _at_least_float32(logits), target.long()
-        weight = None
-        if self.balanced:
-            pixels = torch.stack([(target == index).sum() for index in range(self.num_classes)])
-            weight = pixels.clamp(min=1).to(logits.dtype).reciprocal()
-        loss = (1 - self.weight) * F.cross_entropy(logits, target, weight=weight)
-        return loss + self.weight * self.dice(logits, target[:, None]) if self.weight else loss
-
-
-LOSSES: dict[str, Callable[..., nn.Module]] = {
-    "boundary_dou": BoundaryDoULoss,
-    "boundary_dou+balanced_cross_entropy": BoundaryDoUBalancedCrossEntropyLoss,
-    "cross_entropy": CrossEntropyDiceLoss,
-    "cross_entropy_0.5+dice_0.5": partial(CrossEntropyDiceLoss, dice=0.5),
-    "cross_entropy_0.4+dice_0.6": partial(CrossEntropyDiceLoss, dice=0.6),
-    "cross_entropy_0.3+dice_0.7, every head": partial(CrossEntropyDiceLoss, dice=0.7, every_head=True),
-    "balanced_cross_entropy_0.5+dice_0.5": partial(CrossEntropyDiceLoss, dice=0.5, balanced=True),
-}
-
-
-def build_loss(name: str, num_classes: int, *, add_up: AddUp | None = None, check_values: bool = True) -> nn.Module:
-    """Return the loss called ``name`` in `LOSSES` for K classes.
-
-    The other arguments are those of `BoundaryDoULoss`.
-
-    Raises:
-        InputError: the name is unknown, or ``num_classes`` is no integer of at least 2.
-    """
-    if name not in LOSSES:
-        raise InputError(f"name: unknown loss {name!r}; choose one of {', '.join(sorted(LOSSES))}")
-    return LOSSES[name](num_classes, add_up=add_up, check_values=check_values)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
+def at_least_float32(logits: Tensor) -> Tensor:
     """Widen half precision: a sum over 50 000 pixels has no digits left in it."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _check_pair(logits: Tensor, target: Tensor, num_classes: int) -> None:
+def check_pair(logits: Tensor, target: Tensor, num_classes: int) -> None:
     """Raise InputError unless logits (B, K, H, W) and integer target (B, H, W) fit in shape and dtype."""
     if logits.ndim != 4 or logits.shape[1] != num_classes:
         raise InputError(
@@ -299,7 +213,7 @@ def _check_pair(logits: Tensor, target: Tensor, num_classes: int) -> None:
         raise InputError(f"target: shape {tuple(target.shape)} holds no pixel; give at least one")
 
 
-def _check_classes(target: Tensor, num_classes: int) -> None:
+def check_classes(target: Tensor, num_classes: int) -> None:
     """Raise InputError naming the values of ``target`` outside 0..num_classes-1, if there are any."""
     low, high = torch.aminmax(target)
     if low >= 0 and high < num_classes:

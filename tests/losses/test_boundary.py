@@ -18,7 +18,7 @@ from msa2net_lib.losses import (
     build_loss,
 )
 
-REFERENCE = Path(__file__).parent / "reference" / "published" / "boundary_dou_loss.npz"
+REFERENCE = Path(__file__).parents[1] / "reference" / "published" / "boundary_dou_loss.npz"
 
 
 @pytest.fixture(scope="module")
