@@ -147,7 +147,15 @@ def test_a_lesson_that_lacks_all_it_needs_is_one_line(tmp_path, monkeypatch, ref
 
 def test_a_quick_run_takes_the_lessons_short_settings_and_says_so(tmp_path, monkeypatch, capsys):
     def start():
-        more = {"STEPS": 700, "BATCH_SIZE": 0, "SELECTION": "last", "GPUS": 0, "RESUME": False, "SCORED": "trained"}
+        more = {
+            "PRESET": "auto",
+            "STEPS": 700,
+            "BATCH_SIZE": 0,
+            "SELECTION": "last",
+            "GPUS": 0,
+            "RESUME": False,
+            "SCORED": "trained",
+        }
         notebook = namespace(tmp_path, BENCHMARKS=str(tmp_path), **more)
         return notebook, Recorder.start("10_training", notebook)
 
