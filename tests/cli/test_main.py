@@ -531,7 +531,15 @@ def test_reproduce(batches):
     lessons = ["01_data", "10_training"]
     assert run("reproduce", "--profile", "gpu", "--output", "out", "--only", *lessons, *options, *given) == 1
     parameters = {"STEPS": 3, "DATASET": "virtual", "RESUME": False, "CASE": "0008", "NOTE": "a=b"}
-    plain = {"profile": "smoke", "lessons": [], "seeds": None, "parameters": {}, "device": "auto", "on_cluster": False}
+    plain = {
+        "profile": "smoke",
+        "lessons": [],
+        "seeds": None,
+        "networks": None,
+        "parameters": {},
+        "device": "auto",
+        "on_cluster": False,
+    }
     changed = {"profile": "gpu", "lessons": lessons, "seeds": [1, 2], "parameters": parameters, "device": "cpu"}
     assert batches.calls == [
         (plain, "results", {"cores": None, "cluster": None, "dry_run": False}),
