@@ -540,7 +540,14 @@ def test_reproduce(batches):
         "device": "auto",
         "on_cluster": False,
     }
-    changed = {"profile": "gpu", "lessons": lessons, "seeds": [1, 2], "parameters": parameters, "device": "cpu"}
+    changed = {
+        "profile": "gpu",
+        "lessons": lessons,
+        "seeds": [1, 2],
+        "networks": None,
+        "parameters": parameters,
+        "device": "cpu",
+    }
     assert batches.calls == [
         (plain, "results", {"cores": None, "cluster": None, "dry_run": False}),
         (
