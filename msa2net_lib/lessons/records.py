@@ -56,6 +56,8 @@ class Recorder:
         Checked values go back into the notebook. In a quick run (`registry.QUICK`) the lesson's ``quick`` parameters
         take the place of the notebook's, and the page says so.
         """
+        import matplotlib.pyplot  # noqa: F401  from the next cell on a figure is shown as one, whoever made it
+
         lesson = lesson_by_name(name)
         if os.environ.get(QUICK) == "1" and lesson.quick:
             namespace.update(lesson.quick)
