@@ -56,7 +56,9 @@ class Recorder:
         Checked values go back into the notebook. In a quick run (`registry.QUICK`) the lesson's ``quick`` parameters
         take the place of the notebook's, and the page says so.
         """
-        import matplotlib.pyplot  # noqa: F401  from the next cell on a figure is shown as one, whoever made it
+        import matplotlib.pyplot as plt
+
+        plt.switch_backend(plt.get_backend())  # loads it: from the next cell on a page shows figures, whoever made them
 
         lesson = lesson_by_name(name)
         if os.environ.get(QUICK) == "1" and lesson.quick:
