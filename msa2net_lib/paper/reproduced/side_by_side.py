@@ -203,7 +203,7 @@ def read_run(scores: Path, record: Path, network: str, seed: int, data: str) -> 
     Raises: `InputError` for files that are none of such a run.
     """
     config, training = read_training(record)
-    steps = int(read_json(record)["steps"])
+    steps = int(read_json(record).get("steps", training.steps))
     table: Any = pd.read_csv(scores, dtype={"case": str, "image": str})
     if "image" in table:
         dsc, hd95, cases = table["dsc"].mean(), math.nan, table.set_index("image")["dsc"]
