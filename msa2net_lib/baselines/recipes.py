@@ -74,6 +74,18 @@ RANDOM = OwnRecipe(
     "the end; two logits, whose cross-entropy is that of one sigmoid of their difference",
 )
 
+_AS_DAE_FORMER: dict[str, Any] = {
+    **_POLY,
+    "learning_rate": 0.05,
+    "batch_size": 20,
+    "epochs": 400,
+    "loss": _LOSS_46,
+    "augment": "released",
+    "scale_rate": True,
+    **_scored(20),
+}
+"""D-LKA Net's script is DAE-Former's."""
+
 OWN_RECIPES: dict[str, OwnRecipe] = {
     "TransUNet": OwnRecipe(
         _SGD.format("0.01"),
@@ -150,16 +162,7 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _SIGNED,
         f"{_EVERY_20} from half on",
         "trainer.py:113,134,164; train.py:112-113",
-        {
-            **_POLY,
-            "learning_rate": 0.05,
-            "batch_size": 20,
-            "epochs": 400,
-            "loss": _LOSS_46,
-            "augment": "released",
-            "scale_rate": True,
-            **_scored(20),
-        },
+        _AS_DAE_FORMER,
         otherwise=f"{_SIZE}; {_FROM_HALF}",
     ),
     "PVT-CASCADE": OwnRecipe(
@@ -194,16 +197,7 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         _SIGNED,
         f"{_EVERY_20} from half on",
         "2D/trainer_MaxViT_deform_LKA.py:114,139,145,179",
-        {
-            **_POLY,
-            "learning_rate": 0.05,
-            "batch_size": 20,
-            "epochs": 400,
-            "loss": _LOSS_46,
-            "augment": "released",
-            "scale_rate": True,
-            **_scored(20),
-        },
+        _AS_DAE_FORMER,
         otherwise=f"{_SIZE}; {_FROM_HALF}",
     ),
     "U-Net": RANDOM,
