@@ -38,5 +38,5 @@ def frame_cells(ax: Axes, study: Study, grid: tuple[int, int], cell: tuple[int, 
 
 def cursor_axes() -> tuple[Figure, list[Axes]]:
     """Three axes in fixed places, for figures that follow a cursor: fitting the places costs more than drawing."""
-    figure = Figure(figsize=(10.2, 3.5))
+    figure = Figure(figsize=(9.2, 3.3))
     return figure, [figure.add_axes((left, 0.17, 0.27, 0.7)) for left in (0.01, 0.33, 0.71)]

@@ -12,6 +12,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.utils.system_info import lacking
 
 DPI = 80
+STILL = "interactive: run this cell to move the controls; the figure beside it shows where they start"
 
 
 def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
@@ -42,16 +43,24 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
     for widget in widgets.values():
         widget.observe(redraw, names="value")
     redraw()
-    return ipywidgets.VBox([*widgets.values(), shown])
+
+    class Explorer(ipywidgets.VBox):
+        """Where widgets do not run, the page says what stands here."""
+
+        def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+            return super()._repr_mimebundle_(**kwargs) | {"text/plain": STILL}
+
+    return Explorer([*widgets.values(), shown])
 
 
-def slider(start: int, low: int, high: int, step: int = 1) -> Any:
-    """A whole-numbered slider for `explorer` that starts at a place of its own."""
+def slider(start: float, low: float, high: float, step: float = 1) -> Any:
+    """A slider for `explorer` that starts at a place of its own; whole-numbered if all four are."""
     if lacking("ipywidgets"):
         return low, high, step
     import ipywidgets
 
-    return ipywidgets.IntSlider(start, low, high, step)
+    whole = all(isinstance(value, int) for value in (start, low, high, step))
+    return (ipywidgets.IntSlider if whole else ipywidgets.FloatSlider)(start, low, high, step)
 
 
 def not_shown(reason: str) -> Any:

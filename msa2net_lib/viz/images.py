@@ -28,7 +28,7 @@ def show_image(ax: Axes, image: NDArray, mask: NDArray | None = None, title: str
 def plot_images(images: Sequence[LesionImage], source: str, columns: int = 5) -> Figure:
     """A sheet of images with their lesions outlined; source: `SYNTHETIC`, or what else they are."""
     rows = -(-len(images) // columns)
-    figure, axes = figure_grid(rows, columns, width=1.9, height=1.9)
+    figure, axes = figure_grid(rows, columns, width=1.8, height=1.85)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, lesion in zip(axes.flat, images, strict=False):

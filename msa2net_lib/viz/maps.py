@@ -18,6 +18,8 @@ from msa2net_lib.viz.plots import draw_outlines, figure_grid, organ_legend, show
 
 SEQUENTIAL, DIVERGING, SHARES, BRIGHTNESS = "viridis", "RdBu_r", "cividis", "gray"
 """Color maps: sizes from zero up; values of both signs, white at zero; shares from 0 to 1; signed, dark to bright."""
+WIDTH = 9.0
+"""Inches: what the column of a page holds beside margins, 930 pixels."""
 
 
 class Panel(NamedTuple):
@@ -89,16 +91,19 @@ def draw_signs(ax: Axes, values: NDArray) -> None:
 
 
 def plot_maps(
-    study: Study, panels: Sequence[Panel] | Mapping[str, Sequence[Panel]], columns: int = 4, image: bool = True
+    study: Study,
+    panels: Sequence[Panel] | Mapping[str, Sequence[Panel | None]],
+    columns: int = 4,
+    image: bool = True,
 ) -> Figure:
     """Draw panels in rows, each with its own color bar; the slice itself stands first.
 
     panels: a sequence, broken into rows of ``columns``, or rows by name, each as long as it is. image: show the slice
-    with its organs in front of the first row.
+    with its organs in front of the first row; a None among the panels puts it there instead.
     """
     rows = _rows(panels, columns, image)
     across = max(len(row) for row in rows.values())
-    figure, axes = figure_grid(len(rows), across, width=2.35, height=2.3)
+    figure, axes = figure_grid(len(rows), across, width=min(2.25, WIDTH / across), height=2.3)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, panel in zip(line, row, strict=False):
             if panel is None:
@@ -115,7 +120,7 @@ def plot_maps(
 
 
 def _rows(
-    panels: Sequence[Panel] | Mapping[str, Sequence[Panel]], columns: int, image: bool
+    panels: Sequence[Panel] | Mapping[str, Sequence[Panel | None]], columns: int, image: bool
 ) -> dict[str, list[Panel | None]]:
     first: list[Panel | None] = [None] if image else []
     if isinstance(panels, Mapping):

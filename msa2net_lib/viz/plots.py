@@ -137,7 +137,7 @@ def plot_comparison(
     image, label and predictions: (z, y, x); slices: z indices. source: `VIRTUAL`, `REAL` or another line.
     """
     rows = {"reference label": label, **predictions}
-    figure, axes = figure_grid(len(rows), len(slices))
+    figure, axes = figure_grid(len(rows), len(slices), width=2.25)
     for row, (name, labels) in enumerate(rows.items()):
         for column, z in enumerate(slices):
             title = f"slice {z}: {name}" if row == 0 or column == 0 else f"slice {z}"

@@ -12,7 +12,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l16_paper_audit.widget import isic_audit_widget
 from msa2net_lib.viz.browsers import volume_browser
-from msa2net_lib.viz.explorer import explorer, slider
+from msa2net_lib.viz.explorer import STILL, explorer, slider
 
 
 def draw(**values):
@@ -33,6 +33,15 @@ def test_every_control_redraws_the_figure():
         control.value = value
         assert shown.value != before
     assert [control.description for control in controls] == ["level", "organ", "scale", "row", "outlines"]
+    assert box._repr_mimebundle_()["text/plain"] == STILL  # what a committed page keeps of it
+
+
+def test_a_slider_starts_where_it_is_told():
+    box = explorer(draw, row=slider(49, 1, 127, 4), factor=slider(3.0, 0.0, 3.0, 0.25))
+    assert [(type(control).__name__, control.value) for control in box.children[:2]] == [
+        ("IntSlider", 49),
+        ("FloatSlider", 3.0),
+    ]
 
 
 def test_an_error_is_raised_at_once_and_on_a_move():
