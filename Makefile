@@ -9,7 +9,7 @@ LESSONS ?= notebooks
 # Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install workbook test pytest test-quick test-browser lint lab notebooks checkpoint clean
+.PHONY: install workbook test pytest test-quick test-browser lint lab notebooks checkpoint address clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -54,6 +54,10 @@ lab: $(STAMP)
 notebooks: $(STAMP)
 	$(BIN)/python -m msa2net_lib.lessons.execute
 
+# The address of the repository, where it stands: make address URL=https://github.com/owner/name
+address: $(STAMP)
+	$(BIN)/python -m msa2net_lib.lessons.first_cells $(if $(URL),"$(URL)",$(error name it: make address URL=https://github.com/owner/name))
+
 # Train the network that ships with the library, and its record.
 checkpoint: $(STAMP)
 	$(BIN)/python -m msa2net_lib.batch.shipped_checkpoint
@@ -62,7 +66,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[notebooks,batch,test]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[notebooks,drive,batch,test]"
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # as pip would, but on all cores; what is no Python 3 stays
 	touch $(STAMP)
 

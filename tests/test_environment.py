@@ -47,10 +47,45 @@ def test_conda_installs_the_same_extras_under_the_same_constraints(root, project
     environment = yaml.safe_load((root / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     makefile = (root / "Makefile").read_text()
-    assert pip == ["--constraint constraints.txt", "--editable .[notebooks,batch,test]"]
-    assert '--constraint constraints.txt --editable ".[notebooks,batch,test]"' in makefile
-    assert set(project["optional-dependencies"]) == {"notebooks", "export", "batch", "fast", "benchmarks", "test"}
+    assert pip == ["--constraint constraints.txt", "--editable .[notebooks,drive,batch,test]"]
+    assert '--constraint constraints.txt --editable ".[notebooks,drive,batch,test]"' in makefile
+    extras = {"notebooks", "colab", "drive", "export", "batch", "fast", "benchmarks", "test"}
+    assert set(project["optional-dependencies"]) == extras
     assert f"python{project['requires-python']}" in environment["dependencies"]
+
+
+@pytest.fixture(scope="module")
+def colab(root):
+    """What Google Colab's image holds: name -> version."""
+    lines = (root / "tests" / "reference" / "colab_2026-08-19.txt").read_text().splitlines()
+    return {
+        canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines) if version
+    }
+
+
+def test_colabs_own_packages_are_never_replaced(project, colab):
+    """What Colab has is as new as the library and the extra `colab` ask: its kernel runs with these."""
+    wanted = [*map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["colab"]])]
+    there = [requirement for requirement in wanted if canonicalize_name(requirement.name) in colab]
+    assert {"torch", "timm", "numpy", "psutil", "ipywidgets"} <= {requirement.name for requirement in there}
+    for requirement in there:
+        assert requirement.specifier.contains(colab[canonicalize_name(requirement.name)]), requirement
+
+
+def test_colabs_extra_is_what_lessons_need_beside_jupyter(project):
+    """The same bounds as in `notebooks`, of which Colab has a page and a kernel of its own."""
+    notebooks, colab = (set(project["optional-dependencies"][extra]) for extra in ("notebooks", "colab"))
+    assert colab < notebooks
+    left_out = {Requirement(line).name for line in notebooks - colab}
+    assert left_out == {"jupyterlab", "ipykernel", "ipyniivue", "papermill", "nbconvert"}
+
+
+def test_bounds_below_are_those_that_were_measured(project):
+    """Older ones failed: timm 1.0.20 (meta tensors), torch 2.6 (ONNX of the gate), pydicom 3.0.0 (fetches files)."""
+    bounds = {r.name: str(r.specifier) for r in requirements(project)}
+    measured = {"torch": "2.7", "torchvision": "0.22", "timm": "1.0.21", "onnxscript": "0.7", "pydicom": "3.0.1"}
+    for name, version in measured.items():
+        assert bounds[name] == f">={version}"
 
 
 def test_numpy_is_never_held_below_two(project):

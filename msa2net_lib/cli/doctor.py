@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import platform
 import re
 import sys
@@ -58,7 +59,7 @@ def examine(data_dir: str | Path = "data") -> list[Finding]:
             f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
         ),
         *(packages := [*_packages()]),
-        *_packages("notebooks"),
+        *_packages("colab" if "COLAB_RELEASE_TAG" in os.environ else "notebooks"),
         _example_ct(data_dir / "example_ct"),
     ]
     if all(found.ok for found in packages):  # else the imports below would fail

@@ -186,6 +186,15 @@ def test_doctor_knows_the_dependencies(root, monkeypatch):
     assert doctor.required("notebooks") == names(project["optional-dependencies"]["notebooks"])
 
 
+@pytest.mark.parametrize(("tag", "extra"), [({}, "notebooks"), ({"COLAB_RELEASE_TAG": "release-colab_1"}, "colab")])
+def test_doctor_asks_for_what_lessons_need_where_it_runs(monkeypatch, tmp_path, tag, extra):
+    asked = []
+    monkeypatch.setattr(doctor, "_packages", lambda extra="": [doctor.Finding(asked.append(extra) or extra, False)])
+    monkeypatch.setattr(doctor.os, "environ", tag)
+    doctor.examine(tmp_path)
+    assert asked == ["", extra]
+
+
 def test_doctor_says_where_the_library_is_not_installed(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
     assert run("doctor") == 1

@@ -13,6 +13,7 @@ import pytest
 from executed_pages import is_compared
 from IPython.display import Code
 
+from msa2net_lib.lessons.first_cells import badge, install_cell, repository
 from msa2net_lib.lessons.registry import LESSONS
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -55,13 +56,10 @@ def test_committed_with_outputs_and_without_errors(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_first_and_last_cells(name):
-    notebook, title = read(name), LESSONS[name].title
-    repository = tomllib.loads((NOTEBOOKS.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
-    place = repository.removeprefix("https://github.com/")
-    badge = f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{name}.ipynb"
+    notebook, title, url = read(name), LESSONS[name].title, repository(NOTEBOOKS.parent)
     assert notebook.cells[0].source.startswith(f"# {name[:2]} · {title}")
-    assert badge in notebook.cells[0].source
-    assert f"{repository}\n" in notebook.cells[1].source
+    assert badge(url, name) in notebook.cells[0].source
+    assert notebook.cells[1].source == install_cell(url)
     assert f'Recorder.start("{name}", globals())' in "".join(cell.source for cell in notebook.cells[2:4])
     assert "record.finish()" in notebook.cells[-1].source
 

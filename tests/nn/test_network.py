@@ -174,7 +174,7 @@ def test_trace_gates_sees_what_the_gates_see(tiny):
         ({"preset": "tiny", "num_classes": 1}, ["num_classes=1", "at least 2"]),
         ({"preset": "tiny", "encoder": "resnet50"}, ["encoder='resnet50'", "MaxViT"]),
         ({"preset": "tiny", "encoder": "maxvit_nope"}, ["encoder='maxvit_nope'", "list_models"]),
-        ({"preset": "tiny", "encoder": "test_maxvit", "encoder_options": {}}, ["test_maxvit", "double"]),
+        ({"preset": "tiny", "encoder_options": {"embed_dim": (32, 64, 96, 192)}}, ["(32, 64, 96, 192)", "double"]),
         ({"preset": "tiny", "dilated": "wide"}, ["dilated='wide'", "depthwise"]),
     ],
 )

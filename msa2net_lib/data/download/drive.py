@@ -8,9 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import gdown
 import requests
-from gdown.exceptions import DownloadCancelled, DownloadError
 
 from msa2net_lib.data.download.archives import verify
 from msa2net_lib.data.download.arrival import AGAIN, Order, obtain
@@ -45,6 +43,10 @@ def fetch_drive(
 
 
 def _transfer(order: Order, file_id: str) -> None:
+    try:
+        from gdown.exceptions import DownloadCancelled, DownloadError
+    except ImportError as error:  # absent, or the one that Colab brings, which neither goes on nor can be stopped
+        raise _refused(order, "gdown 6.4 or newer is not installed: run pip install 'gdown>=6.4'") from error
     begun = sorted(order.folder.glob("*.part"))  # gdown's own name, of which there must be one
     try:
         _download(order, file_id, begun[0].stat().st_size if begun else 0)
@@ -69,6 +71,8 @@ def _transfer(order: Order, file_id: str) -> None:
 
 def _download(order: Order, file_id: str, begun: int) -> None:
     """Let gdown write to ``arrived``; ``begun`` bytes of it have come before."""
+    import gdown
+
     cancel = threading.Event()
     timer = threading.Timer(START_S, cancel.set)
     timer.daemon = True
@@ -106,7 +110,7 @@ def _is_whole(archive: Path) -> bool:
     return True
 
 
-def _said(error: DownloadError) -> str:
+def _said(error: Exception) -> str:
     """Return what Drive said, out of what gdown wraps around it."""
     text = " ".join(str(error).split())
     if said := re.search(r"Failed to retrieve file url: (.*?) You may still be able", text):

@@ -113,16 +113,17 @@ def encoder_name(_: Path) -> Evidence:
 
 
 def hidden_mismatch(_: Path) -> Evidence:
-    weights = timm.create_model("test_maxvit", num_classes=0).state_dict()
-    network = timm.create_model("test_maxvit", features_only=True)
-    missing = network.load_state_dict(weights, strict=False).missing_keys
-    total = len(network.state_dict())
-    table = pd.DataFrame({"entries": {"filled": total - len(missing), "left as initialized": len(missing)}})
+    with torch.device("meta"):  # names and shapes decide; no weights are needed
+        weights = timm.create_model("maxvit_pico_rw_256", num_classes=0).state_dict()
+        network = timm.create_model("maxvit_pico_rw_256", features_only=True)
+    network.load_state_dict(weights, strict=False, assign=True)  # its "missing" lacks batch norms' counters
+    total, filled = len(network.state_dict()), sum(name in weights for name in network.state_dict())
+    table = pd.DataFrame({"entries": {"filled": filled, "left as initialized": total - filled}})
     says = (
-        f"with strict=False another extractor of timm, which names its stages otherwise, takes {total - len(missing)} "
-        f"of {total} entries and raises nothing"
+        f"with strict=False another extractor of timm, which names its stages otherwise, takes {filled} of {total} "
+        "entries and raises nothing"
     )
-    return Evidence(says, table, len(missing) > 0)
+    return Evidence(says, table, filled < total)
 
 
 def encoder_depths(_: Path) -> Evidence:

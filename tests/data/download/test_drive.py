@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -338,6 +339,13 @@ def test_nothing_is_written_to_the_home_folder(played, get, tmp_path):
 
 def test_something_else_than_an_id(tmp_path, refused):
     refused("after id=", fetch_drive, "https://drive.google.com/x", tmp_path / "d.zip", manifest=tmp_path / "m")
+
+
+@pytest.mark.parametrize("there", [None, types.ModuleType("old"), types.SimpleNamespace(DownloadError=OSError)])
+def test_without_gdown_or_with_an_older_one_it_says_how_to_go_on(played, get, refused, monkeypatch, there):
+    monkeypatch.setitem(sys.modules, "gdown.exceptions", there)
+    refused("gdown 6.4 or newer is not installed: run pip install 'gdown>=6.4'", get)
+    assert not played.site.asked
 
 
 def test_gdown_itself_goes_through_the_played_drive(played, tmp_path):
