@@ -9,7 +9,7 @@ LESSONS ?= notebooks
 # Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install workbook test pytest test-quick test-browser lint lab notebooks checkpoint address clean
+.PHONY: install workbook test pytest test-quick test-browser test-wheel test-lowest lint lab notebooks checkpoint address clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -40,6 +40,23 @@ test-quick: $(STAMP)
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/report.py
 	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/python tests/browser/run.py
+
+# The wheel in a clean environment of its own, and lessons from another folder that it filled; outside of `make test`.
+ELSEWHERE := build/elsewhere
+test-wheel:
+	rm -rf build
+	$(PYTHON) -m venv $(ELSEWHERE)/env
+	$(ELSEWHERE)/env/bin/python -m pip install --quiet --constraint constraints.txt ".[notebooks]"
+	cd $(ELSEWHERE) && env/bin/msa2net lessons mine && cd mine/notebooks && for lesson in 02_fusion 10_training 15_integration 16_paper_audit; do \
+		MSA2NET_QUICK=1 OMP_NUM_THREADS=1 ../../env/bin/papermill --no-progress-bar $$lesson.ipynb ../$$lesson.ipynb || exit 1; done
+
+# The lowest versions that pyproject.toml allows, in an environment of its own: networks and exports; outside of `make test`.
+LOWEST := .venv-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[export,test]"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q tests/nn tests/export
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

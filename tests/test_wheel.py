@@ -69,19 +69,44 @@ def installed(root: Path, tmp_path_factory) -> Installed:
     home = tmp_path_factory.mktemp("wheel")
     source = home / "source"
     shutil.copytree(root / "msa2net_lib", source / "msa2net_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copyfile(root / name, source / name)
+    for name in ("notebooks", "benchmarks/results", "data/example_ct", "data/splits"):
+        shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns(".*"))
     build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('..')"]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     shutil.rmtree(source)
     (wheel,) = home.glob("*.whl")
-    shutil.copytree(root / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(root / "benchmarks" / "results", home / "benchmarks" / "results")
+    found = Installed(home, wheel)
+    (home / "mine").mkdir()
+    said = found.run("-m", "msa2net_lib", "lessons", "..", cwd=home / "mine")
+    assert "begin with: jupyter lab ../notebooks/00_start_here.ipynb" in said
     for name in ("virtual", "patient2"):  # is at hand or made once for all tests; a reader's first lesson makes it
         open_dataset(name, root / "data", progress=False)
-    for name in ("example_ct", "splits", "virtual", "patient2"):
         shutil.copytree(root / "data" / name, home / "data" / name)
-    return Installed(home, wheel)
+    return found
+
+
+def test_it_carries_what_lessons_need(installed, root, tmp_path):
+    """The same files as the checkout's; and what a reader changed is not overwritten."""
+    home = installed.notebooks.parent
+    for pattern in ("notebooks/*.ipynb", "benchmarks/results/*.json", "data/example_ct/*/*", "data/splits/*"):
+        names = {path.relative_to(root) for path in root.glob(pattern)}
+        assert names
+        assert names == {path.relative_to(home) for path in home.glob(pattern)}
+        assert all((home / name).read_bytes() == (root / name).read_bytes() for name in names)
+    note, gone = tmp_path / "data" / "splits" / "synapse_test.txt", tmp_path / "data" / "example_ct" / "README.md"
+    installed.run("-m", "msa2net_lib", "data", "example", cwd=tmp_path)
+    assert gone.is_file()
+    assert not (tmp_path / "notebooks").exists()
+    note.write_text("case0001")
+    gone.unlink()
+    said = installed.run("-m", "msa2net_lib", "data", "example", cwd=tmp_path).splitlines()
+    assert said == [
+        "data: 1 files written",
+        f"data/splits/{note.name}: kept, it differs from what ships; rename it to get that",
+    ]
+    assert (note.read_text(), gone.is_file()) == ("case0001", True)
 
 
 def test_doctor_and_predict(installed, root, tmp_path):
@@ -101,5 +126,5 @@ def test_doctor_and_predict(installed, root, tmp_path):
         ("15_integration", {"STEPS": 1, "SEEDS": 1, "IMAGE_SIZE": 32}),
     ],
 )
-def test_lessons_that_once_looked_for_their_checkout(installed, name, parameters):
+def test_lessons_that_look_for_what_it_carries(installed, name, parameters):
     assert installed.lesson(name, **parameters)["lesson"] == name

@@ -102,7 +102,7 @@ def _example_ct(folder: Path) -> Finding:
     """Compare the shipped CT with the checksums in its README."""
     what, readme = f"shipped CT in {folder}", folder / "README.md"
     if not readme.is_file():
-        return Finding(what, False, "run msa2net in the checkout, or name its data folder with --data")
+        return Finding(what, False, "run msa2net data example, or name the data folder with --data")
     listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
     bad = [name for digest, name in listed if not (folder / name).is_file() or sha256(folder / name) != digest]
     if bad or not listed:

@@ -1,4 +1,4 @@
-"""The command line: ``msa2net doctor | prepare | train | evaluate | score | compare | predict | export | reproduce``.
+"""The command line: ``msa2net lessons | data | doctor | prepare | train | evaluate | score | compare | predict | ...``.
 
 A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C is 130, and SIGTERM (143) and SIGHUP
 (129) are told like it. The subcommands import what they need themselves, so that ``msa2net --help`` answers at once.
@@ -20,6 +20,7 @@ from msa2net_lib.cli.doctor import add_doctor
 from msa2net_lib.cli.evaluate import add_evaluate
 from msa2net_lib.cli.evaluate import run as run_evaluate
 from msa2net_lib.cli.export import add_export, run_export
+from msa2net_lib.cli.lessons import add_data, add_lessons
 from msa2net_lib.cli.predict import add_predict, run_predict
 from msa2net_lib.cli.prepare import add_prepare
 from msa2net_lib.cli.reproduce import add_reproduce
@@ -29,6 +30,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 
 COMMANDS = (
+    add_lessons,
+    add_data,
     add_doctor,
     add_prepare,
     add_train,
@@ -39,7 +42,7 @@ COMMANDS = (
     add_export,
     add_reproduce,
 )
-"""One function a command, each in its own file: it adds the command's options, and what runs it."""
+"""One function a command, which adds the command's options, and what runs it."""
 
 
 READ = ("image", "checkpoint", "dataset", "run_dirs", "source", "prepared", "images", "labels", "masks", "references",
@@ -85,7 +88,8 @@ def _check_paths(arguments: argparse.Namespace) -> None:
         setattr(arguments, name, paths if isinstance(value, list) else paths[0])
         if missing := [path for path in paths if name in READ and not os.path.exists(path)]:
             what = "checkpoint" if name == "checkpoint" else "file or folder"
-            raise InputError(f"{missing[0]}: no such {what}; check the name")
+            advice = "run msa2net data example" if missing[0].name == "example_ct" else "check the name"
+            raise InputError(f"{missing[0]}: no such {what}; {advice}")
 
 
 @contextmanager

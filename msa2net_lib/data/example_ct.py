@@ -31,10 +31,18 @@ def cohort_folder(
 def open_virtual(data_dir: Path, *, train: int = 6, test: int = 4, progress: bool = True) -> PreparedDataset:
     """Open the virtual cohort of so many patients, making what is missing of it."""
     home = cohort_folder(data_dir, train, test)
-    ids = write_virtual_cohort(data_dir / "example_ct", home / "raw", train=train, test=test, progress=progress)
+    ids = write_virtual_cohort(_scans(data_dir), home / "raw", train=train, test=test, progress=progress)
     return prepare_synapse(home / "raw", home / "prepared", train_cases=ids[0], test_cases=ids[1], progress=progress)
 
 
 def open_patient2(data_dir: Path, *, progress: bool = True) -> PreparedDataset:
     """Open the second real patient, to test on only."""
-    return prepare_synapse(data_dir / "example_ct", data_dir / "patient2", test_cases=["0002"], progress=progress)
+    return prepare_synapse(_scans(data_dir), data_dir / "patient2", test_cases=["0002"], progress=progress)
+
+
+def _scans(data_dir: Path) -> Path:
+    """Where the scans are. Raises: `InputError` where they are not."""
+    folder = data_dir / "example_ct"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; run msa2net data example --data {data_dir}, or name another")
+    return folder

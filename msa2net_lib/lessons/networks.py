@@ -16,12 +16,12 @@ def find_network(results: Path, checkpoint: str = "auto") -> tuple[MSA2Net, Path
     """The network that a lesson looks at: (network, its file, where it is from in words).
 
     results: the folder of this profile's results. checkpoint: a file of `msa2net train` or of the released code, or
-    "auto" for the one that lesson 10 trained there, else the one that ships.
+    "auto" for the one that lesson 10 trained there, else the one that ships, or "shipped" for that.
     """
     trained_here = results / "10_training" / "run" / WEIGHTS_FILE
-    if checkpoint != "auto":
+    if checkpoint not in ("auto", "shipped"):
         path, origin = Path(checkpoint), "the checkpoint you named"
-    elif trained_here.is_file():
+    elif checkpoint == "auto" and trained_here.is_file():
         path, origin = trained_here, "trained by lesson 10 on this machine"
     else:
         path, origin = SHIPPED_TINY, "the network that ships"

@@ -108,7 +108,7 @@ PARAMETERS: dict[str, Values] = {
     "OUTPUT_DIR": Values("path"),
     "SEED": Values("number", most=SEED_MOST),
     "DEVICE": Values("word", choices=(*DEVICES, *(f"cuda:{number}" for number in range(8)))),
-    "CHECKPOINT": Values("path"),
+    "CHECKPOINT": Values("path", words=("auto", "shipped")),
     "CASE": Values("number"),
     "SLICE": Values("number", words=AUTO),
     "LEVEL": Values("number", most=2),

@@ -109,6 +109,14 @@ print("torch" in sys.modules)
     assert result.stderr.count("\n") == 6
 
 
+def test_where_the_scans_that_ship_are_not_it_says_where_they_come_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "run msa2net data example" in refused(capsys, "prepare", "virtual")
+    assert "run msa2net data example" in refused(capsys, "prepare", "virtual", "--source", "other/example_ct")
+    run("doctor")
+    assert "run msa2net data example" in capsys.readouterr().out
+
+
 def test_a_home_folder_is_written_short_in_any_option(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert str(tmp_path / "scan.nii.gz") in refused(capsys, "predict", "~/scan.nii.gz")

@@ -118,3 +118,10 @@ def test_prepared_data_bear_the_terms_of_their_source():
     assert TERMS["synapse-prepared"].page == TERMS["synapse"].page
     assert TERMS["synapse"].citation in TERMS["synapse-prepared"].citation
     assert "Apache-2.0" in TERMS["virtual"].license
+
+
+@pytest.mark.parametrize(("name", "options"), [("virtual", {}), ("virtual", {"train": 1, "test": 1}), ("patient2", {})])
+def test_without_the_scans_that_ship_it_says_where_they_come_from(refused, tmp_path, name, options):
+    said = f"no such folder; run msa2net data example --data {tmp_path}"
+    refused(said, open_dataset, name, tmp_path, progress=False, **options)
+    assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
     own.parent.mkdir(parents=True)
     own.write_bytes(SHIPPED_TINY.read_bytes())
     assert find_network(tmp_path)[1:] == (own, "trained by lesson 10 on this machine")
+    assert find_network(tmp_path, "shipped")[1:] == (SHIPPED_TINY, "the network that ships")
     assert find_network(tmp_path, str(SHIPPED_TINY))[1:] == (SHIPPED_TINY, "the checkpoint you named")
     assert network.config.preset == "tiny"
 
