@@ -93,6 +93,24 @@ def test_numpy_is_never_held_below_two(project):
     assert str(numpy.specifier) == ">=2.0"
 
 
+def test_the_dev_container_installs_as_make_does(root):
+    settings = json.loads((root / ".devcontainer" / "devcontainer.json").read_text())
+    program, target = settings["postCreateCommand"].split()
+    assert program == "make"
+    assert re.search(rf"^{target}:", (root / "Makefile").read_text(), re.M)
+    interpreter = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
+    assert settings["image"].rpartition(":")[2] in ("3.11", "3.12", "3.13")
+
+
+def test_binder_installs_the_tested_set(root, project):
+    script = root / ".binder" / "postBuild"
+    assert script.stat().st_mode & 0o111, "is not run otherwise"
+    assert '--constraint constraints.txt --editable ".[notebooks]"' in script.read_text()
+    version = (root / ".binder" / "runtime.txt").read_text().strip().removeprefix("python-")
+    assert version in project["requires-python"]
+
+
 def test_ci_runs_the_readmes_test_command(root):
     assert "make test" in (root / ".ci" / "run").read_text()
     assert "make test" in (root / "README.md").read_text()

@@ -71,7 +71,7 @@ def move(checkout: Path, url: str) -> None:
         raise InputError(f"URL={url}: give the address of a repository, such as {GITHUB}owner/name")
     old, new = re.escape(repository(checkout).removeprefix(GITHUB)), url.removeprefix(GITHUB)
     for path in [path for pattern in PAGES for path in checkout.glob(pattern)]:
-        write_text(path, re.sub(rf"(github(\.com)?/){old}(?![\w-])", rf"\g<1>{new}", path.read_text("utf-8")))
+        write_text(path, re.sub(rf"((github|github\.com|gh)/){old}(?![\w-])", rf"\g<1>{new}", path.read_text("utf-8")))
 
 
 if __name__ == "__main__":
