@@ -9,7 +9,7 @@ LESSONS ?= notebooks
 # Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install workbook test pytest test-quick test-browser test-wheel test-lowest lint lab notebooks checkpoint address clean
+.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -40,6 +40,17 @@ test-quick: $(STAMP)
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/report.py
 	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/python tests/browser/run.py
+
+# A batch on a real Slurm of this one machine: Debian's packages, as root, on a machine for tests; outside of `make test`.
+test-cluster: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/cluster/run.py
+
+# What Google Colab has is left as it is: a resolution for its Python with its list as constraints; needs a registry.
+COLAB ?= tests/reference/colab_2026-08-19.txt
+test-colab:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv
+	build/uv/bin/uv pip compile --quiet --python-version 3.13 --constraint $(COLAB) --extra colab pyproject.toml
 
 # The wheel in a clean environment of its own, and lessons from another folder that it filled; outside of `make test`.
 ELSEWHERE := build/elsewhere

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +18,7 @@ from msa2net_lib.batch.job import is_marked, read_job
 from msa2net_lib.batch.places import job_folder
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
 from msa2net_lib.batch.report import write_report
+from msa2net_lib.batch.slurm import check_room, slurm_settings, status_options, told_queue
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.train_config import PROFILES
@@ -91,17 +92,27 @@ def reproduce(
     same time, all by default; jobs that do not need each other run side by side. cluster: a folder with a Snakemake
     profile, such as ``workflow/profiles/slurm``. dry_run: only say what would be done. A job that fails is named with
     its log and stops only those that need it; the same command again goes on where the last one ended. Errors:
-    `InputError` without Snakemake, outside of a checkout, and while another batch works on the same folder.
+    `InputError` without Snakemake, outside of a checkout, while another batch works on the same folder, and on Slurm
+    where a job asks for more than any node has.
     """
     workflow = find_workflow()
     if cores is not None and cores < 1:
         raise InputError(f"cores={cores}: give 1 or more")
     if cluster is not None and not Path(cluster).is_dir():
         raise InputError(f"{cluster}: no such folder; name one with a Snakemake profile, as workflow/profiles/slurm")
+    slurm = None if cluster is None else slurm_settings(Path(cluster))
     folder = writable_folder(Path(output_dir).resolve() / plan.profile)
     busy = f"another batch is at work there{_snakemake_in(folder)}; wait for it, or name another --output"
-    with stoppable(), exclusive(folder, lock=folder / LOCK, busy=busy) as claim:
-        return _reproduce(plan, folder, _command(workflow, plan, folder, cores, cluster, dry_run), dry_run, claim)
+    with stoppable(), exclusive(folder, lock=folder / LOCK, busy=busy) as claim, ExitStack() as stack:
+        command = _command(workflow, plan, folder, cores, cluster)
+        if slurm is not None and cluster is not None and not dry_run:
+            plan.save(folder)
+            planned = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
+            check_room(planned.stdout + planned.stderr, slurm, Path(cluster))
+            prefix = f"msa2net-{os.getpid()}"
+            command += ["--slurm-jobname-prefix", prefix, *status_options(slurm)]
+            stack.enter_context(told_queue(prefix))
+        return _reproduce(plan, folder, command + (["--dry-run"] if dry_run else ["--quiet", *QUIET]), dry_run, claim)
 
 
 def _snakemake_in(folder: Path) -> str:
@@ -213,9 +224,7 @@ def _named(undone: list[Job], folder: Path) -> list[str]:
     return sorted(lines, key=lambda line: not line.startswith("FAILED"))
 
 
-def _command(
-    workflow: Path, plan: Plan, folder: Path, cores: int | None, cluster: str | Path | None, dry_run: bool
-) -> list[str]:
+def _command(workflow: Path, plan: Plan, folder: Path, cores: int | None, cluster: str | Path | None) -> list[str]:
     options: dict[str, Any] = {
         "--snakefile": workflow / "Snakefile",
         "--directory": folder,
@@ -229,5 +238,4 @@ def _command(
     words += ["--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"]
     if cluster is not None:
         words += ["--profile", str(Path(cluster).resolve())]
-    words += ["--dry-run"] if dry_run else ["--quiet", *QUIET]
     return [sys.executable, "-m", "snakemake", *words]
