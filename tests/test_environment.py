@@ -116,6 +116,17 @@ def test_ci_runs_the_readmes_test_command(root):
     assert "make test" in (root / "README.md").read_text()
 
 
+def test_workflows_run_what_there_is_to_run(root):
+    """Each is YAML, and calls targets of the Makefile, or the script that calls them."""
+    targets = re.findall(r"^([\w-]+):", (root / "Makefile").read_text(), re.M)
+    for path in (root / ".github" / "workflows").glob("*.yml"):
+        jobs = yaml.safe_load(path.read_text())["jobs"].values()
+        commands = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+        called = re.findall(r"\bmake ([\w-]+)", "\n".join(commands))
+        assert called or ".ci/run" in commands, path.name
+        assert set(called) <= set(targets), path.name
+
+
 def test_ci_runs_each_lesson_in_the_browser_or_with_nbval(root):
     """It leaves to nbval the files without a word that run.py looks for in the outputs."""
     (word,) = re.findall(r"grep -L (\S+) notebooks/\*\.ipynb", (root / ".ci" / "run").read_text())

@@ -31,9 +31,9 @@ def copy_shipped(part: str, destination: str | Path) -> tuple[list[Path], list[P
     carried = Path(str(files("msa2net_lib"))) / "shipped" / part
     if not carried.is_dir():
         raise InputError(f"{carried}: not in this installation, a checkout's: work in its notebooks/ and data/")
-    written, kept = [], []
+    folder, written, kept = writable_folder(destination), [], []
     for path in sorted(path for path in carried.rglob("*") if path.is_file()):
-        target, content = writable_folder(destination) / path.relative_to(carried), path.read_bytes()
+        target, content = folder / path.relative_to(carried), path.read_bytes()
         if not target.exists():
             with atomic_path(target, len(content)) as temporary:
                 temporary.write_bytes(content)

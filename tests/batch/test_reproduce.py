@@ -13,7 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import played_slurm
 import psutil
 import pytest
 import yaml
@@ -335,28 +334,8 @@ def test_profiles_and_changes():
         profile_plan("papers")
 
 
-def test_a_cluster_runs_them(root, played, tmp_path, monkeypatch, capfd):
-    """The Slurm profile through Snakemake's own executor, with Slurm's commands played; no cluster was at hand."""
-    slurm = played_slurm.install(tmp_path / "slurm")
-    monkeypatch.setenv("PATH", f"{slurm}{os.pathsep}{os.environ['PATH']}")
-    settings = (root / "workflow" / "profiles" / "slurm" / "config.yaml").read_text()
-    for name, value in (("account", "us"), ("partition", "normal")):
-        settings = settings.replace(f"# - slurm_{name}=NAME", f"- slurm_{name}={value}")
-    settings += "slurm-init-seconds-before-status-checks: 1\nseconds-between-status-checks: 1\n"
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "config.yaml").write_text(settings.replace("latency-wait: 60", "latency-wait: 2"))
-    plan = profile_plan("gpu", lessons=[LESSON], on_cluster=True)
-    assert reproduce(plan, played, cluster=tmp_path / "profile") == 0, capfd.readouterr()
-    asked = [json.loads(path.read_text()) for path in sorted(slurm.glob("job_*.json"))]
-    assert len(asked) == len(plan.jobs) == 3
-    for words in asked:
-        assert words[words.index("-A") : words.index("-A") + 4] == ["-A", "us", "-p", "normal"]
-    assert ["--gpus=1" in words for words in asked] == [False, True, False]
-    assert json.loads((played / "gpu" / "plan.json").read_text())["on_cluster"] is True
-
-
 def test_a_cluster_gets_the_same_jobs(root, tmp_path):
-    """A dry run with the Slurm profile, as a user types it; no cluster was at hand to run it on."""
+    """A dry run with the Slurm profile, as a user types it; `make test-cluster` runs one on a real Slurm."""
     command = [
         sys.executable,
         "-m",
