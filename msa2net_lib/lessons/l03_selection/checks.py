@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -106,5 +107,41 @@ share = Check(
             dim=1, keepdim=True
         ).sigmoid(),
         "the larger one takes all: the weights are soft": lambda s: (s[:, :1] > s[:, 1:]).to(s.dtype),
+    },
+)
+
+
+def _draw_order(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Weights (b, 1, h, w) and an order of the h x w cells."""
+    weights = _draw_logits(rng)[0][:, :1].sigmoid()
+    return weights, torch.from_numpy(rng.permutation(weights[0, 0].numel()))
+
+
+def _moved(weights: Tensor, order: Tensor) -> Tensor:
+    return rearrange(weights, "b k h w -> b k (h w)")[..., order].view_as(weights)
+
+
+shuffled = Check(
+    "shuffled",
+    _moved,
+    _draw_order,
+    {
+        "the order is applied backwards: cell i takes the weight of cell order[i]": lambda w, order: _moved(
+            w, order.argsort()
+        ),
+        "whole rows are moved: every cell has a place of its own in the order": lambda w, order: w[
+            :, :, order[order < w.shape[2]]
+        ],
+        "whole columns are moved: every cell has a place of its own in the order": lambda w, order: w[
+            ..., order[order < w.shape[3]]
+        ],
+        "cells are counted down the columns: count along the rows, as view and flatten do": lambda w, order: (
+            _moved(w.mT.contiguous(), order).mT
+        ),
+        "sorted, not shuffled": lambda w, order: w.flatten(2).sort(dim=2)[0].view_as(w),
+        "those are the weights of G: one minus the weight of X": lambda w, order: 1 - _moved(w, order),
+        "the mean everywhere: a shuffle keeps every single value": lambda w, order: w.mean(
+            dim=(2, 3), keepdim=True
+        ).expand_as(w),
     },
 )

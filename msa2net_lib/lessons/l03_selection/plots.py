@@ -56,7 +56,7 @@ def plot_weight_histograms(values: pd.DataFrame, source: str) -> Figure:
     A row is a histogram with ten bins, darker for more of the tissue's cells; its mean is a diamond.
     """
     levels = sorted(values.level.unique())
-    figure, axes = figure_grid(1, len(levels), width=3.3, height=2.9)
+    figure, axes = figure_grid(1, len(levels), width=3.0, height=2.9)
     tissues = [name for name in values.tissue.cat.categories if (values.tissue == name).any()]
     tissue_names = list(values.tissue.cat.categories)
     colors = {

@@ -1,4 +1,4 @@
-"""Exercise of lesson 04: two feature maps gate each other."""
+"""Exercises of lesson 04: two feature maps gate each other; how steep their product is; how much a change moves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from msa2net_lib.analysis.interventions import relative_change as library_change
 from msa2net_lib.lessons.exercise import Check, random_tensor
 from msa2net_lib.nn.masag import CrossModulation
 
@@ -79,5 +81,64 @@ cross_modulation = Check(
             lambda x, g: ((x * g).sigmoid(), (g * x).sigmoid())
         ),
         "U' multiplies X' and G', before they were modulated": lambda x, g: (x * g.sigmoid(), g * x.sigmoid(), x * g),
+    },
+)
+
+
+def _by_autograd(x: Tensor, g: Tensor) -> Tensor:
+    """The derivative of U' by G', number by number."""
+    with torch.enable_grad():
+        g = g.detach().requires_grad_()
+        return torch.autograd.grad(CrossModulation()(x, g).sum(), g)[0]
+
+
+def _silu_slope(a: Tensor) -> Tensor:
+    return a.sigmoid() * (1 + a * (1 - a.sigmoid()))
+
+
+slope = Check(
+    "slope",
+    _by_autograd,
+    _draw,
+    {
+        "G' stands in s(G') twice, alone and in the sigmoid: the product rule gives two terms, the second is missing": (
+            lambda x, g: x * x.sigmoid() * g.sigmoid()
+        ),
+        "G' stands in s(G') twice, alone and in the sigmoid: the product rule gives two terms, the first is missing": (
+            lambda x, g: x * x.sigmoid() * g * g.sigmoid() * (1 - g.sigmoid())
+        ),
+        "the derivative of a sigmoid is sigmoid times (1 - sigmoid), not the sigmoid again": lambda x, g: (
+            x * x.sigmoid() * (g.sigmoid() + g * g.sigmoid())
+        ),
+        "the second term is added, not subtracted": lambda x, g: (
+            x * x.sigmoid() * g.sigmoid() * (1 - g * (1 - g.sigmoid()))
+        ),
+        "that is the derivative by X', not by G'": lambda x, g: g * g.sigmoid() * _silu_slope(x),
+        "X' comes through its own sigmoid: the factor is s(X')": lambda x, g: x * _silu_slope(g),
+        "both factors are derived: X' is held fixed": lambda x, g: _silu_slope(x) * _silu_slope(g),
+        "the factor s(X') is missing": lambda x, g: _silu_slope(g),
+        "that is U' itself, not its derivative": lambda x, g: CrossModulation()(x, g),
+    },
+)
+change = Check(
+    "change",
+    library_change,
+    lambda rng: (lambda before, after: (before, before + after))(*_draw(rng)),
+    {
+        "divided by the length of the map after the change: what was there before is the yardstick": lambda a, b: float(
+            (b - a).norm() / b.norm()
+        ),
+        "that is the change of the length: the length of the change counts every cell that moved": lambda a, b: float(
+            (b.norm() - a.norm()).abs() / a.norm()
+        ),
+        "the squares' root is missing, above and below": lambda a, b: float((b - a).square().sum() / a.square().sum()),
+        "a mean of quotients, cell by cell: a value near zero decides it; divide once, at the end": lambda a, b: float(
+            ((b - a) / a).abs().mean()
+        ),
+        "not divided by the length of what was there": lambda a, b: float((b - a).norm()),
+        "absolute values where squares belong: a length is the root of the sum of squares": lambda a, b: float(
+            (b - a).abs().sum() / a.abs().sum()
+        ),
+        "that is the sum of both lengths: subtract first": lambda a, b: float((b.norm() + a.norm()) / a.norm()),
     },
 )

@@ -46,26 +46,29 @@ def _panel(trace: MASAGTrace, name: str, channel: int | str, limits: tuple[float
 
 
 def plot_modulation(study: Study, level: int, channel: int | str = "rms") -> Figure:
-    """Every tensor of stage 3 at a level: the slice, X', its gate and X''; below it U', and G', its gate and G''.
+    """Every tensor of stage 3 at a level: a row X', its gate, X'' and the slice; a row G', its gate, G'' and U'.
 
     channel: one channel by its number, with signs, so that the products can be followed by eye; or "rms", the root
     mean square over channels (of the sigmoids the mean). Raises: `InputError` for a channel that is not there.
     """
     trace = study.traces[level]
     rows = {
-        "X'' = X' sigmoid(G')": [_panel(trace, name, channel) for name in ("x_selected", "x_gate", "x_modulated")],
+        "X'' = X' sigmoid(G')": [
+            *(_panel(trace, name, channel) for name in ("x_selected", "x_gate", "x_modulated")),
+            None,
+        ],
         "G'' = G' sigmoid(X')": [
-            _panel(trace, "u_modulated", channel)._replace(title="U' = X'' G''"),
             *(_panel(trace, name, channel) for name in ("g_selected", "g_gate", "g_modulated")),
+            _panel(trace, "u_modulated", channel)._replace(title="U' = X'' G''"),
         ],
     }
-    return plot_maps(study, rows)
+    return plot_maps(study, rows, image=False)
 
 
 def plot_sharpness(tables: Mapping[int, pd.DataFrame], source: str) -> Figure:
     """Dots: the contrast of each organ's boundary in each tensor, one panel per level of `sharpness`."""
     looks = {"X'": ("o", "#0072B2"), "G'": ("s", "#E69F00"), "U'": ("D", "#D55E00"), SQUARED: ("|", "0.3")}
-    figure, axes = figure_grid(1, len(tables), width=3.2, height=2.3)
+    figure, axes = figure_grid(1, len(tables), width=3.0, height=2.3)
     for ax, (level, table) in zip(axes[0], tables.items(), strict=True):
         measured = table.dropna()
         for name, (marker, color) in looks.items():
@@ -91,7 +94,7 @@ def plot_changed_inputs(study: Study, level: int, changes: Sequence[str]) -> Fig
     A row has one color scale, that of the unchanged gate. Raises: `InputError` for an unknown change.
     """
     rows = ("u_modulated", "attention", "output")
-    figure, axes = figure_grid(len(rows) + 1, len(changes), width=1.85, height=1.75)
+    figure, axes = figure_grid(len(rows) + 1, len(changes), width=1.8, height=1.42)
     limits = {name: (0.0, float(channel_map(getattr(study.traces[level], name)).max())) for name in rows}
     for column, change in zip(axes.T, changes, strict=True):
         run = with_inputs(study.gate(level), change)
@@ -120,20 +123,20 @@ def plot_input_change(study: Study, level: int, change: str, factor: float, show
     run = with_inputs(study.gate(level), lambda x, g: INPUTS[change](x, factor * g))
     before, after = study.traces[level], retrace(study, level, run)
     dice = slice_dice(study, predict(study, {level: run}))["mean"]
-    figure, ax = sheet(9.6, 2.9)
-    for left, name in ((0.1, shown), (4.9, "output")):
+    figure, ax = sheet(9.1, 2.8)
+    for left, name in ((0.1, shown), (4.65, "output")):
         usual = _panel(before, name, "rms")
         cmap, limits = usual.cmap, usual.limits or (0.0, float(usual.values.max()) or 1.0)
         for side, (trace, when) in enumerate(((before, "as it is"), (after, "changed"))):
-            center = left + 1.0 + 2.1 * side, 1.45
-            put(ax, _panel(trace, name, "rms").values, center, 2.0, cmap, limits)
-            ax.text(center[0], 2.49, f"{SYMBOLS[name]}, {when}", ha="center", fontsize=9)
-        bar = left + 4.26
-        put(ax, np.linspace(*limits, 64)[::-1, None], (bar, 1.45), 1.8, cmap, limits)
-        for y, value in ((2.38, limits[1]), (0.44, limits[0])):
+            center = left + 0.95 + 2.0 * side, 1.4
+            put(ax, _panel(trace, name, "rms").values, center, 1.9, cmap, limits)
+            ax.text(center[0], 2.39, f"{SYMBOLS[name]}, {when}", ha="center", fontsize=9)
+        bar = left + 4.06
+        put(ax, np.linspace(*limits, 64)[::-1, None], (bar, 1.4), 1.7, cmap, limits)
+        for y, value in ((2.28, limits[1]), (0.42, limits[0])):
             ax.text(bar, y, f"{value:.1f}", ha="center", va="bottom", fontsize=7)
     moved = relative_change(before.output, after.output)
     words = f"level {level}, {change}, G times {factor:g}: output changed by {moved:.0%}"
-    ax.text(4.8, 0.12, f"{words}, mean Dice of the slice {dice:.2f}", ha="center", fontsize=9)
-    ax.text(4.8, 0.3, "colors as before the change; what is larger has the last color", ha="center", fontsize=7.5)
+    ax.text(4.55, 0.1, f"{words}, mean Dice of the slice {dice:.2f}", ha="center", fontsize=9)
+    ax.text(4.55, 0.27, "colors as before the change; what is larger has the last color", ha="center", fontsize=7.5)
     return stamp(figure, f"{study.name}; {study.source}")

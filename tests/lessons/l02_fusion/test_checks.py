@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from msa2net_lib.lessons.l02_fusion.checks import global_pooling, pool_channels, receptive_field, same_padding
-from msa2net_lib.nn.masag import GlobalContext
+from msa2net_lib.nn.masag import MASAG, GlobalContext
 
 
 def test_pooling_written_by_loops_passes():
@@ -29,6 +29,13 @@ def test_pooled_maps_are_what_the_global_context_mixes():
     context = GlobalContext().eval()
     g = torch.randn(2, 5, 4, 6)
     torch.testing.assert_close(context.norm(context.mix(pool_channels(g))), context(g))
+
+
+def test_fused_features_are_the_norm_of_both_contexts_and_one_shift_moves_all_channels():
+    gate = MASAG(5).eval()
+    trace = gate.trace(torch.randn(2, 5, 4, 6), torch.randn(2, 5, 4, 6))
+    assert trace.global_context.shape == (2, 1, 4, 6)
+    torch.testing.assert_close(gate.fusion.norm(trace.local_context + trace.global_context), trace.u)
 
 
 def test_receptive_field_by_pushing_one_pixel_through_passes():

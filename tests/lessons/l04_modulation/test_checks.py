@@ -1,4 +1,4 @@
-"""The exercise of lesson 04: an independent answer passes, a stub fails, and the answer is the gate's own."""
+"""The exercises of lesson 04: an independent answer passes, a stub fails, and the answer is the gate's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.lessons.l04_modulation.checks import cross_modulation
+from msa2net_lib.lessons.l04_modulation.checks import change, cross_modulation, slope
 from msa2net_lib.nn.masag import MASAG
 
 
@@ -21,15 +21,34 @@ def test_an_independent_answer_passes():
     assert cross_modulation(independent)
 
 
+def test_a_slope_by_finite_differences_passes():
+    def by_differences(x, g, step=1e-5):
+        x, g = x.numpy(), g.numpy()
+        above, below = (independent(torch.from_numpy(x), torch.from_numpy(g + s))[2] for s in (step, -step))
+        return (above - below) / (2 * step)
+
+    assert slope.diagnosis(by_differences) is None
+    assert "not yet" in str(slope.diagnosis(lambda x, g: torch.zeros_like(x)))
+
+
+def test_a_change_by_sums_of_squares_passes():
+    def by_sums(before, after):
+        moved = sum((a - b) ** 2 for a, b in zip(after.flatten().tolist(), before.flatten().tolist(), strict=True))
+        return (moved / sum(b**2 for b in before.flatten().tolist())) ** 0.5
+
+    assert change.diagnosis(by_sums) is None
+    assert "not yet" in str(change.diagnosis(lambda before, after: 0.0))
+
+
 def test_a_stub_fails_and_is_not_mistaken_for_a_mistake():
     verdict = cross_modulation.diagnosis(lambda x, g: (x, g, x))
     assert verdict is not None
     assert verdict.startswith("not yet")
 
 
-@pytest.mark.parametrize("message", cross_modulation.mistakes)
-def test_each_mistake_has_its_own_message(message):
-    assert cross_modulation.diagnosis(cross_modulation.mistakes[message]) == message
+@pytest.mark.parametrize("check", [cross_modulation, slope, change], ids=lambda check: check.name)
+def test_each_mistake_has_its_own_message(check):
+    assert [check.diagnosis(mistake) for mistake in check.mistakes.values()] == [*check.mistakes]
 
 
 def test_own_sigmoid_gives_the_right_product():
