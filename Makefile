@@ -45,12 +45,14 @@ test-browser: $(STAMP)
 test-cluster: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/cluster/run.py
 
-# What Google Colab has is left as it is: a resolution for its Python with its list as constraints; needs a registry.
+# What Google Colab has is left as it is: a resolution for its Python with its list as constraints; needs a registry,
+# whose torch, other than Colab's for the CPU, wants packages of NVIDIA's.
 COLAB ?= tests/reference/colab_2026-08-19.txt
 test-colab:
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet uv
-	build/uv/bin/uv pip compile --quiet --python-version 3.13 --constraint $(COLAB) --extra colab pyproject.toml
+	grep -v '^nvidia-' $(COLAB) > build/colab.txt
+	build/uv/bin/uv pip compile --quiet --python-version 3.13 --constraint build/colab.txt --extra colab pyproject.toml
 
 # The wheel in a clean environment of its own, and lessons from another folder that it filled; outside of `make test`.
 ELSEWHERE := build/elsewhere

@@ -29,8 +29,8 @@ if "google.colab" in sys.modules:  # on Colab: fetch the workbook, add what is l
     if not os.path.isdir("/content/msa2net-workbook"):
         !git clone --quiet --depth 1 {url} /content/msa2net-workbook
     %cd -q /content/msa2net-workbook/notebooks
-    !pip list --format=freeze --exclude msa2net-workbook > /tmp/colab.txt
-    !pip install --quiet --constraint /tmp/colab.txt --editable "..[colab]"
+    !pip list --format=freeze --exclude msa2net-workbook > /content/colab.txt
+    !pip install --quiet --constraint /content/colab.txt --editable "..[colab]"
     sys.path.insert(0, "/content/msa2net-workbook")
 """
 
