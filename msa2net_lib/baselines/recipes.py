@@ -37,11 +37,11 @@ _IMGAUG = "the imgaug recipe that MSA²Net's code uses"
 _SIGNED = "(x - 0.5) / 0.5"
 _UNIT = "[0, 1]"
 _SKIN = "min-max of the image, all channels together"
-_DICE = "cross-entropy and Dice, {}"
-_SGD = "SGD {}, momentum 0.9, weight decay 1e-4, poly 0.9"
 _EVERY_20 = "scored on the test cases every 20 epochs"
+_EVERY_20_FROM_HALF = f"{_EVERY_20} from half on"
 _POLY = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "schedule": "poly", "poly_power": 0.9}
-_LOSS_46 = "cross_entropy_0.4+dice_0.6"
+_ADAM = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant"}
+_VALIDATED = {"selection": "validation", "validate_every": 1}
 _SIZE = "augmented at the network's size, not at 512 x 512"
 _FROM_HALF = "the test cases are scored from the start on, not from half on"
 
@@ -59,111 +59,65 @@ RANDOM = OwnRecipe(
     f"{_SIGNED}, width 256, the mask bilinear too",
     "best on validation, scores averaged over images",
     "main.py, solver.py, data_loader.py",
-    {
-        "optimizer": "adam",
-        "beta_1": 0.5,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "batch_size": 1,
-        "loss": "cross_entropy",
-        "augment": "none",
-        "selection": "validation",
-        "validate_every": 1,
-    },
+    _ADAM | {"beta_1": 0.5, "batch_size": 1, "loss": "cross_entropy", "augment": "none"} | _VALIDATED,
     otherwise="square images of the network's size; no augmentation, whose strength is drawn once a run; no decay at "
     "the end; two logits, whose cross-entropy is that of one sigmoid of their difference",
 )
 
-_AS_DAE_FORMER: dict[str, Any] = {
-    **_POLY,
-    "learning_rate": 0.05,
-    "batch_size": 20,
-    "epochs": 400,
-    "loss": _LOSS_46,
-    "augment": "released",
-    "scale_rate": True,
-    **_scored(20),
-}
-"""D-LKA Net's script is DAE-Former's."""
+
+def _like_transunet(
+    rate: float,
+    batch: int,
+    epochs: int,
+    augment: str,
+    chosen: str,
+    where: str,
+    dice: float = 0.6,
+    batch_in_words: str = "",
+    **settings: Any,
+) -> OwnRecipe:
+    """SGD, poly, cross-entropy and Dice: TransUNet's script, from which six repositories took theirs."""
+    imgaug, scaled = augment == "released", f", {rate * batch / 24:.5g} at batch {batch}"
+    return OwnRecipe(
+        f"SGD {rate:g}{scaled * ('scale_rate' in settings)}, momentum 0.9, weight decay 1e-4, poly 0.9",
+        batch_in_words or str(batch),
+        str(epochs),
+        f"cross-entropy and Dice, {1 - dice:g} and {dice:g}",
+        _IMGAUG if imgaug else _ROTATE,
+        _SIGNED if imgaug else _UNIT,
+        chosen,
+        where,
+        _POLY
+        | {"learning_rate": rate, "batch_size": batch, "epochs": epochs, "augment": augment}
+        | {"loss": f"cross_entropy_{1 - dice:g}+dice_{dice:g}"}
+        | settings,
+        unit=not imgaug,
+        otherwise=_SIZE + ("; " + _FROM_HALF if "from half on" in chosen else ""),
+    )
+
 
 OWN_RECIPES: dict[str, OwnRecipe] = {
-    "TransUNet": OwnRecipe(
-        _SGD.format("0.01"),
-        "24",
-        "150",
-        _DICE.format("0.5 and 0.5"),
-        _ROTATE,
-        _UNIT,
-        "last epoch",
-        "trainer.py:43,58,62; train.py:23-30",
-        {
-            **_POLY,
-            "learning_rate": 0.01,
-            "batch_size": 24,
-            "epochs": 150,
-            "loss": "cross_entropy_0.5+dice_0.5",
-            "augment": "right_angles",
-        },
-        unit=True,
-        otherwise=_SIZE,
+    "TransUNet": _like_transunet(
+        0.01, 24, 150, "right_angles", "last epoch", "trainer.py:43,58,62; train.py:23-30", dice=0.5
     ),
-    "Swin-UNet": OwnRecipe(
-        _SGD.format("0.05"),
-        "24",
-        "150",
-        _DICE.format("0.4 and 0.6"),
-        _ROTATE,
-        _UNIT,
+    "Swin-UNet": _like_transunet(
+        0.05,
+        24,
+        150,
+        "right_angles",
         "last epoch in 2021; the newest code takes the lowest loss on the training list",
         "trainer.py:42,69,122; the README's command",
-        {**_POLY, "learning_rate": 0.05, "batch_size": 24, "epochs": 150, "loss": _LOSS_46, "augment": "right_angles"},
-        unit=True,
-        otherwise=_SIZE,
     ),
-    "MISSFormer": OwnRecipe(
-        _SGD.format("0.05"),
-        "24",
-        "400",
-        _DICE.format("0.4 and 0.6"),
-        _IMGAUG,
-        _SIGNED,
-        "last epoch",
-        "trainer.py:54,71,76,96",
-        {**_POLY, "learning_rate": 0.05, "batch_size": 24, "epochs": 400, "loss": _LOSS_46, "augment": "released"},
-        otherwise=_SIZE,
+    "MISSFormer": _like_transunet(0.05, 24, 400, "released", "last epoch", "trainer.py:54,71,76,96"),
+    "HiFormer-B": _like_transunet(
+        *(0.01, 10, 400, "right_angles", f"{_EVERY_20}, the best file chosen by hand", "trainer.py:105,131,160"),
+        **_scored(20),
     ),
-    "HiFormer-B": OwnRecipe(
-        _SGD.format("0.01"),
-        "10",
-        "400",
-        _DICE.format("0.4 and 0.6"),
-        _ROTATE,
-        _UNIT,
-        f"{_EVERY_20}, the best file chosen by hand",
-        "trainer.py:105,131,160",
-        {
-            **_POLY,
-            "learning_rate": 0.01,
-            "batch_size": 10,
-            "epochs": 400,
-            "loss": _LOSS_46,
-            "augment": "right_angles",
-            **_scored(20),
-        },
-        unit=True,
-        otherwise=_SIZE,
-    ),
-    "DAE-Former": OwnRecipe(
-        _SGD.format("0.05, 0.041667 at batch 20"),
-        "20 (README) or 24 (its log)",
-        "400",
-        _DICE.format("0.4 and 0.6"),
-        _IMGAUG,
-        _SIGNED,
-        f"{_EVERY_20} from half on",
-        "trainer.py:113,134,164; train.py:112-113",
-        _AS_DAE_FORMER,
-        otherwise=f"{_SIZE}; {_FROM_HALF}",
+    "DAE-Former": _like_transunet(
+        *(0.05, 20, 400, "released", _EVERY_20_FROM_HALF, "trainer.py:113,134,164; train.py:112-113"),
+        batch_in_words="20 (README) or 24 (its log)",
+        scale_rate=True,
+        **_scored(20),
     ),
     "PVT-CASCADE": OwnRecipe(
         "AdamW 1e-4, weight decay 1e-4, constant",
@@ -188,17 +142,11 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         unit=True,
         otherwise=_SIZE,
     ),
-    "2D D-LKA Net": OwnRecipe(
-        _SGD.format("0.05, 0.041667 at batch 20"),
-        "20 (README) or 24",
-        "400",
-        _DICE.format("0.4 and 0.6"),
-        _IMGAUG,
-        _SIGNED,
-        f"{_EVERY_20} from half on",
-        "2D/trainer_MaxViT_deform_LKA.py:114,139,145,179",
-        _AS_DAE_FORMER,
-        otherwise=f"{_SIZE}; {_FROM_HALF}",
+    "2D D-LKA Net": _like_transunet(
+        *(0.05, 20, 400, "released", _EVERY_20_FROM_HALF, "2D/trainer_MaxViT_deform_LKA.py:114,139,145,179"),
+        batch_in_words="20 (README) or 24",
+        scale_rate=True,
+        **_scored(20),
     ),
     "U-Net": RANDOM,
     "AttU-Net": RANDOM,
@@ -211,20 +159,11 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         "OpenCV's BGR in [0, 1], the mask bilinear and then > 0",
         "best Dice on validation",
         "MoNuSeg and GlaS at 224 only: its repository has no skin pictures",
-        {
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "weight_decay": 0.0,
-            "batch_size": 4,
-            "epochs": 2000,
-            "schedule": "cosine_restarts",
-            "restart_epochs": 10,
-            "least_rate": 0.1,
-            "augment": "none",
-            "loss": "balanced_cross_entropy_0.5+dice_0.5",
-            "selection": "validation",
-            "validate_every": 1,
-        },
+        _ADAM
+        | {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2000, "augment": "none"}
+        | {"schedule": "cosine_restarts", "restart_epochs": 10, "least_rate": 0.1}
+        | {"loss": "balanced_cross_entropy_0.5+dice_0.5"}
+        | _VALIDATED,
         unit=True,
         otherwise="RGB, masks by the nearest pixel, no augmentation; all 2000 epochs: nothing stops it after 50 "
         "without a better score; Dice over the pixels of a batch",
@@ -238,17 +177,8 @@ OWN_RECIPES: dict[str, OwnRecipe] = {
         f"{_SKIN}, at 128; training images per channel after augmentation",
         "lowest noise loss on validation, of averaged weights",
         "training.py, train_validate.py, testing.py, dsd_01.yaml:64-73",
-        {
-            "optimizer": "adam",
-            "beta_1": 0.7,
-            "beta_2": 0.99,
-            "learning_rate": 1e-4,
-            "weight_decay": 0.0,
-            "schedule": "constant",
-            "batch_size": 32,
-            "epochs": 500,
-            "augment": "none",
-        },
+        _ADAM
+        | {"beta_1": 0.7, "beta_2": 0.99, "learning_rate": 1e-4, "batch_size": 32, "epochs": 500, "augment": "none"},
         otherwise="images as the data set has them; no augmentation; the last step's averaged weights",
     ),
 }
