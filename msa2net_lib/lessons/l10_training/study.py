@@ -89,6 +89,34 @@ def benchmark_text(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
+def precision_text(results: str | Path) -> str:
+    """Return what training in bf16 instead of fp32 changed, as `benchmarks/precision.py` measured it.
+
+    results: folder of the records; without one it says that this was not measured. Raises: `InputError` for a file
+    that is no record.
+    """
+    path = Path(results) / "precision.json"
+    if not path.is_file():
+        return f"trained in bf16: {NOT_MEASURED}"
+    try:
+        record = read_json(path)
+        scores: Any = pd.DataFrame(record["runs"]).pivot(index="seed", columns="precision", values="dsc")
+        change, faster = record["bf16_minus_fp32"], record["times_as_fast"]
+        machine, network = _hardware(record["hardware"], "cpu"), record["network"]
+        spread = scores["fp32"].std()
+        return (
+            f"trained in fp32 and bf16, {record['training']['steps']} steps of {network}, seeds "
+            f"{', '.join(map(str, scores.index))}, scored in fp32:\n"
+            + "".join(f"  seed {seed}: DSC {row.fp32:.4f} and {row.bf16:.4f}\n" for seed, row in scores.iterrows())
+            + f"  bf16 - fp32: {change['difference']:+.4f} (95 % {change['low']:+.4f} to {change['high']:+.4f}, "
+            f"Student's t over seeds; sd of fp32's seeds {spread:.4f})\n"
+            f"  a step {min(faster):.2f} to {max(faster):.2f} times as fast on {machine}, {record['threads']} thread(s)"
+            + f" ({record['remark']})" * ("remark" in record)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: no record of a benchmark ({type(error).__name__}); measure anew") from error
+
+
 def _read(folder: Path, file: str) -> list[dict[str, Any]]:
     """Return a benchmark's rows with machine and baseline in each; of two for one thing the measured one."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}

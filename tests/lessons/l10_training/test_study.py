@@ -8,7 +8,8 @@ import math
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.l10_training.study import MEASURED, benchmark_table, benchmark_text
+from msa2net_lib.evaluation.intervals import difference_row
+from msa2net_lib.lessons.l10_training.study import MEASURED, benchmark_table, benchmark_text, precision_text
 
 CPU = {"processor": "Abacus", "cores": 2, "memory_gib": 4.0, "accelerator": "none"}
 GPU = {"processor": "Other", "cores": 16, "memory_gib": 9.0, "accelerator": "Loom 9"}
@@ -132,6 +133,25 @@ def test_a_file_that_is_no_record_is_named(tmp_path, content):
         benchmark_table(tmp_path)
     assert "networks.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_bf16_is_set_beside_fp32_seed_by_seed(tmp_path, root):
+    assert precision_text(tmp_path) == "trained in bf16: not measured"
+    runs = [
+        {"precision": precision, "seed": seed, "dsc": dsc}
+        for precision, scores in {"bf16": (0.61, 0.63, 0.62), "fp32": (0.60, 0.61, 0.62)}.items()
+        for seed, dsc in enumerate(scores, start=1)
+    ]
+    record = json.loads((root / "benchmarks" / "results" / "precision.json").read_text())
+    change = difference_row([0.01, 0.02, 0.0])
+    (tmp_path / "precision.json").write_text(json.dumps(record | {"runs": runs, "bf16_minus_fp32": change}))
+    text = precision_text(tmp_path)
+    assert "seed 2: DSC 0.6100 and 0.6300" in text
+    assert "bf16 - fp32: +0.0100 (95 % -0.0148 to +0.0348" in text  # 0.01 / sqrt(3) times 4.303
+    assert "sd of fp32's seeds 0.0100" in text
+    (tmp_path / "precision.json").write_text("[]")
+    with pytest.raises(InputError, match=r"^\S+precision\.json: no record of a benchmark"):
+        precision_text(tmp_path)
 
 
 def test_the_committed_records_can_be_read(root):
