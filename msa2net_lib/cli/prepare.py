@@ -49,7 +49,7 @@ def _add_synapse(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--destination", **FOLDER, default=Path("data/synapse"), help="default: data/synapse")
     for option in ("--train-cases", "--test-cases"):
         parser.add_argument(option, type=_list, metavar="0005,...", help="of raw scans; default: the published split")
-    scheme = "numbering of prepared labels, if you know it: lesson 01, section 4"
+    scheme = "numbering of prepared labels, if you know it: lesson 01, section 3"
     parser.add_argument("--label-scheme", metavar="A|B|C|raw", help=scheme)
     _add_reading_options(parser)
 

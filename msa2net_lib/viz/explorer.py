@@ -60,7 +60,7 @@ def slider(start: float, low: float, high: float, step: float = 1) -> Any:
     import ipywidgets
 
     whole = all(isinstance(value, int) for value in (start, low, high, step))
-    return (ipywidgets.IntSlider if whole else ipywidgets.FloatSlider)(start, low, high, step)
+    return (ipywidgets.IntSlider if whole else ipywidgets.FloatSlider)(value=start, min=low, max=high, step=step)
 
 
 def not_shown(reason: str) -> Any:

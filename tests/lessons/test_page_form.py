@@ -75,6 +75,14 @@ def test_the_first_screen_is_the_idea_and_its_picture(name):
 
 
 @pytest.mark.parametrize("name", COURSE)
+def test_what_answers_a_guess_is_hidden_until_the_cell_runs(name):
+    """JupyterLab opens a hidden output when its cell is run."""
+    for cell in cells_of(name):
+        if cell.cell_type == "code" and "record.guess(" in cell.source:
+            assert cell.metadata.get("jupyter", {}).get("outputs_hidden"), cell.source
+
+
+@pytest.mark.parametrize("name", COURSE)
 def test_exercises_are_numbered_and_three_are_written(name):
     text = prose(cells_of(name))
     found = EXERCISE.findall(text)

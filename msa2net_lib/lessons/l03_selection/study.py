@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WEIGHT_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "as trained": lambda weight: weight,
     "one half everywhere": lambda weight: torch.full_like(weight, 0.5),
-    "shuffled over pixels": shuffle_pixels,
+    "shuffled over cells": shuffle_pixels,
     "swapped": lambda weight: 1 - weight,
     "all for X": torch.ones_like,
     "all for G": torch.zeros_like,
