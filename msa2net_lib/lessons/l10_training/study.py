@@ -111,7 +111,8 @@ def precision_text(results: str | Path) -> str:
             + f"  bf16 - fp32: {change['difference']:+.4f} (95 % {change['low']:+.4f} to {change['high']:+.4f}, "
             f"Student's t over seeds; sd of fp32's seeds {spread:.4f})\n"
             f"  a step {min(faster):.2f} to {max(faster):.2f} times as fast on {machine}, {record['threads']} thread(s)"
-            + f" ({record['remark']})" * ("remark" in record)
+            + f" ({record['remark']})"
+            * ("remark" in record)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no record of a benchmark ({type(error).__name__}); measure anew") from error
