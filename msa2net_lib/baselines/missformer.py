@@ -76,8 +76,9 @@ class BridgeAttention(nn.Module):
         ]
         few.append(split_channels(map_to_tokens(maps[-1]), self.width))
         keys, values = self.keys_values(self.norm(torch.cat(few, dim=1))).chunk(2, dim=-1)
-        attended = nn.functional.scaled_dot_product_attention(self.queries(tokens), keys, values)
-        return self.project(attended)
+        # One head, named as an axis: the ONNX exporter takes four axes only.
+        heads = (part.unsqueeze(1) for part in (self.queries(tokens), keys, values))
+        return self.project(nn.functional.scaled_dot_product_attention(*heads).squeeze(1))
 
 
 class BridgeLayer(nn.Module):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def export_module(
     input -> (axis -> name); axes of one name are equal in size. probes: inputs to compare on, by a name for each,
     `seeded_probes` if None. metadata: stored as JSON under the key "msa2net" (`read_metadata`). tolerance: of the
     absolute difference. Raises: `DifferentOutputsError` above it, `InputError` for a missing package or a path that
-    cannot be written; in both cases, and on Ctrl-C, nothing is left, and what was there before is as it was.
+    cannot be written, or a module that torch cannot trace or write; in each case, and on Ctrl-C, nothing is left, and
+    what was there before is as it was.
     """
     path, format = Path(path), choose_format(path, format)
     require_packages(format)
@@ -64,15 +66,32 @@ def export_module(
         traced = copy.deepcopy(own)  # what is traced shares its weights with the program: compared are others
         examples = {name: tensor.detach().cpu() for name, tensor in inputs.items()}
         probes = probes or seeded_probes(examples, dynamic_axes)
-        program = trace(traced, tuple(examples.values()), axes, fused_attention=format == "pt2")
+        with _refused(path, "torch.export cannot trace it", "forward must not branch on values", Exception):
+            program = trace(traced, tuple(examples.values()), axes, fused_attention=format == "pt2")
         stored = json.dumps(dict(metadata or {}), ensure_ascii=False)
         if format == "onnx":
-            write_onnx(program, temporary, stored, tuple(inputs), output, axes)
+            with _refused(path, "torch cannot write it as ONNX", "use format pt2", torch.onnx.OnnxExporterError):
+                write_onnx(program, temporary, stored, tuple(inputs), output, axes)
         else:
             write_pt2(program, temporary, stored)
         differences = compare_all(own, open_exported(temporary), probes, tolerance)
         size = temporary.stat().st_size
     return Exported(path, format, differences, size)
+
+
+@contextmanager
+def _refused(path: Path, what: str, advice: str, kind: type[Exception]) -> Iterator[None]:
+    """Tell an error of torch's own about a module, many pages long, by its first cause. Raises: `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except kind as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0][:150]
+        raise InputError(f"{path}: {what} ({type(cause).__name__}: {reason}); {advice}") from error
 
 
 def trace(

@@ -228,6 +228,28 @@ def test_missing_package(convolution, tmp_path, monkeypatch, refused):
     assert export_module(convolution, IMAGE, tmp_path / "one.pt2").largest_difference == 0
 
 
+class BranchingModule(nn.Module):
+    def forward(self, image):
+        return image + 1 if image.sum() > 0 else image
+
+
+class AttentionOfThreeAxes(nn.Module):
+    def forward(self, image):
+        tokens = image.flatten(2)
+        return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+def test_what_torch_cannot_trace_or_write_is_told_in_one_line(tmp_path, refused):
+    one, other = tmp_path / "one.onnx", tmp_path / "one.pt2"
+    for path in (one, other):
+        refused(
+            (str(path), "cannot trace it", "must not branch on values"), export_module, BranchingModule(), IMAGE, path
+        )
+    refused(("cannot write it as ONNX", "only 4D", "use format pt2"), export_module, AttentionOfThreeAxes(), IMAGE, one)
+    assert list(tmp_path.iterdir()) == []
+    assert export_module(AttentionOfThreeAxes(), IMAGE, other).largest_difference == 0
+
+
 def test_weights_that_one_onnx_file_cannot_hold(convolution, tmp_path, monkeypatch, refused):
     monkeypatch.setattr("msa2net_lib.export.formats._LARGEST_ONNX", 100)  # bytes; the convolution has 120
     refused(("2 GB", "pt2"), export_module, convolution, IMAGE, tmp_path / "one.onnx")
