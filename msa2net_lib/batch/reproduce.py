@@ -229,10 +229,11 @@ def _command(workflow: Path, plan: Plan, folder: Path, cores: int | None, cluste
         "--snakefile": workflow / "Snakefile",
         "--directory": folder,
         "--configfile": folder / PLAN_FILE,
-        "--cores": "all" if cores is None else cores,
     }
     if cluster is None:  # there Snakemake would count the GPUs of all nodes together
         options["--resources"] = f"gpu={plan.gpus}"
+    if cores is not None or cluster is None:  # the cores of the machine that submits bound no job
+        options["--cores"] = "all" if cores is None else cores
     words = [str(word) for option in options.items() for word in option]
     # Its own lock outlives a kill; `LOCK` does not. What it thinks incomplete is asked of the job's record.
     words += ["--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"]

@@ -80,7 +80,7 @@ PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP
     try:
         with open(home / "daemons.log", "a") as log:
             for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
-                begun.append(psutil.Popen(command, stdout=log, stderr=log))
+                begun.append(psutil.Popen(command, stdout=log, stderr=log, start_new_session=True))
                 time.sleep(1)
         wait_for("a node that is idle", lambda: "idle" in said("sinfo", "-h", "-o", "%T"), 60)
         yield
@@ -88,17 +88,20 @@ PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         said("scancel", "--signal=KILL", "--full", "--user=root")
         with suppress(TimeoutError):
             wait_for("no job", lambda: not said("squeue", "-h"), 30)
-        _end([process for daemon in begun[::-1] for process in _family(daemon)])
+        end([process for daemon in begun[::-1] for process in family(daemon)])
+        end([process for number in left() for process in family(psutil.Process(number))])
         SETTINGS.unlink(missing_ok=True)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all that it started."""
     with suppress(psutil.NoSuchProcess):
         return [process, *process.children(recursive=True)]
     return []
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def end(processes: list[psutil.Process]) -> None:
+    """Have processes end, at last by force."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -108,19 +111,21 @@ def _end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(alive, timeout=20)
 
 
-def left() -> list[str]:
-    """Processes of a cluster that are still there."""
-    found = []
-    for process in psutil.process_iter(["name", "cmdline", "status"]):
+def left() -> dict[int, str]:
+    """Processes of a cluster that are there: number -> name."""
+    found = {}
+    for process in psutil.process_iter(["name", "status"]):
         if process.info["name"] in (*DAEMONS, "slurmstepd", "srun", "sbatch") and process.info["status"] != "zombie":
-            found.append(f"{process.pid} {' '.join(process.info['cmdline'] or [process.info['name']])}")
+            found[process.pid] = process.info["name"]
     return found
 
 
 def said(*command: str) -> str:
-    """What one of Slurm's commands prints; nothing where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else ""
+    """What one of Slurm's commands prints; nothing where it fails or does not answer."""
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        return done.stdout if done.returncode == 0 else ""
+    return ""
 
 
 def wait_for(what: str, is_there, seconds: float) -> None:
