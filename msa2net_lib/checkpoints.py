@@ -22,15 +22,13 @@ from msa2net_lib.baselines.registry import (
 )
 from msa2net_lib.baselines.spec import Config, NetworkSpec, config_from_dict, config_of
 from msa2net_lib.config import MOST_CLASSES, NetworkConfig
+from msa2net_lib.config import SHIPPED_TINY as SHIPPED_TINY
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.timm_models import carry_tables
 from msa2net_lib.utils.files import atomic_path
 from msa2net_lib.utils.plain import override, parse_json
 from msa2net_lib.utils.torch_files import misfits, require_finite, some_of
-
-SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
-"""The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
 
 _MOST_LETTERS = 500  # of what a message quotes from a file
 

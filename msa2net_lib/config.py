@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from msa2net_lib.errors import InputError
@@ -12,6 +13,9 @@ from msa2net_lib.utils.plain import override, require_choice, take_plain
 
 Block = Literal["lka", "dual_attention", "none"]
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
+
+SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
+"""The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What commands take for ``--device``."""

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import importlib.util
+import json
 import logging
+import os
+import shutil
 import sys
+import tempfile
 import textwrap
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -18,7 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from msa2net_lib.baselines.spec import config_of, has_own_loss
+from msa2net_lib.baselines.table import NETWORKS
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.system_info import versions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,6 +40,14 @@ Forward = Callable[[Tensor], Tensor]
 # OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch and the streams.
 SLICES_AT_ONCE = 4
 MOST_STREAMS = 4
+
+LONG_SECONDS = 15.0
+"""What takes longer than this is worth a conversion, which takes as long for a large network, and once."""
+SOME_SLICES = 32
+"""From so many on a network that was converted before is taken from the cache."""
+_MODEL = "model.xml"
+MOST_KEPT = 4
+"""Converted networks in the cache."""
 
 
 class OptimizedNetwork(nn.Module):
@@ -114,14 +133,83 @@ def optimize_for_inference(network: nn.Module) -> OptimizedNetwork:
     other = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
     if other:
         raise InputError(f"network with weights in {other.pop()}: convert it with network.float() first")
+    return _optimized(network)
+
+
+def _optimized(network: nn.Module, kept: Path | None = None) -> OptimizedNetwork:
     with torch.inference_mode(False), torch.no_grad():
         own = copy.deepcopy(network).eval().requires_grad_(False)
         own.zero_grad(set_to_none=True)
-        way, forward = _fastest(own, next(own.parameters()).device.type)
+        way, forward = _fastest(own, next(own.parameters()).device.type, kept)
     return OptimizedNetwork(own, way, forward)
 
 
-def _fastest(network: nn.Module, device_type: str) -> tuple[str, Forward]:
+class OptimizedWhenLong(nn.Module):
+    """A network as it was read from a file, which goes on optimized where much is to be predicted with it.
+
+    On a CPU with OpenVINO, for a network of this library: from the moment on at which the rest would take longer than
+    `LONG_SECONDS`, and from the beginning where it was converted before and `SOME_SLICES` are to come. What is converted
+    is kept, see `cache_folder`. It must not have been changed since it was read: the cache knows it by its weights.
+
+    Args:
+        network: in float32.
+        slices: how many will be predicted.
+    """
+
+    def __init__(self, network: nn.Module, slices: int):
+        super().__init__()
+        self.config, self.network, self.left = config_of(network), network, slices
+        self.kept = _place_in_cache(network) if slices >= SOME_SLICES else None
+        if self.kept is not None and (self.kept / _MODEL).is_file():
+            self.network = _optimized(network, self.kept)
+        self.eval()
+
+    @property
+    def way(self) -> str:
+        """What it runs on, as `OptimizedNetwork` says it."""
+        return getattr(self.network, "way", "eager")
+
+    def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
+        started = time.perf_counter()
+        logits = self.network(image)
+        self.left -= len(image)
+        seconds = self.left * (time.perf_counter() - started) / len(image)
+        if self.kept is not None and seconds > LONG_SECONDS and not isinstance(self.network, OptimizedNetwork):
+            self.network = _optimized(self.network, self.kept)
+        return logits
+
+
+def cache_folder() -> Path | None:
+    """Return where converted networks are kept: the folder MSA2NET_CACHE, or msa2net among the user's caches.
+
+    All in it may be deleted at any time. None where nothing is to be kept, with MSA2NET_CACHE empty, or can be.
+    """
+    given = os.environ.get("MSA2NET_CACHE")
+    if given is not None:
+        return Path(given) if given else None
+    with suppress(RuntimeError):  # who has no home has no caches
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "msa2net"
+    return None
+
+
+def _place_in_cache(network: nn.Module) -> Path | None:
+    """The folder of a converted network, named by what decides its logits; None for one that is not to be converted."""
+    config, folder = config_of(network), cache_folder()
+    ours = isinstance(config, NetworkConfig) or (config.name in NETWORKS and not NETWORKS[config.name].own)
+    kinds = {(parameter.device.type, parameter.dtype) for parameter in network.parameters()}
+    can = kinds == {("cpu", torch.float32)} and not has_own_loss(network) and not isinstance(network, OptimizedNetwork)
+    if folder is None or not ours or not can or importlib.util.find_spec("openvino") is None:
+        return None
+    digest = hashlib.sha256(json.dumps([config.to_dict(), versions(("torch", "timm", "openvino"))]).encode())
+    for part in ("nn", "baselines"):
+        for source in sorted(Path(__file__).parent.joinpath(part).rglob("*.py")):
+            digest.update(source.read_bytes())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return folder / digest.hexdigest()[:32]
+
+
+def _fastest(network: nn.Module, device_type: str, kept: Path | None = None) -> tuple[str, Forward]:
     if has_own_loss(network):  # it draws at random, which a converted network would do once and for all
         return "eager", network
     if device_type == "cuda":
@@ -129,12 +217,12 @@ def _fastest(network: nn.Module, device_type: str) -> tuple[str, Forward]:
     if device_type != "cpu":
         return "eager", network
     try:
-        return "openvino", OpenVINOForward(network)
+        return "openvino", OpenVINOForward(network, kept)
     except ImportError:
         reason = "`pip install openvino` (extra `fast`) makes inference on a CPU faster"
     except Exception as error:  # conversion touches two large packages: whatever fails, the network still runs
         reason = f"OpenVINO could not convert the network ({_in_one_line(error)})"
-    warnings.warn(f"{reason}; going on with channels last", stacklevel=3)
+    warnings.warn(f"{reason}; going on with channels last", stacklevel=4)
     network.to(memory_format=torch.channels_last)
     return "channels_last", lambda image: _channels_last(network, image)
 
@@ -174,15 +262,18 @@ class OpenVINOForward:
 
     Slices are shared among streams, each with its own threads: threads that work on one slice wait for each other.
     A slice alone has all threads, in a second compilation at the first such call. Gray input is repeated to three
-    channels, as the network itself does: a model for one channel is no faster.
+    channels, as the network itself does: a model for one channel is no faster. kept: where it is or comes to be kept.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, kept: Path | None = None):
         self.threads = torch.get_num_threads()
         self.streams = min(self.threads, MOST_STREAMS)
         self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
         with _without_telemetry(), _without_logging():
-            self.model = _to_openvino(network.to(memory_format=torch.contiguous_format))
+            self.model = _read_kept(kept)
+            if self.model is None:
+                self.model = _to_openvino(network.to(memory_format=torch.contiguous_format))
+                _keep(self.model, kept)
             from openvino import AsyncInferQueue
 
             self.queue = AsyncInferQueue(self._compile("THROUGHPUT", self.streams), self.streams)
@@ -227,6 +318,32 @@ def _openvino_core() -> Any:
     from openvino import Core
 
     return Core()
+
+
+def _read_kept(kept: Path | None) -> Any:
+    """The converted network of a folder of the cache, or None."""
+    if kept is None or not (kept / _MODEL).is_file():
+        return None
+    with suppress(Exception):  # damaged, or deleted meanwhile: it is converted again
+        os.utime(kept)
+        return _openvino_core().read_model(kept / _MODEL)
+    return None
+
+
+def _keep(model: Any, kept: Path | None) -> None:
+    """Put a converted network into the cache, whole or not at all, and throw out what was not used for longest."""
+    if kept is None:
+        return
+    from openvino import save_model
+
+    with suppress(Exception):  # a full disk, or a folder of somebody else's: it is only a cache
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)  # damaged, if there is one
+        with tempfile.TemporaryDirectory(dir=kept.parent, ignore_cleanup_errors=True) as new:
+            save_model(model, Path(new, "whole", _MODEL), compress_to_fp16=False)
+            Path(new, "whole").rename(kept)
+        for old in sorted(kept.parent.iterdir(), key=os.path.getmtime)[:-MOST_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _to_openvino(network: nn.Module) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.paper.recorded import recorded_shapes
 
 pytest_plugins = ["study_fixtures", "prediction_fixtures"]
+
+os.environ["MSA2NET_CACHE"] = ""  # no converted network is kept, nor one of the reader's taken
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "reference"

@@ -44,7 +44,8 @@ def add_evaluate(commands: Parsers) -> None:
     parser.add_argument("--with-best-on-test", action="store_true", help=best)
     parser.add_argument("--interval", action="store_true", help="95 %% intervals over cases or images (Student's t)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--fast", action="store_true", help="optimize the network first: the same to 1e-4, faster")
+    fast = "optimize the network first: the same to 1e-4, faster; default: where there is enough to predict"
+    parser.add_argument("--fast", action=argparse.BooleanOptionalAction, help=fast)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
     add_network_options(parser)

@@ -1,7 +1,8 @@
 """The command line: ``msa2net lessons | data | doctor | prepare | train | evaluate | score | compare | predict | ...``.
 
 A mistake in a file or an argument is one line on stderr and exit code 2; Ctrl-C is 130, and SIGTERM (143) and SIGHUP
-(129) are told like it. The subcommands import what they need themselves, so that ``msa2net --help`` answers at once.
+(129) are told like it. Only the command that is asked for is imported, and it imports what it needs when it runs, so
+that help answers at once.
 """
 
 from __future__ import annotations
@@ -13,36 +14,19 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-from msa2net_lib.cli.compare import add_compare
-from msa2net_lib.cli.doctor import add_doctor
-from msa2net_lib.cli.evaluate import add_evaluate
-from msa2net_lib.cli.evaluate import run as run_evaluate
-from msa2net_lib.cli.export import add_export, run_export
-from msa2net_lib.cli.lessons import add_data, add_lessons
-from msa2net_lib.cli.predict import add_predict, run_predict
-from msa2net_lib.cli.prepare import add_prepare
-from msa2net_lib.cli.reproduce import add_reproduce
-from msa2net_lib.cli.score import add_score
-from msa2net_lib.cli.train import add_train
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 
-COMMANDS = (
-    add_lessons,
-    add_data,
-    add_doctor,
-    add_prepare,
-    add_train,
-    add_evaluate,
-    add_score,
-    add_compare,
-    add_predict,
-    add_export,
-    add_reproduce,
-)
-"""One function a command, which adds the command's options, and what runs it."""
+COMMANDS = {
+    "lessons": "lessons",
+    "data": "lessons",
+    **{name: name for name in ("doctor", "prepare", "train", "evaluate", "score", "compare", "predict", "export")},
+    "reproduce": "reproduce",
+}
+"""The module of each command: its function ``add_NAME`` adds the command's options, and what runs it."""
 
 
 READ = ("image", "checkpoint", "dataset", "run_dirs", "source", "prepared", "images", "labels", "masks", "references",
@@ -56,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter gets a question mark for it
     try:
         with _told_output():
-            return _run(_parser().parse_args(argv))
+            words = sys.argv[1:] if argv is None else argv
+            return _run(_parser(words[0] if words else None).parse_args(words))
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
     except InputError as error:
@@ -73,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"msa2net: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        onwards = "start over" if arguments.run in (run_evaluate, run_predict, run_export) else "go on"
+        onwards = "start over" if arguments.command in ("evaluate", "predict", "export") else "go on"
         print(f"stopped; run the same command again to {onwards}", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
@@ -111,9 +96,10 @@ def _told_output() -> Iterator[None]:
         raise
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked_for: str | None = None) -> argparse.ArgumentParser:
+    """The command line of one command, or of all where it is none of them."""
     parser = argparse.ArgumentParser(prog="msa2net", description="MSA²Net as a workbook: its batch commands.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add_command in COMMANDS:
-        add_command(commands)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    for name in (asked_for,) if asked_for in COMMANDS else COMMANDS:
+        getattr(import_module(f"msa2net_lib.cli.{COMMANDS[name]}"), f"add_{name}")(commands)
     return parser

@@ -15,10 +15,9 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import ArrayLike, NDArray
 
-from msa2net_lib.data.formats import dicom, metaimage, nifti, nrrd
-from msa2net_lib.data.formats.dicom_slice import has_magic, is_bare
+from msa2net_lib.data.formats import metaimage, nifti, nrrd
 from msa2net_lib.data.formats.grid import axes_of, check_3d, from_lps, quiet_itk, to_lps, voxel_size_notes
-from msa2net_lib.data.formats.stream import last_line, open_file
+from msa2net_lib.data.formats.stream import DICOM_SUFFIXES, has_magic, is_bare, last_line, open_file
 from msa2net_lib.data.labels import BTCV_IDS, whole_labels
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import atomic_path
@@ -89,6 +88,8 @@ def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None
     """
     reader, told = None if stream is None else _reader_of(path, stream), {}
     if reader is None:
+        from msa2net_lib.data.formats import dicom
+
         stored, found, is_one_of_several = dicom.read(path, series, stream)
         told = {"modality": found.modality, "is_dicom": True}
         told["series"] = (found.description or found.uid) if is_one_of_several else ""
@@ -210,7 +211,7 @@ def _reader_of(path: Path, stream: BinaryIO) -> ModuleType | None:
     for suffix, module in _FORMATS.items():
         if name.endswith(suffix):
             return module
-    if name.endswith(dicom.SUFFIXES) or is_bare(head):
+    if name.endswith(DICOM_SUFFIXES) or is_bare(head):
         return None
     raise InputError(f"{path}: not a format that is read; give {', '.join(SUFFIXES)}, or a folder of DICOM slices")
 

@@ -24,6 +24,7 @@ from msa2net_lib.evaluation.mask_rules import MaskRule
 from msa2net_lib.evaluation.volumes import optimized
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
 from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
+from msa2net_lib.optimize import OptimizedWhenLong
 from msa2net_lib.utils.files import atomic_path, sha256, writable_folder
 from msa2net_lib.utils.names import check_id, id_path
 from msa2net_lib.utils.progress import progress_bar
@@ -92,7 +93,7 @@ def evaluate_images(
     keep_predictions: bool = True,
     predictions_dir: str | Path | None = None,
     precision: InferencePrecision = "fp32",
-    fast: bool = False,
+    fast: bool | None = False,
 ) -> ImageEvaluation:
     """Predict and score the images of a part ("train", "validation" or "test") of prepared images.
 
@@ -113,6 +114,8 @@ def evaluate_images(
     rule = rule or MaskRule()
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
     predicting = optimized(network) if fast else network
+    if fast is None and precision == "fp32":
+        predicting = OptimizedWhenLong(network, len(ids))
     predictions: dict[str, NDArray[np.uint8]] = {}
     rows: dict[str, dict[str, float]] = {}
     bar = progress_bar(total=len(ids), desc="predicting", unit="image", enabled=progress)

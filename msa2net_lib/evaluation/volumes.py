@@ -24,7 +24,7 @@ from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, Evaluation, Protoco
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
 from msa2net_lib.metrics import measure_volume
 from msa2net_lib.metrics.volumes import check_protocol
-from msa2net_lib.optimize import OptimizedNetwork, optimize_for_inference
+from msa2net_lib.optimize import OptimizedNetwork, OptimizedWhenLong, optimize_for_inference
 from msa2net_lib.utils.files import writable_folder
 from msa2net_lib.utils.names import id_path
 
@@ -50,7 +50,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     resampling: Resampling = "scipy",
     precision: InferencePrecision = "fp32",
-    fast: bool = False,
+    fast: bool | None = False,
     workers: int | None = None,
 ) -> Evaluation:
     """Predict and score the test cases of a prepared data set, under each protocol.
@@ -71,7 +71,8 @@ def evaluate(
         batch_size: as `predict_volume` takes it, like ``resampling`` and ``precision``.
         resampling: "scipy" or "matrix".
         precision: "fp32" or "bf16".
-        fast: predict with `optimize_for_inference` of the network, if it is not optimized already.
+        fast: predict with `optimize_for_inference` of the network, if it is not optimized already; None where that
+            repays its preparation, for networks as they were read from files (`OptimizedWhenLong`).
         workers: threads that measure distances (default: as many as torch has).
 
     Returns:
@@ -100,8 +101,11 @@ def evaluate(
     predictions: dict[str, NDArray[np.uint8]] = {}
     files: dict[str, Path] = {}
     rows: list[Row] = []
-    for name in dataset.test_cases if cases is None else cases:
+    names = dataset.test_cases if cases is None else cases
+    for name in names:
         case = _load_case(dataset, name, protocols)
+        if fast is None and predicting is network and precision == "fp32":
+            predicting = OptimizedWhenLong(network, len(names) * len(case.image))
         predicted = predict_volume(
             predicting,
             case.image,

@@ -1,25 +1,25 @@
 """Dice and 95 % Hausdorff distance of two masks.
 
 medpy transforms the whole box into distances, once for each direction and voxel size. Here each surface voxel looks
-for the nearest one of the other surface in a k-d tree, several times as fast, and the surfaces serve every unit.
-Distances are computed from voxel indices as medpy's are: in voxels they are the same numbers, in mm the same to the
-last digit or so.
+for the other surface among its neighbors, the nearest first, and only what is farther away, where it can decide the
+percentile, in a k-d tree; the surfaces serve every unit. Distances are computed from voxel indices as medpy's are: in
+voxels they are the same numbers, in mm the same to the last digit or so.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from medpy.metric import binary
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from msa2net_lib.metrics.masks import checked_spacing, common_box, mask_pair, object_box
 
 PERCENTILE = 95
+_REACH = 4
+"""Neighbors are no farther than so many sides of a cube with a voxel's volume, and than twice so many least sides."""
 
 
 def dice(pred: Any, target: Any) -> float:
@@ -49,7 +49,12 @@ def dice(pred: Any, target: Any) -> float:
     if pred_box is None or target_box is None:
         return float(pred_box is None and target_box is None)
     box = common_box(pred_box, target_box, first.shape)
-    return float(binary.dc(first[box], second[box]))
+    return overlap(first[box], second[box])
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the Dice score of two boolean masks of one shape, not both empty, by the same counts as medpy's ``dc``."""
+    return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
 
 
 def hd95(pred: Any, target: Any, spacing: Sequence[float] | None = None) -> float:
@@ -91,8 +96,12 @@ def surface_voxels(mask: np.ndarray) -> np.ndarray:
 
     What lies beyond the array counts as background. Source: ``medpy.metric.binary`` with its connectivity of 1.
     """
-    cross = ndimage.generate_binary_structure(mask.ndim, 1)
-    return np.argwhere(mask ^ ndimage.binary_erosion(mask, cross))
+    padded, inside = np.pad(mask, 1), mask.copy()
+    middle = (slice(1, -1),) * mask.ndim
+    for axis in range(mask.ndim):
+        for beside in (slice(-2), slice(2, None)):
+            inside &= padded[(*middle[:axis], beside, *middle[axis + 1 :])]
+    return np.stack(np.unravel_index(np.flatnonzero(mask ^ inside), mask.shape), axis=1)
 
 
 def hausdorff_95(
@@ -103,22 +112,69 @@ def hausdorff_95(
     first, second: indices of surface voxels, (n, axes), at least one each. spacing: mm along each axis; without it
     distances are in voxels. workers: threads that search.
     """
-    return float(np.percentile(np.concatenate(directed_distances(first, second, spacing, workers)), PERCENTILE))
+    pooled = np.concatenate(_neighbor_distances(first, second, _steps(first, spacing)))
+    # Between the distances of these two ranks lies the percentile; whatever is farther does not move it.
+    if np.count_nonzero(pooled < np.inf) < min(len(pooled), PERCENTILE / 100 * (len(pooled) - 1) + 2):
+        pooled = np.concatenate(directed_distances(first, second, spacing, workers))
+    return float(np.percentile(pooled, PERCENTILE))
 
 
 def directed_distances(
     first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None = None, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of each voxel of one surface to the other, there and back; arguments as `hausdorff_95`."""
-    steps = np.ones(first.shape[1]) if spacing is None else np.asarray(spacing, dtype=float)
-    there = _nearest_distances(first, second, steps, workers)
-    return there, _nearest_distances(second, first, steps, workers)
+    from scipy.spatial import KDTree
+
+    steps = _steps(first, spacing)
+    found = _neighbor_distances(first, second, steps)
+    for distances, points, others in zip(found, (first, second), (second, first), strict=True):
+        far = np.flatnonzero(distances == np.inf)
+        if not far.size:
+            continue
+        # Voxels lie on a grid: cutting space in halves there is quicker, and finds the same, than balancing the tree.
+        tree = KDTree(others * steps, balanced_tree=False, compact_nodes=False)
+        _, nearest = tree.query(points[far] * steps, workers=workers)
+        distances[far] = _lengths(points[far] - others[nearest], steps)
+    return found
 
 
-def _nearest_distances(points: np.ndarray, others: np.ndarray, steps: np.ndarray, workers: int) -> np.ndarray:
-    # Voxels lie on a grid: cutting space in halves there is quicker, and finds the same, than balancing the tree.
-    tree = KDTree(others * steps, balanced_tree=False, compact_nodes=False)
-    _, nearest = tree.query(points * steps, workers=workers)
+def _steps(points: np.ndarray, spacing: Sequence[float] | None) -> np.ndarray:
+    return np.ones(points.shape[1]) if spacing is None else np.asarray(spacing, dtype=float)
+
+
+def _lengths(offsets: np.ndarray, steps: np.ndarray) -> np.ndarray:
     # Rounded once, as differences of indices are whole; differences of mm would be rounded before.
-    offsets = (points - others[nearest]) * steps
-    return np.sqrt(np.sum(offsets**2, axis=1))
+    return np.sqrt(np.sum((offsets * steps) ** 2, axis=1))
+
+
+def _neighbor_distances(first: np.ndarray, second: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of each voxel of one surface to the other, there and back; infinite for what is no neighbor."""
+    offsets, lengths = _neighbors(tuple(steps.tolist()))
+    margin = offsets.max(axis=0)
+    low = np.minimum(first.min(axis=0), second.min(axis=0)) - margin
+    shape = np.maximum(first.max(axis=0), second.max(axis=0)) - low + margin + 1
+    strides = np.append(np.cumprod(shape[:0:-1])[::-1], 1)
+    places = [(points - low) @ strides for points in (first, second)]
+    found = []
+    for here, there in (places, places[::-1]):
+        occupied = np.zeros(np.prod(shape), bool)
+        occupied[there] = True
+        distances, left = np.full(len(here), np.inf), np.arange(len(here))
+        for jump, length in zip(offsets @ strides, lengths, strict=True):
+            hit = occupied[here + jump]
+            distances[left[hit]] = length
+            left, here = left[~hit], here[~hit]
+        found.append(distances)
+    return found[0], found[1]
+
+
+@lru_cache
+def _neighbors(steps: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (n, axes) to all voxels within reach, and their lengths, nearest first."""
+    reach = _REACH * min(math.prod(steps) ** (1 / len(steps)), 2 * min(steps))
+    sides = [int(reach / step) for step in steps]
+    offsets = np.indices([2 * side + 1 for side in sides]).reshape(len(steps), -1).T - sides
+    lengths = _lengths(offsets, np.array(steps))
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] <= reach]
+    return offsets[order], lengths[order]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from medpy.metric import binary
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.metrics.masks import (
@@ -19,7 +18,7 @@ from msa2net_lib.metrics.masks import (
     common_box,
     label_boxes,
 )
-from msa2net_lib.metrics.pairs import hausdorff_95, surface_voxels
+from msa2net_lib.metrics.pairs import hausdorff_95, overlap, surface_voxels
 
 PROTOCOLS = ("paper", "strict")
 UNITS = ("voxels", "mm")
@@ -152,7 +151,7 @@ def measure_volume(
             continue
         box = common_box(pred_box, target_box, first.shape)
         pair = first[box] == index + 1, second[box] == index + 1
-        dice[index] = binary.dc(*pair)
+        dice[index] = overlap(*pair)
         surfaces = surface_voxels(pair[0]), surface_voxels(pair[1])
         for unit, size in measured.items():
             distances[unit][index] = hausdorff_95(*surfaces, size, workers)

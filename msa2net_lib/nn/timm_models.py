@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import timm
-from timm.layers.pos_embed_rel import RelPosMlp, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from msa2net_lib.config import MOST_WIDTH
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Have torchvision, which timm loads, leave torch's compiler alone: to load that takes longer than all the rest.
+
+    Its ``roi_align`` takes one function from there, for detectors that nobody has here. Asked for anything, the module
+    that stands in its place meanwhile loads the true one.
+    """
+    name = "torch._dynamo.utils"
+    if name in sys.modules:
+        yield
+        return
+
+    def from_true(attribute: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(import_module(name), attribute)
+
+    stand_in: Any = ModuleType(name)
+    stand_in.is_compile_supported = lambda device: from_true("is_compile_supported")(device)
+    stand_in.__getattr__ = from_true
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+with _without_compiler():
+    import timm
+    from timm.layers.pos_embed_rel import RelPosMlp, resize_rel_pos_bias_table
 
 CLASSIFIERS = ("head.fc", "head", "fc")
 """timm's names of a last layer that a network without classes does not have."""

@@ -6,8 +6,8 @@ import codecs
 from pathlib import Path
 from typing import BinaryIO
 
-from msa2net_lib.data.formats import dicom, metaimage, nrrd
-from msa2net_lib.data.formats.dicom_slice import has_magic
+from msa2net_lib.data.formats import metaimage, nrrd
+from msa2net_lib.data.formats.stream import DICOM_SUFFIXES, has_magic
 from msa2net_lib.data.images.read import IMAGE_FORMATS
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
@@ -66,7 +66,7 @@ def is_image(path: Path, stream: BinaryIO) -> bool:
         raise InputError(f"{path}: is {what}, and no image or scan; {advice}")
     if name.endswith(IMAGE_SUFFIXES):
         return True
-    if not name.endswith((*SUFFIXES, *dicom.SUFFIXES)):
+    if not name.endswith((*SUFFIXES, *DICOM_SUFFIXES)):
         raise InputError(f"{path}: not a format that is read; give {READ}")
     return False
 

@@ -12,11 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 from msa2net_lib.data.volumes import write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import NOT_CLINICAL
-from msa2net_lib.prediction.overlay import draw_overlay
 from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.utils.files import atomic_path, read_json, writable_folder, write_text
 from msa2net_lib.utils.interrupts import deferred_interrupt
-from msa2net_lib.viz.colors import indexed_palette
 
 DPI = 130
 
@@ -63,6 +61,8 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
     Each is renamed into place when it is whole. Ctrl-C waits until all are written. Raises: `InputError` if one
     cannot be written, as on a full disk.
     """
+    from msa2net_lib.prediction.overlay import draw_overlay
+
     figure = draw_overlay(prediction)
     with deferred_interrupt():
         if prediction.own is not None:
@@ -71,13 +71,15 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
             _write_indexed(prediction, paths["label map"])
         with atomic_path(paths["overlay"]) as temporary:
             figure.savefig(temporary, dpi=DPI)
-        write_text(paths["table"], prediction.table.to_csv(lineterminator="\n", float_format="%.6g"))
+        write_text(paths["table"], prediction.csv())
         write_text(paths["record"], json.dumps(prediction.record, indent=2, ensure_ascii=False) + "\n")
     return paths
 
 
 def _write_indexed(prediction: Prediction, path: Path) -> None:
     """Write the class ids of an image as an indexed PNG, with the classes' names in its text."""
+    from msa2net_lib.viz.colors import indexed_palette
+
     image = Image.fromarray(np.ascontiguousarray(prediction.label)).convert("L")
     image.putpalette(indexed_palette(prediction.class_names))
     text = PngInfo()

@@ -38,7 +38,9 @@ def draw_overlay(prediction: Prediction) -> Figure:
     top, bottom, left, right = _shown_box(prediction, slices)
     _, y, x = prediction.spacing or (1.0, 1.0, 1.0)
     height = width * (bottom - top) * y / ((right - left) * x)
-    figure, axes = plots.figure_grid(rows, columns, width=width, height=min(6.0, height + 0.3))
+    size = (width * columns, min(6.0, height + 0.3) * rows + 0.3)
+    figure = Figure(size, layout="constrained")  # not by pyplot, which takes longer to load than this to draw
+    axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (z, outlines) in zip(axes.flat, panels, strict=False):
@@ -76,9 +78,10 @@ def _draw_classes(ax: Axes, label: NDArray[np.uint8], names: Sequence[str], aspe
 
 
 def _legend(figure: Figure, prediction: Prediction, columns: int) -> None:
-    rows, colors = prediction.table.loc[prediction.found], class_colors(prediction.class_names)
-    amount = [_ml(volume) for volume in rows["ml"]] if "ml" in rows else [f"{share:.1%}" for share in rows["share"]]
-    handles = [Patch(color=colors[name], label=f"{name} {text}") for name, text in zip(rows.index, amount, strict=True)]
+    colors = class_colors(prediction.class_names)
+    found = {name: prediction.rows[name] for name in prediction.found}
+    amounts = {name: _ml(row["ml"]) if "ml" in row else f"{row['share']:.1%}" for name, row in found.items()}
+    handles = [Patch(color=colors[name], label=f"{name} {text}") for name, text in amounts.items()]
     handles = handles or [Patch(color="white", label="nothing found: all background")]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), fontsize=8)
 

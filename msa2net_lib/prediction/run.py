@@ -22,10 +22,11 @@ from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.inference import NOT_CLINICAL, predict_image, predict_volume
 from msa2net_lib.official_checkpoints import open_checkpoint
+from msa2net_lib.optimize import OptimizedWhenLong
 from msa2net_lib.prediction.field_of_view import FieldOption, check_field, match_field_of_view
 from msa2net_lib.prediction.intensity import GrayValues, WindowOption, check_window, gray_image, gray_scan
 from msa2net_lib.prediction.output import check_output, output_paths, write_prediction
-from msa2net_lib.prediction.result import Prediction, image_table, volume_table
+from msa2net_lib.prediction.result import Prediction, image_rows, volume_rows
 from msa2net_lib.prediction.source import FlatImage, describe_source, read_source, result_name
 from msa2net_lib.utils.devices import choose_device
 from msa2net_lib.utils.files import sha256
@@ -176,7 +177,8 @@ def _predict_scan(
     sliced = dataclasses.replace(scan, array=image, spacing=placement.slice_spacing)
     matching, adapted = match_field_of_view(image, sliced, trained.fingerprint, field)
     seen = image if matching is None else matching.apply(image)
-    label = predict_volume(trained.network, seen, progress=progress)
+    network = OptimizedWhenLong(trained.network, len(seen))
+    label = predict_volume(network, seen, progress=progress)
     if matching is not None:
         label = matching.undo(label, image.shape[1:])
     matched = None if matching is None else dataclasses.asdict(matching)
@@ -187,10 +189,11 @@ def _predict_scan(
         sliced.spacing,
         placement.on_scan(label),
         trained.class_names,
-        volume_table(label, sliced.spacing, trained.class_names),
+        volume_rows(label, sliced.spacing, trained.class_names),
         trained.words,
         (*trained.warnings, *scan.notes, *gray.warnings, *_plane_warnings(scan, image, wanted, as_trained), *adapted),
-        {"window": gray.window, "plane": placement.plane, "field_of_view": {"asked": field, "matched": matched}},
+        {"window": gray.window, "plane": placement.plane, "field_of_view": {"asked": field, "matched": matched}}
+        | {"computed_by": network.way},
         plane=placement.plane,
     )
 
@@ -231,7 +234,7 @@ def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Pre
         None,
         None,
         trained.class_names,
-        image_table(label, trained.class_names),
+        image_rows(label, trained.class_names),
         trained.words,
         tuple(warnings),
         {"window": gray.window},
@@ -266,7 +269,7 @@ def _record(path: Path, source: Volume | FlatImage, digest: str, trained: _Train
         },
         "classes": {"0": "background"} | {str(i): name for i, name in enumerate(trained.class_names, start=1)},
         **made.record,
-        "found": {name: row for name, row in made.table.to_dict("index").items() if name in made.found},
+        "found": {name: made.rows[name] for name in made.found},
         "warnings": list(made.warnings),
         "device": str(next(trained.network.parameters()).device),
         "versions": versions(),

@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.progress import progress_bar
 
@@ -115,6 +113,8 @@ def remove_partials(*folders: str | Path, claimed: bool = False) -> None:
 
     claimed: the folders are locked, so that no writer is alive, and all goes, other machines' too.
     """
+    import psutil
+
     for folder in folders:
         for partial in Path(folder).glob(".partial-*"):
             named = re.match(rf"\.partial-(\d+)-{_MACHINE}-", partial.name)

@@ -6,10 +6,9 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-
-import numpy as np
 
 from msa2net_lib.errors import InputError
 
@@ -50,7 +49,8 @@ def to_plain(value: Any, name: str, _depth: int = 0) -> Any:
     """
     if _depth > _DEEPEST:
         raise InputError(f"{name}: is nested more than {_DEEPEST} deep, or holds itself; give plain values")
-    if isinstance(value, np.generic | np.ndarray):
+    numpy = sys.modules.get("numpy")  # nothing is of NumPy where nobody has loaded it
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, bool):
         return value

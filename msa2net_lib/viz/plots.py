@@ -7,11 +7,9 @@ on the viewer's left, as radiologists read it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -20,10 +18,14 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from msa2net_lib.data.catalog import DATASETS, dataset_entry
-from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.viz.colors import class_color
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msa2net_lib.data.datasets import Case
 
 
 class _Sources(dict[str, str]):
@@ -116,6 +118,8 @@ def stamp(figure: Figure, text: str) -> Figure:
 
 def figure_grid(rows: int, columns: int, width: float = 2.6, height: float = 2.4) -> tuple[Figure, NDArray]:
     """A grid of axes, always 2-D, with room for a legend; closed for pyplot so that it shows only once."""
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(
         rows, columns, figsize=(width * columns, height * rows + 0.3), squeeze=False, layout="constrained"
     )
@@ -162,6 +166,8 @@ def plot_histograms(panels: Mapping[str, NDArray], xlabel: Mapping[str, str]) ->
 
 def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     """Loss (with its running mean over ten entries), learning rate and, if it was measured, validation DSC, by step."""
+    import pandas as pd
+
     table = pd.DataFrame(list(history))
     scored = "validation_dsc" in table
     figure, axes = figure_grid(1, 2 + scored, width=4.2, height=2.3)

@@ -185,7 +185,7 @@ def test_doctor_knows_the_dependencies(root, monkeypatch):
         for extra, lines in project["optional-dependencies"].items()
     }
     metadata = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: metadata)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: metadata)
 
     def names(requirements):
         return [requirement.partition(">")[0] for requirement in requirements]
@@ -210,7 +210,7 @@ def test_doctor_says_where_the_library_is_not_installed(monkeypatch, capsys):
 
 
 def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebooks, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", checkpoint)
+    monkeypatch.setattr(doctor, "SHIPPED_TINY", checkpoint)
     without_notebooks()
     shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
     assert run("doctor", "--data", tmp_path) == 0
@@ -225,7 +225,7 @@ def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebook
 
 
 def test_doctor_finds_what_is_wrong(root, tmp_path, prepared, without_notebooks, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoints, "SHIPPED_TINY", tmp_path / "tiny.safetensors")
+    monkeypatch.setattr(doctor, "SHIPPED_TINY", tmp_path / "tiny.safetensors")
     without_notebooks("no-such-package")
     shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
     (tmp_path / "example_ct" / "img" / "img0002.nii.gz").write_bytes(b"altered")

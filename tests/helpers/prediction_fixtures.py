@@ -12,7 +12,7 @@ from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
-from msa2net_lib.prediction import output, run
+from msa2net_lib.prediction import overlay, run
 
 BRIGHT_HU = 175
 """Above this a voxel is class 5 of the thresholding network: 0.75 of the window [-125, 275]."""
@@ -31,7 +31,7 @@ def threshold(monkeypatch, shipped):
     The overlay is an empty figure: drawing it takes longer than all the rest.
     """
     monkeypatch.setattr(run, "open_checkpoint", lambda *_: shipped)
-    monkeypatch.setattr(output, "draw_overlay", lambda _: Figure((1, 1)))
+    monkeypatch.setattr(overlay, "draw_overlay", lambda _: Figure((1, 1)))
     monkeypatch.setattr(run, "predict_volume", lambda _, image, progress: np.where(image > 0.75, 5, 0).astype(np.uint8))
     monkeypatch.setattr(run, "predict_image", lambda _, image: np.where(image > 0.75, 5, 0).astype(np.uint8))
     return BRIGHT_HU

@@ -18,12 +18,11 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from msa2net_lib.data.formats.dicom_geometry import ordered, same_scan, without_copies
 from msa2net_lib.data.formats.dicom_pixels import has_whole_values, read_slice
-from msa2net_lib.data.formats.dicom_slice import Slice, has_magic, is_bare, is_localizer, parse, text
+from msa2net_lib.data.formats.dicom_slice import Slice, is_localizer, parse, text
 from msa2net_lib.data.formats.grid import Stored
-from msa2net_lib.data.formats.stream import open_file
+from msa2net_lib.data.formats.stream import has_magic, is_bare, open_file
 from msa2net_lib.errors import InputError
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
 _ROOT_OF_UIDS = b"1.2.840.10008."
 """Where this stands among the first bytes, a file is or was DICOM."""
 _NO_UID = "without-uid-"

@@ -15,7 +15,6 @@ from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pydicom.valuerep import VR
 
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
@@ -36,16 +35,6 @@ class Slice(NamedTuple):
 
     path: Path
     header: Dataset
-
-
-def has_magic(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` calls itself DICOM."""
-    return head[128:132] == b"DICM"
-
-
-def is_bare(head: bytes) -> bool:
-    """Tell whether ``head`` begins as DICOM does whose preamble is missing: with an element of group 2 or 8."""
-    return head[:2] in (b"\2\0", b"\x08\0") and (head[4:6].decode("latin-1") in [*VR] or head[5:8] == bytes(3))
 
 
 def is_localizer(header: Dataset) -> bool:

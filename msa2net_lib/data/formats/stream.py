@@ -13,6 +13,8 @@ from typing import BinaryIO, Protocol
 
 from msa2net_lib.errors import InputError
 
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
 _CHUNK_BYTES = 1 << 22
 
 
@@ -92,6 +94,20 @@ def voxel_bytes(path: Path, pieces: Iterable[bytes], header_path: Path, expected
     if len(raw) < expected:
         raise InputError(f"{path}: truncated, {len(raw)} of {declared}; copy or download it again")
     return raw
+
+
+def has_magic(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` calls itself DICOM."""
+    return head[128:132] == b"DICM"
+
+
+def is_bare(head: bytes) -> bool:
+    """Tell whether ``head`` begins as DICOM does whose preamble is missing: with an element of group 2 or 8."""
+    if head[:2] not in (b"\2\0", b"\x08\0"):
+        return False
+    from pydicom.valuerep import VR  # other files need not wait for pydicom
+
+    return head[4:6].decode("latin-1") in [*VR] or head[5:8] == bytes(3)
 
 
 def last_line(error: BaseException) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipywidgets
 import numpy as np
-import pandas as pd
 import pytest
 from ipyniivue import NiiVue
 
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l11_evaluation.widget import prediction_browser
-from msa2net_lib.prediction.result import Prediction, volume_table
+from msa2net_lib.prediction.result import Prediction, volume_rows
 
 
 @pytest.fixture
@@ -24,8 +23,8 @@ def predicted(names, spacing=(3.0, 1.5, 1.0)):
     image = np.random.default_rng(0).random((5, 20, 24), dtype=np.float32)
     label = np.zeros((5, 20, 24), np.uint8)
     label[3, 5:15, 5:15] = 2
-    table = volume_table(label, spacing or (1.0, 1.0, 1.0), names) if spacing else pd.DataFrame()
-    return Prediction("scan", image, label, spacing, None, names, table, "tiny", (), {})
+    rows = volume_rows(label, spacing, names) if spacing else {}
+    return Prediction("scan", image, label, spacing, None, names, rows, "tiny", (), {})
 
 
 def menu_of(box):
