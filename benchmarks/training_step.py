@@ -29,7 +29,7 @@ from msa2net_lib.config import PRESETS
 from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.training.engine import keep_freed_memory
+from msa2net_lib.training.engine import capture_graphs, keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib
 
 CLASSES = 9
@@ -51,6 +51,7 @@ class Way:
     fused: bool = False
     bfloat16: bool = False
     compiled: bool = False
+    graphed: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -91,6 +92,9 @@ class Step:
             keep_freed_memory(images.device)
         self.images, self.target, self.way = images.contiguous(memory_format=layout), target, way
         self.forward: Callable[[Tensor], Tensor] = torch.compile(self.network) if way.compiled else self.network
+        if way.graphed:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=way.bfloat16, cache_enabled=False):
+                self.forward = capture_graphs(self.network, self.images)
         self.loss = BoundaryDoULoss(CLASSES)
         self.own_target = [(target > 0).long()] if has_own_loss(network) else []
         self.optimizer = torch.optim.SGD(

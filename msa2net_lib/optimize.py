@@ -148,8 +148,8 @@ class OptimizedWhenLong(nn.Module):
     """A network as it was read from a file, which goes on optimized where much is to be predicted with it.
 
     On a CPU with OpenVINO, for a network of this library: from the moment on at which the rest would take longer than
-    `LONG_SECONDS`, and from the beginning where it was converted before and `SOME_SLICES` are to come. What is converted
-    is kept, see `cache_folder`. It must not have been changed since it was read: the cache knows it by its weights.
+    `LONG_SECONDS`, and from the beginning where it was converted before and `SOME_SLICES` are to come. What is
+    converted is kept, see `cache_folder`. Nobody may have changed it since it was read: the cache knows its weights.
 
     Args:
         network: in float32.

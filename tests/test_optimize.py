@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 
 from msa2net_lib import MSA2Net, NetworkConfig, optimize, optimize_for_inference, predict_image, predict_volume
+from msa2net_lib.baselines.spec import adopt_network
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 
@@ -211,6 +214,92 @@ def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
     ):
         optimized = optimize_for_inference(tiny)
     assert largest_difference(tiny, optimized, torch.randn(2, 3, 64, 64)) <= TOLERANCE
+
+
+@pytest.fixture
+def place(tiny, fast, tmp_path, monkeypatch):
+    """Where `tiny` comes to lie in a cache, and the whole of it: it is converted already."""
+    monkeypatch.setenv("MSA2NET_CACHE", str(tmp_path / "cache"))
+    found = optimize._place_in_cache(tiny)
+    assert found is not None
+    optimize._keep(fast._forward.model, found)
+    return found
+
+
+def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_only(tiny, place, monkeypatch):
+    monkeypatch.setattr(torch.export, "export", None)
+    again = optimize.OptimizedWhenLong(copy.deepcopy(tiny), optimize.SOME_SLICES)
+    assert again.way == "openvino"
+    assert largest_difference(tiny, again, torch.randn(5, 1, 64, 64)) <= TOLERANCE
+    assert predict_volume(again, np.random.default_rng(0).random((3, 50, 40))).shape == (3, 50, 40)
+    assert optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES - 1).way == "eager"
+    other = copy.deepcopy(tiny)
+    with torch.no_grad():
+        other.decoder.head.bias[0] += 1e-3
+    assert optimize._place_in_cache(other).parent == place.parent
+    assert optimize.OptimizedWhenLong(other, optimize.SOME_SLICES).way == "eager"
+
+
+def test_a_long_volume_goes_on_optimized_and_the_conversion_is_kept(tiny, fast, place, monkeypatch):
+    shutil.rmtree(place)
+    (place.parent / "older").mkdir()
+    os.utime(place.parent / "older", (0, 0))
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+    monkeypatch.setattr(optimize, "MOST_KEPT", 1)
+    image = torch.randn(2, 1, 64, 64)
+    short = optimize.OptimizedWhenLong(tiny, 100)
+    short(image)
+    assert short.way == "eager", "98 slices of 64 pixels take no LONG_SECONDS"
+    monkeypatch.setattr(optimize, "LONG_SECONDS", 0.0)
+    long = optimize.OptimizedWhenLong(tiny, 100)
+    assert torch.equal(long(image), tiny(image))
+    assert long.way == "openvino"
+    assert largest_difference(tiny, long, image) <= TOLERANCE
+    assert [*place.parent.iterdir()] == [place], "no more than MOST_KEPT stay, and nothing half made"
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "gone"])
+def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+    model = place / "model.xml"
+    whole = model.read_bytes()
+    model.write_bytes({"cut short": whole[: len(whole) // 2]}.get(damage, b""))
+    if damage == "gone":
+        shutil.rmtree(place)
+    found = optimize._optimized(tiny, place)
+    assert largest_difference(tiny, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
+    assert model.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tiny, fast, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        monkeypatch.setenv("MSA2NET_CACHE", str(folder))
+        assert optimize._optimized(tiny, optimize._place_in_cache(tiny)).way == "openvino"
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSA2NET_CACHE", "")
+    assert optimize.cache_folder() is None
+    monkeypatch.delenv("MSA2NET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert optimize.cache_folder() == tmp_path / "msa2net"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert optimize.cache_folder() == tmp_path / ".cache" / "msa2net"
+
+
+def test_networks_that_stay_as_they_are(tiny, fast, tmp_path, monkeypatch):
+    """One of the reader's own, of which weights do not say all; one in another type; one that is optimized already."""
+    monkeypatch.setenv("MSA2NET_CACHE", str(tmp_path))
+    own = adopt_network(nn.Conv2d(3, 2, 1), num_classes=2, image_size=64)
+    for network in (own, copy.deepcopy(tiny).double(), fast):
+        assert optimize._place_in_cache(network) is None
+        assert optimize.OptimizedWhenLong(network, 1000).network is network
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert optimize._place_in_cache(tiny) is None
 
 
 def test_which_way_on_which_device(tiny):

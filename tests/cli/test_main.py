@@ -93,20 +93,35 @@ def refused(capsys, *arguments):
     return err
 
 
-def test_help_and_a_mistyped_path_are_fast_because_torch_is_not_loaded():
+def test_help_the_doctor_and_a_mistyped_path_are_fast_because_they_load_little(tmp_path):
     code = """
-import sys, msa2net_lib.cli.main as cli
-cli._parser().format_help()
+import contextlib, io, sys, msa2net_lib.cli.main as cli
+with contextlib.redirect_stdout(io.StringIO()):
+    for name in cli.COMMANDS:
+        with contextlib.suppress(SystemExit):
+            cli.main([name, "--help"])
+    print(*{"numpy", "psutil", "importlib.metadata", "asyncio"} & set(sys.modules), file=sys.stderr)
+    cli.main(["doctor", "--data", sys.argv[1]])
 for words in ("predict nowhere", "evaluate --run nowhere --dataset .", "train --dataset nowhere --output .",
               "export --checkpoint nowhere", "prepare scans --images nowhere --labels . --destination . --classes a=1",
               "reproduce --cluster nowhere"):
     assert cli.main(words.split()) == 2, words
-print("torch" in sys.modules)
+print(*{"numpy", "torch", "timm", "pandas"} & set(sys.modules))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"
+    result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
     assert result.stderr.count("nowhere: no such") == 6
-    assert result.stderr.count("\n") == 6
+    assert result.stderr.count("\n") == 7
+    assert result.stderr.startswith("\n"), "help has loaded what only a run needs"
+
+
+@pytest.mark.parametrize("record", ["", "{}", '{"sha256": 1}', "[]", None])
+def test_doctor_tells_a_shipped_network_whose_record_does_not_fit(record, checkpoint, tmp_path, monkeypatch):
+    shipped = Path(shutil.copy(checkpoint, tmp_path))
+    if record is not None:
+        shipped.with_suffix(".json").write_text(record)
+    monkeypatch.setattr(doctor, "SHIPPED_TINY", shipped)
+    assert "absent or altered" in str(doctor._checkpoint())
 
 
 def test_where_the_scans_that_ship_are_not_it_says_where_they_come_from(tmp_path, monkeypatch, capsys):
@@ -210,7 +225,9 @@ def test_doctor_says_where_the_library_is_not_installed(monkeypatch, capsys):
 
 
 def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebooks, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "SHIPPED_TINY", checkpoint)
+    shipped = shutil.copy(checkpoint, tmp_path)
+    (tmp_path / "tiny.json").write_text(json.dumps({"sha256": doctor.sha256(Path(shipped))}))
+    monkeypatch.setattr(doctor, "SHIPPED_TINY", Path(shipped))
     without_notebooks()
     shutil.copytree(root / "data" / "example_ct", tmp_path / "example_ct")
     assert run("doctor", "--data", tmp_path) == 0
@@ -218,7 +235,15 @@ def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebook
     assert all(line.startswith(("ok ", "missing ")) for line in lines)
     assert all("not needed for smoke" in line for line in lines if line.startswith("missing"))
     text = "\n".join(lines)
-    for word in ("Python 3.", "torch ", "cores", "GiB", "accelerator", "4 files", "tiny.safetensors (loads)"):
+    for word in (
+        "Python 3.",
+        "torch ",
+        "cores",
+        "GiB",
+        "accelerator",
+        "4 files",
+        "tiny.safetensors (sha256 as recorded)",
+    ):
         assert word in text
     for name in ("virtual", "patient2", "synapse"):
         assert f"missing  data set {name}" in text
