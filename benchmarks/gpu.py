@@ -3,9 +3,9 @@
 In this order, each part only where time is left: a training step of every preset and of the rows of Tables 1 and 2 at
 224 pixels (eager float32, then bf16, compiled, and as CUDA graphs), with images a second, share of the device's peak
 and memory; `published` and `paper` at batch 20 and 24; inference by `inference.py`; the tests that need a GPU; ten
-epochs of the paper's schedule on the virtual cohort of Synapse's size, from which 700 are extrapolated. The cohort is made meanwhile by
-the other processor cores (`msa2net prepare virtual --like-synapse`, minutes), if it is not there. What was not
-reached, or failed, is "not measured", with the reason; the record is written after each part.
+epochs of the paper's schedule on the virtual cohort of Synapse's size, from which 700 are extrapolated. The cohort is
+made meanwhile, if it is not there, by the other processor cores (`msa2net prepare virtual --like-synapse`, minutes).
+What was not reached, or failed, is "not measured", with the reason; the record is written after each part.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from msa2net_lib.train_config import TrainConfig
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer a config names, over all parameters that require gradients; fused into one kernel on CUDA."""
+    """The optimizer a config names, over all parameters that require gradients; one fused kernel on a CPU and CUDA."""
     parameters = [p for p in network.parameters() if p.requires_grad]
-    fused = True if parameters[0].device.type == "cuda" else None
+    fused = True if parameters[0].device.type in ("cpu", "cuda") else None
     rate, decay = config.peak_rate, config.weight_decay
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=fused)
