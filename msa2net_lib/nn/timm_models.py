@@ -6,11 +6,13 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from msa2net_lib.config import MOST_WIDTH
@@ -20,28 +22,36 @@ from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_fini
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Have torchvision, which timm loads, leave torch's compiler alone: to load that takes longer than all the rest.
+    """Have timm, and torchvision, which it loads, leave torch's compiler alone: to load it takes longer than all else.
 
-    Its ``roi_align`` takes one function from there, for detectors that nobody has here. Asked for anything, the module
-    that stands in its place meanwhile loads the true one.
+    torchvision takes a function for ``roi_align`` from there, and timm has methods of one model excluded: both do so
+    when they are called.
     """
-    name = "torch._dynamo.utils"
+    name, disable = "torch._dynamo.utils", torch.compiler.disable
     if name in sys.modules:
         yield
         return
 
     def from_true(attribute: str) -> Any:
+        if attribute.startswith("__"):  # who looks at all modules there are, as `inspect` does, wants nothing from it
+            raise AttributeError(attribute)
         if sys.modules.get(name) is stand_in:
             del sys.modules[name]
         return getattr(import_module(name), attribute)
 
+    def disable_at_call(function: Any = None, *rest: Any, **named: Any) -> Any:
+        if function is None:
+            return disable(function, *rest, **named)
+        return wraps(function)(lambda *given, **by_name: disable(function, *rest, **named)(*given, **by_name))
+
     stand_in: Any = ModuleType(name)
     stand_in.is_compile_supported = lambda device: from_true("is_compile_supported")(device)
     stand_in.__getattr__ = from_true
-    sys.modules[name] = stand_in
+    sys.modules[name], torch.compiler.disable = stand_in, disable_at_call
     try:
         yield
     finally:
+        torch.compiler.disable = disable
         if sys.modules.get(name) is stand_in:
             del sys.modules[name]
 

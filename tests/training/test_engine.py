@@ -16,7 +16,7 @@ from torch import nn
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-from msa2net_lib.training.engine import as_saved, choose_precision, compile_for_training
+from msa2net_lib.training.engine import as_saved, capture_graphs, choose_precision, compile_for_training
 
 pytestmark = pytest.mark.slow
 
@@ -169,3 +169,34 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     }
     assert faults["kept"] < 2000
     assert faults["given back"] > 20 * faults["kept"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_captured_step_leaves_no_trace_of_its_warm_up_and_may_fail(fails, monkeypatch):
+    """By interface: `make_graphed_callables` runs the network some times on a side stream, then wraps it."""
+    seen = []
+
+    def make(network, inputs):
+        for _ in range(3):
+            network(*inputs)
+        if fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda images: seen.append(images) or network(images)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", make)
+    network, images = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2)), torch.randn(2, 1, 4, 4)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.warns(UserWarning, match="no CUDA graph") if fails else warnings.catch_warnings():
+        captured = capture_graphs(network, images)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert captured(images).shape == (2, 2, 4, 4)
+    assert (captured is network) == fails == (not seen)
+
+
+def test_memory_that_runs_out_while_a_step_is_captured_is_told_as_such(monkeypatch):
+    def make(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", make)
+    with pytest.raises(torch.OutOfMemoryError):
+        capture_graphs(torch.nn.Conv2d(1, 2, 1), torch.zeros(1, 1, 2, 2))
