@@ -21,7 +21,7 @@ from msa2net_lib.baselines.registry import (
     register_network,
 )
 from msa2net_lib.baselines.spec import Config, NetworkSpec, config_from_dict, config_of
-from msa2net_lib.config import MOST_CLASSES, NetworkConfig
+from msa2net_lib.config import MOST_CLASSES, PRESETS, NetworkConfig
 from msa2net_lib.config import SHIPPED_TINY as SHIPPED_TINY
 from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
@@ -220,8 +220,10 @@ def load_network(
             config = override(
                 config, {"options": config.options | options} if isinstance(config, NetworkSpec) else options
             )
-        # Whatever sizes the file claims, nothing is allocated before its weights fit.
-        expected: Any = rebuild_empty(config) if network is None else network
+        # Whatever sizes the file claims, nothing is allocated before its weights fit; those of a preset are known, and
+        # to build it without memory as well would take as long as all else, as torch loads its compiler for that.
+        build = rebuild_network if _is_preset(config) else rebuild_empty
+        expected: Any = build(config) if network is None else network
         if isinstance(config, NetworkConfig) and network is None:
             state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
     except InputError as error:
@@ -234,9 +236,18 @@ def load_network(
     if wrong := misfits(state, expected.state_dict()):
         raise InputError(f"{path}: weights do not fit the config stored with them ({some_of(wrong)}); copy it again")
     require_finite(state, path)
-    network = rebuild_network(config) if network is None else network
+    if network is None:
+        network = rebuild_network(config) if build is rebuild_empty else expected
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
+
+
+def _is_preset(config: Config) -> bool:
+    """Whether a network is one of `config.PRESETS`, but for its classes and the size of its input."""
+    if not isinstance(config, NetworkConfig) or config.preset not in PRESETS:
+        return False
+    own = {name: getattr(config, name) for name in ("num_classes", "image_size", "pretrained")}
+    return override(PRESETS[config.preset], own) == config
 
 
 def save_state(state: dict[str, Any], path: str | Path) -> None:
