@@ -7,15 +7,17 @@ None. The mistakes of one exercise stand in its own check and are asked first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from itertools import combinations, permutations
+from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from msa2net_lib.lessons.attempts import AXES, ORDINALS, Arrays, Attempt, arrays, example, which
-from msa2net_lib.lessons.formula_diagnoses import formula, in_words, of_numbers, operands
+from msa2net_lib.lessons.argument_diagnoses import inputs, no_effect, of_arguments, swapped
+from msa2net_lib.lessons.attempts import AXES, ORDINALS, Attempt, arrays, example, which
+from msa2net_lib.lessons.formula_diagnoses import formula, in_words, of_numbers, operands, pooled, sums_of_lists
 from msa2net_lib.lessons.value_diagnoses import partly, values
 
 
@@ -178,31 +180,6 @@ def permuted(attempt: Attempt) -> str | None:
     return None
 
 
-def swapped(attempt: Attempt) -> str | None:
-    """Right for arguments that have changed places."""
-    for i, j in combinations(range(len(attempt.names)), 2):
-        if all(_like(draw[i], draw[j]) for draw in attempt.draws):
-            turned = [[*draw] for draw in attempt.draws]
-            for draw in turned:
-                draw[i], draw[j] = draw[j], draw[i]
-            if _same(attempt, attempt.answer, turned, attempt.given):
-                return f"`{attempt.names[i]}` and `{attempt.names[j]}` are swapped"
-    return None
-
-
-def no_effect(attempt: Attempt) -> str | None:
-    """An argument that the result does not depend on, though it should."""
-    for position, name in enumerate(attempt.names):
-        moved = [[*draw] for draw in attempt.draws[:2]]
-        for draw in moved:
-            draw[position] = _moved(draw[position])
-        if moved[0][position] is None or _same(attempt, attempt.answer, moved, attempt.expected[:2]) is not False:
-            continue
-        if _same(attempt, attempt.yours, moved, attempt.given[:2]):
-            return f"`{name}` has no effect on your result, and it should"
-    return None
-
-
 def layers(attempt: Attempt) -> str | None:
     """Layers that were handed over and are not used, used too often, or fed with something else."""
     yours, right = attempt.calls
@@ -212,11 +189,11 @@ def layers(attempt: Attempt) -> str | None:
     for name in dict.fromkeys(expected):
         if name not in names:
             return f"{name} is never called"
-        if names.count(name) > expected.count(name):
+        if names.count(name) != expected.count(name):
             return f"{name} is called {names.count(name)} times, expected {expected.count(name)}"
-    for place, ((own, features, _), (name, wanted, _)) in enumerate(zip(yours, right, strict=False)):
-        if own != name:
-            return f"{own} is called where {name} comes first"
+    mine = {name: [call[1:] for call in yours if call[0] == name] for name in names}
+    for place, (name, wanted, output) in enumerate(right):
+        features, own = mine[name].pop(0)
         if [f.shape for f in features] != [w.shape for w in wanted]:
             return f"what goes into {name} has another shape than it should"
         if any(not torch.allclose(f, w, rtol=0, atol=1e-6) for f, w in zip(features, wanted, strict=True)):
@@ -229,6 +206,10 @@ def layers(attempt: Attempt) -> str | None:
             told = in_words(features[0].numpy(), wanted[0].numpy(), *known)
             done = "" if name == expected[0] else "; all before it is right"
             return f"what goes into {name} is wrong{f': {told}' if told else done}"
+        if own is not None and not (own.shape == output.shape and torch.allclose(own, output, rtol=0, atol=1e-6)):
+            return f"what goes into {name} is right and what comes out is not: it is built otherwise (padding, eps ...)"
+    if attempt.close(attempt.given[0][0], attempt.expected[0][0]):
+        return None
     told = formula(attempt)
     return f"all layers get what they should; {told or f'look at what happens after {expected[-1]}'}"
 
@@ -262,47 +243,50 @@ def leaks(attempt: Attempt) -> str | None:
     return None
 
 
-def inputs(attempt: Attempt) -> str | None:
-    """A function of an argument that is missing or too many, or an argument where another belongs."""
-    for position, name in enumerate(attempt.names):
-        first = attempt.draws[0][position]
-        if not isinstance(first, torch.Tensor | np.ndarray) or np.asarray(first).dtype.kind != "f":
-            continue
-        for other, title in enumerate(attempt.names):
-            if other != position and all(_like(draw[position], draw[other]) for draw in attempt.draws):
-                replaced = [[*draw] for draw in attempt.draws]
-                for draw in replaced:
-                    draw[position] = draw[other]
-                if _same(attempt, attempt.answer, replaced, attempt.given):
-                    return f"`{title}` stands where `{name}` belongs"
-        for text, function in _FUNCTIONS.items():
-            replaced = [[*draw] for draw in attempt.draws]
-            for draw in replaced:
-                draw[position] = _like_first(function(torch.as_tensor(draw[position])), first)
-            if _same(attempt, attempt.answer, replaced, attempt.given):
-                return f"right, had `{name}` been its own {text}: that step is too many"
-            if _same(attempt, attempt.yours, replaced, attempt.expected):
-                return f"right, were `{name}` its own {text} first: that step is missing"
+def padding(attempt: Attempt) -> str | None:
+    """Right where the maps stand in a wide border of zeros, so that only the padding can be wrong."""
+    draw = attempt.draws[0]
+    size = attempt.expected[0][0].shape[-2:]
+    if attempt.expected[0][0].ndim != 4 or min(size) < 4:
+        return None
+    maps = [i for i, a in enumerate(draw) if isinstance(a, torch.Tensor) and a.ndim == 4 and a.shape[-2:] == size]
+    wide = [functional.pad(a, (_BORDER,) * 4) if i in maps else a for i, a in enumerate(copy.deepcopy(draw))]
+    inner = (..., slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+    try:
+        own, right = (arrays(f(*copy.deepcopy(wide))) for f in (attempt.yours, attempt.answer))
+    except Exception:  # the map is used otherwise than as a map
+        return None
+    if [a.shape for a in own] == [a.shape for a in right] and all(
+        attempt.close(a[inner], b[inner]) for a, b in zip(own, right, strict=True)
+    ):
+        return "right inside a wide border of zeros, wrong without: look at what the map is padded with, and where"
     return None
 
 
-_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "ReLU": torch.relu,
-    "absolute value": torch.abs,
-    "negative": torch.neg,
-    "tanh": torch.tanh,
-    "exponential": torch.exp,
-    "square": torch.square,
-    "softmax over channels": lambda a: a.softmax(min(1, a.ndim - 1)),
-    "softmax over the last axis": lambda a: a.softmax(-1),
-    "mean over channels": lambda a: a.mean(min(1, a.ndim - 1), keepdim=True).expand_as(a),
-    "mean over rows and columns": lambda a: a.mean((-2, -1) if a.ndim > 1 else -1, keepdim=True).expand_as(a),
-}
+_BORDER = 24
+"""Cells: wider than the reach of any chain of convolutions in the lessons."""
 
 
-def _like_first(array: torch.Tensor, first: Any) -> Any:
-    return array.numpy() if isinstance(first, np.ndarray) else array
+def detached(attempt: Attempt) -> str | None:
+    """Right numbers through which no gradient reaches an argument that it should reach."""
+    reached = []
+    for function in (attempt.yours, attempt.answer):
+        draw = [
+            a.requires_grad_() if isinstance(a, torch.Tensor) and a.is_floating_point() else a
+            for a in copy.deepcopy(attempt.draws[0])
+        ]
+        try:
+            results = function(*draw)
+            parts = [*results] if isinstance(results, tuple | list) else [results]
+            sum(part.sum() for part in parts if isinstance(part, torch.Tensor) and part.requires_grad).backward()
+        except Exception:  # nothing to differentiate, or not in this way
+            return None
+        found = zip(attempt.names, draw, strict=True)
+        reached.append({name for name, a in found if isinstance(a, torch.Tensor) and a.grad is not None})
+    if lost := [name for name in attempt.names if name in reached[1] - reached[0]]:
+        names = ", ".join(f"`{name}`" for name in lost)
+        return f"no gradient reaches {names}, and it should: something is detached (detach, no_grad, item, NumPy)"
+    return None
 
 
 def numbers(attempt: Attempt) -> str | None:
@@ -324,42 +308,17 @@ GENERAL = (
     layers,
     values,
     inputs,
+    pooled,
     formula,
+    of_arguments,
+    sums_of_lists,
     of_numbers,
+    padding,
     no_effect,
     leaks,
     partly,
     numbers,
 )
-
-
-def _like(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor | np.ndarray) and isinstance(other, torch.Tensor | np.ndarray):
-        return one.shape == other.shape
-    return type(one) is type(other) and isinstance(one, int | float | list | torch.nn.Module)
-
-
-def _moved(argument: Any) -> Any:
-    """Another value of the same kind; None if there is none."""
-    if isinstance(argument, torch.Tensor | np.ndarray):
-        kind = np.asarray(argument).dtype.kind
-        return argument * 1.3 + 0.7 if kind == "f" else ~argument if kind == "b" else None
-    if isinstance(argument, float):
-        return argument * 0.9
-    return argument + 2 if isinstance(argument, int) else None
-
-
-def _same(
-    attempt: Attempt, function: Callable[..., Any], draws: Sequence[Sequence[Any]], results: list[Arrays]
-) -> bool | None:
-    try:
-        return all(
-            len(found := arrays(function(*copy.deepcopy(draw)))) == len(result)
-            and all(map(attempt.close, found, result))
-            for draw, result in zip(draws, results, strict=True)
-        )
-    except Exception:  # these arguments cannot change places, or not to that
-        return None
 
 
 def _first(array: Any, axes: Sequence[int]) -> Any:

@@ -116,7 +116,8 @@ class Check:
                 low = kinds[0] in ("float32", "float16", "bfloat16")
                 if kinds[1] == "float64" and low and np.ndim(one):  # pyright: ignore[reportArgumentType]
                     return f"the result is right, but in {kinds[0]}, of low precision: keep the inputs' float64"
-        return None
+        told = diagnoses.detached(attempt)
+        return told and f"the numbers are right, but {told}"
 
     def _inputs(self) -> list[tuple[Any, ...]]:
         return [self.draw(np.random.default_rng(seed)) for seed in range(self.rounds)]
@@ -182,6 +183,8 @@ def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[Call]
             for path, layer in argument.named_modules():
                 if not [*layer.children()]:
                     layer.register_forward_hook(partial(_note, calls, _layer_name(name, path, layer)))
+        elif callable(watch := getattr(argument, "watch", None)):  # what is built of it has layers to look at
+            watch(partial(_note, calls))
     return arguments
 
 

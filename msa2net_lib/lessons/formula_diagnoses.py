@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -24,6 +24,22 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "{} squared": np.square,
     "softmax({})": lambda a: special.softmax(a, min(1, a.ndim - 1)),
     "sigmoid of the mean of {} over channels": lambda a: special.expit(a.mean(min(1, a.ndim - 1), keepdims=True)),
+    "mean of sigmoid({}) over channels": lambda a: special.expit(a).mean(min(1, a.ndim - 1), keepdims=True),
+}
+STATISTICS: dict[str, Callable[[np.ndarray, tuple[int, ...]], np.ndarray]] = {
+    "mean": lambda a, axes: a.mean(axes, keepdims=True),
+    "sum": lambda a, axes: a.sum(axes, keepdims=True),
+    "largest value": lambda a, axes: a.max(axes, keepdims=True),
+    "smallest value": lambda a, axes: a.min(axes, keepdims=True),
+    "largest size": lambda a, axes: np.abs(a).max(axes, keepdims=True),
+    "mean size": lambda a, axes: np.abs(a).mean(axes, keepdims=True),
+    "median": lambda a, axes: np.median(a, axes, keepdims=True),
+    "lower median": lambda a, axes: np.quantile(a, 0.5, axes, keepdims=True, method="lower"),
+    "standard deviation": lambda a, axes: a.std(axes, keepdims=True),
+    "standard deviation (n - 1)": lambda a, axes: a.std(axes, keepdims=True, ddof=1),
+    "variance": lambda a, axes: a.var(axes, keepdims=True),
+    "length": lambda a, axes: np.sqrt((a * a).sum(axes, keepdims=True)),
+    "root mean square": lambda a, axes: np.sqrt((a * a).mean(axes, keepdims=True)),
 }
 Operands = Mapping[str, np.ndarray]
 
@@ -52,7 +68,77 @@ def operands(attempt: Attempt) -> tuple[Operands, Operands]:
         {f"what {name} gives": output.numpy() for name, _, output in calls if isinstance(output, torch.Tensor)}
         for calls in attempt.calls
     )
-    return given | own, given | right
+    means = {
+        f"the mean of {name} over cells": array.mean((-2, -1), keepdims=True)
+        for name, array in given.items()
+        if array.ndim == 4 and min(array.shape[-2:]) > 1
+    }
+    return given | own | means, given | right | means
+
+
+def pooled(attempt: Attempt) -> str | None:
+    """A channel of the result that is a statistic of an argument, and is another one than it should be."""
+    given, expected = attempt.given[0][0], attempt.expected[0][0]
+    if given.shape != expected.shape or given.ndim != 4 or len(attempt.expected[0]) > 1:
+        return None
+    maps, _ = operands(attempt)
+    told = []
+    for channel in range(min(expected.shape[1], 4)):
+        one, other = (array[:, channel : channel + 1] for array in (given, expected))
+        mine, theirs = _statistic(attempt, one, maps), _statistic(attempt, other, maps)
+        if theirs is None:
+            return None
+        if not attempt.close(one, other):
+            told.append(f"channel {channel} is {mine or 'not that'}, and should be {theirs}")
+    return "; ".join(told) or None
+
+
+def _statistic(attempt: Attempt, result: np.ndarray, maps: Operands) -> str | None:
+    for name, array in maps.items():
+        for axes, words in (((1,), "over channels"), ((2, 3), "over cells"), ((1, 2, 3), "over all of a sample")):
+            for statistic, function in STATISTICS.items():
+                if array.ndim == 4:
+                    value = function(array, axes)
+                    if attempt.close(np.broadcast_to(value, result.shape), result) if _fits(value, result) else False:
+                        return f"the {statistic} of {name} {words}"
+    return None
+
+
+def _fits(value: np.ndarray, result: np.ndarray) -> bool:
+    return all(a in (1, b) for a, b in zip(value.shape, result.shape, strict=True))
+
+
+def sums_of_lists(attempt: Attempt) -> str | None:
+    """A whole number made of two lists, as a sum or a product over their entries."""
+    lists = [i for i, argument in enumerate(attempt.draws[0]) if isinstance(argument, list | tuple)]
+    if len(lists) != 2 or attempt.expected[0][0].ndim or len(attempt.expected[0]) > 1:
+        return None
+    given = np.array([float(found[0]) for found in attempt.given])
+    a_name, b_name = (attempt.names[i] for i in lists)
+    draws = [[np.array(draw[i], float) for i in lists] for draw in attempt.draws]
+    firsts: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "{a}": lambda a: a,
+        "({a} - 1)": lambda a: a - 1,
+        "({a} + 1)": lambda a: a + 1,
+        "({a} // 2)": lambda a: a // 2,
+        "1": np.ones_like,
+    }
+    seconds: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "{b}": lambda b: b,
+        "({b} - 1)": lambda b: b - 1,
+        "({b} + 1)": lambda b: b + 1,
+        "the product of {b} so far": np.cumprod,
+        "the product of {b} before it": lambda b: np.cumprod(b) / b,
+        "1": np.ones_like,
+    }
+    ways = (("sum", np.sum), ("product", np.prod), ("largest", np.max))
+    for (one, f), (other, h) in product(firsts.items(), seconds.items()):
+        for (word, way), inner, outer in product(ways, (0, 1, -1), (0, 1, -1)):
+            if np.array_equal(given, [way(f(a) * h(b) + inner) + outer for a, b in draws]):
+                entry = f"{one} x {other}".format(a=a_name, b=b_name).replace(" x 1", "").replace("1 x ", "")
+                inside = f"{entry} {inner:+d}" if inner else entry
+                return f"what you computed is the {word} of {inside} over the layers{f', {outer:+d}' if outer else ''}"
+    return None
 
 
 def in_words(given: np.ndarray, expected: np.ndarray, own: Operands, right: Operands) -> str | None:
@@ -108,14 +194,22 @@ def _broadcast(way: Callable[..., np.ndarray], one: np.ndarray, other: np.ndarra
 
 def of_numbers(attempt: Attempt) -> str | None:
     """For exercises whose results are numbers: too much or too often by a simple expression of the arguments."""
-    if attempt.expected[0][0].ndim or len(attempt.expected[0]) > 1 or len(attempt.draws) < 4:
+    if any(array.ndim for array in attempt.expected[0]) or len(attempt.draws) < 4:
         return None
-    given, expected = (np.array([float(found[0]) for found in side]) for side in (attempt.given, attempt.expected))
+    for index in range(len(attempt.expected[0])):
+        if not attempt.right(index) and (told := _of_number(attempt, index)):
+            return told if len(attempt.expected[0]) == 1 else f"the {ORDINALS[index]} result: {told}"
+    return None
+
+
+def _of_number(attempt: Attempt, index: int) -> str | None:
+    given, expected = (np.array([float(found[index]) for found in side]) for side in (attempt.given, attempt.expected))
     with np.errstate(all="ignore"):
         for text, numbers in _expressions(attempt).items():
             for words, part in (
                 (f"{{0}} times {text} too much", (given - expected) / numbers),
                 (f"multiplied by {{0}} times {text}, once too often", given / expected / numbers),
+                (f"divided by {text}, once too often, and {{0}} times that", given / expected * numbers),
                 (f"it is {{0}} times {text}", given / numbers),
             ):
                 if np.isfinite(part).all() and np.ptp(part) < 1e-6 * abs(part[0]):
@@ -126,6 +220,15 @@ def of_numbers(attempt: Attempt) -> str | None:
     slope, start = np.polyfit(expected, given, 1)
     if np.allclose(slope * expected + start, given, rtol=0, atol=1e-6) and abs(slope) > 1e-9:
         return f"it is {slope:.4g} times the right result, plus {start:.4g}"
+    for end, limit, cut in (("above", given.max(), np.minimum), ("below", given.min(), np.maximum)):
+        if np.allclose(cut(expected, limit), given, rtol=0, atol=attempt.tolerance) and np.ptp(given):
+            return f"right, but cut off {end} {limit:.4g}: there the right one goes on"
+        own = expected.max() if end == "above" else expected.min()
+        if np.allclose(cut(given, own), expected, rtol=0, atol=attempt.tolerance):
+            return f"right, but not cut off {end} {own:.4g}"
+    if len(found := np.unique(given)) < 4 <= len(np.unique(expected)):
+        values = " and ".join(f"{value:.4g}" for value in found)
+        return f"yours takes the values {values} alone: an integer division (// for /), a comparison or a rounding?"
     if (given >= expected - 1e-9).all() or (given <= expected + 1e-9).all():
         right = np.isclose(given, expected)
         if right.any():
@@ -152,7 +255,10 @@ def _expressions(attempt: Attempt) -> dict[str, np.ndarray]:
                     simple.setdefault(text, []).append(float(number))
     found = {name: np.array(numbers) for name, numbers in simple.items() if len(numbers) == len(attempt.draws)}
     found |= {f"(1 - {name})": 1 - numbers for name, numbers in found.items() if name.startswith("`")}
-    for (one, a), (other, b) in combinations([*found.items()], 2):
+    for (one, a), (other, b), (third, c) in combinations([*found.items()], 3):
+        if one.startswith("`") and other.startswith("`") and third.startswith("`"):
+            found[f"{one} x {other} x {third}"] = a * b * c
+    for (one, a), (other, b) in combinations([item for item in found.items() if " x " not in item[0]], 2):
         found[f"{one} x {other}"] = a * b
         with np.errstate(all="ignore"):
             found[f"{one} / {other}"], found[f"{other} / {one}"] = a / b, b / a

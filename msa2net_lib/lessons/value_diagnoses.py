@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from msa2net_lib.lessons.attempts import AXES, ORDINALS, Attempt, Pairs, arrays,
 
 def values(attempt: Attempt) -> str | None:
     """What is wrong with the first result that is not right, where that is the same for all its numbers."""
-    return _of_first_wrong(attempt, (_precise, _scaled, _argument_more, _function, _moved_places, _affine, _sized))
+    return _of_first_wrong(attempt, (_precise, _scaled, _argument_more, _function, _moved_places, _affine))
 
 
 def partly(attempt: Attempt) -> str | None:
     """Which results are right, at which places, for which inputs."""
-    if told := _of_first_wrong(attempt, (_limits, _places)):
+    if told := _of_first_wrong(attempt, (_limits, _sized, _places)):
         return told
     right, wrong = _right_and_wrong(attempt)
     return f"{which(right)} right; {which(wrong)} wrong" if right else None
@@ -140,6 +140,19 @@ def _argument_more(attempt: Attempt, pairs: Pairs) -> str | None:
                 continue
             if found:
                 return f"`{name}` " + text.format(name)
+    return _another_added(attempt, pairs)
+
+
+def _another_added(attempt: Attempt, pairs: Pairs) -> str | None:
+    """An argument that is added where another one should be."""
+    arrays_only = [i for i, argument in enumerate(attempt.draws[0]) if isinstance(argument, torch.Tensor | np.ndarray)]
+    for one, other in permutations(arrays_only, 2):
+        values = [(arrays(draw[one])[0], arrays(draw[other])[0]) for draw in attempt.draws]
+        if all(
+            mine.shape == theirs.shape == a.shape and attempt.close(a, b + mine - theirs)
+            for (a, b), (mine, theirs) in zip(pairs, values, strict=True)
+        ):
+            return f"`{attempt.names[one]}` is added where `{attempt.names[other]}` belongs"
     return None
 
 
@@ -155,6 +168,7 @@ def _function(attempt: Attempt, pairs: Pairs) -> str | None:
         "exponential": np.exp,
         "logarithm": np.log,
         "reciprocal": np.reciprocal,
+        "odds, p / (1 - p)": lambda a: a / (1 - a),
         "1 - ...": lambda a: 1 - a,
         "limit to 0 .. 1": lambda a: np.clip(a, 0, 1),
         "rounding": np.round,

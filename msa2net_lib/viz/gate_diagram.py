@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, channel_map
 from msa2net_lib.viz.plots import draw_outlines, stamp
 
-WIDTH, HEIGHT, LEFT, TOP, COLUMN, ROW, SIDE = 12.3, 7.1, 0.64, 1.28, 1.0, 1.14, 0.72
+WIDTH, HEIGHT, LEFT, TOP, COLUMN, ROW, SIDE = 12.3, 6.14, 0.64, 0.85, 1.0, 1.1, 0.72
+HALVES = {1: (0, 5, 1.3), 2: (5, 11, 1.2)}
+"""The sheet in two, each no wider than a page: first and last column, and how far apart columns stand."""
 REPLACED, CHANGED, SAME = "#D55E00", "#E69F00", "0.35"
 """Frames: replaced by hand; changed as a consequence; as it was."""
 NOTICEABLE = 1e-4
@@ -38,8 +40,8 @@ class Box(NamedTuple):
 
     @property
     def center(self) -> tuple[float, float]:
-        """Middle of the map, in inches from the lower left corner."""
-        return LEFT + COLUMN * self.column, HEIGHT - TOP - ROW * self.row
+        """Middle of the map, in inches from the lower left corner; the outer rows stand a little nearer."""
+        return LEFT + COLUMN * self.column, HEIGHT - TOP - ROW * min(max(self.row, 0.3), 3.7)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """A point by its shares of the map's width and height, from the lower left."""
@@ -116,32 +118,44 @@ def put(
     ax.imshow(values, cmap, vmin=limits[0], vmax=limits[1], extent=where, aspect="auto", interpolation="nearest")
 
 
-def draw_gate(study: Study, level: int, stage: str | None = None, outlines: bool = True) -> Figure:
+def draw_gate(
+    study: Study, level: int, stage: str | None = None, outlines: bool = True, half: int | None = None
+) -> Figure:
     """Draw the gate of a level as it met the study's slice, every tensor with its map and shape.
 
     stage: one of `STAGES` to switch off; what was replaced and what changed with it are framed, and the sheet says by
-    how much the output moved. outlines: show the slice with its organs outlined. Raises: `InputError`.
+    how much the output moved. outlines: show the slice with its organs outlined. half: 1 for stages 1 and 2 alone, 2
+    for stages 3 and 4, None for all on one wide sheet. Raises: `InputError`.
     """
     gate = study.gate(level)
     usual = study.traces[level]
     trace = usual if stage is None else retrace(study, level, without_stage(gate, stage))
-    figure, ax = sheet(WIDTH, HEIGHT)
+    first, last, stretch = (0, 11, 1.0) if half is None else HALVES[half]
+    boxes = _placed(first, last, stretch)
+    figure, ax = sheet(WIDTH if half is None else LEFT + stretch * COLUMN * (last - first) + 0.8, HEIGHT)
     for name, left, right, color in STAGE_COLUMNS:
-        x0, x1 = (LEFT + COLUMN * column for column in (left, right))
+        if not first <= left <= last:
+            continue
+        x0, x1 = (LEFT + stretch * COLUMN * (column - first) for column in (left, right))
         ax.add_patch(Rectangle((x0, 0.52), x1 - x0, HEIGHT - 1.32, color=color, alpha=0.55, linewidth=0, zorder=-2))
         ax.text((x0 + x1) / 2, 0.64, name, ha="center", va="center", fontsize=9, style="italic")
-    _draw_arrows(ax)
-    for name in BOXES:
-        _draw_box(ax, trace, usual, name, stage)
-    _draw_slice(figure, study, outlines)
-    if outlines:
-        for index, organ in enumerate(study.organs):
+    _draw_arrows(ax, boxes)
+    for name, box in boxes.items():
+        _draw_box(ax, trace, usual, name, box, stage)
+    if half != 2:
+        _draw_slice(figure, study, outlines)
+        for index, organ in enumerate(study.organs if outlines else []):
             color = class_color(study.organ_id(organ), study.class_names)
-            x, y = Box(8.75 + 1.5 * (index % 2), 3.6 + 0.2 * (index // 2), "").center
+            x, y = Box(8.75 + 1.5 * (index % 2), 3.0 + 0.2 * (index // 2), "").center
+            if half == 1:  # in one line below the title
+                x, y = 0.35 + 0.93 * index, HEIGHT - 0.46
             ax.add_patch(Rectangle((x - 0.2, y - 0.06), 0.14, 0.12, color=color))
-            ax.text(x, y, organ, fontsize=8, va="center")
-    ax.text(0.12, HEIGHT - 0.2, f"The gate of level {level}, {study.name}", fontsize=10.5, weight="bold", va="center")
-    ax.text(0.12, 0.24, _legend(usual, trace, stage), fontsize=8, va="center", color="0.2")
+            ax.text(x, y, organ, fontsize=8 if half is None else 7, va="center")
+    title = f"The gate of level {level}, {study.name}"
+    if half is not None:  # shorter, beside the words on the data
+        title = f"Level {level}, stages {2 * half - 1} and {2 * half}: {study.name}"
+    ax.text(0.12, HEIGHT - 0.2, title, fontsize=10.5, weight="bold", va="center")
+    ax.text(0.12, 0.24, _legend(usual, trace, stage, half), fontsize=8, va="center", color="0.2")
     return stamp(figure, study.source)
 
 
@@ -152,7 +166,7 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
     """
     run = without_stage(study.gate(level), stage)
     usual, changed = study.traces[level], retrace(study, level, run)
-    figure, ax = sheet(9.4, 4.35)
+    figure, ax = sheet(9.05, 4.35)
     names = ("u", "u_modulated", "attention", "output")
     for row, (words, trace, predicted) in enumerate(
         (("as it was trained", usual, predict(study)), (f"without: {stage}", changed, predict(study, {level: run})))
@@ -161,17 +175,17 @@ def draw_stage_off(study: Study, level: int, stage: str) -> Figure:
         ax.text(0.14, y, words, rotation=90, ha="center", va="center", fontsize=9)
         for column, name in enumerate(names):
             cmap, formula = BOXES[name].cmap, BOXES[name].formula.split(" ")[0]
-            values, center = thumbnail(getattr(trace, name), cmap), (1.1 + 1.8 * column, y)
+            values, center = thumbnail(getattr(trace, name), cmap), (1.05 + 1.72 * column, y)
             put(ax, values, center, 1.55, cmap, limits_of(thumbnail(getattr(usual, name), cmap), cmap))
             moved = relative_change(getattr(usual, name), getattr(trace, name))
             title = formula if row == 0 else f"{formula}, moved by {moved:.0%}"
             ax.text(center[0], y + 0.81, title, ha="center", fontsize=8.5)
-        put(ax, colored(study.image, predicted, study.class_names), (8.35, y), 1.7, "gray", (0, 1))
+        put(ax, colored(study.image, predicted, study.class_names), (8.05, y), 1.7, "gray", (0, 1))
         title = f"prediction, Dice {slice_dice(study, predicted)['mean']:.2f}"
-        ax.text(8.35, y + 0.88, title, ha="center", fontsize=8.5)
+        ax.text(8.05, y + 0.88, title, ha="center", fontsize=8.5)
     words = f"level {level}; in place of the {stage}: {STAGES[stage][0]}"
     ax.text(
-        4.7, 0.1, f"{words}. Colors in both rows as above; A from 0 to 1, the rest from 0.", ha="center", fontsize=8
+        4.52, 0.1, f"{words}. Colors in both rows as above; A from 0 to 1, the rest from 0.", ha="center", fontsize=8
     )
     return stamp(figure, f"{study.name}; {study.source}")
 
@@ -184,8 +198,18 @@ def colored(image: NDArray[np.float32], label: NDArray[np.uint8], class_names: S
     return np.where(label[..., None] > 0, 0.45 * gray + 0.55 * palette[label], gray)
 
 
-def _draw_box(ax: Axes, trace: MASAGTrace, usual: MASAGTrace, name: str, stage: str | None) -> None:
-    box, tensor = BOXES[name], getattr(trace, name)
+def _placed(first: int, last: int, stretch: float) -> dict[str, Box]:
+    """The boxes between two columns, moved to the left; X once more above what it is multiplied by, if it is not."""
+    found = {
+        name: box._replace(column=(box.column - first) * stretch)
+        for name, box in BOXES.items()
+        if first <= box.column <= last
+    }
+    return found if "x" in found else found | {"x": found["x_attended"]._replace(row=BOXES["x"].row, formula="X")}
+
+
+def _draw_box(ax: Axes, trace: MASAGTrace, usual: MASAGTrace, name: str, box: Box, stage: str | None) -> None:
+    tensor = getattr(trace, name)
     values = thumbnail(tensor, box.cmap)
     put(ax, values, box.center, SIDE, box.cmap, limits_of(thumbnail(getattr(usual, name), box.cmap), box.cmap))
     frame = SAME
@@ -202,14 +226,16 @@ def _draw_box(ax: Axes, trace: MASAGTrace, usual: MASAGTrace, name: str, stage: 
     ax.text(x, box.at(0, 0)[1] - 0.05, shape, fontsize=7, va="top", color="0.25", **style)
 
 
-def _draw_arrows(ax: Axes) -> None:
+def _draw_arrows(ax: Axes, boxes: Mapping[str, Box]) -> None:
     for start, end in FLOW:
-        a, b = BOXES[start], BOXES[end]
-        if end == "x_attended" and start == "x":  # around everything, above the first row
-            lane = HEIGHT - 0.62
+        if not (start in boxes and end in boxes) or boxes[end].column == 0:  # what stands at the left edge is given
+            continue
+        a, b = boxes[start], boxes[end]
+        if a.column == b.column:
+            points = [a.at(0.5, -0.24), b.at(0.5, 1.24)]
+        elif end == "x_attended" and start == "x":  # around everything, above the first row
+            lane = HEIGHT - 0.46
             points = [a.at(0.5, 1.22), (a.center[0], lane), (b.center[0], lane), b.at(0.5, 1.24)]
-        elif a.column == b.column:
-            points = [a.at(0.5, 0), b.at(0.5, 1)]
         elif a.row == b.row:
             points = [a.at(1, 0.5), b.at(0, 0.5)]
         else:
@@ -230,7 +256,17 @@ def _draw_slice(figure: Figure, study: Study, outlines: bool) -> None:
     ax.set_title("the slice", fontsize=8, pad=2)
 
 
-def _legend(usual: MASAGTrace, trace: MASAGTrace, stage: str | None) -> str:
+def _legend(usual: MASAGTrace, trace: MASAGTrace, stage: str | None, half: int | None) -> str:
+    if stage is None and half == 1:
+        return (
+            "Features: root mean square over channels, each box from zero (dark) to its own largest.\n"
+            "One channel (mean, max, Γ): blue below zero, red above. Weights: 0 (dark) to 1 (light). BN: batch norm."
+        )
+    if stage is None and half == 2:
+        return (
+            "Features as in stages 1 and 2. Sigmoids and A: from 0 (dark) to 1 (light), averaged over channels.\n"
+            "C: 1 × 1 convolution, BN: batch norm, σ: sigmoid."
+        )
     if stage is None:
         return (
             "Features: root mean square over channels, bright is large, every box from zero to its own largest. "

@@ -103,7 +103,7 @@ def plot_maps(
     """
     rows = _rows(panels, columns, image)
     across = max(len(row) for row in rows.values())
-    figure, axes = figure_grid(len(rows), across, width=min(2.25, WIDTH / across), height=2.3)
+    figure, axes = figure_grid(len(rows), across, width=min(2.25, WIDTH / across), height=min(2.3, 5.8 / len(rows)))
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, panel in zip(line, row, strict=False):
             if panel is None:

@@ -7,6 +7,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from msa2net_lib.lessons.exercise import Check, random_tensor
 from msa2net_lib.lessons.l01_data.checks import window
@@ -15,7 +16,7 @@ from msa2net_lib.lessons.l03_selection.checks import selection, share
 from msa2net_lib.lessons.l04_modulation.checks import cross_modulation
 from msa2net_lib.lessons.l05_recalibration.checks import recalibration, whole_gate
 from msa2net_lib.lessons.l06_skip_gates.checks import attention_gate
-from msa2net_lib.lessons.l07_decoder_blocks.checks import efficient_attention
+from msa2net_lib.lessons.l07_decoder_blocks.checks import efficient_attention, large_kernel_attention
 from msa2net_lib.lessons.l08_network.checks import convolution
 from msa2net_lib.lessons.l11_evaluation.checks import dice
 
@@ -138,6 +139,24 @@ def layer(module, position, features):
     return module[position](features)
 
 
+def replicated(x, depthwise, dilated, pointwise, mode="replicate"):
+    """Large-kernel attention with maps continued at the border otherwise than by zeros."""
+    near = functional.conv2d(functional.pad(x, (2,) * 4, mode=mode), depthwise, groups=x.shape[1])
+    wide = functional.pad(near, (8,) * 4, mode=mode) if mode == "reflect" else functional.pad(near, (9,) * 4, mode=mode)
+    wide = functional.pad(wide, (1,) * 4) if mode == "reflect" else wide  # the shortest map has nine rows
+    return x * functional.conv2d(functional.conv2d(wide, dilated, dilation=3, groups=x.shape[1]), pointwise)
+
+
+def counted(channels_in, channels_out, kernel, groups, height, width):
+    weights = channels_out * (channels_in // groups) * kernel**2
+    return weights + channels_out, weights * height * width
+
+
+def gated_by_means(x, g):
+    own, other = (x * g.mean((2, 3), True).sigmoid(), g * x.mean((2, 3), True).sigmoid())
+    return own, other, own * other
+
+
 named = namedtuple("named", "check wrong line")
 LINES = [
     named(ONE, lambda x, g: None, "it returned None"),
@@ -188,6 +207,23 @@ LINES = [
     named(share, lambda s: s[:, :1].softmax(dim=1), "softmax over one channel"),
     named(efficient_attention, lambda q, k, v: efficient_attention.answer(k, q, v), "changed places"),
     named(dice, lambda p, t: float("nan"), "nan or infinity"),
+    named(ONE, lambda x, g: x * g.sigmoid().detach(), "no gradient reaches `g`"),
+    named(TWO, lambda x, g: (x.detach() * g.sigmoid(), g.tanh()), "no gradient reaches `x`"),
+    named(large_kernel_attention, replicated, "what the map is padded with"),
+    named(large_kernel_attention, lambda x, d, w, p: replicated(x, d, w, p, "reflect"), "what the map is padded with"),
+    named(large_kernel_attention, lambda x, d, w, p: replicated(x, d, w, p, "circular"), "what the map is padded with"),
+    named(convolution, lambda i, o, k, g, h, w: counted(i, o, k, g, h - k + 1, w - k + 1), "`h` is `h - k + 1`"),
+    named(convolution, lambda i, o, k, g, h, w: counted(i, o, k, g, h - 1, w - 1), "`h` is taken once less"),
+    named(convolution, lambda i, o, k, g, h, w: counted(i, o, k, g, h, h), "`h` stands where `w` belongs"),
+    named(receptive_field, lambda k, d: 1 + int(np.dot(k, np.cumprod(d))), "sum of k x the product of d so far"),
+    named(receptive_field, lambda k, d: 1 + int(np.dot(np.array(k) - 1, np.array(d) + 1)), "(d + 1)"),
+    named(global_pooling, lambda g: torch.cat([(g * g).mean(1, True).sqrt(), g.amax(1, True)], 1), "root mean square"),
+    named(global_pooling, lambda g: torch.cat([g.abs().mean(1, True), g.amax(1, True)], 1), "is the mean size"),
+    named(global_pooling, lambda g: torch.cat([g.mean(1, True), g.std(1, keepdim=True)], 1), "deviation (n - 1)"),
+    named(selection, lambda s, x, g: selection.answer(s / 2**0.5, x, g), "root of the number of channels"),
+    named(selection, lambda s, x, g: selection.answer(s[:1].expand_as(s), x, g), "first sample, for all samples"),
+    named(selection, lambda s, x, g: selection.answer(1e9 * s, x, g), "hard choice"),
+    named(cross_modulation, gated_by_means, "the mean of `g` over cells"),
 ]  # fmt: skip
 
 

@@ -113,3 +113,24 @@ def test_thumbnails_and_colors():
     picture = colored(np.full((1, 2), 0.5, np.float32), np.array([[0, 5]], np.uint8), ORGANS)
     np.testing.assert_allclose(picture[0, 0], 0.5)
     assert picture[0, 1, 2] > picture[0, 1, 0]
+
+
+def test_two_halves_hold_every_box_and_arrow_once_but_the_x_that_both_need(study):
+    halves = [draw_gate(study, 0, half=half) for half in (1, 2)]
+    for figure in halves:
+        width, height = figure.get_size_inches()
+        assert width <= 9.1, "a page is 930 pixels wide"
+        assert height <= 6.2
+        for image in figure.axes[0].images:
+            left, right, low, high = image.get_extent()
+            assert 0 < left < right < width
+            assert 0 < low < high < height
+    written = [texts(figure) for figure in halves]
+    for box in BOXES.values():
+        found = [box.formula in words for words in written]
+        assert found == ([True, True] if box.formula in ("X", BOXES["x_selected"].formula, BOXES["g_selected"].formula)
+                         else [box.column <= 5, box.column > 5]), box.formula  # fmt: skip
+    arrows = [len([p for p in f.axes[0].patches if isinstance(p, FancyArrowPatch)]) for f in halves]
+    assert sum(arrows) == len(FLOW)
+    assert "1 multi-scale fusion" in written[0]
+    assert "4 recalibration" in written[1]

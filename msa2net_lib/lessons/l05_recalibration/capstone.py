@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from msa2net_lib.analysis.toy_task import train_toy
 from msa2net_lib.errors import InputError
@@ -38,11 +40,23 @@ SIZES = ((2, 4, 5, 7), (3, 3, 8, 8), (2, 6, 9, 4))
 Build = Callable[[int], nn.Module]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Weights:
     """A gate whose weights are handed over, and which cannot be called in place of the reader's."""
 
     gate: MASAG
+    note: Callable[..., None] | None = None
+
+    def watch(self, note: Callable[..., None]) -> None:
+        """Have ``note`` told of a layer's calls in evaluation mode: name, layer, what goes in and what comes out."""
+        self.note = note
+
+    def listen(self, layers: Mapping[str, nn.Module]) -> list[RemovableHandle]:
+        """Look at these layers, if anything watches, until the handles are removed."""
+        note = self.note
+        return (
+            [layer.register_forward_hook(partial(note, f"`{name}`")) for name, layer in layers.items()] if note else []
+        )
 
 
 def fill(module: nn.Module, gate: MASAG) -> nn.Module:
@@ -70,8 +84,8 @@ def fill(module: nn.Module, gate: MASAG) -> nn.Module:
         if own[name].shape != tensor.shape:
             hint = ": depthwise, so groups=channels" if layer in ("depthwise", "dilated") and key == "weight" else ""
             raise InputError(f"{name} has shape {tuple(own[name].shape)}, expected {tuple(tensor.shape)}{hint}")
-    module.load_state_dict(wanted)
-    return module.double() if next(gate.parameters()).dtype == torch.float64 else module
+    module.to(next(gate.parameters()).dtype).load_state_dict(wanted)  # in this order, or weights are rounded
+    return module
 
 
 def _draw(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -79,9 +93,14 @@ def _draw(rng: np.random.Generator) -> tuple[Any, ...]:
     return Weights(trained(MASAG(shape[1]), rng)), random_tensor(rng, *shape), random_tensor(rng, *shape)
 
 
-def _in_both_modes(module: nn.Module, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """The output in evaluation mode, then in training mode."""
-    return module.eval()(x, g), module.train()(x, g)
+def _in_both_modes(
+    module: nn.Module, x: Tensor, g: Tensor, heard: Sequence[RemovableHandle] = ()
+) -> tuple[Tensor, Tensor]:
+    """The output in evaluation mode, then in training mode, to which nothing listens any more."""
+    first = module.eval()(x, g)
+    for handle in heard:
+        handle.remove()
+    return first, module.train()(x, g)
 
 
 class _Planted:
@@ -99,13 +118,17 @@ def _use(build: Any) -> Callable[..., Any]:
         return build.run
 
     def run(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        return _in_both_modes(fill(build(x.shape[1]), weights.gate), x, g)
+        module = fill(build(x.shape[1]), weights.gate)
+        heard = weights.listen({name: module.get_submodule(name) for name in LAYERS})
+        return _in_both_modes(module, x, g, heard)
 
     return run
 
 
 def _answer(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    return _in_both_modes(copy.deepcopy(weights.gate), x, g)
+    gate = copy.deepcopy(weights.gate)
+    heard = weights.listen({name: gate.get_submodule(path) for name, path in LAYERS.items()})
+    return _in_both_modes(gate, x, g, heard)
 
 
 def _changed(change: Callable[[MASAG], object]) -> _Planted:

@@ -39,8 +39,8 @@ CHANNELS: tuple[int, ...] = tuple(PRESETS["tiny"].encoder_options["embed_dim"][:
 KINDS = {"alternative": "", "masag": "", "control": "NEGATIVE CONTROL"}
 LINE, LETTER, SPACE, MARGIN, GAP = 0.145, 0.062, 0.3, 0.12, 0.16
 """Inches: a line of text in a box, a letter's width, between columns, the sheet's edge, between things in a column."""
-HEAD, SIDE = 1.22, 1.9
-"""Inches: the words above, and the map beside."""
+HEAD, SIDE, PAGE = 1.22, 1.9, 9.05
+"""Inches: the words above, the map beside, and the widest sheet that a page shows at its own size."""
 STYLES = {"x": ("-", "0.1"), "g": ((0, (4, 1.6)), "0.1")}
 """Lines that come from X and from G; the others are gray."""
 BATCH, HEIGHT, WIDTH = 17, 13, 11
@@ -200,27 +200,38 @@ def draw_card(gate: str | GateInfo, study: Study | None = None, attention: NDArr
     """Draw one gate: title, source, equation, symbols, parameters at the tiny network's levels, operations, its map.
 
     gate: a name of `GATES` or an entry like those. attention: a map (h, w) of the gate on the study's slice; without
-    both there is no map. Operations are those of `trace_steps`, with the channels of the finest level. Errors:
-    `InputError` for an unknown name.
+    both there is no map. Operations are those of `trace_steps`, with the channels of the finest level; what would be
+    wider than a page goes on in a second row. Errors: `InputError` for an unknown name.
     """
     info = gate if isinstance(gate, GateInfo) else find_gate(gate)
     boxes = boxes_of(trace_steps(info.build(CHANNELS[0], "depthwise"), CHANNELS[0]))
     widths = {name: max(0.26, LETTER * max(map(len, box.lines)) + 0.16) for name, box in boxes.items()}
     heights: dict[Any, float] = {name: LINE * len(box.lines) + 0.1 for name, box in boxes.items()}
     columns, y = arrange({name: box.takes for name, box in boxes.items()}, heights)
-    spans, right = {}, MARGIN
-    for column in range(max(columns.values()) + 1):
-        width = max(widths[name] for name, place in columns.items() if place == column)
-        spans[column] = right, right + width
-        right += width + SPACE
-    low = min(value - heights.get(item, 0.0) / 2 for item, value in y.items())
-    high = max(value + heights.get(item, 0.0) / 2 for item, value in y.items())
-    shown = study is not None and attention is not None
-    height = max(high - low + 2 * MARGIN, SIDE if shown else 0) + HEAD + 0.2
-    figure, ax = sheet(max(right - SPACE + MARGIN, 6.2) + (SIDE + 0.3 if shown else 0), height)
+    across = [
+        max(widths[name] for name, place in columns.items() if place == column)
+        for column in range(max(columns.values()) + 1)
+    ]
+    beside = SIDE + 0.3 if study is not None and attention is not None else 0.0
+    cut, spans = _fold(across, beside)
+    rows: list[dict[Any, float]] = [{}, {}]
+    for item, value in y.items():
+        rows[(item[1] if isinstance(item, tuple) else columns[item]) >= cut][item] = value
+    ends = [
+        [function(v + way * heights.get(item, 0.0) / 2 for item, v in row.items()) for function, way in _ENDS]
+        for row in rows
+        if row
+    ]
+    tall = [high - low + 2 * MARGIN for low, high in ends]
+    height = max(sum(tall), SIDE if beside else 0) + HEAD + 0.2
+    width = max(max(spans[cut - 1][1] + MARGIN, 6.2) + beside, spans[-1][1] + MARGIN)
+    figure, ax = sheet(width, height)
     _write_head(ax, info, height)
-    up = (height - HEAD + 0.15) / 2 - (low + high) / 2
-    y = {item: value + up for item, value in y.items()}
+    bottom = 0.175 + (height - HEAD - 0.2 - sum(tall)) / 2
+    y = {}
+    for row, (low, high), size in reversed([*zip(rows, ends, tall, strict=False)]):
+        y |= {item: value + bottom + size / 2 - (low + high) / 2 for item, value in row.items()}
+        bottom += size
     for name, box in boxes.items():
         middle = sum(spans[columns[name]]) / 2
         starts = sorted(box.takes, key=lambda start: y.get((start, columns[name] - 1), y[start]))
@@ -229,7 +240,13 @@ def draw_card(gate: str | GateInfo, study: Study | None = None, attention: NDArr
             points = [(sum(spans[columns[start]]) / 2 + widths[start] / 2, y[start])]
             for column in range(columns[start] + 1, columns[name]):
                 points += [(x, y[start, column]) for x in spans[column]]
-            _draw_arrow(ax, [*points, (middle - widths[name] / 2, port)], start, name)
+            points.append((middle - widths[name] / 2, port))
+            if columns[start] < cut <= columns[name]:  # out of the first row, and on from the left of the second
+                last = 2 * (cut - 1 - columns[start]) + 1
+                _draw_arrow(ax, [*points[:last], (spans[cut - 1][1] + SPACE, points[last - 1][1])], start, name)
+                _draw_arrow(ax, [(MARGIN / 2, points[last][1]), *points[last:]], start, "")
+            else:
+                _draw_arrow(ax, points, start, name)
         unused = name in INPUTS and not any(name in other.takes for other in boxes.values())
         _draw_box(ax, box, (middle, y[name]), widths[name], heights[name], unused)
     if study is not None and attention is not None:
@@ -238,34 +255,35 @@ def draw_card(gate: str | GateInfo, study: Study | None = None, attention: NDArr
     return figure
 
 
-def draw_family(study: Study, maps: Mapping[str, NDArray]) -> Figure:
-    """Draw the whole registry on one sheet: a row per gate with title, equation, use of G, parameters, and its map.
+def draw_family(study: Study, maps: Mapping[str, NDArray], gates: Sequence[str] = tuple(GATES)) -> Figure:
+    """Draw gates of the registry on one sheet: a row each with title, parameters, equation, use of G, and its map.
 
-    maps: (h, w) by gate, on the study's slice; gates that are not in it say so.
+    maps: (h, w) by gate, on the study's slice; gates that are not in it say so. gates: which, all by default; six fit
+    a page.
     """
-    row, top, width, height = 0.92, 0.88, 11.4, 0.88 + 0.92 * len(GATES) + 0.1
+    row, top, width, height = 0.88, 0.78, PAGE, 0.78 + 0.88 * len(gates) + 0.06
     figure, ax = sheet(width, height)
-    places = {"gate": 0.12, "what the decoder adds to G": 2.5, "uses G": 7.45, "parameters": 8.2, "map": 10.0}
-    name_x, equation_x, uses_x, count_x, map_x = places.values()
+    places = {"gate": 0.12, "what the decoder adds to G": 2.12, "uses G": 7.35, "map": 8.1}
+    name_x, equation_x, uses_x, map_x = places.values()
     for words, x in places.items():
-        ax.text(x, height - 0.58, words, fontsize=8.5, weight="bold", va="center")
-    ax.text(count_x, height - 0.76, f"at {', '.join(map(str, CHANNELS))} channels", fontsize=7, va="center")
-    for index, info in enumerate(GATES.values()):
+        ax.text(x, height - 0.48, words, fontsize=8.5, weight="bold", va="center")
+    ax.text(name_x, height - 0.66, f"parameters at {', '.join(map(str, CHANNELS))} channels", fontsize=7, va="center")
+    for index, info in enumerate(GATES[name] for name in gates):
         y = height - top - row * (index + 0.5)
         if index % 2 == 0:
             ax.axhspan(y - row / 2, y + row / 2, color="0.95", zorder=-3)
         small = KINDS[info.kind] or f"{info.dims}-D, {'with a map' if info.has_map else 'without a map'}"
         counts = ", ".join(f"{count:,}" for count in gate_sizes(info).values())
         for x, up, words, size, color in (
-            (name_x, -0.1, f"{info.name}; {small}", 7, "0.25"),
+            (name_x, -0.04, f"{info.name}; {small}", 7, "0.25"),
+            (name_x, -0.22, counts, 7, "0.25"),
             (equation_x, 0.15, f"${info.equation}$", 8, "0"),
             (equation_x, -0.04, info.symbols, 6, "0.2"),
             (equation_x, -0.2, info.source, 6.5, "0.3"),
             (uses_x, 0, "yes" if info.uses_g else "no", 8.5, "0"),
-            (count_x, 0, counts, 8, "0"),
         ):
             ax.text(x, y + up, words, fontsize=size, va="center", color=color)
-        ax.text(name_x, y + 0.1, info.title, fontsize=8.5, weight="bold", va="center")
+        ax.text(name_x, y + 0.15, info.title, fontsize=8.5, weight="bold", va="center")
         if info.name in maps:
             side = row * 0.92
             place = (map_x / width, (y - side / 2) / height, side / width, side / height)
@@ -274,6 +292,29 @@ def draw_family(study: Study, maps: Mapping[str, NDArray]) -> Figure:
             words = "not measured" if info.has_map else "none"
             ax.text(map_x + 0.1, y, words, fontsize=7.5, va="center", color="0.3")
     return stamp(figure, study.source)
+
+
+_ENDS = ((min, -1), (max, 1))
+
+
+def _fold(across: Sequence[float], beside: float) -> tuple[int, list[tuple[float, float]]]:
+    """How many columns stand in the first row, all if that is no wider than a page, and where each begins and ends."""
+
+    def spans(cut: int) -> list[tuple[float, float]]:
+        found, right = [], MARGIN
+        for column, width in enumerate(across):
+            right = MARGIN + SPACE if column == cut else right
+            found.append((right, right + width))
+            right += width + SPACE
+        return found
+
+    def width(cut: int) -> float:
+        folded = SPACE if cut < len(across) else 0.0
+        return max(spans(cut)[cut - 1][1] + folded + beside, spans(cut)[-1][1]) + MARGIN
+
+    whole = len(across)
+    cut = whole if width(whole) <= PAGE else min(range(1, whole), key=width)
+    return cut, spans(cut)
 
 
 def arrange(
@@ -339,7 +380,7 @@ def _draw_box(ax: Axes, box: Box, middle: tuple[float, float], width: float, hei
 
 
 def _draw_arrow(ax: Axes, points: Sequence[tuple[float, float]], start: str, end: str) -> None:
-    """A line through points, straight along a lane and bent between columns."""
+    """A line through points, straight along a lane and bent between columns; the second part of one has no ``end``."""
     vertices, codes = [], []
     for (x0, y0), (x1, y1) in zip(points[::2], points[1::2], strict=True):
         middle = (x0 + x1) / 2
@@ -347,7 +388,8 @@ def _draw_arrow(ax: Axes, points: Sequence[tuple[float, float]], start: str, end
         codes += [Path.LINETO if codes else Path.MOVETO, *[Path.CURVE4] * 3]
     line, color = STYLES.get(start, ("-", "0.45"))
     style = {"mutation_scale": 7, "linestyle": line, "color": color, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
-    patch = FancyArrowPatch(path=Path(vertices, codes), arrowstyle="-|>", zorder=-1, gid=f"{start}>{end}", **style)
+    name = f"{start}>{end}" if end else None
+    patch = FancyArrowPatch(path=Path(vertices, codes), arrowstyle="-|>", zorder=-1, gid=name, **style)
     ax.add_patch(patch)
 
 

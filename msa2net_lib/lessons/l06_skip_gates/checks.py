@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from msa2net_lib.lessons.exercise import Check, random_pointwise, random_tensor
+from msa2net_lib.lessons.l06_skip_gates.study import agreement
 from msa2net_lib.nn.gates import AttentionGate
 
 
@@ -59,5 +63,72 @@ attention_gate = Check(
             s((t(x) + p(g)).relu()) * x
         ).sigmoid(),
         "x is added once more: this gate has no residual": lambda x, g, t, p, s: _map(x, g, t, p, s) * x + x,
+    },
+)
+
+
+def _draw_cells(rng: np.random.Generator) -> tuple[Any, ...]:
+    batch, channels, height = (int(size) for size in rng.integers(2, 5, size=3))
+    width = height + int(rng.integers(1, 4))
+    return random_tensor(rng, batch, channels, height, width), torch.from_numpy(rng.permutation(height * width))
+
+
+shuffled_cells = Check(
+    "shuffled_cells",
+    lambda attention, order: attention.flatten(2).index_select(2, order).reshape(attention.shape),
+    _draw_cells,
+    {
+        "each cell is sent to `order[i]`: it is taken from there": lambda a, o: a.flatten(2)[..., o.argsort()].reshape(
+            a.shape
+        ),
+        "the cells are counted column by column: row by row": lambda a, o: (
+            a.mT.flatten(2)[..., o].reshape(a.mT.shape).mT
+        ),
+        "the cells are taken row by row and laid down column by column": lambda a, o: (
+            a.flatten(2)[..., o].reshape(a.mT.shape).mT
+        ),
+        "channels have changed places as well: the same permutation in each, and each where it was": lambda a, o: (
+            a.flatten(2)[..., o].reshape(a.shape).flip(1)
+        ),
+        "the values are sorted: `order` says where they go": lambda a, o: a.flatten(2).sort().values.reshape(a.shape),
+        "the axis of cells is not folded back to rows and columns": lambda a, o: a.flatten(2)[..., o],
+    },
+)
+
+
+def _draw_values(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Values rounded so that some are equal, higher inside the mask than outside or lower."""
+    shape = tuple(int(side) for side in rng.integers(4, 9, size=2))
+    mask = rng.random(shape) < rng.uniform(0.25, 0.75)
+    mask.flat[:2] = True, False
+    return np.round(rng.normal(size=shape) + rng.choice([-0.7, 0.7]) * mask, 1), mask
+
+
+def _auroc(values: NDArray, mask: NDArray) -> float:
+    return agreement(values, mask.astype(np.uint8))
+
+
+def _pairs(values: NDArray, mask: NDArray) -> NDArray:
+    return values[mask][:, None] - values[~mask][None]
+
+
+auroc = Check(
+    "auroc",
+    _auroc,
+    _draw_values,
+    {
+        "a tie counts nothing: it counts half": lambda v, m: (_pairs(v, m) > 0).mean(),
+        "a tie counts as won: it counts half": lambda v, m: (_pairs(v, m) >= 0).mean(),
+        "inside and outside are swapped": lambda v, m: _auroc(-v, m),
+        "that is a count of pairs: divide by their number": lambda v, m: _auroc(v, m) * m.sum() * (~m).sum(),
+        "that is the mean difference, not how often it is above zero": lambda v, m: _pairs(v, m).mean(),
+        "divided by all pairs of cells: only pairs of one inside and one outside count": lambda v, m: (
+            _auroc(v, m) * m.sum() * (~m).sum() / m.size**2
+        ),
+        "cells are compared with the mean outside, not with each cell": lambda v, m: (v[m] > v[~m].mean()).mean(),
+        "that is the mean rank of the cells inside, as a share": lambda v, m: (
+            rankdata(v).reshape(v.shape)[m].mean() / v.size
+        ),
+        "that is the share of cells on the right side of 0.5": lambda v, m: ((v > 0.5) == m).mean(),
     },
 )

@@ -96,6 +96,49 @@ large_kernel_attention = Check(
 )
 
 
+def _draw_rows(rng: np.random.Generator) -> tuple[Any, ...]:
+    batch, queries, deep, wide = (int(n) for n in rng.integers([2, 3, 3, 2], [4, 7, 9, 6]))
+    keys = queries + int(rng.integers(1, 4))
+    return (
+        random_tensor(rng, batch, queries, deep),
+        random_tensor(rng, batch, keys, deep),
+        random_tensor(rng, batch, keys, wide),
+    )
+
+
+def _products(queries: Tensor, keys: Tensor, power: float = 0.5) -> Tensor:
+    return queries @ keys.mT / queries.shape[-1] ** power
+
+
+self_attention = Check(
+    "self_attention",
+    F.scaled_dot_product_attention,
+    _draw_rows,
+    {
+        "the softmax runs over the queries: the weights of one query over all keys sum to one": lambda q, k, v: (
+            _products(q, k).softmax(1) @ v
+        ),
+        "the softmax runs over samples": lambda q, k, v: _products(q, k).softmax(0) @ v,
+        "the products are not divided by the root of d": lambda q, k, v: _products(q, k, 0).softmax(-1) @ v,
+        "divided by d: by its root": lambda q, k, v: _products(q, k, 1).softmax(-1) @ v,
+        "multiplied by the root of d: divide": lambda q, k, v: _products(q, k, -0.5).softmax(-1) @ v,
+        "divided after the softmax: before it": lambda q, k, v: _products(q, k, 0).softmax(-1) @ v / q.shape[-1] ** 0.5,
+        "the softmax is missing": lambda q, k, v: _products(q, k) @ v,
+        "a sigmoid where the softmax belongs: weights of one query sum to one": lambda q, k, v: (
+            _products(q, k).sigmoid() @ v
+        ),
+        "those are the weights: the values are missing": lambda q, k, v: _products(q, k).softmax(-1),
+        "the mean of all values, whatever the products": lambda q, k, v: v.mean(1, True).repeat(1, q.shape[1], 1),
+        "each query takes its best key's value alone: all values, weighted": lambda q, k, v: (
+            F.one_hot(_products(q, k).argmax(-1), k.shape[1]).double() @ v
+        ),
+        "queries and keys are divided by their lengths: that is cosine attention": lambda q, k, v: (
+            _products(F.normalize(q, dim=-1), F.normalize(k, dim=-1)).softmax(-1) @ v
+        ),
+    },
+)
+
+
 def _draw_qkv(rng: np.random.Generator) -> tuple[Any, ...]:
     shape = [int(n) for n in rng.integers([2, 3, 8], [4, 7, 16])]
     return tuple(random_tensor(rng, *shape) for _ in range(3))

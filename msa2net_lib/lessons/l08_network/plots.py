@@ -34,20 +34,21 @@ class _Box(NamedTuple):
         return self.left + x * self.width, self.bottom + y * self.height
 
 
-WIDTH, ROW, BETWEEN_ROWS, PAD, BETWEEN_BANDS, HEADER = 10.8, 0.66, 0.2, 0.08, 0.22, 0.72
+WIDTH, ROW, BETWEEN_ROWS, PAD, BETWEEN_BANDS, HEADER = 9.05, 0.62, 0.2, 0.08, 0.22, 0.72
 COLUMNS = (  # heading, left edge, width, color, what stands there
-    ("encoder", 0.45, 2.15, "#DCE8F4", ("input", "stem", "encoder")),
-    ("skip connections", 3.15, 2.15, "#FADFC4", ("gray stem", "gate")),
-    ("", 5.9, 1.75, "#E4F0E0", ("linear", "norm")),
-    ("decoder", 8.25, 2.4, "#E4F0E0", ("blocks", "expansion", "head")),
+    ("encoder", 0.4, 2.03, "#DCE8F4", ("input", "stem", "encoder")),
+    ("skip connections", 2.77, 1.75, "#FADFC4", ("gray stem", "gate")),
+    ("", 4.92, 1.6, "#E4F0E0", ("linear", "norm")),
+    ("decoder", 6.87, 2.1, "#E4F0E0", ("blocks", "expansion", "head")),
 )
 
 
-def draw(steps: Sequence[Step], title: str, source: str, thumbnails: bool = True) -> Figure:
+def draw(steps: Sequence[Step], title: str, source: str, thumbnails: bool = True, part: str | None = None) -> Figure:
     """Draw the steps of `walk`: the encoder goes down on the left, the decoder up on the right, gates between.
 
     A band holds what has one grid size; parts that did not run are hatched. source: `plots.VIRTUAL`, `plots.REAL`
-    or another line on where the image is from. thumbnails: show the steps' outputs as small maps.
+    or another line on where the image is from. thumbnails: show the steps' outputs as small maps. part: "upper" for the
+    image and levels 0 and 1 alone, "lower" for levels 2 and 3, each no larger than a page; None for all.
     """
     boxes, bands = _boxes(steps)
     height = bands[-1].at(0, 1)[1] + HEADER
@@ -67,8 +68,24 @@ def draw(steps: Sequence[Step], title: str, source: str, thumbnails: bool = True
     for heading, left, width, *_ in COLUMNS:
         ax.text(left + width / 2, height - HEADER + 0.12, heading, fontsize=8.5, style="italic", **gray)
     ax.text(0.12, height - 0.38, title, fontsize=10.5, va="center", weight="bold")
-    ax.text(COLUMNS[1][1], bands[-1].bottom + PAD, _legend(steps, thumbnails), fontsize=7.5, va="bottom", color="0.2")
+    ax.text(COLUMNS[1][1], bands[-1].bottom + PAD, _legend(steps, thumbnails), fontsize=7, va="bottom", color="0.2")
+    if part == "upper":
+        _crop(figure, ax, bands[1].bottom - BETWEEN_BANDS, bands[-1].at(0, 1)[1] + BETWEEN_BANDS, title)
+    elif part == "lower":
+        _crop(figure, ax, 0.0, bands[2].at(0, 1)[1] + BETWEEN_BANDS, f"{title}: the coarse levels")
     return stamp(figure, source)
+
+
+def _crop(figure: Figure, ax: Axes, low: float, high: float, title: str) -> None:
+    """Keep what stands between two heights, and put the title above; arrows run on to the edge."""
+    for text in [text for text in ax.texts if not low < text.get_position()[1] < high]:
+        text.remove()
+    for image in [image for image in ax.images if not low < image.get_extent()[2] < high]:
+        image.remove()
+    height = high - low + 0.45
+    figure.set_size_inches(WIDTH, height)
+    ax.set(position=(0, 0, 1, (high - low) / height), ylim=(low, high))
+    figure.text(0.012, 1 - 0.3 / height, title, fontsize=10.5, va="center", weight="bold")
 
 
 def _boxes(steps: Sequence[Step]) -> tuple[dict[str, _Box], dict[int, _Box]]:
@@ -97,7 +114,7 @@ def _draw_step(ax: Axes, step: Step, box: _Box, thumbnails: bool) -> None:
     ax.add_patch(Rectangle(box[:2], box.width, box.height, **look))
     left, y = box.left, box.at(0, 0.5)[1]
     if thumbnails and step.thumbnail is not None:
-        side = min(box.height - 0.12, 0.94)
+        side = min(box.height - 0.12, 0.74)
         h, w = (side * pixels / max(step.thumbnail.shape) for pixels in step.thumbnail.shape)
         x = left + 0.06 + side / 2
         where, cmap = (x - w / 2, x + w / 2, y - h / 2, y + h / 2), "gray" if step.kind == "input" else "viridis"
@@ -160,7 +177,7 @@ def _legend(steps: Sequence[Step], thumbnails: bool) -> str:
     lines = "Box: name, classes, output as channels × height × width, parameters.\n"
     lines += "Arrows: x skip features, g gating features, y gated skip features.\n"
     if thumbnails:
-        lines += "Maps: how far a pixel's features are from the map's average, bright is far, scales differ.\n"
+        lines += "Maps: how far a cell's features are from the map's average,\nbright is far, scales differ.\n"
     total, unused = sum(step.parameters for step in steps), sum(step.parameters for step in steps if not step.runs)
     never = f"; the hatched boxes' {_short(unused)} never run" if unused else ""
     return f"{lines}{_short(total)} parameters in all{never}."
@@ -179,7 +196,7 @@ def plot_used_and_unused(tables: Mapping[str, pd.DataFrame]) -> Figure:
     if not tables:
         raise InputError("no network to draw: give at least one table of live and unused parameters")
     columns = min(2, len(tables))
-    figure, axes = figure_grid(-(-len(tables) // columns), columns, width=5.0, height=3.5)
+    figure, axes = figure_grid(-(-len(tables) // columns), columns, width=4.5, height=3.4)
     for ax in axes.flat[len(tables) :]:
         ax.set_axis_off()
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
@@ -208,7 +225,7 @@ def plot_complexity(parameters: pd.DataFrame, products: pd.Series, name: str) ->
     if list(parameters.index) != list(products.index):
         raise InputError("parameters and products list different parts: count both on the same network")
     live, work = rows_of(parameters).live / 1e6, rows_of(products.to_frame("work")).work / 1e9
-    figure, axes = figure_grid(1, 2, width=5.0, height=3.5)
+    figure, axes = figure_grid(1, 2, width=4.5, height=3.5)
     for ax, values, color, what, unit in (
         (axes[0, 0], live, LIVE, "live parameters", "M"),
         (axes[0, 1], work, WORK, "multiply-adds", "G"),

@@ -58,7 +58,7 @@ def _alpha_by_radius(shape: str, elongation: float) -> list[float]:
 def plot_alpha(shape: str, radius: float, elongation: float = 1.0) -> Figure:
     """A drawn shape with its boundary pixels, alpha against the radius of every shape, and the loss at this alpha."""
     # Fixed margins: the layout engine would take longer than all the drawing, and a widget waits for it.
-    figure = Figure(figsize=(9.6, 3.0))
+    figure = Figure(figsize=(9.1, 3.0))
     drawn, curves, cost = figure.subplots(
         1, 3, gridspec_kw={"left": 0.01, "right": 0.99, "bottom": 0.17, "top": 0.86, "wspace": 0.3}
     )
@@ -111,29 +111,27 @@ def _plot_cost(ax: Axes, more: Mapping[str, tuple[float, str]]) -> None:
 def plot_gradients(
     image: NDArray, mask: NDArray[np.bool_], predictions: Mapping[str, NDArray[np.bool_]], source: str
 ) -> Figure:
-    """Predictions of one object in columns; under each the gradient of every loss by the object's logits.
+    """Predictions of one object in rows; beside each the gradient of every loss by the object's logits.
 
-    Each row has a color scale of its own: it compares predictions, not losses. Only the object's surroundings
+    Each column has a color scale of its own: it compares predictions, not losses. Only the object's surroundings
     are shown. image: (h, w) in [0, 1]; masks: (h, w).
     """
     box = _surroundings(mask, 8)
-    figure, axes = figure_grid(1 + len(COMPARED), len(predictions), width=2.3, height=2.3)
-    for ax, (title, predicted) in zip(axes[0], predictions.items(), strict=True):
+    figure, axes = figure_grid(len(predictions), 1 + len(COMPARED), width=2.2, height=1.9)
+    for ax, (title, predicted) in zip(axes[:, 0], predictions.items(), strict=True):
         ax.imshow(image[box], cmap="gray", vmin=0, vmax=1)
         ax.set_title(title, fontsize=9)
         _outline(ax, mask[box], predicted[box], 1.3)
-    axes[0, 0].set_ylabel("slice", fontsize=9)
-    for line, name in zip(axes[1:], COMPARED, strict=True):
+    for line, name in zip(axes.T[1:], COMPARED, strict=True):
         results = [loss_and_gradient(name, mask, predicted) for predicted in predictions.values()]
         high = 1e4 * max(float(np.abs(gradient).max()) for _, gradient in results) or 1.0
         for ax, (loss, gradient), predicted in zip(line, results, predictions.values(), strict=True):
             drawn = ax.imshow(1e4 * gradient[box], cmap=DIVERGING, vmin=-high, vmax=high)
             _outline(ax, mask[box], predicted[box], 0.5)
             ax.set_title(f"{name} {loss:.3f}", fontsize=9)
-        bar = figure.colorbar(drawn, ax=list(line), pad=0.02, aspect=15)
+        bar = figure.colorbar(drawn, ax=list(line), pad=0.02, aspect=20, location="bottom")
         bar.set_label("gradient x 10 000", fontsize=8)
         bar.ax.tick_params(labelsize=7)
-        line[0].set_ylabel(f"gradient of\n{name}", fontsize=9)
     for ax in axes.ravel():
         ax.set_xticks([])
         ax.set_yticks([])

@@ -123,3 +123,63 @@ training = Check(
     },
     use=_two_steps,
 )
+
+
+def _draw_sgd(rng: np.random.Generator) -> tuple[Any, ...]:
+    shape = tuple(int(n) for n in rng.integers(2, 6, size=2))
+    numbers = (random_tensor(rng, *shape) for _ in range(3))
+    return *numbers, float(rng.uniform(0.01, 0.5)), float(rng.uniform(0.3, 0.95)), float(rng.uniform(0.05, 0.4))
+
+
+def _sgd(
+    parameter: Tensor, velocity: Tensor, gradient: Tensor, rate: float, momentum: float, decay: float
+) -> tuple[Tensor, Tensor]:
+    """One step of `torch.optim.SGD` that finds a velocity from steps before."""
+    moved = nn.Parameter(parameter.clone())
+    optimizer = torch.optim.SGD([moved], lr=rate, momentum=momentum, weight_decay=decay)
+    optimizer.state[moved]["momentum_buffer"] = velocity.clone()
+    moved.grad = gradient.clone()
+    optimizer.step()
+    return moved.detach(), optimizer.state[moved]["momentum_buffer"]
+
+
+def _moved(p: Tensor, v: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    return p - rate * v, v
+
+
+sgd = Check(
+    "sgd",
+    _sgd,
+    _draw_sgd,
+    {
+        "the weight decay is missing": lambda p, v, g, r, m, d: _moved(p, m * v + g, r),
+        "the momentum is missing: that is a plain step": lambda p, v, g, r, m, d: _moved(p, g + d * p, r),
+        "the sign is wrong: the parameter moves against the velocity": lambda p, v, g, r, m, d: _moved(
+            p, m * v + g + d * p, -r
+        ),
+        "the gradient is weighed by 1 - momentum: that is a running mean, here it is a running sum": (
+            lambda p, v, g, r, m, d: _moved(p, m * v + (1 - m) * (g + d * p), r)
+        ),
+        "the learning rate is in the velocity: it enters last": lambda p, v, g, r, m, d: (
+            p - (m * v + r * (g + d * p)),
+            m * v + r * (g + d * p),
+        ),
+        "the learning rate is missing": lambda p, v, g, r, m, d: _moved(p, m * v + g + d * p, 1.0),
+        "the weight decay is applied to the parameter alone, past the velocity: add it to the gradient": (
+            lambda p, v, g, r, m, d: (p - r * (m * v + g) - r * d * p, m * v + g)
+        ),
+        "the parameter moves by the velocity of the step before: update the velocity first": (
+            lambda p, v, g, r, m, d: (p - r * v, m * v + g + d * p)
+        ),
+        "the weight decay's sign is wrong: it pulls the parameter to zero": lambda p, v, g, r, m, d: _moved(
+            p, m * v + g - d * p, r
+        ),
+        "that is Nesterov's step: the plain one moves by the velocity": lambda p, v, g, r, m, d: (
+            p - r * (g + d * p + m * (m * v + g + d * p)),
+            m * v + g + d * p,
+        ),
+        "velocity and parameter are returned in another order": lambda p, v, g, r, m, d: _moved(
+            p, m * v + g + d * p, r
+        )[::-1],
+    },
+)

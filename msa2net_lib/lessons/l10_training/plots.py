@@ -42,7 +42,7 @@ def plot_transforms(
         )
     augmentation = augmentation or ReleasedAugmentation()
     alone, whole = _draw(augmentation, (image.shape[0], image.shape[1], image.shape[2]), seed)
-    figure, axes = figure_grid(3, 4, width=2.5, height=2.9)
+    figure, axes = figure_grid(3, 4, width=2.25, height=1.95)
     panels = [("the slice", image, label)]
     for draws in [alone.only(name) for name in TRANSFORMS] + [whole]:
         found, moved = augmentation.apply(image[None], label[None], draws)

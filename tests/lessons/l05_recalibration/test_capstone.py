@@ -146,3 +146,47 @@ def test_layers_are_all_of_the_gates():
     )
     with pytest.raises(InputError, match="missing"):
         fill(nn.Conv2d(1, 1, 1), gate)
+
+
+class LateNorm(Written):
+    def fuse(self, x, g):
+        local = self.depthwise_norm(self.depthwise(x).relu())
+        local = self.pointwise_norm(self.pointwise(self.dilated_norm(self.dilated(local).relu())))
+        pooled = torch.stack([g.mean(1), g.max(1).values], dim=1)
+        return self.fused_norm(local + self.mix_norm(self.mix(pooled)))
+
+
+class OwnPool(Written):
+    def fuse(self, x, g):
+        return super().fuse(x, x)
+
+
+class OtherEps(Written):
+    def __init__(self, c):
+        super().__init__(c)
+        self.attend_norm.eps = 1e-2
+
+
+class Cut(Written):
+    """Nothing before the attention map learns."""
+
+    def fuse(self, x, g):
+        return super().fuse(x, g).detach()
+
+    def forward(self, x, g):
+        first, second = self.select(self.fuse(x, g)).softmax(dim=1).split(1, dim=1)
+        u = x * (1 + first) * (g * (1 + second)).sigmoid() * g.detach() * (1 + second) * (x * (1 + first)).sigmoid()
+        return self.project_norm(self.project(self.attend_norm(self.attend(u)).sigmoid().detach() * x))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (LateNorm, "what goes into `depthwise_norm` is wrong: relu(what `depthwise` gives)"),
+        (OwnPool, "what goes into `mix` is wrong"),
+        (OtherEps, "what goes into `attend_norm` is right and what comes out is not"),
+        (Cut, "no gradient reaches `g`"),
+    ],
+)
+def test_the_layer_where_it_goes_wrong_is_named(module, line):
+    assert line in str(masag_module.diagnosis(module))

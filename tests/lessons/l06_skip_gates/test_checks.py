@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from msa2net_lib.lessons.exercise import checks_of
 from msa2net_lib.lessons.l06_skip_gates import checks
+from msa2net_lib.nn.gates import ShuffledGate
+from msa2net_lib.nn.gates.controls import fixed_permutation
 
 
 def by_einsum(x, g, theta_x, phi_g, psi):
@@ -36,3 +39,31 @@ def test_each_mistake_is_told_from_every_other():
     assert len(check.mistakes) >= 4
     for message, mistake in check.mistakes.items():
         assert check.diagnosis(mistake) == message
+
+
+def by_loop(attention, order):
+    out = torch.empty_like(attention)
+    width = attention.shape[3]
+    for place, source in enumerate(order.tolist()):
+        out[:, :, place // width, place % width] = attention[:, :, source // width, source % width]
+    return out
+
+
+def by_ranks(values, mask):
+    """From the rank sum of the cells inside, ranks of equal values averaged by hand."""
+    flat, inside = values.ravel(), mask.ravel()
+    ranks = np.array([(flat < v).sum() + ((flat == v).sum() + 1) / 2 for v in flat])
+    count = inside.sum()
+    return (ranks[inside].sum() - count * (count + 1) / 2) / (count * (~inside).sum())
+
+
+def test_independent_answers_of_the_control_and_of_auroc_pass():
+    assert checks.shuffled_cells.diagnosis(by_loop) is None
+    assert checks.auroc.diagnosis(by_ranks) is None
+
+
+def test_the_shuffled_gate_permutes_as_the_exercise_does():
+    gate = ShuffledGate(5).eval()
+    x, g = torch.randn(2, 2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+    own = gate.masag.attention(x, g)
+    torch.testing.assert_close(gate.attention(x, g), by_loop(own, fixed_permutation(24)))

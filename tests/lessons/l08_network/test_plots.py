@@ -98,7 +98,7 @@ def test_thumbnails_are_drawn_as_they_are(sheet):
 def test_texts_are_legible(sheet):
     """None too small, none outside the figure, no two on each other."""
     _, figure, _ = sheet
-    assert 10 <= figure.get_figwidth() <= 11
+    assert 9 <= figure.get_figwidth() <= 9.1
     assert min(text.get_fontsize() for text in texts(figure)) >= 7
     places = {text: text.get_window_extent() for text in set(texts(figure))}
     for text, place in places.items():
@@ -260,3 +260,19 @@ def test_nothing_or_unlike_things_are_refused(tables, work):
         plot_used_and_unused({})
     with pytest.raises(InputError, match="different parts"):
         plot_complexity(tables["paper"], work.products, "paper")
+
+
+def test_two_parts_of_the_sheet_show_every_step_once_on_a_page_each(steps, published):
+    for walked in (steps, published[1]):
+        parts = [draw(walked, "title", "source", part=part) for part in ("upper", "lower")]
+        written = [[text.get_text() for text in part.axes[0].texts] for part in parts]
+        for step in walked:
+            assert [words.count(step.name) for words in written] in ([1, 0], [0, 1]), step.name
+        for part in parts:
+            width, height = part.get_size_inches()
+            assert width <= 9.1
+            assert height <= 6.2
+            FigureCanvasAgg(part).draw()
+            box = part.get_tightbbox().padded(-1e-6)
+            assert -0.01 <= box.x0 < box.x1 <= width + 0.01
+            assert -0.01 <= box.y0 < box.y1 <= height + 0.01
