@@ -1,4 +1,5 @@
-# make install | workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | clean
+# make install | workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | site | test-site
+# | answers | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,9 @@ LESSONS ?= notebooks
 # Bytecode is kept, also where the environment says otherwise: many short processes would compile the same files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address clean
+SITE := build/site
+
+.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address site test-site answers clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -91,6 +94,31 @@ address: $(STAMP)
 # Train the network that ships with the library, and its record.
 checkpoint: $(STAMP)
 	$(BIN)/python -m msa2net_lib.batch.shipped_checkpoint
+
+# Lessons, task pages, API and MASAG live as pages that read without a network; it needs npm. Then every link is followed.
+site: $(VENV)/installed-site site/node_modules/.package-lock.json
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees -c site . $(SITE)
+	$(BIN)/python site/live/make_data.py $(SITE)/data
+	cd site && npm run --silent build ../$(SITE)
+	$(BIN)/python site/slides.py $(SITE)/slides
+	$(BIN)/python site/check_links.py $(SITE)
+
+# The live page: lint, its arithmetic, then a real browser at laptop and phone size.
+test-site: site
+	cd site && npm run --silent lint && npm run --silent test
+	$(BIN)/python tests/browser/live.py
+
+# The student's and the instructor's edition of each lesson.
+answers: $(STAMP)
+	$(BIN)/python site/editions.py build/answers
+
+$(VENV)/installed-site: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[site]"
+	touch $@
+
+site/node_modules/.package-lock.json: site/package.json site/package-lock.json
+	cd site && npm ci --silent --no-audit --no-fund
+	touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=python3.12 ...")'

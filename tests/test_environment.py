@@ -49,7 +49,7 @@ def test_conda_installs_the_same_extras_under_the_same_constraints(root, project
     makefile = (root / "Makefile").read_text()
     assert pip == ["--constraint constraints.txt", "--editable .[notebooks,drive,batch,test]"]
     assert '--constraint constraints.txt --editable ".[notebooks,drive,batch,test]"' in makefile
-    extras = {"notebooks", "colab", "drive", "export", "batch", "fast", "benchmarks", "test"}
+    extras = {"notebooks", "colab", "drive", "export", "batch", "fast", "benchmarks", "site", "test"}
     assert set(project["optional-dependencies"]) == extras
     assert f"python{project['requires-python']}" in environment["dependencies"]
 

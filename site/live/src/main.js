@@ -1,0 +1,408 @@
+// The page: what is chosen, what is drawn. The numbers come from network.js, the arithmetic from gate.js.
+import { REACH, at, explain, number, written } from "./gate.js";
+import { diceOf, labels, moved, openNetwork } from "./network.js";
+
+const $ = (id) => document.getElementById(id);
+const NOTICEABLE = 1e-4; // a relative change below is rounding
+const NAMES = { x: "skip features X", g: "gating features G", local_context: "local context of X", channel_mean: "mean of G over channels", channel_max: "maximum of G over channels", global_context: "global context of G", u: "fused features U", weight_x: "selection weight of X", weight_g: "selection weight of G", x_selected: "X', X selected", g_selected: "G', G selected", x_gate: "sigmoid of G'", g_gate: "sigmoid of X'", x_modulated: "X'', X modulated", g_modulated: "G'', G modulated", u_modulated: "U', the product", attention: "attention map A", x_attended: "X weighed by A", output: "output Y" };
+
+let network;
+let pending = Promise.resolve();
+let asked = 0;
+const state = { index: 0, gray: null, label: null, features: null, usual: null, tensors: null, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u", times: [] };
+const boxes = {};
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+const levels = () => network.about.levels;
+const tensor = (name, tensors = state.tensors) => tensors[`${state.level}/${name}`];
+const ofLevel = (tensors) => Object.fromEntries(Object.keys(network.about.boxes).map((name) => [name, tensor(name, tensors)]));
+
+// What the controls say of the shown level: tensor -> words for what was switched off, and whether the attention gate runs.
+function change() {
+  const { controls, about } = { controls: state.controls, about: network.about };
+  const off = {};
+  for (const stage of about.stages) {
+    if (network.get(controls, state.level, stage.name)) for (const name of stage.tensors) off[name] = stage.instead;
+  }
+  return { off, other: network.get(controls, state.level, "attention gate") > 0 };
+}
+
+function readControls() {
+  const controls = network.asTrained();
+  const where = $("scope").value === "all" ? [0, 1, 2] : [state.level];
+  for (const level of where) {
+    network.set(controls, level, "scale of G", Number($("scale").value));
+    network.set(controls, level, "X shuffled", Number($("shuffle").checked));
+    if ($("stage").value) network.set(controls, level, $("stage").value, 1);
+    if ($("gate").value === "attention") network.set(controls, level, "attention gate", 1);
+    if ($("gate").value === "addition") network.set(controls, level, "gate", 1);
+  }
+  return controls;
+}
+
+// Compute and draw; the newest wish wins, those in between are dropped.
+function update(fresh = false) {
+  const mine = ++asked;
+  if (fresh) state.features = null;
+  pending = pending.then(async () => {
+    if (mine !== asked) return;
+    const started = performance.now();
+    if (!state.features) {
+      state.features = await network.encode(state.gray);
+      state.usual = await network.decode(state.features, network.asTrained());
+      state.others = null;
+    }
+    state.controls = readControls();
+    const usual = network.asTrained();
+    const changed = state.controls.some((value, place) => value !== usual[place]);
+    state.tensors = changed ? await network.decode(state.features, state.controls) : state.usual;
+    draw();
+    state.times.push(performance.now() - started);
+    if (!state.others) setTimeout(compare, 150, mine);
+  });
+  return pending;
+}
+
+// The attention gate and plain addition on the same slice, once the page has nothing better to do.
+function compare(mine) {
+  pending = pending.then(async () => {
+    if (mine !== asked) return;
+    const found = {};
+    for (const [name, control] of [["attention gate", "attention gate"], ["plain addition", "gate"]]) {
+      const controls = network.asTrained();
+      for (const level of [0, 1, 2]) network.set(controls, level, control, 1);
+      found[name] = labels((await network.decode(state.features, controls)).logits);
+    }
+    state.others = found;
+    drawPredictions();
+  });
+  return pending;
+}
+
+function paint(canvas, values, height, width, low, high, palette) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let i = 0; i < values.length; i++) {
+    const place = Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))));
+    image.data.set(palette[place], 4 * i);
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+const channelOf = (one, channel) => {
+  const [channels, height, width] = one.shape;
+  const start = Math.min(channel, channels - 1) * height * width;
+  return one.data.subarray(start, start + height * width);
+};
+
+function draw() {
+  const { about } = network;
+  const { off, other } = change();
+  for (const [name, [, , , kind]] of Object.entries(about.boxes)) {
+    const [now, before] = [tensor(name), tensor(name, state.usual)];
+    const values = channelOf(now, state.cell.channel);
+    const high = kind === "shares" ? 1 : channelOf(before, state.cell.channel).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    paint(boxes[name].canvas, values, now.shape[1], now.shape[2], kind === "shares" ? 0 : -high, high, about.palettes[kind]);
+    const replaced = name in off || (other && (name === "attention" || name === "output"));
+    boxes[name].figure.classList.toggle("replaced", replaced);
+    boxes[name].figure.classList.toggle("changed", !replaced && moved(before.data, now.data) > NOTICEABLE);
+    boxes[name].shape.textContent = now.shape.join(" × ");
+  }
+  for (const [id, words] of [["channel-said", `${state.cell.channel} of ${levels()[state.level].channels}`], ["scale-said", Number($("scale").value).toFixed(2)], ["slice-said", state.label ? about.slices[state.index].z : "yours"]]) $(id).textContent = words;
+  const ramp = Array.from({ length: 256 }, (_, value) => [value, value, value]);
+  paint($("slice-image"), state.gray, about.side, about.side, 0, 1, ramp);
+  drawCell();
+  drawPredictions();
+}
+
+function arithmetic(name) {
+  const found = explain(name, ofLevel(state.tensors), network.weights[state.level], state.cell, change());
+  const { width, order } = levels()[state.level];
+  if (name === "x" && network.get(state.controls, state.level, "X shuffled")) {
+    const from = order[state.cell.row * width + state.cell.column];
+    found.lines = [`X, shuffled: these numbers come from row ${Math.floor(from / width)}, column ${from % width}`];
+  }
+  if (name === "g") found.lines = [`G comes from the decoder, times ${number(network.get(state.controls, state.level, "scale of G"))}`];
+  return found;
+}
+
+function drawCell() {
+  const { row, column, channel } = state.cell;
+  const { height, width } = levels()[state.level];
+  const from = change().off[state.map] === undefined ? (REACH[state.map] ?? {}) : {};
+  for (const [name, { marker, value, figure, canvas }] of Object.entries(boxes)) {
+    const reach = name === state.map ? 0 : (from[name] ?? 0);
+    const [top, left] = [Math.max(0, row - reach), Math.max(0, column - reach)];
+    const [bottom, right] = [Math.min(height, row + reach + 1), Math.min(width, column + reach + 1)];
+    Object.assign(marker.style, { top: `${(100 * top) / height}%`, left: `${(100 * left) / width}%`, height: `${(100 * (bottom - top)) / height}%`, width: `${(100 * (right - left)) / width}%` });
+    const said = number(at(tensor(name), channel, row, column));
+    value.textContent = said;
+    figure.classList.toggle("chosen", name === state.map);
+    figure.classList.toggle("source", name in from);
+    canvas.setAttribute("aria-label", `${NAMES[name]}; row ${row}, column ${column}, channel ${channel}: ${said}. Arrow keys move the cell.`);
+  }
+  Object.assign($("slice-marker").style, { top: `${(100 * row) / height}%`, left: `${(100 * column) / width}%`, height: `${100 / height}%`, width: `${100 / width}%` });
+  const found = arithmetic(state.map);
+  const formula = network.about.boxes[state.map][2];
+  $("cell-title").textContent = `${formula} at row ${row}, column ${column}, channel ${channel}: ${number(found.value)}`;
+  $("arithmetic").replaceChildren(...found.lines.map((line, place) => element("p", { className: place ? "small" : "" }, place ? line : `${line} = ${number(found.value)}`)));
+  $("terms-title").textContent = found.terms.length ? `All ${found.terms.length} terms` : "No terms";
+  const rows = found.terms.map((term) => element("tr", {}, ...[term.label, number(term.weight), number(term.value), number(term.weight * term.value)].map((words) => element("td", {}, words))));
+  const head = element("tr", {}, ...["input", "weight", "value", "product"].map((words) => element("th", { scope: "col" }, words)));
+  $("terms").replaceChildren(element("table", {}, head, ...rows));
+  drawStages();
+}
+
+function drawStages() {
+  const { boxes: places, columns } = network.about;
+  const parts = columns.map(([title, left, right]) => {
+    const names = Object.keys(places).filter((name) => places[name][0] > left && places[name][0] < right);
+    const lines = names.map((name) => {
+      const found = arithmetic(name);
+      return element("li", { className: name === state.map ? "chosen" : "" }, `${found.lines[0]} = ${number(found.value)}`);
+    });
+    return element("section", {}, element("h3", {}, title), element("ul", {}, ...lines));
+  });
+  $("stages").replaceChildren(...parts);
+}
+
+function drawPredictions() {
+  const { about } = network;
+  const shown = { "MASAG as trained": labels(state.usual.logits), "with your changes": state.tensors === state.usual ? null : labels(state.tensors.logits), ...(state.others ?? { "attention gate": null, "plain addition": null }) };
+  if (state.label) shown.reference = state.label;
+  const figures = Object.entries(shown).map(([name, found]) => {
+    const canvas = element("canvas", { width: about.side, height: about.side });
+    const image = new ImageData(about.side, about.side);
+    for (let i = 0; i < state.gray.length; i++) {
+      const gray = 255 * state.gray[i];
+      const color = found?.[i] ? about.classes[found[i] - 1].color : null;
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = color ? 0.45 * gray + 0.55 * Number.parseInt(color.slice(1 + 2 * k, 3 + 2 * k), 16) : gray;
+      image.data[4 * i + 3] = 255;
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    const scores = found && state.label && name !== "reference" ? diceOf(found, state.label, about.classes) : [];
+    const mean = scores.reduce((sum, one) => sum + one.dice, 0) / scores.length;
+    const words = { "with your changes": "no change", reference: "a model's labels" }[name] ?? (found ? "no reference" : "coming");
+    const said = scores.length ? `Dice ${mean.toFixed(3)}` : name === "reference" || !found ? words : "no reference";
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${name}: ${said}; ${scores.map((one) => `${one.name} ${one.dice.toFixed(2)}`).join(", ")}`);
+    return element("figure", {}, canvas, element("figcaption", {}, element("strong", {}, name), element("br"), said));
+  });
+  $("pictures").replaceChildren(...figures);
+  const keys = about.classes.map(({ name, color }) => {
+    const swatch = element("span", { className: "swatch" });
+    swatch.style.background = color;
+    return element("span", { className: "key" }, swatch, name);
+  });
+  $("predictions-said").replaceChildren(...keys);
+}
+
+function speak() {
+  const { row, column, channel } = state.cell;
+  $("spoken").textContent = `${NAMES[state.map]}, row ${row}, column ${column}, channel ${channel}: ${arithmetic(state.map).lines[0]} = ${number(at(tensor(state.map), channel, row, column))}`;
+}
+
+function choose(name, row, column, aloud) {
+  const { height, width } = levels()[state.level];
+  state.map = name;
+  state.cell.row = Math.max(0, Math.min(height - 1, row));
+  state.cell.column = Math.max(0, Math.min(width - 1, column));
+  const started = performance.now();
+  drawCell();
+  state.times.push(performance.now() - started);
+  if (aloud) speak();
+}
+
+// Its place among the `span` columns of its stage.
+function put(figure, column, span, row) {
+  Object.assign(figure.style, { left: `${(100 * (column + 0.5)) / span}%`, top: `calc(${row} * var(--row) + 1.4rem)` });
+}
+
+function makeBox(name, [column, row, formula], first, span) {
+  const canvas = element("canvas", { tabIndex: 0 });
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-roledescription", "map");
+  const marker = element("span", { className: "marker" });
+  const [value, shape] = [element("span", { className: "value" }), element("span", { className: "shape" })];
+  const figure = element("figure", { className: "box" }, element("figcaption", {}, formula), element("div", { className: "map" }, canvas, marker), value, shape);
+  put(figure, column - first, span, row);
+  figure.dataset.name = name;
+  const point = (event, aloud) => {
+    const { left, top, width, height } = canvas.getBoundingClientRect();
+    const size = levels()[state.level];
+    choose(name, Math.floor(((event.clientY - top) / height) * size.height), Math.floor(((event.clientX - left) / width) * size.width), aloud);
+  };
+  canvas.addEventListener("pointermove", (event) => event.pointerType === "mouse" && point(event, false));
+  canvas.addEventListener("click", (event) => point(event, true));
+  canvas.addEventListener("focus", () => choose(name, state.cell.row, state.cell.column, false));
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const channel = { PageUp: 1, PageDown: -1 }[event.key];
+    if (!step && !channel) return;
+    event.preventDefault();
+    if (step) choose(name, state.cell.row + step[0], state.cell.column + step[1], true);
+    else {
+      $("channel").value = state.cell.channel + channel;
+      $("channel").dispatchEvent(new Event("input"));
+      speak();
+    }
+  });
+  boxes[name] = { figure, canvas, marker, value, shape };
+  return figure;
+}
+
+// The slice itself, between X and G, with the cell's place on it.
+function makeSlice() {
+  const canvas = element("canvas", { id: "slice-image" });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", "the slice");
+  const figure = element("figure", { className: "box" }, element("figcaption", {}, "the slice"), element("div", { className: "map" }, canvas, element("span", { className: "marker", id: "slice-marker" })));
+  put(figure, 0, 1, 2);
+  return figure;
+}
+
+function makeDiagram() {
+  const { boxes: places, columns } = network.about;
+  const bands = [["inputs", -0.5, 0.5], ...columns];
+  const stages = bands.map(([title, left, right], place) => {
+    const [first, last] = [left + 0.5, place + 1 < bands.length ? bands[place + 1][1] + 0.5 : 12];
+    const names = Object.keys(places).filter((name) => places[name][0] > left && places[name][0] < right);
+    const made = names.map((name) => makeBox(name, places[name], first, last - first));
+    if (place === 0) made.splice(1, 0, makeSlice());
+    const band = element("section", { className: `stage stage-${place}` }, element("h3", {}, title), ...made);
+    Object.assign(band.style, { left: `${(100 * first) / 12}%`, width: `${(100 * (last - first)) / 12}%` });
+    return band;
+  });
+  const arrows = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  arrows.setAttribute("aria-hidden", "true");
+  $("diagram").append(arrows, ...stages);
+  new ResizeObserver(drawArrows).observe($("diagram"));
+}
+
+// Lines from a map to those made of it; on a phone maps stand below each other and there are none.
+function drawArrows() {
+  const arrows = $("diagram").querySelector("svg");
+  const frame = $("diagram").getBoundingClientRect();
+  const place = (name) => {
+    const one = boxes[name].canvas.getBoundingClientRect();
+    return { left: one.left - frame.left, right: one.right - frame.left, top: one.top - frame.top, bottom: one.bottom - frame.top, x: (one.left + one.right) / 2 - frame.left, y: (one.top + one.bottom) / 2 - frame.top };
+  };
+  const path = ([from, to]) => {
+    const [a, b] = [place(from), place(to)];
+    if (from === "x" && to === "x_attended") return `M${a.x} ${a.top - 18} V8 H${b.x} V${b.top - 20}`;
+    if (Math.abs(a.x - b.x) < 2) return a.y < b.y ? `M${a.x} ${a.bottom} V${b.top}` : `M${a.x} ${a.top} V${b.bottom}`;
+    return `M${a.right} ${a.y} L${b.left} ${b.y + 14 * Math.sign(a.y - b.y)}`;
+  };
+  arrows.innerHTML = `<defs><marker id="head" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0L6 3L0 6z"/></marker></defs>${network.about.flow.map((pair) => `<path class="arrow" d="${path(pair)}" marker-end="url(#head)"/>`).join("")}`;
+}
+
+function takeSlice(index) {
+  state.index = index;
+  Object.assign(state, network.slice(index));
+  return update(true);
+}
+
+async function takePicture(file) {
+  try {
+    const bitmap = await createImageBitmap(file);
+    const { side } = network.about;
+    const canvas = element("canvas", { width: side, height: side });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const scale = side / Math.min(bitmap.width, bitmap.height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (side - scale * bitmap.width) / 2, (side - scale * bitmap.height) / 2, scale * bitmap.width, scale * bitmap.height);
+    const { data } = context.getImageData(0, 0, side, side);
+    state.gray = Float32Array.from({ length: side * side }, (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255);
+    state.label = null;
+    $("status").textContent = `${file.name}: its middle square, gray, ${side} × ${side} pixels.`;
+    await update(true);
+  } catch {
+    $("status").textContent = `${file.name}: this browser cannot read it as a picture; take a PNG or JPEG.`;
+  }
+}
+
+function takeLevel(level) {
+  const before = levels()[state.level];
+  state.level = level;
+  const { channels, height, width } = levels()[level];
+  state.cell = { channel: Math.min(state.cell.channel, channels - 1), row: Math.floor((state.cell.row * height) / before.height), column: Math.floor((state.cell.column * width) / before.width) };
+  $("channel").max = channels - 1;
+  $("channel").value = state.cell.channel;
+}
+
+function makeControls() {
+  const { about } = network;
+  const cases = [...new Set(about.slices.map((one) => one.case))];
+  $("case").append(...cases.map((name) => new Option(name, name)));
+  $("level").append(...about.levels.map(({ channels, height, width }, place) => new Option(`${place}: ${height} × ${width} cells, ${channels} channels`, place)));
+  $("stage").append(new Option("nothing", ""), ...about.stages.filter(({ name }) => name !== "gate").map(({ name, instead }) => new Option(`${name} (${instead})`, name)));
+  const own = () => about.slices.flatMap((one, index) => (one.case === $("case").value ? [index] : []));
+  const open = (place) => {
+    $("slice").max = own().length - 1;
+    $("slice").value = place;
+    takeSlice(own()[place]);
+  };
+  $("case").addEventListener("input", () => open(Math.floor(own().length / 2)));
+  $("slice").addEventListener("input", () => open(Number($("slice").value)));
+  $("level").addEventListener("input", () => {
+    takeLevel(Number($("level").value));
+    update();
+  });
+  $("channel").addEventListener("input", () => {
+    state.cell.channel = Number($("channel").value);
+    const started = performance.now();
+    draw();
+    state.times.push(performance.now() - started);
+  });
+  for (const id of ["scale", "shuffle", "stage", "gate", "scope"]) $(id).addEventListener("input", () => update());
+  $("reset").addEventListener("click", () => {
+    Object.assign($("scale"), { value: 1 });
+    $("shuffle").checked = false;
+    for (const [id, value] of [["stage", ""], ["gate", "masag"], ["scope", "one"]]) $(id).value = value;
+    update();
+  });
+  $("picture").addEventListener("change", () => $("picture").files[0] && takePicture($("picture").files[0]));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files[0]) takePicture(event.dataTransfer.files[0]);
+  });
+  takeLevel(0);
+  open(Math.floor(own().length / 2));
+}
+
+async function start() {
+  const tell = (words) => {
+    $("status").textContent = `${words} …`;
+  };
+  try {
+    network = await openNetwork(tell);
+    for (const id of ["controls", "diagram", "legend", "explained", "predictions", "followed"]) $(id).hidden = false;
+    makeDiagram();
+    makeControls();
+    await pending;
+    // The channel whose attention varies most over the slice shows most.
+    const spread = Array.from({ length: levels()[0].channels }, (_, k) => {
+      const values = channelOf(tensor("attention"), k);
+      const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+      return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    });
+    $("channel").value = spread.indexOf(Math.max(...spread));
+    $("channel").dispatchEvent(new Event("input"));
+    tell("Ready: point at a map, or press Tab and the arrow keys");
+    globalThis.live = { state, network, update: () => pending, choose, written };
+    document.body.dataset.ready = "yes";
+  } catch (error) {
+    $("status").textContent = `This page could not start: ${error.message}`;
+    throw error;
+  }
+}
+
+start();
