@@ -47,7 +47,7 @@ html_sidebars = {
 html_css_files = ["site.css"]
 html_static_path = ["static"]
 
-_BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]")
+_BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
 _LINK = re.compile(r"(?<!!)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
@@ -65,7 +65,7 @@ def mend(text: str, folder: Path) -> str:
             return f"]({REPOSITORY}/{'tree' if path.is_dir() else 'blob'}/main/{inside}{match[2] or ''})"
         return match[0]
 
-    return _LINK.sub(target, _BADGE.sub("[Open in Colab]", text))
+    return _LINK.sub(target, _BADGE.sub(r"[\1]", text))
 
 
 def mend_notebook(text: str, folder: Path) -> str:
@@ -82,6 +82,7 @@ def mend_notebook(text: str, folder: Path) -> str:
             ):
                 output["data"]["text/plain"] = "Run this lesson to move it."
     notebook["metadata"].pop("widgets", None)
+    notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return json.dumps(notebook)
 
 

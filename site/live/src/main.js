@@ -9,7 +9,8 @@ const NAMES = { x: "skip features X", g: "gating features G", local_context: "lo
 let network;
 let pending = Promise.resolve();
 let asked = 0;
-const state = { index: 0, gray: null, label: null, features: null, usual: null, tensors: null, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u", times: [] };
+const labelsOf = new WeakMap(); // a pass's tensors -> its label map
+const state = { index: 0, wish: null, gray: null, label: null, features: null, others: null, usual: null, tensors: null, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u", times: [] };
 const boxes = {};
 
 function element(tag, properties = {}, ...children) {
@@ -24,12 +25,12 @@ const ofLevel = (tensors) => Object.fromEntries(Object.keys(network.about.boxes)
 
 // What the controls say of the shown level: tensor -> words for what was switched off, and whether the attention gate runs.
 function change() {
-  const { controls, about } = { controls: state.controls, about: network.about };
+  const get = (name) => network.get(state.controls, state.level, name);
   const off = {};
-  for (const stage of about.stages) {
-    if (network.get(controls, state.level, stage.name)) for (const name of stage.tensors) off[name] = stage.instead;
+  for (const { name, instead, tensors } of network.about.stages) {
+    if (get(name)) for (const tensor of tensors) off[tensor] = instead;
   }
-  return { off, other: network.get(controls, state.level, "attention gate") > 0 };
+  return { off, other: get("attention gate") > 0 };
 }
 
 function readControls() {
@@ -46,22 +47,24 @@ function readControls() {
 }
 
 // Compute and draw; the newest wish wins, those in between are dropped.
-function update(fresh = false) {
-  const mine = ++asked;
-  if (fresh) state.features = null;
+function update(wish = null) {
+  const [mine, started] = [++asked, performance.now()];
+  state.wish = wish ?? state.wish;
   pending = pending.then(async () => {
     if (mine !== asked) return;
-    const started = performance.now();
-    if (!state.features) {
-      state.features = await network.encode(state.gray);
-      state.usual = await network.decode(state.features, network.asTrained());
-      state.others = null;
+    if (state.wish) {
+      const { gray, label, index } = state.wish;
+      state.wish = null;
+      const features = await network.encode(gray);
+      const usual = await network.decode(features, network.asTrained());
+      Object.assign(state, { gray, label, index, features, usual, others: null });
     }
     state.controls = readControls();
     const usual = network.asTrained();
     const changed = state.controls.some((value, place) => value !== usual[place]);
     state.tensors = changed ? await network.decode(state.features, state.controls) : state.usual;
     draw();
+    drawPredictions();
     state.times.push(performance.now() - started);
     if (!state.others) setTimeout(compare, 150, mine);
   });
@@ -71,9 +74,9 @@ function update(fresh = false) {
 // The attention gate and plain addition on the same slice, once the page has nothing better to do.
 function compare(mine) {
   pending = pending.then(async () => {
-    if (mine !== asked) return;
     const found = {};
     for (const [name, control] of [["attention gate", "attention gate"], ["plain addition", "gate"]]) {
+      if (mine !== asked) return;
       const controls = network.asTrained();
       for (const level of [0, 1, 2]) network.set(controls, level, control, 1);
       found[name] = labels((await network.decode(state.features, controls)).logits);
@@ -82,6 +85,11 @@ function compare(mine) {
     drawPredictions();
   });
   return pending;
+}
+
+function predicted(tensors) {
+  if (!labelsOf.has(tensors)) labelsOf.set(tensors, labels(tensors.logits));
+  return labelsOf.get(tensors);
 }
 
 function paint(canvas, values, height, width, low, high, palette) {
@@ -112,14 +120,13 @@ function draw() {
     paint(boxes[name].canvas, values, now.shape[1], now.shape[2], kind === "shares" ? 0 : -high, high, about.palettes[kind]);
     const replaced = name in off || (other && (name === "attention" || name === "output"));
     boxes[name].figure.classList.toggle("replaced", replaced);
-    boxes[name].figure.classList.toggle("changed", !replaced && moved(before.data, now.data) > NOTICEABLE);
+    boxes[name].figure.classList.toggle("changed", !replaced && state.tensors !== state.usual && moved(before.data, now.data) > NOTICEABLE);
     boxes[name].shape.textContent = now.shape.join(" × ");
   }
   for (const [id, words] of [["channel-said", `${state.cell.channel} of ${levels()[state.level].channels}`], ["scale-said", Number($("scale").value).toFixed(2)], ["slice-said", state.label ? about.slices[state.index].z : "yours"]]) $(id).textContent = words;
   const ramp = Array.from({ length: 256 }, (_, value) => [value, value, value]);
   paint($("slice-image"), state.gray, about.side, about.side, 0, 1, ramp);
   drawCell();
-  drawPredictions();
 }
 
 function arithmetic(name) {
@@ -175,15 +182,16 @@ function drawStages() {
 
 function drawPredictions() {
   const { about } = network;
-  const shown = { "MASAG as trained": labels(state.usual.logits), "with your changes": state.tensors === state.usual ? null : labels(state.tensors.logits), ...(state.others ?? { "attention gate": null, "plain addition": null }) };
+  const shown = { "MASAG as trained": predicted(state.usual), "with your changes": state.tensors === state.usual ? null : predicted(state.tensors), ...(state.others ?? { "attention gate": null, "plain addition": null }) };
   if (state.label) shown.reference = state.label;
+  const colors = about.classes.map(({ color }) => [1, 3, 5].map((start) => Number.parseInt(color.slice(start, start + 2), 16)));
   const figures = Object.entries(shown).map(([name, found]) => {
     const canvas = element("canvas", { width: about.side, height: about.side });
     const image = new ImageData(about.side, about.side);
     for (let i = 0; i < state.gray.length; i++) {
       const gray = 255 * state.gray[i];
-      const color = found?.[i] ? about.classes[found[i] - 1].color : null;
-      for (let k = 0; k < 3; k++) image.data[4 * i + k] = color ? 0.45 * gray + 0.55 * Number.parseInt(color.slice(1 + 2 * k, 3 + 2 * k), 16) : gray;
+      const color = found?.[i] ? colors[found[i] - 1] : null;
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = color ? 0.45 * gray + 0.55 * color[k] : gray;
       image.data[4 * i + 3] = 255;
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
@@ -304,9 +312,7 @@ function drawArrows() {
 }
 
 function takeSlice(index) {
-  state.index = index;
-  Object.assign(state, network.slice(index));
-  return update(true);
+  return update({ ...network.slice(index), index });
 }
 
 async function takePicture(file) {
@@ -319,10 +325,9 @@ async function takePicture(file) {
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, (side - scale * bitmap.width) / 2, (side - scale * bitmap.height) / 2, scale * bitmap.width, scale * bitmap.height);
     const { data } = context.getImageData(0, 0, side, side);
-    state.gray = Float32Array.from({ length: side * side }, (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255);
-    state.label = null;
+    const gray = Float32Array.from({ length: side * side }, (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255);
     $("status").textContent = `${file.name}: its middle square, gray, ${side} × ${side} pixels.`;
-    await update(true);
+    await update({ gray, label: null, index: state.index });
   } catch {
     $("status").textContent = `${file.name}: this browser cannot read it as a picture; take a PNG or JPEG.`;
   }
