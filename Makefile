@@ -1,4 +1,4 @@
-# make install | workbook | test | pytest | test-quick | test-browser | lab | notebooks | checkpoint | site | test-site
+# make install | workbook | test | pytest | test-quick | test-browser | test-site | lab | notebooks | checkpoint | site
 # | answers | clean
 PYTHON ?= python3
 VENV := .venv

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-REPOSITORY = "https://github.com/msa2net-workbook/msa2net-workbook"
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 project = "MSA²Net workbook"
@@ -48,7 +49,7 @@ html_css_files = ["site.css"]
 html_static_path = ["static"]
 
 _BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
-_LINK = re.compile(r"(?<!!)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
 def mend(text: str, folder: Path) -> str:
@@ -58,6 +59,8 @@ def mend(text: str, folder: Path) -> str:
         path = (folder / match[1]).resolve()
         if not path.is_relative_to(ROOT) or not path.exists():
             return match[0]  # Sphinx says so
+        if path.suffix in (".png", ".svg"):
+            return match[0]  # a figure, which is copied
         inside = path.relative_to(ROOT)
         if path.is_dir() or not any(
             inside.match(pattern) and len(inside.parts) == len(pattern.split("/")) for pattern in include_patterns
