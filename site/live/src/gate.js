@@ -58,7 +58,7 @@ export function local(tensors, weights, { channel, row, column }) {
   return {
     ...found,
     lines: [
-      `L = ${scaled(weights.pointwise, channel, written(found.terms))}`,
+      `L = 1 × 1 of the channels = ${scaled(weights.pointwise, channel, written(found.terms))}`,
       `of channel ${strongest}, 3 × 3 with gaps: ReLU(${scaled(weights.dilated, strongest, written(dilated.terms))}) = ${number(dilated.value)}`,
       `in its middle, 3 × 3 on X: ReLU(${scaled(weights.depthwise, strongest, written(plain.terms))}) = ${number(plain.value)}`,
     ],
@@ -74,7 +74,7 @@ function additive(tensors, weights, cell) {
   const [x, g] = [column(tensors.x, cell), column(tensors.g, cell)];
   const hidden = Array.from({ length: inner }, (_, j) => Math.max(0, weighed(weights.theta, j, x, channelLabel).value + weighed(weights.phi, j, g, channelLabel).value));
   const found = weighed(weights.psi, 0, hidden, (j) => `inner channel ${j}`);
-  return { terms: found.terms, value: sigmoid(found.value), lines: [`A = σ(${scaled(weights.psi, 0, written(found.terms))}) = σ(${number(found.value)})`, "each inner channel is ReLU(θX + φG): 1 × 1 convolutions of both"] };
+  return { terms: found.terms, value: sigmoid(found.value), lines: [`A = σ(1 × 1 of the inner channels) = σ(${scaled(weights.psi, 0, written(found.terms))}) = σ(${number(found.value)})`, "each inner channel is ReLU(θX + φG): 1 × 1 convolutions of both"] };
 }
 
 function mixture(name, layer, from, output, wrap = (words) => words, after = (value) => value) {
@@ -103,12 +103,12 @@ export const RULES = {
   global_context: (t, w, { row, column: c }) => {
     const from = [at(t.channel_mean, 0, row, c), at(t.channel_max, 0, row, c)];
     const found = weighed(w.mix, 0, from, (k) => ["mean", "max"][k]);
-    return { terms: found.terms, value: found.value, lines: [`Γ = ${scaled(w.mix, 0, written(found.terms))}  (mean and max of G)`] };
+    return { terms: found.terms, value: found.value, lines: [`Γ = 1 × 1 of mean and max = ${scaled(w.mix, 0, written(found.terms))}`] };
   },
   u: (t, w, { channel, row, column: c }) => {
     const [l, g] = [at(t.local_context, channel, row, c), at(t.global_context, 0, row, c)];
     const value = w.fused.scale[channel] * (l + g) + w.fused.shift[channel];
-    return two(`U = ${scaled(w.fused, channel, `${number(l)} + ${number(g)}`)}  (L + Γ, normalized)`, ["L", l], ["Γ", g], value);
+    return two(`U = BN(L + Γ) = ${scaled(w.fused, channel, `${number(l)} + ${number(g)}`)}`, ["L", l], ["Γ", g], value);
   },
   weight_x: (t, w, cell) => share(t, w, cell, 0),
   weight_g: (t, w, cell) => share(t, w, cell, 1),
@@ -119,9 +119,9 @@ export const RULES = {
   x_modulated: (t, w, cell) => times("X''", ["X'", t.x_selected], ["σ(G')", t.x_gate], cell),
   g_modulated: (t, w, cell) => times("G''", ["G'", t.g_selected], ["σ(X')", t.g_gate], cell),
   u_modulated: (t, w, cell) => times("U'", ["X''", t.x_modulated], ["G''", t.g_modulated], cell),
-  attention: (t, w, cell) => mixture("A", w.attend, column(t.u_modulated, cell), cell.channel, (words) => `σ(${words})`, sigmoid),
+  attention: (t, w, cell) => mixture("A = σ(1 × 1 of U')", w.attend, column(t.u_modulated, cell), cell.channel, (words) => `σ(${words})`, sigmoid),
   x_attended: (t, w, cell) => times("A X", ["A", t.attention], ["X", t.x], cell),
-  output: (t, w, cell) => mixture("Y", w.project, column(t.x_attended, cell), cell.channel),
+  output: (t, w, cell) => mixture("Y = 1 × 1 of A X", w.project, column(t.x_attended, cell), cell.channel),
 };
 
 function share(t, w, cell, which) {
@@ -132,23 +132,23 @@ function share(t, w, cell, which) {
   return {
     terms: scores[which].terms,
     value: 1 / (1 + Math.exp(other - own)),
-    lines: [`w of ${name} = e^${number(own)} / (e^${number(own)} + e^${number(other)})`, `its score ${number(own)} = ${written(scores[which].terms)} + ${number(w.select.shift[which])}  (U, all channels)`],
+    lines: [`w of ${name} = e^s / (e^s + e^t) = e^${number(own)} / (e^${number(own)} + e^${number(other)})`, `its score s = 1 × 1 of U = ${written(scores[which].terms)} + ${number(w.select.shift[which])} = ${number(own)}; t is that of the other`],
   };
 }
 
 function selected(name, weight, input, { channel, row, column: c }) {
   const [w, v] = [at(weight, 0, row, c), at(input, channel, row, c)];
-  return two(`${name}' = ${number(w)} · ${number(v)} + ${number(v)}  (w ${name} + ${name})`, ["w", w], [name, v], w * v + v);
+  return two(`${name}' = w ${name} + ${name} = ${number(w)} · ${number(v)} + ${number(v)}`, ["w", w], [name, v], w * v + v);
 }
 
 function squashed(name, input, { channel, row, column: c }) {
   const v = at(input, channel, row, c);
-  return { terms: [{ label: name, weight: 1, value: v }], value: sigmoid(v), lines: [`σ(${name}) = 1 / (1 + e^(${number(-v)}))`] };
+  return { terms: [{ label: name, weight: 1, value: v }], value: sigmoid(v), lines: [`σ(${name}) = 1 / (1 + e^−${name}) = 1 / (1 + e^(${number(-v)}))`] };
 }
 
 function times(name, [a, first], [b, second], { channel, row, column: c }) {
   const [p, q] = [at(first, channel, row, c), at(second, channel, row, c)];
-  return two(`${name} = ${number(p)} · ${number(q)}  (${a} times ${b})`, [a, p], [b, q], p * q);
+  return two(`${name} = ${a} · ${b} = ${number(p)} · ${number(q)}`, [a, p], [b, q], p * q);
 }
 
 // The arithmetic of one number: lines to read, all terms, and the value they give. change: {off: {tensor: words}, other}.
