@@ -68,6 +68,7 @@ def mend(text: str, folder: Path) -> str:
             return f"]({REPOSITORY}/{'tree' if path.is_dir() else 'blob'}/main/{inside}{match[2] or ''})"
         return match[0]
 
+    text = text.replace("```mermaid", "```text")  # drawn on GitHub only, by a program from elsewhere
     return _LINK.sub(target, _BADGE.sub(r"[\1]", text))
 
 

@@ -1,6 +1,5 @@
 // Bundle the page: program, style, page and the WebAssembly runtime, packed as the other data are (make_data.py).
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -21,12 +20,12 @@ await build({
 });
 for (const name of ["index.html", "live.css"]) copyFileSync(join(here, "src", name), join(out, name));
 
-const packages = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/package.json"));
-const runtime = readFileSync(join(packages, "dist", "ort-wasm-simd-threaded.wasm"));
+const packages = join(here, "..", "node_modules");
+const runtime = readFileSync(join(packages, "onnxruntime-web", "dist", "ort-wasm-simd-threaded.wasm"));
 const packed = gzipSync(runtime, { level: 9 }).toString("base64");
 writeFileSync(join(out, "data", "runtime.js"), `liveData("runtime", "${packed}");\n`);
 console.log(`runtime: ${(runtime.length / 1e6).toFixed(2)} MB, packed ${(packed.length / 1e6).toFixed(2)} MB`);
 
-const mathjax = join(packages, "..", "mathjax", "es5", "tex-svg-full.js"); // one file, letters as paths: no fonts
+const mathjax = join(packages, "mathjax", "es5", "tex-svg-full.js"); // one file, letters as paths: no fonts
 mkdirSync(join(out, "_static"), { recursive: true });
 cpSync(mathjax, join(out, "_static", "mathjax.js"));

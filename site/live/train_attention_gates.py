@@ -21,7 +21,7 @@ from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.gates import build_gate
 
 OTHERS = Path(__file__).resolve().parent / "attention_gates.safetensors"
-STEPS, BATCH, EVERY, SEED = 300, 4, 2, 1234
+STEPS, BATCH, EVERY, SEED = 200, 4, 3, 1234
 
 
 def main(data_dir: Path = Path("data")) -> None:

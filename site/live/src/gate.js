@@ -89,13 +89,13 @@ function two(formula, a, b, value) {
 // How each tensor's number at a cell follows from those before it; the same order and names as the library's `STEPS`.
 export const RULES = {
   local_context: local,
-  channel_mean: (t, w, cell) => {
+  channel_mean: (t, _w, cell) => {
     const values = column(t.g, cell);
     const terms = values.map((value, k) => ({ label: channelLabel(k), weight: 1 / values.length, value }));
     const sum = values.reduce((total, value) => total + value, 0);
     return { terms, value: sum / values.length, lines: [`mean of G = sum of ${values.length} channels / ${values.length} = ${number(sum)} / ${values.length}`] };
   },
-  channel_max: (t, w, cell) => {
+  channel_max: (t, _w, cell) => {
     const values = column(t.g, cell);
     const best = values.indexOf(Math.max(...values));
     return { terms: values.map((value, k) => ({ label: channelLabel(k), weight: k === best ? 1 : 0, value })), value: values[best], lines: [`max of G = its largest channel here, channel ${best}`] };
@@ -112,15 +112,15 @@ export const RULES = {
   },
   weight_x: (t, w, cell) => share(t, w, cell, 0),
   weight_g: (t, w, cell) => share(t, w, cell, 1),
-  x_selected: (t, w, cell) => selected("X", t.weight_x, t.x, cell),
-  g_selected: (t, w, cell) => selected("G", t.weight_g, t.g, cell),
-  x_gate: (t, w, cell) => squashed("G'", t.g_selected, cell),
-  g_gate: (t, w, cell) => squashed("X'", t.x_selected, cell),
-  x_modulated: (t, w, cell) => times("X''", ["X'", t.x_selected], ["σ(G')", t.x_gate], cell),
-  g_modulated: (t, w, cell) => times("G''", ["G'", t.g_selected], ["σ(X')", t.g_gate], cell),
-  u_modulated: (t, w, cell) => times("U'", ["X''", t.x_modulated], ["G''", t.g_modulated], cell),
+  x_selected: (t, _w, cell) => selected("X", t.weight_x, t.x, cell),
+  g_selected: (t, _w, cell) => selected("G", t.weight_g, t.g, cell),
+  x_gate: (t, _w, cell) => squashed("G'", t.g_selected, cell),
+  g_gate: (t, _w, cell) => squashed("X'", t.x_selected, cell),
+  x_modulated: (t, _w, cell) => times("X''", ["X'", t.x_selected], ["σ(G')", t.x_gate], cell),
+  g_modulated: (t, _w, cell) => times("G''", ["G'", t.g_selected], ["σ(X')", t.g_gate], cell),
+  u_modulated: (t, _w, cell) => times("U'", ["X''", t.x_modulated], ["G''", t.g_modulated], cell),
   attention: (t, w, cell) => mixture("A = σ(1 × 1 of U')", w.attend, column(t.u_modulated, cell), cell.channel, (words) => `σ(${words})`, sigmoid),
-  x_attended: (t, w, cell) => times("A X", ["A", t.attention], ["X", t.x], cell),
+  x_attended: (t, _w, cell) => times("A X", ["A", t.attention], ["X", t.x], cell),
   output: (t, w, cell) => mixture("Y = 1 × 1 of A X", w.project, column(t.x_attended, cell), cell.channel),
 };
 

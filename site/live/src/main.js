@@ -285,7 +285,8 @@ function makeDiagram() {
     const made = names.map((name) => makeBox(name, places[name], first, last - first));
     if (place === 0) made.splice(1, 0, makeSlice());
     const band = element("section", { className: `stage stage-${place}` }, element("h3", {}, title), ...made);
-    Object.assign(band.style, { left: `${(100 * first) / 12}%`, width: `${(100 * (last - first)) / 12}%` });
+    band.style.setProperty("--left", `${(100 * first) / 12}%`);
+    band.style.setProperty("--width", `${(100 * (last - first)) / 12}%`);
     return band;
   });
   const arrows = document.createElementNS("http://www.w3.org/2000/svg", "svg");
