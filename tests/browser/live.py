@@ -1,9 +1,10 @@
 """The live page in a real browser: `python tests/browser/live.py [FOLDER] [--screenshots DIR] [--record FILE]`.
 
 Opens the built site (default: build/site) in headless Chromium, from a file server at laptop and phone size and once
-from the disk. The page's tensors must be torch's to 1e-4 (of the largest number, where that is above 1) for several settings, its three questions' answers true, every
-map's arithmetic its number; keyboard, touch and a picture of the reader's must work; nothing may be asked for
-elsewhere. The worst of 50 updates is printed, and recorded with --record; a time is never a reason to fail.
+from the disk. For several settings the page's tensors must be torch's to 1e-4 (of a tensor's largest number, where that
+is above 1); its three questions' answers must be true, every map's arithmetic its number; keyboard, touch and a picture
+of the reader's must work; nothing may be asked for elsewhere. The worst of 50 updates is printed, and recorded with
+--record; a time is never a reason to fail.
 
 Exit status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted.
 """
@@ -205,7 +206,7 @@ def reference() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 
 def tensors_differ(page, run: Callable[[np.ndarray, np.ndarray], np.ndarray], setting: str) -> float:
-    """Largest difference of the page's tensors from torch's, of numbers above 1 as a share. Errors: `CheckError` above the tolerance."""
+    """How far the page's tensors are from torch's, large numbers as a share. Errors: `CheckError`."""
     gray, controls, found = (np.frombuffer(base64.b64decode(text), np.float32) for text in page.evaluate(ALL))
     expected = run(gray, controls)
     if found.shape != expected.shape:
