@@ -121,5 +121,5 @@ def test_every_session_has_slides_with_words_and_figures(tool, lesson, root):
         made = [s for key in LESSONS if key[:2] in numbers for s in slides.slides_of(lesson(key), key)]
         assert len(made) >= 5, name
         assert sum(bool(slide.figure) for slide in made) >= 3, name
-        assert all(slide.words for slide in made if slide.heading[0].isdigit()), name
+        assert sum(bool(slide.words) for slide in made) >= 0.8 * len(made), name
         assert "http" not in re.sub(r"data:[^\"]*", "", slides.deck(title, made[:1]))
