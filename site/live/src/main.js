@@ -121,7 +121,7 @@ function draw() {
     const replaced = name in off || (other && (name === "attention" || name === "output"));
     boxes[name].figure.classList.toggle("replaced", replaced);
     boxes[name].figure.classList.toggle("changed", !replaced && state.tensors !== state.usual && moved(before.data, now.data) > NOTICEABLE);
-    boxes[name].shape.textContent = now.shape.join(" × ");
+    boxes[name].shape.textContent = ` · ${now.shape.join("×")}`;
   }
   for (const [id, words] of [["channel-said", `${state.cell.channel} of ${levels()[state.level].channels}`], ["scale-said", Number($("scale").value).toFixed(2)], ["slice-said", state.label ? about.slices[state.index].z : "yours"]]) $(id).textContent = words;
   const ramp = Array.from({ length: 256 }, (_, value) => [value, value, value]);
@@ -402,7 +402,7 @@ async function start() {
     });
     $("channel").value = spread.indexOf(Math.max(...spread));
     $("channel").dispatchEvent(new Event("input"));
-    tell("Ready: point at a map, or press Tab and the arrow keys");
+    $("status").textContent = "Ready: point at a map, or press Tab and the arrow keys.";
     globalThis.live = { state, network, update: () => pending, choose, written };
     document.body.dataset.ready = "yes";
   } catch (error) {
