@@ -50,7 +50,10 @@ def formula(attempt: Attempt) -> str | None:
         return None
     for index, (one, other) in enumerate(zip(attempt.given[0], attempt.expected[0], strict=True)):
         if not attempt.close(one, other):
-            told = in_words(one, other, *operands(attempt))
+            known = operands(attempt)
+            if index:  # what layers gave belongs to the first result
+                known = tuple({k: v for k, v in maps.items() if not k.startswith("what ")} for maps in known)
+            told = in_words(one, other, *known)
             return told and (f"the {ORDINALS[index]} result: {told}" if len(attempt.expected[0]) > 1 else told)
     return None
 
@@ -169,7 +172,7 @@ def _formulas(result: np.ndarray, maps: Operands) -> Iterator[tuple[str, str, st
             value = function(array)
             for factor, other in {"": None, **maps}.items():
                 product = value if other is None else _broadcast(np.multiply, value, other)
-                if product is None or (factor == name and text == "{}"):
+                if product is None or (factor == name and text == "{}") or not product.any():
                     continue
                 for added, term in {"": None, **maps}.items():
                     for sign, way in (("plus", np.add), ("minus", np.subtract)) if term is not None else (("", None),):
