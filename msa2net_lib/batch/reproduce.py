@@ -18,7 +18,7 @@ from msa2net_lib.batch.job import is_marked, read_job
 from msa2net_lib.batch.places import job_folder
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
 from msa2net_lib.batch.report import write_report
-from msa2net_lib.batch.slurm import check_room, slurm_settings, status_options, told_queue
+from msa2net_lib.batch.slurm import check_room, planned, slurm_settings, status_options, told_queue
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
 from msa2net_lib.train_config import PROFILES
@@ -107,8 +107,7 @@ def reproduce(
         command = _command(workflow, plan, folder, cores, cluster)
         if slurm is not None and cluster is not None and not dry_run:
             plan.save(folder)
-            planned = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
-            check_room(planned.stdout + planned.stderr, slurm, Path(cluster))
+            check_room(planned(command), slurm, Path(cluster))
             prefix = f"msa2net-{os.getpid()}"
             command += ["--slurm-jobname-prefix", prefix, *status_options(slurm)]
             stack.enter_context(told_queue(prefix))

@@ -66,13 +66,20 @@ def status_options(settings: Mapping[str, Any]) -> list[str]:
     return [] if answer is not None else ["--slurm-status-command", "squeue"]
 
 
-def check_room(planned: str, settings: Mapping[str, Any], profile: Path) -> None:
+def planned(command: Sequence[str]) -> str:
+    """What Snakemake would do, as it says in a dry run, where jobs would have this machine's cores at most, or one."""
+    unbound = [] if "--cores" in command else ["--cores", "1024"]
+    done = subprocess.run([*command, *unbound, "--dry-run"], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def check_room(plan: str, settings: Mapping[str, Any], profile: Path) -> None:
     """Compare what jobs ask for with what nodes have: one that fits none would wait for ever, and nothing says why.
 
-    planned: what Snakemake prints in a dry run. Raises: `InputError` with what to change, and without Slurm.
+    plan: from `planned`. Raises: `InputError` with what to change, and without Slurm.
     """
     partition, nodes = _nodes(str(_defaults(settings).get("slurm_partition", "")))
-    for rule, job in _requests(planned).items():
+    for rule, job in _requests(plan).items():
         if nodes and not any(node.holds(job) for node in nodes):
             most = Room(
                 max(node.cpus for node in nodes),
@@ -101,10 +108,10 @@ def _defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else dict(str(line).split("=", 1) for line in given)
 
 
-def _requests(planned: str) -> dict[str, Room]:
+def _requests(plan: str) -> dict[str, Room]:
     """The most that a job of each rule asks for, out of what a dry run prints."""
     found: dict[str, Room] = {}
-    for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n(?=    ))*)", planned, re.M):
+    for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n(?=    ))*)", plan, re.M):
         told = dict(re.findall(r"(\w+)=(\d+)", "".join(re.findall(r"^    resources: (.*)$", body, re.M))))
         threads = re.search(r"^    threads: (\d+)$", body, re.M)
         cpus = int(told.get("cpus_per_task") or (threads[1] if threads else 1))

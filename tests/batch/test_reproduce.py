@@ -17,8 +17,10 @@ import psutil
 import pytest
 import yaml
 
+from msa2net_lib.batch import slurm
 from msa2net_lib.batch.plan import JOB_NAME, Plan
-from msa2net_lib.batch.reproduce import profile_plan, reproduce
+from msa2net_lib.batch.reproduce import _command, profile_plan, reproduce
+from msa2net_lib.batch.slurm import Room, planned
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import LESSONS
 from msa2net_lib.utils.locks import exclusive
@@ -355,3 +357,13 @@ def test_a_cluster_gets_the_same_jobs(root, tmp_path):
         assert f"jobs/{name}/done" in done.stdout + done.stderr
     assert re.search(rf"^total\s+{len(jobs) + 1}$", done.stdout + done.stderr, re.M)
     assert "gpu=1" in done.stdout + done.stderr
+
+
+def test_what_jobs_ask_for_does_not_depend_on_the_machine_that_submits(root, tmp_path):
+    """A plain dry run has them ask for one core, and a job that fits no node would wait for ever."""
+    plan, workflow = profile_plan("smoke", lessons=["10_training"], on_cluster=True), root / "workflow"
+    plan.save(tmp_path)
+    for cores, train in ((None, 4), (2, 2)):
+        asked = slurm._requests(planned(_command(workflow, plan, tmp_path, cores, workflow / "profiles" / "slurm")))
+        assert (asked["train"].cpus, asked["data"].cpus) == (train, 1)
+        assert asked["train"] == Room(train, 4000, 1440, 0)
