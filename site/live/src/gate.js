@@ -157,7 +157,7 @@ export function explain(name, tensors, weights, cell, change = { off: {}, other:
   const value = at(tensors[name], cell.channel, cell.row, cell.column);
   if (change.other && name === "attention") return additive(tensors, weights, cell);
   if (change.other && name === "output") return { terms: [], value: at(tensors.x_attended, cell.channel, cell.row, cell.column), lines: ["Y = A X: nothing follows in the attention gate"] };
-  if (words !== undefined) return { terms: [], value, lines: [`switched off: ${words}`] };
+  if (words !== undefined) return { terms: [], value, lines: [`switched off (${words}), here`] };
   if (RULES[name] === undefined) return { terms: [], value, lines: [name === "x" ? "X comes from the encoder" : "G comes from the decoder level below"] };
   return RULES[name](tensors, weights, cell);
 }

@@ -35,7 +35,7 @@ test("what is switched off says so and keeps its number", () => {
   const cell = cells[7];
   const { value, lines } = explain("u", tensors, weights, cell, { off: { u: "zero" }, other: false });
   assert.equal(value, at(tensors.u, cell.channel, cell.row, cell.column));
-  assert.deepEqual(lines, ["switched off: zero"]);
+  assert.deepEqual(lines, ["switched off (zero), here"]);
 });
 
 test("outside of a map is padding", () => assert.equal(at(tensors.x, 0, -1, 0), 0));
