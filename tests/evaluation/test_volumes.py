@@ -237,6 +237,26 @@ def test_the_fast_way_is_the_optimized_network(network, monkeypatch):
         pd.testing.assert_frame_equal(result.scores, plain.scores)
 
 
+def test_left_to_itself_it_is_told_once_how_many_slices_are_to_come(network, monkeypatch):
+    told = []
+
+    def when_long(plain, slices):
+        told.append(slices)
+        return OptimizedNetwork(plain, "eager", plain)
+
+    monkeypatch.setattr("msa2net_lib.evaluation.volumes.OptimizedWhenLong", when_long)
+    cases = OneCase()
+    found = evaluate(network, cases, progress=False, fast=None)  # pyright: ignore[reportArgumentType]
+    name = cases.test_cases[0]
+    assert told == [len(cases.load_case(name).image)]
+    plain = evaluate(network, cases, progress=False)  # pyright: ignore[reportArgumentType]
+    pd.testing.assert_frame_equal(found.scores, plain.scores)
+    evaluate(network, cases, cases=[name, name], progress=False, fast=None)  # pyright: ignore[reportArgumentType]
+    assert told[1:] == [2 * told[0]]
+    evaluate(network, cases, progress=False, fast=None, precision="bf16")  # pyright: ignore[reportArgumentType]
+    assert len(told) == 2
+
+
 def test_without_spacing_mm_are_missing_and_voxels_are_not(network):
     class NoSpacing(OneCase):
         def load_case(self, name):
