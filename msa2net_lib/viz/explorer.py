@@ -48,7 +48,7 @@ def explorer(draw: Callable[..., Figure], **controls: Any) -> Any:
         """Where widgets do not run, the page says what stands here."""
 
         def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-            return super()._repr_mimebundle_(**kwargs) | {"text/plain": STILL}
+            return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": STILL}
 
     return Explorer([*widgets.values(), shown])
 

@@ -46,7 +46,7 @@ def _draw_runs(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 def _turned(array: NDArray, runs: str) -> NDArray:
-    return np.flip(array, [axis for axis, (has, wanted) in enumerate(zip(runs, "SPL", strict=True)) if has != wanted])
+    return np.flip(array, tuple(i for i in range(3) if runs[i] != "SPL"[i]))
 
 
 orient = Check(
@@ -55,12 +55,12 @@ orient = Check(
     _draw_runs,
     {
         "the axes that were right are turned, and the others left": lambda array, runs: np.flip(
-            array, [axis for axis in range(3) if runs[axis] == "SPL"[axis]]
+            array, tuple(i for i in range(3) if runs[i] == "SPL"[i])
         ),
         "all axes are turned, whatever they run to": lambda array, runs: np.flip(array),
         "rows and columns only: slices may run to I, too": lambda array, runs: _turned(array, "S" + runs[1:]),
         "the letters are read as x, y, z: they stand in the order of the axes": lambda array, runs: np.flip(
-            array, [2 - axis for axis, (has, wanted) in enumerate(zip(runs, "SPL", strict=True)) if has != wanted]
+            array, tuple(2 - i for i in range(3) if runs[i] != "SPL"[i])
         ),
         "one turn for any number of wrong axes: each has its own": lambda array, runs: (
             array if runs == "SPL" else np.flip(array, next(i for i in range(3) if runs[i] != "SPL"[i]))
