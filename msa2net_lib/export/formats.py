@@ -173,6 +173,7 @@ def _stored_in_onnx(path: Path) -> str:
 
 
 def _stored_in_pt2(path: Path) -> str:
+    places = (f"/extra/{METADATA_KEY}", f"extra_files/{METADATA_KEY}")  # the second is torch 2.7's
     with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_KEY}"))
+        name = next(name for name in archive.namelist() if name.endswith(places))
         return archive.read(name).decode()

@@ -154,7 +154,7 @@ def a_training_of_two_tasks(home: Path) -> None:
         ("--nodes=2 --ntasks-per-node=1 --gpus-per-node=4 --cpus-per-task=32", "--ntasks=2 --cpus-per-task=1"),
         ("--nproc-per-node 4", "--nproc-per-node 1"),
         ("data/synapse", str(ROOT / "data" / "virtual" / "prepared")),
-        ("--preset published --recipe synapse --pretrained", "--preset tiny --steps 4 --batch-size 4 --device cpu"),
+        ("--preset published --recipe synapse --pretrained", "--preset tiny --steps 2 --batch-size 5 --device cpu"),
         ("runs/synapse", str(run)),
     ):
         assert before in script, before

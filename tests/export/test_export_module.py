@@ -110,6 +110,14 @@ def test_pt2_is_read_by_torch_alone(evaluated, exported):
     assert torch.allclose(module(x, g), evaluated(x, g), atol=1e-6)
 
 
+@pytest.mark.parametrize("place", ["extra_files/msa2net", "net/extra/msa2net", "archive/extra/msa2net"])
+def test_a_pt2_of_another_torch_is_read_as_well(tmp_path, place):
+    """torch 2.7 keeps extra files in another folder of the archive than those after it."""
+    with zipfile.ZipFile(tmp_path / "net.pt2", "w") as archive:
+        archive.writestr(place, '{"who": "²"}')
+    assert read_metadata(tmp_path / "net.pt2") == {"who": "²"}
+
+
 @BOTH
 def test_no_folder_of_the_machine_is_in_the_file(exported, root, format):
     path = exported(format).path
