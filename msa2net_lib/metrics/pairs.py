@@ -23,7 +23,7 @@ _REACH = 4
 
 
 def dice(pred: Any, target: Any) -> float:
-    """Return the Dice score of two binary masks, 2 |P and T| / (|P| + |T|).
+    """Return the Dice score of two binary masks, `2 |P and T| / (|P| + |T|)`.
 
     Two empty masks agree: 1.0, whatever the NumPy version (medpy alone gives nan from NumPy 2.3 on).
 
