@@ -12,6 +12,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -49,7 +50,7 @@ def instructor(notebook: NotebookNode, checks: dict[str, Check]) -> NotebookNode
         for name in CHECKED.findall(cell.source):
             if name in checks:
                 cell.metadata.tags = [*cell.metadata.get("tags", []), "exercise"]
-                source = inspect.cleandoc(inspect.getsource(checks[name].answer))
+                source = _source(checks[name].answer)
                 tag = {"tags": ["answer"]}
                 cells.append(
                     new_markdown_cell(f"**Answer**, from the library:\n\n```python\n{source}\n```", metadata=tag)
@@ -69,6 +70,14 @@ def deeper(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code" and cell.source.startswith("reveal("):
             cell.metadata.tags = [*cell.metadata.get("tags", []), "answer"]
     return made
+
+
+def _source(answer: Any) -> str:
+    """The answer's source, or the name of what is not written in Python."""
+    try:
+        return inspect.cleandoc(inspect.getsource(answer))
+    except TypeError:
+        return getattr(answer, "__name__", repr(answer))
 
 
 def _question(match: re.Match[str]) -> str:

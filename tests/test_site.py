@@ -95,6 +95,16 @@ def test_the_students_edition_answers_nothing(tool, lesson, name):
     assert text.count("### Exercise") == asked
 
 
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_instructors_edition_has_an_answer_to_each_exercise_to_write(tool, lesson, name):
+    tools = tool("editions")
+    made = tools.instructor(lesson(name), tools.room_checks(name))
+    asked = [cell for cell in made.cells if "exercise" in cell.metadata.get("tags", [])]
+    given = [cell for cell in made.cells if re.match(r"checks\.\w+\(checks\.", cell.source)]
+    assert len(given) >= len(asked)
+    assert all("<details>" not in cell.source for cell in made.cells if cell.cell_type == "markdown")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("edition", ["student", "instructor"])
 def test_both_editions_run_and_the_answers_are_accepted(tool, lesson, root, tmp_path, edition):
