@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from msa2net_lib.lessons.first_cells import repository
 from msa2net_lib.lessons.registry import LESSONS
 
 
@@ -67,7 +68,7 @@ def test_a_style_asks_nobody_either(tool, tmp_path, style):
 def test_links_to_what_is_no_page_lead_to_the_repository(tool, root):
     mend = tool("conf").mend
     text = "[a](../README.md) [b](../msa2net_lib/nn/masag.py) [c](../benchmarks) [d](https://x.org) ![e](overlays.png)"
-    place = "https://github.com/msa2net-workbook/msa2net-workbook"
+    place = repository(root)
     assert mend(text, root / "docs") == (
         f"[a](../README.md) [b]({place}/blob/main/msa2net_lib/nn/masag.py) [c]({place}/tree/main/benchmarks) "
         "[d](https://x.org) ![e](overlays.png)"
