@@ -97,7 +97,7 @@ checkpoint: $(STAMP)
 
 # Lessons, task pages, API and MASAG live as pages that read without a network; it needs npm. Then every link is followed.
 site: $(VENV)/installed-site site/node_modules/.package-lock.json
-	$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees -c site . $(SITE)
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c site . $(SITE)
 	$(BIN)/python site/live/make_data.py $(SITE)/data
 	cd site && npm run --silent build ../$(SITE)
 	$(BIN)/python site/slides.py $(SITE)/slides
