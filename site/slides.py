@@ -1,7 +1,7 @@
 """One deck of slides a session, from the lessons' own words and figures: `python site/slides.py FOLDER`.
 
 A section of a lesson is a slide: its heading, its first sentences, its first equation, its first figure. A deck is one
-page of HTML without a program; keys that scroll a page turn the slides.
+page of HTML; Page Down and the arrow keys turn the slides.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ img { max-width: 100%; max-height: 62vh; display: block; margin: auto; backgroun
 p { max-width: 55em; }
 small { opacity: 0.75; }
 @media print { section { break-after: page; } }
+"""
+
+KEYS = """
+addEventListener("keydown", event => {
+  const step = { PageDown: 1, ArrowRight: 1, PageUp: -1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const all = [...document.querySelectorAll("section")];
+  const now = all.findIndex(one => one.getBoundingClientRect().bottom > innerHeight / 2);
+  all[Math.max(0, Math.min(all.length - 1, now + step))].scrollIntoView();
+});
 """
 
 
@@ -92,7 +103,7 @@ def deck(title: str, slides: list[Slide], mathjax: str = "../_static/mathjax.js"
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style><script>MathJax = {{ tex: {{ inlineMath: [['$', '$']] }} }};</script>"
-        f'<script src="{mathjax}" defer></script></head><body>{"".join(parts)}</body></html>\n'
+        f'<script>{KEYS}</script><script src="{mathjax}" defer></script></head><body>{"".join(parts)}</body></html>\n'
     )
 
 

@@ -121,7 +121,7 @@ function draw() {
     const replaced = name in off || (other && (name === "attention" || name === "output"));
     boxes[name].figure.classList.toggle("replaced", replaced);
     boxes[name].figure.classList.toggle("changed", !replaced && state.tensors !== state.usual && moved(before.data, now.data) > NOTICEABLE);
-    boxes[name].shape.textContent = ` · ${now.shape.join("×")}`;
+    boxes[name].shape.textContent = ` · ${now.shape[0]} ch`;
   }
   for (const [id, words] of [["channel-said", `${state.cell.channel} of ${levels()[state.level].channels}`], ["scale-said", Number($("scale").value).toFixed(2)], ["slice-said", state.label ? about.slices[state.index].z : "yours"]]) $(id).textContent = words;
   const ramp = Array.from({ length: 256 }, (_, value) => [value, value, value]);
