@@ -87,6 +87,7 @@ def _first_words(text: str) -> str:
     plain = (block.strip() for block in re.split(r"\n\s*\n|^###.*$", text, flags=re.M))
     paragraph = next((block for block in plain if (block and block[0] not in "|#!<$*[-`") or block[:2] == "**"), "")
     words = re.sub(r"\[([^\]]*)\]\([^)]*\)|\*\*|`", lambda match: match[1] or "", " ".join(paragraph.split()))
+    words = re.sub(r"\*([^*$]+)\*", r"\1", words)
     return " ".join(re.split(r"(?<=[.?!]) ", words)[:SENTENCES])
 
 
