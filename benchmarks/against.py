@@ -146,7 +146,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not (arguments.checkout / "msa2net_lib").is_dir() or arguments.repeats < 1:
         parser.error("give another checkout of this repository, and at least one round")
-    homes = dict(zip(SIDES, (arguments.checkout.resolve(), HERE), strict=True))
+    homes: dict[str, Path] = dict(zip(SIDES, (arguments.checkout.resolve(), HERE), strict=True))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for key in arguments.rows:
@@ -185,7 +185,7 @@ def measure(row: Row, homes: dict[str, Path], folder: Path, repeats: int) -> dic
     for side in SIDES:
         memory = max(one["memory_mib"] for one in counted[side])
         record[f"{side}_memory_mib"] = memory if memory > own else NOT_MEASURED
-    difference = difference_of(*values)
+    difference: Any = difference_of(*values)
     return record | {"difference": difference, "equal": difference == NOT_MEASURED or difference <= row.tolerance}
 
 

@@ -136,10 +136,15 @@ def _other_rows(case: Case, repeats: int) -> list[dict[str, Any]]:
     """HD95 in mm of all organs on their boxes, by this library and by others, "not measured" where one is missing."""
     boxes = zip(*(label_boxes(volume, len(ORGANS) + 1) for volume in case), strict=True)
     pairs = [
-        tuple(volume[common_box(*box, volume.shape)] == label for volume in case)  # pyright: ignore[reportArgumentType]
+        tuple(volume[common_box(box[0], box[1], volume.shape)] == label for volume in case)
         for label, box in enumerate(boxes, start=1)
     ]
-    ways = {"hd95": hd95_in_mm, "edt": edt_in_mm, "MONAI": monai_in_mm, "surface-distance": surface_distance_in_mm}
+    ways: dict[str, Any] = {
+        "hd95": hd95_in_mm,
+        "edt": edt_in_mm,
+        "MONAI": monai_in_mm,
+        "surface-distance": surface_distance_in_mm,
+    }
     found, rows = {}, []
     for name, way in ways.items():
         try:

@@ -182,7 +182,7 @@ def schedule(case: Case) -> dict[str, Any]:
     from msa2net_lib.config import NetworkConfig
 
     if case.steps:
-        dataset = open_dataset("virtual", DATA, progress=False, train=1, test=1)
+        dataset: Any = open_dataset("virtual", DATA, progress=False, train=1, test=1)
     else:
         dataset = open_prepared(DATA / "virtual_synapse" / "prepared")
     preset = "tiny" if case.steps else "published"

@@ -238,6 +238,7 @@ def load_network(
     require_finite(state, path)
     if network is None:
         network = rebuild_network(config) if build is rebuild_empty else expected
+    assert network is not None
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
 

@@ -278,7 +278,8 @@ def detached(attempt: Attempt) -> str | None:
         try:
             results = function(*draw)
             parts = [*results] if isinstance(results, tuple | list) else [results]
-            sum(part.sum() for part in parts if isinstance(part, torch.Tensor) and part.requires_grad).backward()
+            learned = [part.sum() for part in parts if isinstance(part, torch.Tensor) and part.requires_grad]
+            torch.stack(learned).sum().backward()
         except Exception:  # nothing to differentiate, or not in this way
             return None
         found = zip(attempt.names, draw, strict=True)

@@ -42,7 +42,13 @@ def _without_compiler() -> Iterator[None]:
     def disable_at_call(function: Any = None, *rest: Any, **named: Any) -> Any:
         if function is None:
             return disable(function, *rest, **named)
-        return wraps(function)(lambda *given, **by_name: disable(function, *rest, **named)(*given, **by_name))
+
+        @wraps(function)
+        def disabled(*given: Any, **by_name: Any) -> Any:
+            without: Any = disable(function, *rest, **named)
+            return without(*given, **by_name)
+
+        return disabled
 
     stand_in: Any = ModuleType(name)
     stand_in.is_compile_supported = lambda device: from_true("is_compile_supported")(device)
