@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from importlib.metadata import distributions
 
 import pytest
 import yaml
@@ -36,6 +37,23 @@ def test_every_dependency_is_bounded_below_only_and_pinned_within(project, pins)
         (exact,) = pin.specifier
         assert exact.operator == "=="
         assert requirement.specifier.contains(Version(exact.version)), pin
+
+
+def test_what_is_installed_admits_the_versions_beside_it(pins):
+    """A constraint that another package's own bounds refuse leaves pip without a solution on a new machine."""
+    refused, looked_at = [], 0
+    for found in distributions():
+        for line in found.requires or ():
+            requirement = Requirement(line)
+            pin = pins.get(canonicalize_name(requirement.name))
+            if pin is None or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+                continue
+            looked_at += 1
+            (exact,) = pin.specifier
+            if not requirement.specifier.contains(Version(exact.version), prereleases=True):
+                refused.append(f"{found.name} {found.version} needs {requirement}; constraints.txt says {exact}")
+    assert looked_at > 100
+    assert refused == []
 
 
 def test_constraints_hold_no_addresses(root):
