@@ -24,13 +24,12 @@ class DilatedDepthwise(nn.Conv2d):
     kernel.
     """
 
-    on_grids = False
-
     def __init__(self, channels: int, kernel_size: int, dilation: int):
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={kernel_size}: give an odd one, which has a middle")
         padding = dilation * (kernel_size // 2)
         super().__init__(channels, channels, kernel_size, padding=padding, dilation=dilation, groups=channels)
+        self.on_grids = False
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         if not (self.on_grids and torch.is_grad_enabled()):
@@ -43,28 +42,9 @@ class DilatedDepthwise(nn.Conv2d):
         return whole[..., :height, :width]
 
 
-class Pointwise(nn.Conv2d):
-    """A 1 x 1 convolution as one product over all pixels, where gradients are wanted and channels lie last.
-
-    Shape: (b, c, h, w) -> (b, c', h, w). On one thread torch takes a product for each image instead.
-    """
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        if not (torch.is_grad_enabled() and input.is_contiguous(memory_format=torch.channels_last)):
-            return super().forward(input)
-        return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-
-
 def train_on_grids(network: nn.Module, device: torch.device) -> None:
-    """Have a network's convolutions trained the way that is fast on a device: dilated depthwise ones, and 1 x 1."""
+    """Have a network's dilated depthwise convolutions trained the way that is fast on a device."""
     for module in network.modules():
-        if type(module) is nn.Conv2d and device.type == "cpu":
-            (kernel, _), (dilation, _), depthwise = module.kernel_size, module.dilation, module.groups > 1
-            keeps_size = module.stride == (1, 1) and module.padding == (dilation * (kernel // 2),) * 2
-            if depthwise and dilation > 1 and keeps_size and module.groups == module.in_channels == module.out_channels:
-                module.__class__ = DilatedDepthwise
-            elif not depthwise and module.kernel_size == (1, 1) and keeps_size:
-                module.__class__ = Pointwise
         if isinstance(module, DilatedDepthwise):
             module.on_grids = device.type == "cpu"
 
@@ -138,5 +118,5 @@ class LKABlock(nn.Module):
         self.feed_forward_scale = nn.Parameter(torch.full((channels,), layer_scale))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        x = torch.addcmul(x, self.attention_scale[:, None, None], self.attention(self.attention_norm(x)))
-        return torch.addcmul(x, self.feed_forward_scale[:, None, None], self.feed_forward(self.feed_forward_norm(x)))
+        x = x + self.attention_scale[:, None, None] * self.attention(self.attention_norm(x))
+        return x + self.feed_forward_scale[:, None, None] * self.feed_forward(self.feed_forward_norm(x))

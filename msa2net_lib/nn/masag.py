@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -116,7 +115,7 @@ class SpatialSelection(nn.Module):
         self, u: Float[Tensor, "b c *grid"], x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]
     ) -> tuple[Float[Tensor, "b c *grid"], Float[Tensor, "b c *grid"]]:
         weight_x, weight_g = self.weights(u).chunk(2, dim=1)
-        return torch.addcmul(x, weight_x, x), torch.addcmul(g, weight_g, g)
+        return weight_x * x + x, weight_g * g + g
 
 
 class CrossModulation(nn.Module):
@@ -128,8 +127,9 @@ class CrossModulation(nn.Module):
     def forward(
         self, x_selected: Float[Tensor, "b c *grid"], g_selected: Float[Tensor, "b c *grid"]
     ) -> Float[Tensor, "b c *grid"]:
-        # (x' sigmoid(g')) (g' sigmoid(x')), its factors in another order: two fused kernels and a product.
-        return functional.silu(x_selected) * functional.silu(g_selected)
+        x_modulated = x_selected * g_selected.sigmoid()
+        g_modulated = g_selected * x_selected.sigmoid()
+        return x_modulated * g_modulated
 
 
 class Recalibration(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from msa2net_lib.config import NetworkConfig
-from msa2net_lib.nn.lka import DilatedDepthwise, Pointwise, train_on_grids
+from msa2net_lib.nn.lka import DilatedDepthwise, train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 
 
@@ -37,42 +37,6 @@ def test_parameters_are_those_of_a_convolution():
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
     with pytest.raises(ValueError, match="kernel_size=6: give an odd one"):
         DilatedDepthwise(4, 6, 3)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 3, 1, 1), (3, 3, 1, 4)])
-def test_a_pointwise_convolution_as_one_product_is_torchs_with_all_its_gradients(shape):
-    torch.manual_seed(0)
-    ours = Pointwise(3, 5, 1).double()
-    for layout in (torch.channels_last, torch.contiguous_format):
-        x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
-        theirs = F.conv2d(x, ours.weight, ours.bias)
-        found = ours(x)
-        torch.testing.assert_close(found, theirs, rtol=0, atol=1e-14)
-        by = torch.randn_like(theirs)
-        wanted = torch.autograd.grad(theirs, (x, ours.weight, ours.bias), by)
-        for one, other in zip(torch.autograd.grad(found, (x, ours.weight, ours.bias), by), wanted, strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
-
-
-def test_only_convolutions_that_are_the_same_become_others_and_nothing_is_drawn():
-    layers = {
-        "dilated": nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4),
-        "pointwise": nn.Conv2d(4, 6, 1),
-        "strided": nn.Conv2d(4, 4, 1, stride=2),
-        "padded": nn.Conv2d(4, 4, 1, padding=1),
-        "smaller": nn.Conv2d(4, 4, 3, dilation=2, groups=4),
-        "grouped": nn.Conv2d(4, 4, 1, groups=2),
-        "dense": nn.Conv2d(4, 4, 3, padding=2, dilation=2),
-        "own": type("Own", (nn.Conv2d,), {})(4, 4, 1),
-    }
-    network, before = nn.ModuleDict(layers), {name: type(layer) for name, layer in layers.items()}
-    torch.manual_seed(0)
-    train_on_grids(network, torch.device("cuda"))
-    assert {name: type(layer) for name, layer in layers.items()} == before
-    train_on_grids(network, torch.device("cpu"))
-    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0)))
-    changed = {"dilated": DilatedDepthwise, "pointwise": Pointwise}
-    assert {name: type(layer) for name, layer in layers.items()} == before | changed
 
 
 def test_only_training_on_a_cpu_goes_by_grids(monkeypatch):
