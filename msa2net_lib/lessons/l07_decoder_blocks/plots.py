@@ -77,6 +77,7 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
     axes[0].imshow(colored(study.image, study.label, study.class_names))
     axes[0].set_title(f"level {level}, grid of {grid[0]} x {grid[1]}", fontsize=9)
     axes[0].set_axis_off()
+    axes[0].plot(column, row, "+", color=CURSOR, markersize=6)  # moves within a coarse cell, too
     for ax, panel in zip(axes[1:], _looks_at(trace, grid, pixel), strict=True):
         drawn = show_map(ax, study, panel, outlines=False)
         low, high = drawn.get_clim()

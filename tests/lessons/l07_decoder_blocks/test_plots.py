@@ -137,6 +137,13 @@ def test_the_figure_follows_the_cursor(study, traces, level):
         assert changed
 
 
+def test_the_cursor_moves_within_a_coarse_cell(study, traces):
+    places = [(10, 20), (12, 20), (10, 22)]
+    for row, column in places:
+        (mark,) = plots.plot_pixel(study, traces, 3, row, column).axes[0].lines
+        assert (*mark.get_xdata(), *mark.get_ydata()) == (column, row)
+
+
 def test_footprints_and_steps(study, traces):
     figure = plots.plot_footprints({"5x5": [(5, 1)], "both": [(5, 1), (7, 3)]})
     assert figure.axes[0].get_title() == "5x5\n5 x 5, 25 pixels seen"
