@@ -36,6 +36,12 @@ def frame_cells(ax: Axes, study: Study, grid: tuple[int, int], cell: tuple[int, 
     ax.set(xlim=(-0.5, study.image.shape[1] - 0.5), ylim=(study.image.shape[0] - 0.5, -0.5))
 
 
+def mark_cursor(ax: Axes, row: int, column: int) -> None:
+    """Cross the cursor's pixel with two lines: within a coarse cell a step of it would not be seen otherwise."""
+    ax.axhline(row, color=CURSOR, linewidth=0.5)
+    ax.axvline(column, color=CURSOR, linewidth=0.5)
+
+
 def cursor_axes() -> tuple[Figure, list[Axes]]:
     """Three axes in fixed places, for figures that follow a cursor: fitting the places costs more than drawing."""
     figure = Figure(figsize=(9.2, 3.3))

@@ -17,7 +17,7 @@ from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, footprint_paths,
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.analysis.toy_task import Frame
 from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
-from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells
+from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells, mark_cursor
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, color_bar, sign
 from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
@@ -90,6 +90,7 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
     figure, (left, middle, right) = cursor_axes()
     show_slice(left, study.image, study.label, title=f"{study.name}, level {level}", class_names=study.class_names)
     frame_cells(left, study, study.grid(level), cell, side)
+    mark_cursor(left, row, column)
     down, across = _edges(study, level, cell, side)
     left.vlines(across, down[0], down[-1], colors=CURSOR, linewidth=0.4, alpha=0.8)
     left.hlines(down, across[0], across[-1], colors=CURSOR, linewidth=0.4, alpha=0.8)

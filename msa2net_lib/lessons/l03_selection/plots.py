@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.viz.colors import class_color
-from msa2net_lib.viz.cursor import CURSOR, cell_at, cursor_axes, frame_cells
+from msa2net_lib.viz.cursor import cell_at, cursor_axes, frame_cells, mark_cursor
 from msa2net_lib.viz.maps import DIVERGING, SHARES, Panel, channel_map, color_bar, show_map, sign
 from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
@@ -95,8 +95,7 @@ def plot_weight_cursor(study: Study, level: int, row: int, column: int) -> Figur
     color_bar(drawn, middle, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))
     for ax in (left, middle):
         frame_cells(ax, study, grid, cell)
-        ax.axhline(row, color=CURSOR, linewidth=0.5)
-        ax.axvline(column, color=CURSOR, linewidth=0.5)
+        mark_cursor(ax, row, column)
     shares = np.array([weight[cell], channel_map(trace.weight_g, 0)[cell]])
     bars = right.bar(["encoder X", "decoder G"], shares, color=["#0072B2", "#D55E00"], width=0.6)
     right.bar_label(bars, [f"{share:.3f}\ntimes {1 + share:.3f}" for share in shares], fontsize=8, padding=2)

@@ -26,7 +26,7 @@ from msa2net_lib.lessons.l07_decoder_blocks.study import (
     implied_attention,
     mean_row,
 )
-from msa2net_lib.viz.cursor import CURSOR, cell_at, frame_cells
+from msa2net_lib.viz.cursor import CURSOR, cell_at, frame_cells, mark_cursor
 from msa2net_lib.viz.gate_diagram import colored
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, Panel, channel_map, color_bar, plot_maps, show_map, sign
 from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
@@ -77,7 +77,7 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
     axes[0].imshow(colored(study.image, study.label, study.class_names))
     axes[0].set_title(f"level {level}, grid of {grid[0]} x {grid[1]}", fontsize=9)
     axes[0].set_axis_off()
-    axes[0].plot(column, row, "+", color=CURSOR, markersize=6)  # moves within a coarse cell, too
+    mark_cursor(axes[0], row, column)
     for ax, panel in zip(axes[1:], _looks_at(trace, grid, pixel), strict=True):
         drawn = show_map(ax, study, panel, outlines=False)
         low, high = drawn.get_clim()

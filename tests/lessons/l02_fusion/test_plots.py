@@ -98,3 +98,15 @@ def test_spread_of_branches_by_numpy(study):
         assert local == pytest.approx(np.mean([c.std(ddof=1) for c in array.reshape(len(array), -1)]), rel=1e-4)
         assert shared == pytest.approx(one.std(ddof=1), rel=1e-4)
         assert both == pytest.approx(np.mean([(c + one).std(ddof=1) for c in array]), rel=1e-4)
+
+
+def test_a_step_within_a_coarse_cell_is_seen(study):
+    level = max(study.levels)
+    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
+    cells = {cell_at(study, study.grid(level), *place) for place in at}
+    marks = set()
+    for place in at:
+        left = plot_cursor(study, level, *place).axes[0]
+        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
+        marks.add(tuple(ends))
+    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike

@@ -26,6 +26,7 @@ from msa2net_lib.lessons.l03_selection.study import (
     selection_values,
     with_weights,
 )
+from msa2net_lib.viz.cursor import cell_at
 
 
 def predict_with_weights(study, change):
@@ -145,3 +146,15 @@ def test_histograms_count_each_tissues_cells(values):
     liver = values[(values.level == 0) & (values.tissue == "liver")]
     np.testing.assert_allclose(counts[2], np.histogram(liver.weight_x, np.linspace(0, 1, 11))[0] / len(liver))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][2] == f"liver ({len(liver)})"
+
+
+def test_a_step_within_a_coarse_cell_is_seen(study):
+    level = max(study.levels)
+    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
+    cells = {cell_at(study, study.grid(level), *place) for place in at}
+    marks = set()
+    for place in at:
+        left = plot_weight_cursor(study, level, *place).axes[0]
+        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
+        marks.add(tuple(ends))
+    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike

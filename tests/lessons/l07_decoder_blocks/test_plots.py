@@ -27,6 +27,7 @@ from msa2net_lib.lessons.l07_decoder_blocks.study import (
     trace_blocks,
 )
 from msa2net_lib.nn.dual_attention import ChannelAttention
+from msa2net_lib.viz.cursor import cell_at
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +138,6 @@ def test_the_figure_follows_the_cursor(study, traces, level):
         assert changed
 
 
-def test_the_cursor_moves_within_a_coarse_cell(study, traces):
-    places = [(10, 20), (12, 20), (10, 22)]
-    for row, column in places:
-        (mark,) = plots.plot_pixel(study, traces, 3, row, column).axes[0].lines
-        assert (*mark.get_xdata(), *mark.get_ydata()) == (column, row)
-
-
 def test_footprints_and_steps(study, traces):
     figure = plots.plot_footprints({"5x5": [(5, 1)], "both": [(5, 1), (7, 3)]})
     assert figure.axes[0].get_title() == "5x5\n5 x 5, 25 pixels seen"
@@ -169,3 +163,15 @@ def test_no_softmax_of_cosines_is_sharper(temperature):
     rng = np.random.default_rng(0)
     tried = torch.from_numpy(rng.uniform(-1, 1, (1000, 12)))
     assert float((temperature * tried).softmax(1).max()) < best
+
+
+def test_a_step_within_a_coarse_cell_is_seen(study, traces):
+    level = 2
+    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
+    cells = {cell_at(study, (8, 8), *place) for place in at}
+    marks = set()
+    for place in at:
+        left = plots.plot_pixel(study, traces, level, *place).axes[0]
+        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
+        marks.add(tuple(ends))
+    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike
