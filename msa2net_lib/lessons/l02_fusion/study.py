@@ -109,7 +109,8 @@ def linear_probe(features: Tensor, labels: NDArray[np.uint8], cases: Sequence[st
 def _fit(cells: Tensor, targets: Tensor, classes: int) -> nn.Linear:
     """Logistic regression by L-BFGS from zero weights, so that nothing is random; every class weighs alike."""
     rule = nn.Linear(cells.shape[1], classes)
-    nn.init.zeros_(rule.weight), nn.init.zeros_(rule.bias)
+    nn.init.zeros_(rule.weight)
+    nn.init.zeros_(rule.bias)
     optimizer = torch.optim.LBFGS(rule.parameters(), max_iter=ROUNDS, line_search_fn="strong_wolfe")
     weights = 1 / torch.bincount(targets, minlength=classes).clamp(min=1)
 
