@@ -8,6 +8,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,7 @@ LONG_SECONDS = 15.0
 SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache."""
 _MODEL = "model.xml"
+_KEPT = re.compile(r"openvino-[0-9a-f]{32}")
 MOST_KEPT = 4
 """Converted networks in the cache."""
 
@@ -182,7 +184,8 @@ class OptimizedWhenLong(nn.Module):
 def cache_folder() -> Path | None:
     """Return where converted networks are kept: the folder MSA2NET_CACHE, or msa2net among the user's caches.
 
-    All in it may be deleted at any time. None where nothing is to be kept, with MSA2NET_CACHE empty, or can be.
+    What is called ``openvino-...`` in it may be deleted at any time, and nothing else is touched. None where
+    nothing is to be kept, with MSA2NET_CACHE empty, or can be.
     """
     given = os.environ.get("MSA2NET_CACHE")
     if given is not None:
@@ -206,7 +209,7 @@ def _place_in_cache(network: nn.Module) -> Path | None:
             digest.update(source.read_bytes())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return folder / digest.hexdigest()[:32]
+    return folder / f"openvino-{digest.hexdigest()[:32]}"
 
 
 def _fastest(network: nn.Module, device_type: str, kept: Path | None = None) -> tuple[str, Forward]:
@@ -342,7 +345,8 @@ def _keep(model: Any, kept: Path | None) -> None:
         with tempfile.TemporaryDirectory(dir=kept.parent, ignore_cleanup_errors=True) as new:
             save_model(model, Path(new, "whole", _MODEL), compress_to_fp16=False)
             Path(new, "whole").rename(kept)
-        for old in sorted(kept.parent.iterdir(), key=os.path.getmtime)[:-MOST_KEPT]:
+        ours = (path for path in kept.parent.iterdir() if _KEPT.fullmatch(path.name))  # a named folder may hold more
+        for old in sorted(ours, key=os.path.getmtime)[:-MOST_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -16,6 +16,7 @@ from msa2net_lib import MSA2Net
 from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.viz.cursor import cell_at
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +67,10 @@ def other_study(other_dataset):
     torch.manual_seed(0)
     network = MSA2Net.from_preset("tiny", num_classes=4, image_size=64)
     return study_slice(network, other_dataset.load_case("b"), 3, "drawn squares")
+
+
+def check_steps_within_a_cell(draw, study, grid):
+    """Whether ``draw(row, column)`` shows each place of the cursor, though several lie in one cell of the grid."""
+    places = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
+    marks = {tuple(tuple(map(tuple, line.get_xydata())) for line in draw(*at).axes[0].lines) for at in places}
+    assert len({cell_at(study, grid, *at) for at in places}) < len(places) == len(marks)

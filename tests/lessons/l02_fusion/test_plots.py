@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.patches import Rectangle
+from study_fixtures import check_steps_within_a_cell
 
 from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_receptive_field, footprint_paths
 from msa2net_lib.data.resize import normalize
@@ -102,11 +103,4 @@ def test_spread_of_branches_by_numpy(study):
 
 def test_a_step_within_a_coarse_cell_is_seen(study):
     level = max(study.levels)
-    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
-    cells = {cell_at(study, study.grid(level), *place) for place in at}
-    marks = set()
-    for place in at:
-        left = plot_cursor(study, level, *place).axes[0]
-        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
-        marks.add(tuple(ends))
-    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike
+    check_steps_within_a_cell(lambda *at: plot_cursor(study, level, *at), study, study.grid(level))

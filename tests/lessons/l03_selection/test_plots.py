@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from study_fixtures import check_steps_within_a_cell
 
 from msa2net_lib.analysis.interventions import predict
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
@@ -26,7 +27,6 @@ from msa2net_lib.lessons.l03_selection.study import (
     selection_values,
     with_weights,
 )
-from msa2net_lib.viz.cursor import cell_at
 
 
 def predict_with_weights(study, change):
@@ -150,11 +150,4 @@ def test_histograms_count_each_tissues_cells(values):
 
 def test_a_step_within_a_coarse_cell_is_seen(study):
     level = max(study.levels)
-    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
-    cells = {cell_at(study, study.grid(level), *place) for place in at}
-    marks = set()
-    for place in at:
-        left = plot_weight_cursor(study, level, *place).axes[0]
-        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
-        marks.add(tuple(ends))
-    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike
+    check_steps_within_a_cell(lambda *at: plot_weight_cursor(study, level, *at), study, study.grid(level))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from study_fixtures import check_steps_within_a_cell
 
 from msa2net_lib.analysis.layers import capture
 from msa2net_lib.errors import InputError
@@ -27,7 +28,6 @@ from msa2net_lib.lessons.l07_decoder_blocks.study import (
     trace_blocks,
 )
 from msa2net_lib.nn.dual_attention import ChannelAttention
-from msa2net_lib.viz.cursor import cell_at
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +166,4 @@ def test_no_softmax_of_cosines_is_sharper(temperature):
 
 
 def test_a_step_within_a_coarse_cell_is_seen(study, traces):
-    level = 2
-    at = [(row, column) for row in range(0, 20, 4) for column in (0, 4)]
-    cells = {cell_at(study, (8, 8), *place) for place in at}
-    marks = set()
-    for place in at:
-        left = plots.plot_pixel(study, traces, level, *place).axes[0]
-        ends = [tuple(map(tuple, line.get_xydata())) for line in left.lines]
-        marks.add(tuple(ends))
-    assert len(cells) < len(at) == len(marks)  # several places share a cell, and no two look alike
+    check_steps_within_a_cell(lambda *at: plots.plot_pixel(study, traces, 2, *at), study, (8, 8))
