@@ -149,26 +149,29 @@ def test_a_compiler_that_fails_in_the_backward_pass_is_done_without(monkeypatch)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large freed blocks back at once")
 def test_freed_memory_is_kept_for_the_next_step():
-    """In a process of its own, for it holds until the process ends: page faults of 64 MiB taken and freed 20 times."""
+    """In a process of its own, for it holds until the process ends: page faults of 64 MiB taken and freed, many times.
+
+    The median of the times counts: what else the process takes may end up behind a freed block and move the next.
+    """
     code = """
-import resource, sys, torch
+import resource, statistics, sys, torch
 from msa2net_lib.training.engine import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory(torch.device("cpu"))
 assert not keep_freed_memory(torch.device("cuda"))
-for _ in range(3):  # where the first block lies decides whether the second fits into it; from then on they do
-    torch.zeros(2**24).add_(1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+faults = []
+for _ in range(25):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.empty(2**24).fill_(1)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(int(statistics.median(faults)))
 """
     faults = {
         how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
         for how in ("kept", "given back")
     }
-    assert faults["kept"] < 2000
-    assert faults["given back"] > 20 * faults["kept"]
+    assert faults["given back"] >= 32, "64 MiB in pages of 2 MiB, if not of 4 KiB"
+    assert faults["kept"] < faults["given back"] / 20
 
 
 @pytest.mark.parametrize("fails", [False, True])
