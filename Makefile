@@ -49,18 +49,20 @@ test-cluster: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/cluster/run.py
 
 # What Google Colab has is left as it is: a resolution for its Python with its list as constraints; needs a registry,
-# whose torch, other than Colab's for the CPU, wants packages of NVIDIA's.
+# whose torch, other than Colab's for the CPU, wants packages of NVIDIA's. In Colab's own list, which may be named
+# instead, torch is an address: `torch @ https://.../torch-2.11.0%2Bcpu-cp313-...whl`.
 COLAB ?= tests/reference/colab_2026-08-19.txt
 test-colab:
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet uv
-	grep -v '^nvidia-' $(COLAB) > build/colab.txt
+	sed -nE -e 's/^([A-Za-z0-9._-]+) @ .*\/[A-Za-z0-9._]+-([0-9][0-9A-Za-z.]*)(%2B[^-]*)?-[^/]*\.whl.*/\1==\2/' \
+		-e 's/^([A-Za-z0-9._-]+==[0-9][^+; ]*).*/\1/p' $(COLAB) | grep -v '^nvidia-' > build/colab.txt
 	build/uv/bin/uv pip compile --quiet --python-version 3.13 --constraint build/colab.txt --extra colab pyproject.toml
 
 # The wheel in a clean environment of its own, and lessons from another folder that it filled; outside of `make test`.
 ELSEWHERE := build/elsewhere
 test-wheel:
-	rm -rf build
+	rm -rf build/lib build/bdist.* $(ELSEWHERE)
 	$(PYTHON) -m venv $(ELSEWHERE)/env
 	$(ELSEWHERE)/env/bin/python -m pip install --quiet --constraint constraints.txt ".[notebooks]"
 	cd $(ELSEWHERE) && env/bin/msa2net lessons mine && cd mine/notebooks && for lesson in 02_fusion 10_training 15_integration 16_paper_audit; do \

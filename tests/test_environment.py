@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tomllib
 from importlib.metadata import distributions
 
@@ -69,7 +70,9 @@ def test_conda_installs_the_same_extras_under_the_same_constraints(root, project
     assert '--constraint constraints.txt --editable ".[notebooks,drive,batch,test]"' in makefile
     extras = {"notebooks", "colab", "drive", "export", "batch", "fast", "benchmarks", "site", "test"}
     assert set(project["optional-dependencies"]) == extras
-    assert f"python{project['requires-python']}" in environment["dependencies"]
+    tested = yaml.safe_load((root / ".github" / "workflows" / "tests.yml").read_text())["jobs"]["quick"]["strategy"]
+    newest = max(int(version.split(".")[1]) for version in tested["matrix"]["python"])
+    assert f"python{project['requires-python']},<3.{newest + 1}" in environment["dependencies"]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,33 @@ def test_colabs_own_packages_are_never_replaced(project, colab):
     assert {"torch", "timm", "numpy", "psutil", "ipywidgets"} <= {requirement.name for requirement in there}
     for requirement in there:
         assert requirement.specifier.contains(colab[canonicalize_name(requirement.name)]), requirement
+
+
+def test_colabs_own_list_is_read_with_its_addresses(root, tmp_path):
+    """`pip freeze` names by address what came from one: PyTorch, of all packages."""
+    (tmp_path / "list.txt").write_text(
+        "# a comment\nnumpy==2.1.3\nnvidia-nccl-cu13==2.31.2\nbar-none==1.0.post2\n"
+        "torch @ https://download.pytorch.org/whl/cpu/torch-2.11.0%2Bcpu-cp313-cp313-linux_x86_64.whl#sha256=0a-1\n"
+        "en-core-web-sm @ https://example.org/x-1/en_core_web_sm-3.8.0-py3-none-any.whl#sha256=1932\n"
+        "torchvision==0.26.0+cpu\ngoogle-colab @ file:///colabtools/dist/google-colab-1.0.0.tar.gz\n"
+    )
+    asked = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "test-colab", f"COLAB={tmp_path}/list.txt"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (read,) = re.findall(r"^sed (?:.*\\\n)*.*$", asked, re.M)
+    (tmp_path / "build").mkdir()
+    subprocess.run(["bash", "-c", read], cwd=tmp_path, check=True)
+    assert (tmp_path / "build" / "colab.txt").read_text().split() == [
+        "numpy==2.1.3",
+        "bar-none==1.0.post2",
+        "torch==2.11.0",
+        "en-core-web-sm==3.8.0",
+        "torchvision==0.26.0",
+    ]
 
 
 def test_colabs_extra_is_what_lessons_need_beside_jupyter(project):

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,9 +43,11 @@ def find_slurm() -> None:
 
 
 @contextmanager
-def one_node(home: Path) -> Iterator[None]:
-    """Run a cluster as long as the block runs, its files in ``home``; nothing of it is left. Errors: `NoSlurmError`."""
-    find_slurm()
+def one_node(home: Path, there: Collection[int] = ()) -> Iterator[None]:
+    """Run a cluster as long as the block runs, its files in ``home``; nothing of it is left.
+
+    there: numbers of processes that were there before, such as a munge of the system's own, and stay.
+    """
     host, begun = socket.gethostname().partition(".")[0], []
     for name in ("state", "spool"):
         (home / name).mkdir()
@@ -81,21 +83,23 @@ PartitionName=normal Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         with open(home / "daemons.log", "a") as log:
             for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
                 begun.append(psutil.Popen(command, stdout=log, stderr=log, start_new_session=True))
-                time.sleep(1)
+                wait_for("munge", door.exists, 30)
         wait_for("a node that is idle", lambda: "idle" in said("sinfo", "-h", "-o", "%T"), 60)
         yield
     finally:
+        said("scancel", "--user=root")
         said("scancel", "--signal=KILL", "--full", "--user=root")
         with suppress(TimeoutError):
             wait_for("no job", lambda: not said("squeue", "-h"), 30)
-        end([process for daemon in begun[::-1] for process in family(daemon)])
-        end([process for number in left() for process in family(psutil.Process(number))])
+        end([process for daemon in begun[::-1] for process in family(daemon.pid)])
+        end([process for number in left(there) for process in family(number)])
         SETTINGS.unlink(missing_ok=True)
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """A process and all that it started."""
+def family(number: int) -> list[psutil.Process]:
+    """A process and all that it started; nothing where it has ended."""
     with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(number)
         return [process, *process.children(recursive=True)]
     return []
 
@@ -107,16 +111,19 @@ def end(processes: list[psutil.Process]) -> None:
             process.terminate()
     _, alive = psutil.wait_procs(processes, timeout=20)
     for process in alive:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(alive, timeout=20)
 
 
-def left() -> dict[int, str]:
-    """Processes of a cluster that are there: number -> name."""
+def left(there: Collection[int] = ()) -> dict[int, str]:
+    """Processes of a cluster, jobs included, beside those that were there before: number -> name."""
     found = {}
-    for process in psutil.process_iter(["name", "status"]):
-        if process.info["name"] in (*DAEMONS, "slurmstepd", "srun", "sbatch") and process.info["status"] != "zombie":
-            found[process.pid] = process.info["name"]
+    for process in psutil.process_iter(["name", "status", "environ"]):
+        name, of_a_job = process.info["name"], "SLURM_JOB_ID" in (process.info["environ"] or ())
+        ours = of_a_job or name in (*DAEMONS, "slurmstepd", "srun", "sbatch")
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE and process.pid not in there:
+            found[process.pid] = name
     return found
 
 
