@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-CARRIED = ("notebooks/*.ipynb", "benchmarks/results/*.json", "data/example_ct/**/*", "data/splits/*.txt")
+CARRIED = ("notebooks/*.ipynb", "benchmarks/results/*.json", "data/example_ct/**/*", "data/splits/*.txt", "workflow/**/*")
 
 
 class BuildWithLessons(build_py):

@@ -71,7 +71,7 @@ def installed(root: Path, tmp_path_factory) -> Installed:
     shutil.copytree(root / "msa2net_lib", source / "msa2net_lib", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copyfile(root / name, source / name)
-    for name in ("notebooks", "benchmarks/results", "data/example_ct", "data/splits"):
+    for name in ("notebooks", "benchmarks/results", "data/example_ct", "data/splits", "workflow"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns(".*"))
     build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('..')"]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
@@ -90,7 +90,8 @@ def installed(root: Path, tmp_path_factory) -> Installed:
 def test_it_carries_what_lessons_need(installed, root, tmp_path):
     """The same files as the checkout's; and what a reader changed is not overwritten."""
     home = installed.notebooks.parent
-    for pattern in ("notebooks/*.ipynb", "benchmarks/results/*.json", "data/example_ct/*/*", "data/splits/*"):
+    data = ("data/example_ct/*/*", "data/splits/*", "benchmarks/results/*.json")
+    for pattern in ("notebooks/*.ipynb", *data, "workflow/Snakefile", "workflow/config/*", "workflow/profiles/*/*"):
         names = {path.relative_to(root) for path in root.glob(pattern)}
         assert names
         assert names == {path.relative_to(home) for path in home.glob(pattern)}
@@ -107,6 +108,13 @@ def test_it_carries_what_lessons_need(installed, root, tmp_path):
         f"data/splits/{note.name}: kept, it differs from what ships; rename it to get that",
     ]
     assert (note.read_text(), gone.is_file()) == ("case0001", True)
+
+
+def test_everything_is_reproduced_there_too(installed):
+    plan = ("--profile", "gpu", "--only", "10_training", "--dry-run")
+    said = installed.run("-m", "msa2net_lib", "reproduce", *plan, cwd=installed.notebooks.parent)
+    assert (installed.notebooks.parent / "results" / "gpu" / "plan.json").is_file()
+    assert "lesson" in said, said
 
 
 def test_doctor_and_predict(installed, root, tmp_path):

@@ -124,10 +124,19 @@ def _snakemake_in(folder: Path) -> str:
 
 
 def find_workflow() -> Path:
-    """The folder of the checkout with the Snakefile. Raises: `InputError` without Snakemake or the checkout."""
+    """The folder with the Snakefile, in a checkout or where the lessons were copied to.
+
+    Raises: `InputError` without Snakemake or the folder.
+    """
     if importlib.util.find_spec("snakemake") is None:
-        raise InputError("Snakemake is not installed: run pip install -e '.[batch]' in the checkout, or make workbook")
-    return find_checkout() / "workflow"
+        raise InputError(
+            "Snakemake is not installed: it comes with the extra batch; in a checkout run pip install -e '.[batch]', "
+            "or make workbook"
+        )
+    workflow = find_checkout() / "workflow"
+    if not (workflow / "Snakefile").is_file():
+        raise InputError(f"{workflow}: no Snakefile there; run from a checkout, or from what msa2net lessons DIR filled")
+    return workflow
 
 
 def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool, claim: int | None) -> int:

@@ -1,4 +1,4 @@
-"""What a wheel carries beside the library: notebooks, measured results, two CT scans and lists of cases.
+"""What a wheel carries beside the library: notebooks, measured results, two CT scans, lists of cases, the workflow.
 
 They lie in the package as in a checkout (``setup.py`` puts them there), and are copied to where a reader works.
 """

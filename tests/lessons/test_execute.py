@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from msa2net_lib.batch.reproduce import find_workflow
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout, notebook_path, run_lesson
 
@@ -19,6 +20,8 @@ def test_the_checkout_is_the_nearest_folder_above_with_the_notebooks(root, tmp_p
     (tmp_path / "copy" / "notebooks").mkdir()
     (tmp_path / "copy" / "notebooks" / "00_start_here.ipynb").write_text("{}")
     assert find_checkout(inner) == tmp_path / "copy"
+    monkeypatch.chdir(inner)
+    refused([tmp_path, "no Snakefile there", "msa2net lessons DIR"], find_workflow)
 
 
 def test_a_lesson_that_is_not_there_is_refused_in_one_line(tmp_path, refused):
