@@ -6,7 +6,10 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-CARRIED = ("notebooks/*.ipynb", "benchmarks/results/*.json", "data/example_ct/**/*", "data/splits/*.txt", "workflow/**/*")
+CARRIED = (
+    *("notebooks/*.ipynb", "benchmarks/results/*.json", "workflow/**/*", "docs/*.md"),
+    *("data/README.md", "data/example_ct/**/*", "data/splits/*.txt"),
+)
 
 
 class BuildWithLessons(build_py):

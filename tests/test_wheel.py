@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,10 +70,10 @@ def installed(root: Path, tmp_path_factory) -> Installed:
     home = tmp_path_factory.mktemp("wheel")
     source = home / "source"
     shutil.copytree(root / "msa2net_lib", source / "msa2net_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copyfile(root / name, source / name)
-    for name in ("notebooks", "benchmarks/results", "data/example_ct", "data/splits", "workflow"):
+    for name in ("notebooks", "benchmarks/results", "data/example_ct", "data/splits", "docs", "workflow"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns(".*"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "data/README.md"):
+        shutil.copyfile(root / name, source / name)
     build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('..')"]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     shutil.rmtree(source)
@@ -90,8 +91,9 @@ def installed(root: Path, tmp_path_factory) -> Installed:
 def test_it_carries_what_lessons_need(installed, root, tmp_path):
     """The same files as the checkout's; and what a reader changed is not overwritten."""
     home = installed.notebooks.parent
-    data = ("data/example_ct/*/*", "data/splits/*", "benchmarks/results/*.json")
-    for pattern in ("notebooks/*.ipynb", *data, "workflow/Snakefile", "workflow/config/*", "workflow/profiles/*/*"):
+    data = ("data/README.md", "data/example_ct/*/*", "data/splits/*", "benchmarks/results/*.json")
+    workflow = ("workflow/Snakefile", "workflow/config/*", "workflow/profiles/*/*")
+    for pattern in ("notebooks/*.ipynb", "docs/*.md", *data, *workflow):
         names = {path.relative_to(root) for path in root.glob(pattern)}
         assert names
         assert names == {path.relative_to(home) for path in home.glob(pattern)}
@@ -110,11 +112,20 @@ def test_it_carries_what_lessons_need(installed, root, tmp_path):
     assert (note.read_text(), gone.is_file()) == ("case0001", True)
 
 
+def test_links_of_lessons_lead_somewhere_there_too(installed):
+    looked_at = 0
+    for notebook in installed.notebooks.glob("*.ipynb"):
+        told = ["".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"]]
+        for target in re.findall(r"\]\(([\w./-]+)[#)]", "\n".join(told)):
+            looked_at += 1
+            assert (installed.notebooks / target).is_file(), (notebook.name, target)
+    assert looked_at > 18
+
+
 def test_everything_is_reproduced_there_too(installed):
     plan = ("--profile", "gpu", "--only", "10_training", "--dry-run")
-    said = installed.run("-m", "msa2net_lib", "reproduce", *plan, cwd=installed.notebooks.parent)
-    assert (installed.notebooks.parent / "results" / "gpu" / "plan.json").is_file()
-    assert "lesson" in said, said
+    installed.run("-m", "msa2net_lib", "reproduce", *plan, cwd=installed.notebooks.parent)
+    assert "10_training" in (installed.notebooks.parent / "results" / "gpu" / "plan.json").read_text()
 
 
 def test_doctor_and_predict(installed, root, tmp_path):

@@ -135,7 +135,9 @@ def find_workflow() -> Path:
         )
     workflow = find_checkout() / "workflow"
     if not (workflow / "Snakefile").is_file():
-        raise InputError(f"{workflow}: no Snakefile there; run from a checkout, or from what msa2net lessons DIR filled")
+        raise InputError(
+            f"{workflow}: no Snakefile there; run from a checkout, or from what msa2net lessons DIR filled"
+        )
     return workflow
 
 

@@ -11,7 +11,9 @@ def add_lessons(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("lessons", help="copy the lessons, and the data beside them, to a folder")
     parser.set_defaults(run=run_lessons)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="gets notebooks/, data/ and benchmarks/results/")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="gets notebooks/, data/, docs/, workflow/ and benchmarks/results/"
+    )
 
 
 def add_data(commands: Any) -> None:

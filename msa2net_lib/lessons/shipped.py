@@ -1,6 +1,7 @@
-"""What a wheel carries beside the library: notebooks, measured results, two CT scans, lists of cases, the workflow.
+"""What a wheel carries beside the library, and `msa2net lessons` copies: notebooks and what they read or link to.
 
-They lie in the package as in a checkout (``setup.py`` puts them there), and are copied to where a reader works.
+That is measured results, two CT scans, lists of cases and task pages; and the workflow of `msa2net reproduce`. They lie
+in the package as in a checkout (``setup.py`` puts them there), and are copied to where a reader works.
 """
 
 from __future__ import annotations
