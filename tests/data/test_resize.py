@@ -74,6 +74,15 @@ def test_precision_allowed_elsewhere_is_not_used_here(slices):
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("old", "new"), [(512, 224), (224, 512), (640, 96)])
+def test_no_weight_of_the_matrices_is_subnormal(old, new):
+    """Some processors count a hundred times slower with such. Slices of one white pixel show the weights."""
+    images = torch.eye(old).unsqueeze(1)  # n slices of one row, one white pixel each
+    found = resize_on_device(images, (1, new)).abs()
+    assert found.gt(0).any()
+    assert found[found > 0].min() >= torch.finfo(torch.float32).tiny
+
+
 def test_the_matrices_serve_in_and_out_of_inference_mode():
     image = torch.rand(1, 9, 9)
     with torch.inference_mode():
