@@ -132,7 +132,7 @@ def count_operations(network: nn.Module, size: int, batch: int = 1) -> tuple[int
     device = "cpu" if own else "meta"
     network, images = network.to(device), torch.zeros(batch, 1, size, size, device=device)
     target = [images[:, 0].long()] if own else []
-    mapping = {torch.ops.aten.convolution_backward: _backward_operations}
+    mapping = {torch.ops.aten.convolution_backward: convolution_backward_operations}
     with FlopCounterMode(display=False) as forward:
         network.eval()(images)
     with FlopCounterMode(display=False, custom_mapping=mapping) as both:
@@ -140,7 +140,9 @@ def count_operations(network: nn.Module, size: int, batch: int = 1) -> tuple[int
     return forward.get_total_flops(), both.get_total_flops()
 
 
-def _backward_operations(gradient: Sequence[int], x: Sequence[int], w: Sequence[int], *rest: Any, **_: Any) -> int:
+def convolution_backward_operations(
+    gradient: Sequence[int], x: Sequence[int], w: Sequence[int], *rest: Any, **_: Any
+) -> int:
     """Count a convolution's backward: as much as forward for each of the two gradients that are asked for.
 
     torch's own count takes a grouped convolution's weight gradient for that of a full one, many times too much.
