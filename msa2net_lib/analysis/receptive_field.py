@@ -1,4 +1,4 @@
-"""What an output pixel can see of the input, by counting paths, and what it does look at, by gradient.
+"""What an output cell can see of the input, by counting paths, and what it does look at, by gradient.
 
 Both hold for layers of stride 1, where input and output have one grid.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from msa2net_lib.errors import InputError
 
 LOCAL_CONTEXT = ((3, 1), (3, 2))
-"""(kernel, dilation) of the convolutions in `msa2net_lib.nn.masag.LocalContext` that see more than one pixel."""
+"""(kernel, dilation) of the convolutions in `msa2net_lib.nn.masag.LocalContext` that see more than one cell."""
 LARGE_KERNEL_ATTENTION = ((5, 1), (7, 3))
 """(kernel, dilation) of the two depthwise convolutions of large-kernel attention."""
 AT_ONCE = 32
@@ -25,10 +25,10 @@ AT_ONCE = 32
 
 
 def footprint_paths(layers: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """How many paths lead from each input offset to one output pixel, through convolutions run one after another.
+    """How many paths lead from each input offset to one output cell, through convolutions run one after another.
 
     layers: (kernel, dilation) of each, kernels odd and square; order does not matter. Result: (side, side), the output
-    pixel at the center; zero where no path leads. Raises: `InputError`, a kernel that is even or a number below 1.
+    cell at the center; zero where no path leads. Raises: `InputError`, a kernel that is even or a number below 1.
     """
     paths = np.ones((1, 1), dtype=np.int64)
     for kernel, dilation in layers:
@@ -42,7 +42,7 @@ def footprint(layers: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
 
 
 def receptive_field_size(kernels: Sequence[int], dilations: Sequence[int]) -> int:
-    """Side of the footprint of a chain of convolutions, in pixels of its own grid. Raises: `InputError`."""
+    """Side of the footprint of a chain of convolutions, in cells of its own grid. Raises: `InputError`."""
     if len(kernels) != len(dilations):
         raise InputError(f"{len(kernels)} kernels and {len(dilations)} dilations: give one of each per convolution")
     return len(footprint_paths(list(zip(kernels, dilations, strict=True))))
@@ -72,11 +72,11 @@ def place_footprint(
 def effective_receptive_field(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "1 c h w"], pixel: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """How strongly one output pixel reacts to each input pixel: norm of the Jacobian between the two, (h, w).
+    """How strongly one output cell reacts to each input cell: norm of the Jacobian between the two, (h, w).
 
     The norm runs over all pairs of an output and an input channel (Frobenius), so that channels cannot cancel each
     other; the unit is output per input. function: (b, c, h, w) -> (b, k, h', w'), in evaluation mode, where samples
-    and pixels do not meet in batch norm. x: the input at which to differentiate. pixel: (row, column) of the output.
+    and cells do not meet in batch norm. x: the input at which to differentiate. pixel: (row, column) of the output.
     Raises: `InputError` for a pixel outside of the output or a batch of several.
     Source: the gradient as a measure is that of Luo et al., "Understanding the Effective Receptive Field in Deep
     Convolutional Neural Networks" (NIPS 2016), who average it over many inputs; here it is for this input alone.

@@ -210,7 +210,7 @@ def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
     panel = contract.root / "orientation.png"
     try:
         with atomic_path(panel) as temporary:
-            plot_orientation(dataset, alternatives=not contract.passed).savefig(temporary, bbox_inches="tight")
+            plot_orientation(dataset, alternatives=not contract.passed).savefig(temporary, dpi=150, bbox_inches="tight")
         print(f"look at it: {panel}")
     except (InputError, OSError) as error:  # the table has said already what is wrong with the files
         print(f"no figure: {error}")

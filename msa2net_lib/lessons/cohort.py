@@ -19,7 +19,7 @@ from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import detectable, paired_interval
 from msa2net_lib.metrics import dice
-from msa2net_lib.nn.masag import MASAG
+from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.torch_files import require_finite_logits
 
@@ -81,6 +81,26 @@ class Cohort:
                 logits = self.network.decoder([maps[start : start + AT_ONCE] for maps in self.encoded])
                 labels.append(require_finite_logits(logits).argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(labels)
+
+    def watch(self, measure: Callable[[int, MASAGTrace], Mapping[str, Tensor]]) -> pd.DataFrame:
+        """What a measure finds in the gates as they are: index (level, case), a row for each slice.
+
+        measure: a level and its gate's tensors of some slices -> name -> a number for each of these slices, (n,).
+        """
+        found: dict[int, list[pd.DataFrame]] = {level: [] for level in self.levels}
+
+        def watched(level: int) -> Run:
+            def run(x: Tensor, g: Tensor) -> MASAGTrace:
+                trace = self.gate(level).trace(x, g)
+                seen = {name: values.cpu().numpy() for name, values in measure(level, trace).items()}
+                found[level].append(pd.DataFrame(seen))
+                return trace
+
+            return run
+
+        self.predict({level: watched(level) for level in self.levels})
+        tables = {level: pd.concat(parts).set_axis(self.cases) for level, parts in found.items()}
+        return pd.concat(tables, names=["level", "case"])
 
     def dice(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.float64]:
         """Dice of each slice (n,), the mean over the organs that are in it, as `analysis.interventions.slice_dice`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +119,7 @@ def refresh(names: Sequence[str] | None = None) -> None:
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
-    """Drop what differs from run to run and says nothing to a reader; returns the same notebook."""
+    """Drop what differs from run to run and says nothing to a reader, and make figures small; the same notebook."""
     from nbformat import from_dict
 
     notebook.metadata = from_dict(
@@ -133,7 +135,21 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             for output in cell.outputs:
                 output.get("metadata", {}).clear()
+                if png := output.get("data", {}).get("image/png"):
+                    output["data"]["image/png"] = smaller(png)
     return notebook
+
+
+def smaller(png: str) -> str:
+    """A PNG in base64 with the 256 colors that tell most apart: a third of the size, and no eye sees it in a figure."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(b64decode(png)))
+    if image.mode == "P":  # it is so already
+        return png
+    few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    few.save(buffer := io.BytesIO(), "PNG", optimize=True)
+    return b64encode(buffer.getvalue()).decode()
 
 
 if __name__ == "__main__":

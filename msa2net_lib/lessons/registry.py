@@ -67,7 +67,7 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "03_selection",
             "Spatial selection",
-            "Two weights per pixel that sum to one: where they favor encoder or decoder, and what that proves.",
+            "Two weights per cell that sum to one: where they favor encoder or decoder, and what that proves.",
             ("CHECKPOINT", "CASE", "SLICE", "LEVEL"),
         ),
         Lesson(

@@ -46,7 +46,7 @@ class MatchChannels(nn.Module):
 class MatchGrid(nn.Module):
     """Bring features to the grid of others by bilinear (in 3-D trilinear) resampling; as they are if it is the same.
 
-    Shapes: features (b, c, *grid), like (b, any, *other grid) -> (b, c, *other grid). A pixel is an area and the edges
+    Shapes: features (b, c, *grid), like (b, any, *other grid) -> (b, c, *other grid). A cell is an area and the edges
     of both images fall together (``align_corners=False``), as after strided convolutions and pooling.
     """
 

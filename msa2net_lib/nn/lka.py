@@ -50,7 +50,7 @@ def train_on_grids(network: nn.Module, device: torch.device) -> None:
 
 
 class LargeKernelAttention(nn.Module):
-    """Multiply features by a map that looks 23 x 23 pixels wide: 5x5, then 7x7 dilated by 3, then 1x1.
+    """Multiply features by a map that looks 23 x 23 cells wide: 5x5, then 7x7 dilated by 3, then 1x1.
 
     Shape: (b, c, h, w) -> (b, c, h, w). Both wide convolutions are depthwise.
     """

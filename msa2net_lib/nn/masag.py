@@ -32,7 +32,7 @@ def _layers(dims: int) -> tuple[Any, Any]:
 
 
 def _require_one_shape(x: Tensor, g: Tensor) -> None:
-    """Without this a g of one channel, one pixel or one image would be broadcast over x, and nobody would know."""
+    """Without this a g of one channel, one cell or one image would be broadcast over x, and nobody would know."""
     if x.shape != g.shape:
         raise ValueError(
             f"x of shape {tuple(x.shape)} and g of shape {tuple(g.shape)}: MASAG takes two of one shape; "
@@ -43,7 +43,7 @@ def _require_one_shape(x: Tensor, g: Tensor) -> None:
 class LocalContext(nn.Sequential):
     """Local context of the skip features: 3x3 depthwise, 3x3 dilated by 2, then pointwise convolution.
 
-    Shape: (b, c, h, w) -> (b, c, h, w); a pixel sees 7 x 7 pixels of the input (in 3-D 7 x 7 x 7 voxels).
+    Shape: (b, c, h, w) -> (b, c, h, w); a cell sees 7 x 7 cells of the input (in 3-D 7 x 7 x 7 voxels).
     ``dilated="depthwise"`` is Equation 1's DW-D; ``"dense"`` is what the released code builds.
     Batch norm after each convolution and ReLU after the first two come from the released code.
     """
@@ -98,9 +98,9 @@ class MultiScaleFusion(nn.Module):
 
 
 class SpatialSelection(nn.Module):
-    """Stage 2: per pixel, how much to trust ``x`` and how much ``g`` (Equations 2 and 3).
+    """Stage 2: per cell, how much to trust ``x`` and how much ``g`` (Equations 2 and 3).
 
-    Shapes: u, x, g (b, c, h, w) -> x', g' (b, c, h, w). The two weights sum to one at every pixel.
+    Shapes: u, x, g (b, c, h, w) -> x', g' (b, c, h, w). The two weights sum to one at every cell.
     """
 
     def __init__(self, channels: int, dims: Dims = 2):
@@ -147,7 +147,7 @@ class Recalibration(nn.Module):
         self.project_norm = norm(channels)
 
     def attention(self, u_modulated: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
-        """The attention map in (0, 1), one value per pixel and channel."""
+        """The attention map in (0, 1), one value per cell and channel."""
         return self.attend_norm(self.attend(u_modulated)).sigmoid()
 
     def forward(
@@ -246,7 +246,7 @@ class MASAG(nn.Module):
         return self.cross_modulation(*self.selection(self.fusion(x, g), x, g))
 
     def attention(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:
-        """The attention map in (0, 1) that x is weighed by, one value per pixel and channel."""
+        """The attention map in (0, 1) that x is weighed by, one value per cell and channel."""
         return self.recalibration.attention(self.modulate(x, g))
 
     def forward(self, x: Float[Tensor, "b c *grid"], g: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b c *grid"]:

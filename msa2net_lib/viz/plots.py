@@ -116,13 +116,16 @@ def stamp(figure: Figure, text: str) -> Figure:
     return figure
 
 
+PAGE = 9.15, 6.25
+"""Inches of the largest figure: at 100 pixels an inch and with its margin it fits a column of 930 and a view of 640."""
+
+
 def figure_grid(rows: int, columns: int, width: float = 2.6, height: float = 2.4) -> tuple[Figure, NDArray]:
-    """A grid of axes, always 2-D, with room for a legend; closed for pyplot so that it shows only once."""
+    """A grid of axes, always 2-D, with room for a legend, that fits the page; closed for pyplot: it shows only once."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows + 0.3), squeeze=False, layout="constrained"
-    )
+    size = min(width * columns, PAGE[0]), min(height * rows + 0.3, PAGE[1])
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     plt.close(figure)
     return figure, axes
 

@@ -59,6 +59,20 @@ def test_it_predicts_what_a_study_of_the_slice_does(cohort, dataset, change):
         assert scores[place] == pytest.approx(slice_dice(study, expected)["mean"], abs=5e-3)
 
 
+def test_what_is_watched_is_every_gate_of_every_slice(cohort, dataset):
+    def measure(level, t):
+        return {"local": t.local_context.std(dim=(2, 3)).mean(dim=1), "x": t.x.mean(dim=(1, 2, 3))}
+
+    watched = cohort.watch(measure)
+    assert list(watched.index) == [(level, case) for level in cohort.levels for case in cohort.cases]
+    for place, (name, z) in enumerate(zip(cohort.cases, cohort.slices, strict=True)):
+        study = study_slice(cohort.network, dataset.load_case(name), z, "drawn")
+        for level, trace in study.traces.items():
+            spread = np.mean([channel.numpy().std(ddof=1) for channel in trace.local_context[0]])
+            row = watched.loc[level].iloc[place]
+            assert row.to_list() == pytest.approx([spread, float(trace.x.mean())], rel=1e-3, abs=1e-4)
+
+
 def test_hooks_are_gone_after_a_change(cohort):
     before = cohort.predict()
     cohort.predict({0: without_stage(cohort.gate(0), "skip")})

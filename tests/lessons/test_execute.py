@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from base64 import b64decode, b64encode
+
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
 from msa2net_lib.batch.reproduce import find_workflow
 from msa2net_lib.errors import InputError
-from msa2net_lib.lessons.execute import find_checkout, notebook_path, run_lesson
+from msa2net_lib.lessons.execute import find_checkout, notebook_path, run_lesson, smaller
 
 
 def test_the_checkout_is_the_nearest_folder_above_with_the_notebooks(root, tmp_path, monkeypatch, refused):
@@ -28,3 +35,25 @@ def test_a_lesson_that_is_not_there_is_refused_in_one_line(tmp_path, refused):
     refused([tmp_path, "no such notebook"], run_lesson, tmp_path / "10_training.ipynb", "smoke", tmp_path, {})
     with pytest.raises(InputError, match=r"10_trainig.*did you mean 10_training\?"):
         notebook_path(tmp_path, "10_trainig")
+
+
+@pytest.mark.parametrize("kind", ["map", "lines", "photograph"])
+def test_a_committed_figure_is_small_and_looks_the_same(kind):
+    figure, rng = Figure(figsize=(5, 3)), np.random.default_rng(0)
+    FigureCanvasAgg(figure)
+    if kind == "lines":
+        for height in range(8):
+            figure.gca().plot(rng.random(30) + height)
+    elif kind == "map":
+        figure.colorbar(figure.gca().imshow(rng.random((32, 32)), cmap="RdBu_r"))
+    else:
+        smooth = np.kron(rng.random((4, 6, 3)), np.ones((40, 40, 1)))
+        figure.gca().imshow(np.clip(smooth + 0.03 * rng.standard_normal(smooth.shape), 0, 1))
+    figure.savefig(buffer := io.BytesIO(), format="png", dpi=100)
+    before = b64encode(buffer.getvalue()).decode()
+    after = smaller(before)
+    old, new = (np.asarray(Image.open(io.BytesIO(b64decode(png))).convert("RGB"), float) for png in (before, after))
+    assert old.shape == new.shape
+    assert np.sqrt(((old - new) ** 2).mean()) < 4  # of 255
+    assert len(after) < 0.7 * len(before)
+    assert smaller(after) == after

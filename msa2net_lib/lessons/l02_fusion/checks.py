@@ -60,7 +60,7 @@ global_pooling = Check(
     pool_channels,
     _draw_features,
     {
-        "pooled over pixels too: one number per map has lost where things are; pool over dim=1 only": _per_map,
+        "pooled over cells too: one number per map has lost where things are; pool over dim=1 only": _per_map,
         "the order is swapped: the mean comes first, then the maximum": lambda g: _pair(_maximum(g), _mean(g)),
         "the maximum is missing: the mean is there twice": lambda g: _pair(_mean(g), _mean(g)),
         "the mean is missing: the maximum is there twice": lambda g: _pair(_maximum(g), _maximum(g)),
@@ -92,13 +92,13 @@ receptive_field = Check(
         "kernels added whole: a layer adds k - 1 steps, not k": _layers(
             lambda layers: 1 + sum(d * k for k, d in layers)
         ),
-        "the sides of the footprints are summed: neighboring layers share a pixel, each adds its side minus 1": _layers(
+        "the sides of the footprints are summed: neighboring layers share a cell, each adds its side minus 1": _layers(
             lambda layers: sum(d * (k - 1) + 1 for k, d in layers)
         ),
         "the kernels are summed: in a chain each layer adds dilation times (kernel - 1)": _layers(
             lambda layers: sum(k for k, _ in layers)
         ),
-        "off by one: start from 1, a pixel sees itself": _layers(lambda layers: sum(d * (k - 1) for k, d in layers)),
+        "off by one: start from 1, a cell sees itself": _layers(lambda layers: sum(d * (k - 1) for k, d in layers)),
         "multiplied: footprints of layers in a row add up": _layers(
             lambda layers: math.prod(d * (k - 1) + 1 for k, d in layers)
         ),

@@ -46,16 +46,6 @@ def encoder_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np
     return effective_receptive_field(lambda image: study.network.encoder(image)[level], pixels, cell)
 
 
-def branch_spread(study: Study) -> list[tuple[int, float, float, float]]:
-    """Per level: standard deviation over pixels of both branches and of their sum (mean over channels for two)."""
-    rows = []
-    for level, trace in study.traces.items():
-        local, both = trace.local_context, trace.local_context + trace.global_context
-        spreads = [tensor.std(dim=(2, 3)).mean().item() for tensor in (local, trace.global_context, both)]
-        rows.append((level, spreads[0], spreads[1], spreads[2]))
-    return sorted(rows)
-
-
 PROBED = ("X", "G", "Y")
 """What a probe reads: the skip, the decoder's features, and what the gate makes of both."""
 THINNED, PENALTY, ROUNDS = 5, 1e-5, 60

@@ -68,7 +68,7 @@ selection = Check(
     select,
     _draw_inputs,
     {
-        "softmax over the wrong axis: all pixels compete; the two inputs should (dim=1)": lambda s, x, g: _weigh(
+        "softmax over the wrong axis: all cells compete; the two inputs should (dim=1)": lambda s, x, g: _weigh(
             _over_pixels(s), x, g
         ),
         "softmax over the batch: samples must not know of each other (dim=1)": lambda s, x, g: _weigh(

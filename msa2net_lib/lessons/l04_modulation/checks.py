@@ -58,7 +58,7 @@ cross_modulation = Check(
         "softmax over channels where the sigmoid belongs: channels do not compete here": _modulated(
             lambda x, g: (x * g.softmax(dim=1), g * x.softmax(dim=1))
         ),
-        "softmax over pixels where the sigmoid belongs: pixels do not compete here": _modulated(
+        "softmax over cells where the sigmoid belongs: cells do not compete here": _modulated(
             lambda x, g: (x * g.flatten(2).softmax(dim=2).view_as(g), g * x.flatten(2).softmax(dim=2).view_as(x))
         ),
         "the sigmoid is taken of the product: gate each map by the sigmoid of the other alone": _modulated(

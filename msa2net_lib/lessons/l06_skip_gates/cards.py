@@ -63,7 +63,7 @@ _WORDS = {
     "mul": "×",
     "cat": "concatenate",
     "upsample_bicubic2d": "stretch to h × w",
-    "index": "permute pixels",
+    "index": "permute cells",
     "rsub": "1 minus",
 }
 
@@ -164,7 +164,7 @@ def _words(node: Any, operation: str) -> str:
     if operation in ("conv2d", "conv3d"):
         return _convolution(node)
     if operation in ("mean", "amax"):
-        over = "channels" if node.args[1] == [1] else "pixels"
+        over = "channels" if node.args[1] == [1] else "cells"
         return f"{'mean' if operation == 'mean' else 'maximum'} over {over}"
     if operation in ("getitem", "select"):
         return f"part {node.args[-1] + 1}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ attention_gate = Check(
         "the ReLU between the sum and psi is missing": lambda x, g, t, p, s: s(t(x) + p(g)).sigmoid() * x,
         "the sigmoid is missing: the map must lie between 0 and 1": lambda x, g, t, p, s: s((t(x) + p(g)).relu()) * x,
         "the map weighs g: it is the skip features x that pass the gate": lambda x, g, t, p, s: _map(x, g, t, p, s) * g,
-        "softmax over the positions where a sigmoid belongs: pixels do not compete here": lambda x, g, t, p, s: (
+        "softmax over the positions where a sigmoid belongs: cells do not compete here": lambda x, g, t, p, s: (
             _over_positions(s((t(x) + p(g)).relu())) * x
         ),
         "that is the map alone: multiply x by it": lambda x, g, t, p, s: _map(x, g, t, p, s).expand_as(x),
@@ -67,31 +67,42 @@ attention_gate = Check(
 )
 
 
-def _draw_cells(rng: np.random.Generator) -> tuple[Any, ...]:
-    batch, channels, height = (int(size) for size in rng.integers(2, 5, size=3))
-    width = height + int(rng.integers(1, 4))
-    return random_tensor(rng, batch, channels, height, width), torch.from_numpy(rng.permutation(height * width))
+def _draw_batch(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Maps of a batch, and the patient of each image: neighbors are often of one patient, and two are never alone."""
+    count = int(rng.integers(4, 8))
+    patients = [int(patient) for patient in rng.integers(0, 3, size=count)]
+    patients[:3] = 0, 0, 1
+    return random_tensor(rng, count, 2, 3, 4), patients
 
 
-shuffled_cells = Check(
-    "shuffled_cells",
-    lambda attention, order: attention.flatten(2).index_select(2, order).reshape(attention.shape),
-    _draw_cells,
+def _taken(steps: Callable[[int, int], Iterable[int]], other: bool = True) -> Callable[[Tensor, list[int]], Tensor]:
+    """For each image the map of the first of ``steps`` away whose patient is another, or else the same."""
+
+    def taken(attention: Tensor, patients: list[int]) -> Tensor:
+        count, order = len(patients), []
+        for i, own in enumerate(patients):
+            there = ((i + step) % count for step in steps(i, count))
+            order.append(next(j for j in there if (patients[j] != own) == other))
+        return attention[order]
+
+    return taken
+
+
+other_patient = Check(
+    "other_patient",
+    _taken(lambda i, count: range(1, count)),
+    _draw_batch,
     {
-        "each cell is sent to `order[i]`: it is taken from there": lambda a, o: a.flatten(2)[..., o.argsort()].reshape(
-            a.shape
+        "the next image is often of the same patient: go on until the patient is another": lambda a, p: a.roll(-1, 0),
+        "that is the image before, and often of the same patient": lambda a, p: a.roll(1, 0),
+        "it looks backwards: take the next image of another patient, not the last before": _taken(
+            lambda i, count: range(-1, -count, -1)
         ),
-        "the cells are counted column by column: row by row": lambda a, o: (
-            a.mT.flatten(2)[..., o].reshape(a.mT.shape).mT
+        "each gets the first of the batch that is another's: begin behind the image itself": _taken(
+            lambda i, count: range(-i, count - i)
         ),
-        "the cells are taken row by row and laid down column by column": lambda a, o: (
-            a.flatten(2)[..., o].reshape(a.mT.shape).mT
-        ),
-        "channels have changed places as well: the same permutation in each, and each where it was": lambda a, o: (
-            a.flatten(2)[..., o].reshape(a.shape).flip(1)
-        ),
-        "the values are sorted: `order` says where they go": lambda a, o: a.flatten(2).sort().values.reshape(a.shape),
-        "the axis of cells is not folded back to rows and columns": lambda a, o: a.flatten(2)[..., o],
+        "that is the map of an image of the same patient": _taken(lambda i, count: range(1, count + 1), other=False),
+        "channels change places, not images: the batch is the first axis": lambda a, p: a.flip(1),
     },
 )
 

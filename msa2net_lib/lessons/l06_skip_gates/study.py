@@ -66,7 +66,7 @@ def agreement(maps: NDArray, label: NDArray) -> float:
     """How well a map tells organ from background: the area under the ROC curve (AUROC), all slices together.
 
     maps: (n, h, w) or (h, w); label: the same, or larger, then brought to the map's grid by the nearest neighbor; any
-    organ counts. It is the probability that an organ pixel has the higher value than a background pixel, a tie
+    organ counts. It is the probability that an organ cell has the higher value than a background cell, a tie
     counting half: 1 all organ above all background, 0.5 as a coin, 0 all below. nan if there is nothing to tell.
     """
     maps, label = (array[None] if array.ndim == 2 else array for array in (maps, label))
@@ -78,13 +78,14 @@ def agreement(maps: NDArray, label: NDArray) -> float:
 
 
 @torch.inference_mode()
-def channel_agreement(network: MSA2Net, case: Case, level: int) -> NDArray[np.float64]:
-    """`agreement` of every single channel of a gate's map, (c,), over the slices of a case that hold an organ."""
+def channel_agreement(network: MSA2Net, case: Case, level: int) -> tuple[NDArray[np.float64], float]:
+    """`agreement` of each channel of a gate's map, (c,), and of their mean, over a case's slices that hold an organ."""
     images, label = _slices(case, network.config.height_width)
     gate: Any = network.decoder.levels[level].gate
     (x, g), _ = capture(lambda: network.eval()(network_input(network, images)), {level: gate})[level]
     attention = gate.attention(x, g).float().cpu().numpy()
-    return np.array([agreement(attention[:, channel], label) for channel in range(attention.shape[1])])
+    single = [agreement(attention[:, channel], label) for channel in range(attention.shape[1])]
+    return np.array(single), agreement(attention.mean(axis=1), label)
 
 
 def verdict_table(runs: pd.DataFrame, baselines: Sequence[str]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def _shifted(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _stretched(x: Tensor, weight: Tensor) -> Tensor:
-    """Padded by 3 only, which loses 6 pixels on each side of a large enough map, and stretched back."""
+    """Padded by 3 only, which loses 6 cells on each side of a large enough map, and stretched back."""
     return F.interpolate(_wide(F.pad(x, (3, 3, 3, 3)), weight, padding=3), x.shape[-2:])
 
 
@@ -70,7 +70,7 @@ large_kernel_attention = Check(
     {
         "the product is missing: the map multiplies x": _map,
         "the map is added to x: it must multiply it": lambda x, d, w, p: x + _map(x, d, w, p),
-        "the 7x7 has no dilation: its taps lie 3 pixels apart": _seeing(
+        "the 7x7 has no dilation: its taps lie 3 cells apart": _seeing(
             lambda x, d, w: _wide(_local(x, d), w, padding=3, dilation=1)
         ),
         "the padding is on one side: 9 zeros belong on each, or the map is shifted": _seeing(

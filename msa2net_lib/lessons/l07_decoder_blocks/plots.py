@@ -35,7 +35,7 @@ COUNTED = "counted on the layers, no image and no weights"
 
 
 def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
-    """How many paths lead from each input pixel to the middle one, for chains of (kernel, dilation) by name."""
+    """How many paths lead from each input cell to the middle one, for chains of (kernel, dilation) by name."""
     figure, axes = figure_grid(1, len(chains), width=2.6, height=2.5)
     side = max(len(footprint_paths(layers)) for layers in chains.values()) + 2
     for ax, (name, layers) in zip(axes[0], chains.items(), strict=True):
@@ -45,7 +45,7 @@ def plot_footprints(chains: Mapping[str, Sequence[tuple[int, int]]]) -> Figure:
         drawn = ax.imshow(centered, cmap=SEQUENTIAL, vmin=0)
         ax.plot(side // 2, side // 2, "+", color=CURSOR, markersize=7)
         color_bar(drawn, ax)
-        ax.set_title(f"{name}\n{len(paths)} x {len(paths)}, {np.count_nonzero(paths)} pixels seen", fontsize=9)
+        ax.set_title(f"{name}\n{len(paths)} x {len(paths)}, {np.count_nonzero(paths)} cells seen", fontsize=9)
         ax.set(xticks=[], yticks=[])
         ax.set_facecolor("0.93")
     axes[0, -1].figure.axes[-1].set_ylabel("paths", fontsize=8)
@@ -64,9 +64,9 @@ def plot_large_kernel(study: Study, trace: LKATrace, level: int, channel: int | 
 
 
 def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: int, row: int, column: int) -> Figure:
-    """What one pixel of a level's traced block looks at: footprint and effective receptive field, or attention row.
+    """What one cell of a level's traced block looks at: footprint and effective receptive field, or attention row.
 
-    row, column: the cursor, in pixels of the image; the level's pixel that holds it is taken.
+    row, column: the cursor, in pixels of the image; the level's cell that holds it is taken.
     """
     trace = traces[level]
     grid = trace.grid if isinstance(trace, DualTrace) else (trace.x.shape[-2], trace.x.shape[-1])
@@ -91,16 +91,16 @@ def plot_pixel(study: Study, traces: Mapping[int, LKATrace | DualTrace], level: 
 def _looks_at(trace: LKATrace | DualTrace, grid: tuple[int, int], pixel: tuple[int, int]) -> tuple[Panel, Panel]:
     if isinstance(trace, DualTrace):
         weights, mean = attention_row(trace, pixel), mean_row(trace)
-        highest = float(implied_attention(trace.queries, trace.keys).max()) * weights.size  # one scale for all pixels
+        highest = float(implied_attention(trace.queries, trace.keys).max()) * weights.size  # one scale for all cells
         return (
             Panel(weights * weights.size, "its attention\n(1: what all would get if equal)", limits=(0, highest)),
-            Panel((weights - mean) * weights.size, "difference from the mean\nof all pixels' attention", DIVERGING),
+            Panel((weights - mean) * weights.size, "difference from the mean\nof all cells' attention", DIVERGING),
         )
     paths = place_footprint(footprint_paths(LARGE_KERNEL_ATTENTION), pixel, grid)
     field = effective_receptive_field(trace.block, trace.block_input, pixel)
     share = np.log10(np.maximum(field / field.max(), 1e-4))
     return (
-        Panel(paths, f"paths of the attention,\n{np.count_nonzero(paths)} of {paths.size} pixels seen"),
+        Panel(paths, f"paths of the attention,\n{np.count_nonzero(paths)} of {paths.size} cells seen"),
         Panel(share, "gradient through the block,\nlog10, strongest is 0", "magma", (-4, 0)),
     )
 

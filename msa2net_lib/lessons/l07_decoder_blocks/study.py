@@ -149,13 +149,13 @@ def busiest_channel(trace: LKATrace) -> int:
 
 
 def attention_row(trace: DualTrace, pixel: tuple[int, int]) -> NDArray[np.float32]:
-    """Weights (h, w) that a pixel (row, column) gives to all others in efficient attention; they sum to one."""
+    """Weights (h, w) that a cell (row, column) gives to all others in efficient attention; they sum to one."""
     row = implied_attention(trace.queries, trace.keys)[0, pixel[0] * trace.grid[1] + pixel[1]]
     return rearrange(row, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
 
 
 def mean_row(trace: DualTrace) -> NDArray[np.float32]:
-    """The mean over all pixels of `attention_row`, (h, w): what any pixel would get if its query did not matter."""
+    """The mean over all cells of `attention_row`, (h, w): what any cell would get if its query did not matter."""
     rows = implied_attention(trace.queries, trace.keys)[0].mean(dim=0)
     return rearrange(rows, "(h w) -> h w", h=trace.grid[0]).cpu().numpy()
 

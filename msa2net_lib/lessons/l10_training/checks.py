@@ -109,6 +109,7 @@ training = Check(
     _two_steps(training_step),
     _draw_step,
     {
+        "not yet: it returns 0 and changes no parameter": lambda network, image, target, rate: 0.0,
         "gradients add up from step to step: set them to zero before `backward`": _other(zero=False),
         "the sign is wrong, it climbs: subtract the gradient": _other(sign=-1.0),
         "the learning rate is missing: subtract rate times the gradient": _other(rated=False),

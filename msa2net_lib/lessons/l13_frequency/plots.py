@@ -51,7 +51,7 @@ def plot_spectra(panels: Sequence[Mapping[str, Mapping[str, Curve]]], source: st
     band, that over slices two thin dotted lines. note: goes below, what these are.
     """
     across = max(len(row) for row in panels)
-    figure, axes = figure_grid(len(panels), across, width=2.75 if across > 2 else 3.6, height=2.35)
+    figure, axes = figure_grid(len(panels), across, width=2.75 if across > 2 else 4.4, height=2.35)
     names = list(dict.fromkeys(name for row in panels for curves in row.values() for name in curves))
     style = {name: STYLES[number % len(STYLES)] for number, name in enumerate(names)}
     for line, row in zip(axes, panels, strict=True):

@@ -1,4 +1,4 @@
-"""Attentional feature fusion: a weighted mean of x and g, with a weight for each pixel and channel."""
+"""Attentional feature fusion: a weighted mean of x and g, with a weight for each cell and channel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AttentionalFusion(nn.Module):
     """Attentional feature fusion: y = a * x + (1 - a) * g with a = sigmoid(local(x + g) + global(mean of x + g)).
 
     Shapes: x, g (b, c, h, w) -> y (b, c, h, w); local and global are two 1x1 convolutions each, with c / 4 channels (at
-    least 1) between them; the mean runs over all pixels. Source: Dai et al. 2021, Attentional Feature Fusion, Equations
+    least 1) between them; the mean runs over all cells. Source: Dai et al. 2021, Attentional Feature Fusion, Equations
     2 to 4 (their code doubles y, the paper does not). They have batch norm in both branches; here it is in the local
     one only, since behind the mean it has one value per image and cannot train on a batch of one.
     """
@@ -32,7 +32,7 @@ class AttentionalFusion(nn.Module):
         self.global_context = _bottleneck(channels, inner, normed=False)
 
     def attention(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The share of x in the sum, in (0, 1), one value per pixel and channel."""
+        """The share of x in the sum, in (0, 1), one value per cell and channel."""
         both = x + g
         return (self.local_context(both) + self.global_context(both.mean(dim=(-2, -1), keepdim=True))).sigmoid()
 

@@ -26,7 +26,7 @@ class AttentionGate(nn.Module):
         self.psi = nn.Sequential(nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1))
 
     def attention(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-        """The attention map in (0, 1), one value per pixel."""
+        """The attention map in (0, 1), one value per cell."""
         return self.psi((self.theta_x(x) + self.phi_g(g)).relu()).sigmoid()
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -37,7 +37,7 @@ class ConstantGate(nn.Module):
         self.project_norm = nn.BatchNorm2d(channels)
 
     def attention(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The constant map, the same at every pixel and for every image."""
+        """The constant map, the same at every cell and for every image."""
         return rearrange(self.level.sigmoid(), "c -> 1 c 1 1").expand_as(x)
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -47,7 +47,7 @@ class ConstantGate(nn.Module):
 class ShuffledGate(nn.Module):
     """Negative control: MASAG with the positions of its attention map permuted; values stay, places are lost.
 
-    Shapes: x, g (b, c, h, w) -> y (b, c, h, w). One fixed permutation per number of pixels, for all channels, images,
+    Shapes: x, g (b, c, h, w) -> y (b, c, h, w). One fixed permutation per number of cells, for all channels, images,
     steps and runs (`fixed_permutation`).
     """
 
@@ -70,7 +70,7 @@ def fixed_permutation(count: int, device: torch.device | str = "cpu") -> Tensor:
     """A permutation of 0 to count - 1 in no order to speak of, the same on every machine and device.
 
     By whole-number arithmetic, not a generator, so that it can be exported and compiled for any size: the numbers are
-    sorted by their scattered cubes, which all differ as long as count is at most `PRIME` (about a million pixels).
+    sorted by their scattered cubes, which all differ as long as count is at most `PRIME` (about a million cells).
     """
     scattered = (torch.arange(count, device=device) * 374761 + CONTROL_SEED) % PRIME
     return (scattered * scattered % PRIME * scattered % PRIME).argsort()

@@ -40,7 +40,7 @@ class SliceByVolume(nn.Module):
         return super()._apply(one_axis_less, recurse)
 
     def attention(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The attention map in (0, 1), one value per pixel and channel."""
+        """The attention map in (0, 1), one value per cell and channel."""
         return _as_map(self.volume.attention(_as_volume(x), _as_volume(g)))
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -46,9 +46,9 @@ class GateInfo:
     symbols: str = ""
 
 
-_MASAG_EQUATION = r"Y = \mathrm{BN}(\mathrm{Conv}_{1 \times 1}(A \odot X))"
+_MASAG_EQUATION = r"Y = \mathrm{BN}(\mathrm{Conv}_{1 \times 1}(A \otimes X))"
 _STAGES = (
-    r"$U' = (X' \odot \sigma(G')) \odot (G' \odot \sigma(X'))$, $X' = w_x X + X$, $G' = w_g G + G$, "
+    r"$U' = (X' \otimes \sigma(G')) \otimes (G' \otimes \sigma(X'))$, $X' = w_x X + X$, $G' = w_g G + G$, "
     r"$(w_x, w_g) = \mathrm{softmax}(\mathrm{Conv}(U))$, $U = \mathrm{BN}(\mathrm{local}(X) + \mathrm{global}(G))$"
 )
 _CONTROL = "a negative control of this workbook"
@@ -80,7 +80,7 @@ GATES: dict[str, GateInfo] = {
             "Additive attention gate",
             "alternative",
             "Attention U-Net, Oktay et al. 2018, Equations 1 and 2",
-            r"Y = A \odot X, \quad A = \sigma(\psi(\mathrm{ReLU}(\theta_x X + \phi_g G)))",
+            r"Y = A \otimes X, \quad A = \sigma(\psi(\mathrm{ReLU}(\theta_x X + \phi_g G)))",
             lambda channels, dilated: AttentionGate(channels),
             symbols=r"$\theta_x, \phi_g, \psi$: 1x1 convolutions, each with batch norm",
         ),
@@ -89,18 +89,18 @@ GATES: dict[str, GateInfo] = {
             "Attentional feature fusion",
             "alternative",
             "Attentional Feature Fusion, Dai et al. 2021, Equations 2 to 4",
-            r"Y = A \odot X + (1 - A) \odot G, \quad A = \sigma(L(X + G) + \Gamma(\overline{X + G}))",
+            r"Y = A \otimes X + (1 - A) \otimes G, \quad A = \sigma(L(X + G) + \Gamma(\overline{X + G}))",
             lambda channels, dilated: AttentionalFusion(channels),
-            symbols=r"bar: mean over pixels; $L, \Gamma$: two 1x1 convolutions each, per pixel and on the mean",
+            symbols=r"bar: mean over cells; $L, \Gamma$: two 1x1 convolutions each, per cell and on the mean",
         ),
         GateInfo(
             "sk",
             "Selective kernel (SK-style)",
             "alternative",
             "Selective Kernel Networks, Li et al. 2019, section 3.1, with skip and decoder as the two branches",
-            r"Y = A \odot X + (1 - A) \odot G, \quad (A, 1 - A) = \mathrm{softmax}(W(\overline{X + G}))",
+            r"Y = A \otimes X + (1 - A) \otimes G, \quad (A, 1 - A) = \mathrm{softmax}(W(\overline{X + G}))",
             lambda channels, dilated: SelectiveKernel(channels),
-            symbols=r"bar: mean over pixels; $W$: two linear layers; the softmax is over the two branches",
+            symbols=r"bar: mean over cells; $W$: two linear layers; the softmax is over the two branches",
         ),
         GateInfo(
             "masag",
@@ -116,7 +116,8 @@ GATES: dict[str, GateInfo] = {
             "MASAG in 3-D",
             "masag",
             "the same four stages with cubic kernels, this workbook's; in a 2-D network a map is a volume of one slice",
-            r"Y = \mathrm{BN}(\mathrm{Conv}_{1^3}(A \odot X)), \quad A = \sigma(\mathrm{BN}(\mathrm{Conv}_{1^3}(U')))",
+            r"Y = \mathrm{BN}(\mathrm{Conv}_{1^3}(A \otimes X)), \quad "
+            r"A = \sigma(\mathrm{BN}(\mathrm{Conv}_{1^3}(U')))",
             SliceByVolume,
             dims=3,
             symbols=r"$U'$ by the same stages as in MASAG, on voxels",
@@ -138,7 +139,7 @@ GATES: dict[str, GateInfo] = {
             f"{_CONTROL}: MASAG's values at the wrong places",
             _MASAG_EQUATION + r", \quad A = \pi(A_{\mathrm{MASAG}})",
             ShuffledGate,
-            symbols=r"$\pi$: one fixed permutation of the pixels",
+            symbols=r"$\pi$: one fixed permutation of the cells",
         ),
         GateInfo(
             "random",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class SelectiveKernel(nn.Module):
     """Selection of whole channels: y = a * x + (1 - a) * g, where (a, 1 - a) is a softmax over the two inputs.
 
-    Shapes: x, g (b, c, h, w) -> y (b, c, h, w); the weights come from the mean of x + g over all pixels by two linear
+    Shapes: x, g (b, c, h, w) -> y (b, c, h, w); the weights come from the mean of x + g over all cells by two linear
     layers with max(32, c / 16) channels between them, so that they are the same everywhere in the image. In the
     source the two branches are two kernels on one input; here they are skip and decoder, hence "SK-style". Source: Li
     et al. 2019, Selective Kernel Networks, section 3.1. Their batch norm between the two layers is left out: with one
@@ -33,7 +33,7 @@ class SelectiveKernel(nn.Module):
         return rearrange(both, "b (two c) h w -> two b c h w", two=2).softmax(dim=0)[0]
 
     def attention(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The share of x, the same at every pixel."""
+        """The share of x, the same at every cell."""
         return self.share(x, g).expand_as(x)
 
     def forward(self, x: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -12,7 +12,7 @@ from msa2net_lib.analysis.receptive_field import LOCAL_CONTEXT, effective_recept
 from msa2net_lib.data.resize import normalize
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l02_fusion.plots import fusion_panels, plot_cursor, plot_footprints, plot_reach
-from msa2net_lib.lessons.l02_fusion.study import branch_spread, encoder_field, local_field
+from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
 from msa2net_lib.viz.cursor import cell_at
 from msa2net_lib.viz.maps import channel_map
 
@@ -90,15 +90,6 @@ def test_panels_are_the_traces_tensors(study):
     np.testing.assert_array_equal(panels["maximum of G over channels"], trace.g.amax(dim=1)[0])
     np.testing.assert_array_equal(panels["fused U (size)"], channel_map(trace.u))
     assert len(panels) == 7
-
-
-def test_spread_of_branches_by_numpy(study):
-    for level, local, shared, both in branch_spread(study):
-        trace = study.traces[level]
-        array, one = trace.local_context[0].numpy(), trace.global_context[0, 0].numpy()
-        assert local == pytest.approx(np.mean([c.std(ddof=1) for c in array.reshape(len(array), -1)]), rel=1e-4)
-        assert shared == pytest.approx(one.std(ddof=1), rel=1e-4)
-        assert both == pytest.approx(np.mean([(c + one).std(ddof=1) for c in array]), rel=1e-4)
 
 
 def test_a_step_within_a_coarse_cell_is_seen(study):

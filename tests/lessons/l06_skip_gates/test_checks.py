@@ -49,6 +49,18 @@ def by_loop(attention, order):
     return out
 
 
+def by_turning(attention, patients):
+    """The batch is turned on until each image has met another's."""
+    given, open_ones = torch.full_like(attention, torch.nan), set(range(len(patients)))
+    for turn in range(1, len(patients)):
+        for i in sorted(open_ones):
+            source = (i + turn) % len(patients)
+            if patients[source] != patients[i]:
+                given[i] = attention[source]
+                open_ones.discard(i)
+    return given
+
+
 def by_ranks(values, mask):
     """From the rank sum of the cells inside, ranks of equal values averaged by hand."""
     flat, inside = values.ravel(), mask.ravel()
@@ -58,11 +70,11 @@ def by_ranks(values, mask):
 
 
 def test_independent_answers_of_the_control_and_of_auroc_pass():
-    assert checks.shuffled_cells.diagnosis(by_loop) is None
+    assert checks.other_patient.diagnosis(by_turning) is None
     assert checks.auroc.diagnosis(by_ranks) is None
 
 
-def test_the_shuffled_gate_permutes_as_the_exercise_does():
+def test_the_shuffled_gate_permutes_cells_row_by_row():
     gate = ShuffledGate(5).eval()
     x, g = torch.randn(2, 2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
     own = gate.masag.attention(x, g)

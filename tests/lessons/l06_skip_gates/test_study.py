@@ -201,7 +201,9 @@ def test_agreement_of_single_channels():
     label = np.zeros((2, 64, 64), np.uint8)
     label[:, 20:40, 20:40] = 5
     case = Case("drawn", (0.2 + 0.1 * label).astype(np.float32), label, None)
-    single = gates.channel_agreement(network, case, 0)
+    images, small = gates._slices(case, network.config.height_width)
+    single, of_mean = gates.channel_agreement(network, case, 0)
+    assert of_mean == pytest.approx(gates.agreement(gates.gate_maps(network, images, "masag")["masag"][0], small))
     assert single.shape == (24,)
     assert ((single >= 0) & (single <= 1)).all()
     assert np.ptp(single) > 0.1

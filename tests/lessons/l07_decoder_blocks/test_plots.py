@@ -140,8 +140,8 @@ def test_the_figure_follows_the_cursor(study, traces, level):
 
 def test_footprints_and_steps(study, traces):
     figure = plots.plot_footprints({"5x5": [(5, 1)], "both": [(5, 1), (7, 3)]})
-    assert figure.axes[0].get_title() == "5x5\n5 x 5, 25 pixels seen"
-    assert figure.axes[1].get_title() == "both\n23 x 23, 529 pixels seen"
+    assert figure.axes[0].get_title() == "5x5\n5 x 5, 25 cells seen"
+    assert figure.axes[1].get_title() == "both\n23 x 23, 529 cells seen"
     figure = plots.plot_large_kernel(study, traces[0], 0, channel=3)
     shown = {ax.get_title(): ax.images[0].get_array() for ax in figure.axes if ax.images and ax.get_title()}
     np.testing.assert_array_equal(shown["x times the map"], traces[0].product[0, 3].numpy())
