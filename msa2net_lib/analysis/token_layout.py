@@ -62,7 +62,7 @@ class NeighborShare:
 
     Shares of the 8 neighbors: ``same_channel`` of a truly adjacent pixel and the same channel; ``any_channel``
     of an adjacent or the same pixel, in any channel; ``same_pixel``, the part of it that is the same pixel.
-    ``pixels_seen``: different true pixels among the 9 values of a 3x3 window, 9 on the true grid.
+    ``pixels_seen``: different true cells among the 9 values of a 3x3 window, 9 on the true grid.
     """
 
     same_channel: float

@@ -197,12 +197,12 @@ def plot_toy_scores(scores: pd.DataFrame, no_product: float) -> Figure:
     figure, axes = figure_grid(1, 1, width=7.0, height=2.7)
     ax, gates = axes[0, 0], list(dict.fromkeys(scores.gate))
     ax.axvline(no_product, color="0.6", linewidth=0.9)
-    ax.text(no_product, -0.75, " best without a product", fontsize=7.5, color="0.35", va="bottom")
+    ax.text(no_product, -0.95, " best without a product", fontsize=7.5, color="0.35", va="top")
     for row, gate in enumerate(gates):
         values = scores.explained[scores.gate == gate]
         ax.plot(values, [row] * len(values), "o", color=TOY_COLOR, alpha=0.6, markersize=6)
     ax.set_yticks(range(len(gates)), gates, fontsize=8)
-    ax.set_ylim(len(gates) - 0.4, -0.8)
+    ax.set_ylim(len(gates) - 0.4, -1.0)
     ax.set_xlim(0, 1.02)
     ax.set_xlabel("share of the held-out variance explained, a dot per seed", fontsize=8)
     ax.grid(axis="x", color="0.93")

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-LKA_REACH = 11  # a 5x5, then a 7x7 kernel dilated by 3: 2 + 9 pixels to each side, 23 x 23 in all
+LKA_REACH = 11  # a 5x5, then a 7x7 kernel dilated by 3: 2 + 9 cells to each side, 23 x 23 in all
 LKA_WINDOW = f"{2 * LKA_REACH + 1}x{2 * LKA_REACH + 1}"
 
 
 def labeled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figure:
-    """Draw a small map whose every value carries its name: letter for the channel, number for the pixel.
+    """Draw a small map whose every value carries its name: letter for the channel, number for the cell.
 
     Rows of panels: the true map, after (1) or (2), and after (3) has followed; one panel per channel. The shade
-    is the true pixel, and a frame follows one pixel. Raises: `InputError` for more than 26 channels.
+    is the true cell, and a frame follows one cell. Raises: `InputError` for more than 26 channels.
     """
     if channels > len(ascii_uppercase):
         raise InputError(f"channels={channels}: there are letters for 26 at most")
@@ -60,10 +60,10 @@ def labeled_pattern(channels: int = 4, height: int = 4, width: int = 4) -> Figur
                 if number == followed:
                     ax.add_patch(Rectangle((j - 0.43, i - 0.43), 0.86, 0.86, fill=False, edgecolor=ink, linewidth=2))
             letters, numbers = _runs(letter.flat, ascii_uppercase), _runs(pixel.flat)
-            ax.set_title(f"channel {index}:\n{letters} of pixels {numbers}", fontsize=8)
+            ax.set_title(f"channel {index}:\n{letters} of cells {numbers}", fontsize=8)
             ax.set(xticks=[], yticks=[])
         panels[0].set_ylabel(name, fontsize=9)
-    text = f"letter = true channel · number and shade = true pixel · frame = the values of pixel {followed:0{digits}d}"
+    text = f"letter = true channel · number and shade = true cell · frame = the values of cell {followed:0{digits}d}"
     figure.supxlabel(text, fontsize=9)
     return figure
 
@@ -72,7 +72,7 @@ def plot_neighborhood(
     image: NDArray, channels: int = 96, height: int = 56, width: int = 56, row: int = 28, column: int = 28,
     channel: int = 40, *, source: str = VIRTUAL
 ) -> Figure:  # fmt: skip
-    """Mark on a slice (y, x) in [0, 1] which true pixels a convolution mixes: on the grid, and reinterpreted.
+    """Mark on a slice (y, x) in [0, 1] which true cells a convolution mixes: on the grid, and reinterpreted.
 
     Columns: a 3x3 depthwise kernel close up, with the true channels of its nine values; the 23 x 23 window of
     large-kernel attention, cut off at the border; a 1x1 convolution, which mixes all channels of its place. Errors:
@@ -91,10 +91,10 @@ def plot_neighborhood(
         kernels = (("3x3 depthwise, close up", near), (f"{LKA_WINDOW} window (LKA)", far), ("1x1", through))
         for ax, (kernel, taps) in zip(panels, kernels, strict=True):
             _mark_pixels(ax, resize_image(image, 224), taps, (height, width), (row, column), color, taps is near)
-            pixels, seen = len(taps.groupby(["true_row", "true_column"])), taps.true_channel.nunique()
-            ax.set_title(f"{name}: {kernel}\n{len(taps)} values · pixels: {pixels} · channels: {seen}", fontsize=9)
+            cells, seen = len(taps.groupby(["true_row", "true_column"])), taps.true_channel.nunique()
+            ax.set_title(f"{name}: {kernel}\n{len(taps)} values · cells: {cells} · channels: {seen}", fontsize=9)
     where = f"{channels} channels, {height} x {width}; a convolution at channel {channel}, row {row}, column {column}"
-    figure.supxlabel(f"{where} (white ring).\nColored: the true pixels whose values it mixes there.", fontsize=9)
+    figure.supxlabel(f"{where} (white ring).\nColored: the true cells whose values it mixes there.", fontsize=9)
     return stamp(figure, source)
 
 
@@ -102,7 +102,7 @@ def _mark_pixels(
     ax: Axes, image: NDArray, taps: pd.DataFrame, grid: tuple[int, int], place: tuple[int, int], color: str,
     close_up: bool
 ) -> None:  # fmt: skip
-    """Color the taps' true pixels on the image; close up, crop to them and write the channels on each."""
+    """Color the taps' true cells on the image; close up, crop to them and write the channels on each."""
     down, right = image.shape[0] / grid[0], image.shape[1] / grid[1]
     show_slice(ax, image, sides=not close_up)
     marks = np.zeros((*grid, 4))
@@ -118,7 +118,7 @@ def _mark_pixels(
         ax.add_patch(Rectangle((x, y), right, down, fill=False, edgecolor="k"))
         text = "channel\n" + _runs(values).replace(", ", ",\n")
         ax.text(x + right / 2, y + down / 2, text, ha="center", va="center", fontsize=8)
-    # A square of at least 4 x 4 grid pixels around the marks, moved inside the image.
+    # A square of at least 4 x 4 cells around the marks, moved inside the image.
     low, high = (taps[["true_row", "true_column"]].agg(end).to_numpy() for end in ("min", "max"))
     half = max(2.0, float((high - low).max()) / 2 + 1)
     i, j = np.clip((low + high + 1) / 2, half, np.maximum(np.array(grid) - half, half))

@@ -84,11 +84,11 @@ def scrambled_layout(_: Path) -> Evidence:
         {
             "neighbors of the same channel": [share.same_channel for share in shares],
             "neighbors that are the same pixel": [share.same_pixel for share in shares],
-            "different pixels in a 3 x 3 window": [share.pixels_seen for share in shares],
+            "different cells in a 3 x 3 window": [share.pixels_seen for share in shares],
         }
     ).rename_axis("level")
     seen = ", ".join(f"{share.pixels_seen:.2f}" for share in shares)
-    says = f"a 3 x 3 window of the map that the gate sees holds {seen} different pixels (levels 0, 1, 2) instead of 9"
+    says = f"a 3 x 3 window of the map that the gate sees holds {seen} different cells (levels 0, 1, 2) instead of 9"
     return Evidence(says, table, bool((table["neighbors of the same channel"] == 0).all()))
 
 

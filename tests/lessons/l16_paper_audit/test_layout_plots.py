@@ -72,8 +72,8 @@ def test_the_pattern_places_and_shades_values_as_numpy_does():
 def test_the_neighborhood_figure_names_its_channels_and_counts():
     figure = layout_plots.plot_neighborhood(noise(), 12, 14, 14, 7, 7, 5, source="noise")
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles[0].endswith("9 values · pixels: 9 · channels: 1")
-    assert titles[2].endswith("12 values · pixels: 1 · channels: 12")
+    assert titles[0].endswith("9 values · cells: 9 · channels: 1")
+    assert titles[2].endswith("12 values · cells: 1 · channels: 12")
     taps = neighborhood(12, 14, 14, 7, 7, 5)
     marked = figure.axes[3].images[1].get_array()[..., 3] > 0
     assert sorted(zip(*np.nonzero(marked), strict=True)) == sorted(
