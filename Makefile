@@ -1,5 +1,5 @@
 # make install | workbook | test | pytest | test-quick | test-browser | test-site | lab | notebooks | checkpoint | site
-# | answers | clean
+# | answers | test-answers | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SITE := build/site
 
-.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address site test-site answers clean
+.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address site test-site answers test-answers clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -113,6 +113,10 @@ test-site: site
 # The student's and the instructor's edition of each lesson.
 answers: $(STAMP)
 	$(BIN)/python site/editions.py build/answers
+
+# Both of each are run, too, with the small settings of tests; outside of `make test`.
+test-answers: $(STAMP)
+	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python site/editions.py build/answers --execute
 
 $(VENV)/installed-site: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[site]"

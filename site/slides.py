@@ -36,7 +36,7 @@ html { scroll-snap-type: y mandatory; font: 22px/1.4 system-ui, sans-serif; colo
 body { margin: 0; }
 section { min-height: 100vh; scroll-snap-align: start; padding: 4vh 6vw; box-sizing: border-box; }
 h1, h2 { margin: 0 0 0.5rem; line-height: 1.2; }
-img { max-width: 100%; max-height: 62vh; display: block; margin: auto; background: #fff; }
+img { width: 100%; height: 62vh; object-fit: contain; background: #fff; }
 p { max-width: 55em; }
 small { opacity: 0.75; }
 @media print { section { break-after: page; } }
