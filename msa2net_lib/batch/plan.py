@@ -96,6 +96,8 @@ class Plan:
         if not self.seeds:
             raise InputError("seeds=(): give one or more whole numbers")
         seeds = tuple(PARAMETERS["SEED"].checked("seeds", seed) for seed in self.seeds)
+        if len({*seeds}) < len(seeds):
+            raise InputError(f"seeds={seeds}: one is there twice, and would count as two trainings; name each once")
         checked = {name: values.checked(name, getattr(self, name)) for name, values in SETTINGS.items()}
         if not isinstance(self.parameters, Mapping):
             raise InputError(f"parameters={shown(self.parameters)}: give values by name")

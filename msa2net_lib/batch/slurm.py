@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,8 +79,12 @@ def check_room(plan: str, settings: Mapping[str, Any], profile: Path) -> None:
 
     plan: from `planned`. Raises: `InputError` with what to change, and without Slurm.
     """
-    partition, nodes = _nodes(str(_defaults(settings).get("slurm_partition", "")))
-    for rule, job in _requests(plan).items():
+    kinds, usual = _nodes(), str(_defaults(settings).get("slurm_partition") or "")
+    chosen_later = "slurm-partition-config" in settings or bool(os.environ.get("SNAKEMAKE_SLURM_PARTITIONS"))
+    for rule, (job, wanted) in _requests(plan).items():
+        if chosen_later and not (wanted or usual):
+            continue
+        partition, nodes = _nodes_of(kinds, wanted or usual)
         if nodes and not any(node.holds(job) for node in nodes):
             most = Room(
                 max(node.cpus for node in nodes),
@@ -103,37 +108,56 @@ def _advice(rule: str, job: Room, most: Room) -> str:
 
 
 def _defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The default resources of a profile, which may be written as a list of NAME=VALUE or by name."""
+    """The default resources of a profile, which may be written as a list of NAME=VALUE or by name.
+
+    What is neither, Snakemake refuses in its own words.
+    """
     given = settings.get("default-resources") or {}
-    return dict(given) if isinstance(given, Mapping) else dict(str(line).split("=", 1) for line in given)
+    if isinstance(given, Mapping):
+        return dict(given)
+    lines = given if isinstance(given, list) else [given]
+    return {name: value for name, _, value in (str(line).partition("=") for line in lines)}
 
 
-def _requests(plan: str) -> dict[str, Room]:
-    """The most that a job of each rule asks for, out of what a dry run prints."""
-    found: dict[str, Room] = {}
+def _requests(plan: str) -> dict[str, tuple[Room, str]]:
+    """The most that a job of each rule asks for, and the partition if it names one, out of what a dry run prints."""
+    found: dict[str, tuple[Room, str]] = {}
     for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n(?=    ))*)", plan, re.M):
-        told = dict(re.findall(r"(\w+)=(\d+)", "".join(re.findall(r"^    resources: (.*)$", body, re.M))))
+        resources = "".join(re.findall(r"^    resources: (.*)$", body, re.M))
+        told, partition = (
+            dict(re.findall(r"(\w+)=(\d+)", resources)),
+            re.search(r"slurm_partition=(\S+?)(, |$)", resources),
+        )
         threads = re.search(r"^    threads: (\d+)$", body, re.M)
         cpus = int(told.get("cpus_per_task") or (threads[1] if threads else 1))
         minutes = float(told["runtime"]) if "runtime" in told else None
-        found[rule] = Room(cpus, int(told.get("mem_mb", 0)), minutes, int(told.get("gpu", 0)))
+        room = Room(cpus, int(told.get("mem_mb", 0)), minutes, int(told.get("gpu", 0)))
+        found[rule] = room, partition[1] if partition else ""
     return found
 
 
-def _nodes(wanted: str) -> tuple[str, list[Room]]:
-    """A partition's name, the default one's if none is wanted, and its kinds of nodes."""
+def _nodes() -> list[list[str]]:
+    """What ``sinfo`` says of each kind of node. Raises: `InputError` without Slurm."""
     answer = _ask("sinfo", "--exact", "--noheader", "--format", "%P|%c|%m|%l|%G")
     if answer is None:
         raise InputError("Slurm does not answer (sinfo): give the command where jobs are submitted from")
-    rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
-    name = wanted or next((row[0].rstrip("*") for row in rows if row[0].endswith("*")), "")
-    own = [row for row in rows if row[0].rstrip("*") == name]
-    if name and not own:
-        there = ", ".join(sorted({row[0].rstrip("*") for row in rows}))
-        raise InputError(f"slurm_partition={name}: no such partition; there are {there}")
+    return [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
+
+
+def _nodes_of(kinds: Sequence[Sequence[str]], wanted: str) -> tuple[str, list[Room]]:
+    """A partition's name, the default one's if none is wanted, and its kinds of nodes; of several, all of theirs.
+
+    Raises: `InputError` for a partition that is not there.
+    """
+    known = {row[0].rstrip("*") for row in kinds}
+    name = wanted or next((row[0].rstrip("*") for row in kinds if row[0].endswith("*")), "")
+    names = name.split(",") if name else []
+    if missing := [one for one in names if one not in known]:
+        raise InputError(f"slurm_partition={missing[0]}: no such partition; there are {', '.join(sorted(known))}")
     return name, [
         Room(int(cpus.rstrip("+")), int(memory.rstrip("+")), _minutes(limit), _gpus(gres))
-        for _, cpus, memory, limit, gres in own
+        for partition, cpus, memory, limit, gres in kinds
+        if partition.rstrip("*") in names
     ]
 
 
@@ -157,7 +181,7 @@ def _gpus(gres: str) -> int:
 def told_queue(prefix: str, seconds: float | None = None) -> Iterator[None]:
     """Say, as long as the block runs, which jobs wait in Slurm's queue and why, whenever that changes.
 
-    prefix: how the names of the jobs begin.
+    prefix: how the names of the jobs begin, up to an underscore.
     """
     ended = threading.Event()
 
@@ -183,7 +207,7 @@ def waiting(answer: str, prefix: str) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for line in answer.splitlines():
         name, reason, comment = [*line.split("|", 2), "", ""][:3]
-        if name.startswith(prefix) and reason not in UNTOLD:
+        if name.startswith(f"{prefix}_") and reason not in UNTOLD:
             job = re.sub("_wildcards_", "-", comment.removeprefix("rule_"))
             by_reason.setdefault(reason, []).append(job)
     return [f"waiting in Slurm's queue ({reason}): {_few(sorted(jobs))}" for reason, jobs in sorted(by_reason.items())]

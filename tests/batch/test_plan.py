@@ -127,6 +127,7 @@ def test_the_profiles_settings_are_plans(root, profile):
         ({"seed": [1]}, "seed: not a setting of a batch run"),
         ({"seeds": []}, "give one or more whole numbers"),
         ({"seeds": ["1"]}, "give a whole number"),
+        ({"seeds": [1, 2, 1]}, "one is there twice"),
         ({"ablation_seeds": 0}, "ablation_seeds=0: give a whole number of 1 or more"),
         ({"parameters": {"STEP": 3}}, "STEP is no parameter"),
         ({"lessons": ["10_trainig"]}, "did you mean 10_training?"),

@@ -118,7 +118,7 @@ def test_without_accounts_the_queue_is_asked(answers):
 def test_why_jobs_wait_is_said_when_it_changes(monkeypatch, capsys):
     line = "msa2net-1_8f0e|{}|rule_train_wildcards_{}\n"
     queue = "".join(line.format("Resources", seed) for seed in range(5)) + line.format("None", 9) + "other|Priority|x\n"
-    assert waiting(queue + "msa2net-1_8f0e|Priority|rule_report", "msa2net-1_") == [
+    assert waiting(queue + "msa2net-1_8f0e|Priority|rule_report", "msa2net-1") == [
         "waiting in Slurm's queue (Priority): report",
         "waiting in Slurm's queue (Resources): train-0, train-1, train-2 and 2 more",
     ]
@@ -151,3 +151,50 @@ def test_room():
     for more in (Room(9, 0, 1, 0), Room(1, 1001, 1, 0), Room(1, 0, 1, 2)):
         assert not node.holds(more)
     assert Room(8, 1000, 60, 1).holds(Room(1, 0, None, 0)), "the partition's own limit holds"
+
+
+SPLIT = PLANNED.replace("mem_mib=7630", "mem_mib=7630, slurm_partition=cpu").replace(
+    "mem_mib=30518", "slurm_partition=gpu, mem_mib=30518"
+)
+CPU = "cpu*|4|16000|infinite|(null)\n"
+
+
+@pytest.mark.parametrize(
+    ("plan", "sinfo"),
+    [
+        (SPLIT, CPU + LARGE.replace("normal*", "gpu")),
+        (SPLIT.replace("=gpu,", "=cpu,gpu,"), CPU + LARGE.replace("normal*", "gpu")),
+        (
+            SPLIT.replace("slurm_partition=gpu, mem_mib=30518", "slurm_partition=gpu"),
+            CPU + "gpu|4|32000|infinite|gpu:1\n",
+        ),
+    ],
+)
+def test_each_rule_is_compared_with_its_own_partition(answers, plan, sinfo):
+    answers(sinfo=sinfo)
+    check_room(plan, {"default-resources": ["slurm_partition=cpu"]}, PROFILE)
+
+
+def test_the_partition_of_the_rule_that_does_not_fit_is_named(answers, refused):
+    answers(sinfo=CPU + "gpu|2|16000|infinite|gpu:1\n")
+    refused("no node of partition gpu has what a job of train asks for", check_room, SPLIT, {}, PROFILE)
+    answers(sinfo=CPU)
+    refused("slurm_partition=gpu: no such partition; there are cpu", check_room, SPLIT, {}, PROFILE)
+
+
+def test_where_the_site_chooses_the_partition_nothing_is_compared(answers, refused, monkeypatch):
+    answers(sinfo="small*|1|1000|30:00|(null)\n")
+    check_room(PLANNED, {"slurm-partition-config": "partitions.yaml"}, PROFILE)
+    refused("no node of partition small", check_room, PLANNED, {}, PROFILE)
+    monkeypatch.setenv("SNAKEMAKE_SLURM_PARTITIONS", "partitions.yaml")
+    check_room(PLANNED, {}, PROFILE)
+
+
+@pytest.mark.parametrize("given", [["slurm_partition"], "runtime=60", [None], {"slurm_partition": None}])
+def test_odd_default_resources_are_left_to_snakemake(answers, given):
+    answers(sinfo=LARGE)
+    check_room(PLANNED, {"default-resources": given}, PROFILE)
+
+
+def test_jobs_of_a_batch_whose_number_begins_alike_are_others():
+    assert waiting("msa2net-12_8f0e|Priority|rule_report", "msa2net-1") == []
