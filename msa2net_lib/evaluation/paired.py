@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_CASES = 2
-_IMAGE_SCORES = ("dsc", "se", "sp", "acc")
+_SCORES = ("dsc", "se", "sp", "acc", "hd95", "hd95_voxels", "hd95_mm")
+_WORDS = ("case", "organ", "protocol", "selection")
 
 
 def read_scores(
@@ -38,19 +39,23 @@ def read_scores(
         One row per case, sorted, one column per organ ("lesion" of images); nan where an organ has no score.
 
     Raises:
-        InputError: a file that is none of these or lacks the score, a choice that is missing or unknown, a case twice.
+        InputError: a file that is none of these or lacks the score, a choice that is missing or unknown, a case twice,
+            a row without a name, and what is no number.
     """
     try:
-        table = pd.read_csv(path, dtype={"case": str, "image": str})
+        table = pd.read_csv(path, dtype=dict.fromkeys(("image", *_WORDS), str))
     except (OSError, ValueError) as error:
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: cannot be read as CSV ({detail}); give what --output of evaluate wrote") from error
     if "image" in table and "case" not in table:
         table = table.rename(columns={"image": "case"}).assign(organ="lesion")
-    if not {"case", "organ"} <= set(table.columns) or column not in table:
-        known = [name for name in (*_IMAGE_SCORES, "hd95", "hd95_voxels", "hd95_mm") if name in table]
+    known = [name for name in _SCORES if name in table]
+    if not {"case", "organ"} <= set(table.columns) or column not in known:
         there = f"(but {', '.join(known) or 'none'})"
         raise InputError(f"{path}: has no score {column!r} by case {there}; give what --output of evaluate wrote")
+    for name in _WORDS:
+        if name in table and table[name].isna().any():
+            raise InputError(f"{path}: has a row without {name}; give what --output of evaluate wrote")
     if "protocol" in table:
         table = _chosen(table, "protocol", protocol, path)
     elif protocol is not None:
@@ -67,8 +72,19 @@ def read_scores(
         raise InputError(
             f"{path}: has {twice[0]['organ']} of case {twice[0]['case']} twice; give one evaluation a file"
         )
+    table = table.assign(**{column: _numbers(table[column], path)})
     means = table.pivot_table(index="case", columns="organ", values=column, aggfunc="mean", dropna=False)
     return means.reindex(columns=list(dict.fromkeys(table["organ"])))
+
+
+def _numbers(scores: pd.Series, path: str | Path) -> pd.Series:
+    """Return scores as floats, nan for empty cells. Raises: `InputError` for any other text, and infinite ones."""
+    numbers = pd.to_numeric(scores, errors="coerce").astype(float)
+    wrong = (numbers.isna() & scores.notna()) | np.isinf(numbers)
+    if wrong.any():
+        where, stray = f"{path}: column {scores.name}", str(scores[wrong].iloc[0])
+        raise InputError(f"{where} holds {stray[:40]!r}, no finite number; correct it, or leave the cell empty")
+    return numbers
 
 
 def compare_cases(tables: Mapping[str, pd.DataFrame], *, common: bool = False) -> pd.DataFrame:

@@ -120,3 +120,32 @@ def test_files_that_are_none_get_one_line(tmp_path):
     twice.to_csv(tmp_path / "twice.csv", index=False)
     with pytest.raises(InputError, match="has liver of case case00 twice"):
         read_scores(tmp_path / "twice.csv")
+
+
+@pytest.mark.parametrize("column", ["case", "organ", "protocol", "in_label"])
+def test_a_column_that_is_no_score_is_refused(tmp_path, refused, column):
+    path = as_file(scores(1), tmp_path / "a.csv", protocol="paper", in_label=True)
+    refused(f"has no score {column!r}", read_scores, path, column)
+
+
+@pytest.mark.parametrize("cell", ["not measured", "0,85", "inf", "-inf", "1e999", "0.8 %"])
+def test_a_score_that_is_no_finite_number_is_refused(tmp_path, refused, cell):
+    path = as_file(scores(1), tmp_path / "a.csv")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], f'case11,spleen,"{cell}"']))
+    refused([path, "column dsc", "no finite number"], read_scores, path)
+    path.write_text("\n".join([*lines[:-1], "case11,spleen,"]))
+    assert read_scores(path).isna().sum().sum() == 1
+
+
+@pytest.mark.parametrize("name", ["case", "organ", "protocol", "selection"])
+def test_a_row_without_a_name_is_refused(tmp_path, refused, name):
+    table = pd.read_csv(as_file(scores(1), tmp_path / "a.csv", protocol="paper", selection="last step"))
+    table.loc[3, name] = None
+    table.to_csv(tmp_path / "a.csv", index=False)
+    refused(f"has a row without {name}", read_scores, tmp_path / "a.csv")
+
+
+def test_organs_that_are_numbers_are_names(tmp_path):
+    named = scores(1).set_axis(["1", "02"], axis=1)
+    assert list(read_scores(as_file(named, tmp_path / "a.csv")).columns) == ["1", "02"]
