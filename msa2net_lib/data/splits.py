@@ -79,14 +79,19 @@ def read_split(path: str | Path, shares: Sequence[float] = (0.7, 0.1, 0.2)) -> d
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text; give a CSV file in UTF-8") from error
     delimiter = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
-    rows = [
-        {str(key).strip().lower(): str(value).strip() for key, value in row.items()}
-        for row in csv.DictReader(lines, delimiter=delimiter)
-    ]
+    try:
+        rows = [
+            {str(key).strip().lower(): str(value or "").strip() for key, value in row.items()}
+            for row in csv.DictReader(lines, delimiter=delimiter)
+        ]
+    except csv.Error as error:
+        raise InputError(f"{path}: is no table ({error}); give a CSV file in UTF-8") from error
     if not rows or "id" not in rows[0] or not {"part", "patient"} & rows[0].keys():
         raise InputError(f"{path}: should begin with a line of columns: id,part or id,patient or id,part,patient")
     check_ids([row["id"] for row in rows], path)
     if "part" not in rows[0]:
+        if nobody := [row["id"] for row in rows if not row["patient"]]:
+            raise InputError(f"{path}: {nobody[0]} has no patient ({len(nobody)} such); name one for each id")
         rows = _by_patient(rows, shares)
     found: dict[str, list[str]] = {part: [] for part in PARTS}
     patients: dict[str, str] = {}

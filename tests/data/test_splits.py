@@ -125,3 +125,15 @@ def test_files_that_are_no_table(tmp_path, refused):
     refused([tmp_path / "none.csv", "no such file"], splits.read_split, tmp_path / "none.csv")
     (tmp_path / "split.csv").write_text("id,part\nü,train\n", encoding="utf-16")
     refused([tmp_path / "split.csv", "UTF-8"], splits.read_split, tmp_path / "split.csv")
+
+
+@pytest.mark.parametrize("text", ["id,part\n" + "a" * 200_000 + ",train\n", 'id,part\n"' + "a" * 200_000])
+def test_a_table_that_the_reader_gives_up_on(tmp_path, refused, text):
+    (tmp_path / "split.csv").write_text(text)
+    refused([tmp_path / "split.csv", "is no table"], splits.read_split, tmp_path / "split.csv")
+
+
+@pytest.mark.parametrize("row", ["c,", "c", "c, "])
+def test_an_id_without_a_patient_is_not_put_to_the_others_without(tmp_path, refused, row):
+    (tmp_path / "split.csv").write_text(f"id,patient\na,1\nb,2\n{row}\n")
+    refused("c has no patient", splits.read_split, tmp_path / "split.csv")
