@@ -39,8 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.names or [path.stem for path in arguments.scores]
     if len(names) != len(arguments.scores) or len(set(names)) < len(names):
         raise InputError(f"--names {' '.join(names)}: give one name for each of the files, no two alike")
-    for path in (arguments.output, arguments.figure):
-        check_output(path)
+    check_output(arguments.output, *arguments.scores)
+    check_output(arguments.figure, *arguments.scores, table=False)
+    if arguments.output is not None and arguments.output == arguments.figure:
+        raise InputError(f"{arguments.output}: is to get both the table and the figure; name a file for each")
     from msa2net_lib.evaluation.paired import compare_cases, read_scores
 
     options = arguments.column, arguments.protocol, arguments.selection

@@ -107,7 +107,9 @@ def _example_ct(folder: Path) -> Finding:
     what, readme = f"shipped CT in {folder}", folder / "README.md"
     if not readme.is_file():
         return Finding(what, False, "run msa2net data example, or name the data folder with --data")
-    listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    listed = re.findall(
+        r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE
+    )
     bad = [name for digest, name in listed if not (folder / name).is_file() or sha256(folder / name) != digest]
     if bad or not listed:
         return Finding(what, False, f"absent or altered: {', '.join(bad) or readme.name}; check it out again")

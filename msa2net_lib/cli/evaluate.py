@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.cli.networks import add_network_options, own_options
-from msa2net_lib.config import DEVICES
+from msa2net_lib.cli.networks import add_device, add_network_options, own_options
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import writable_folder, write_text
 
@@ -39,15 +38,17 @@ def add_evaluate(commands: Parsers) -> None:
     weights.add_argument("--run", dest="run_dirs", type=Path, nargs="+", metavar="DIR", help=folders)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, metavar="CSV", help="also write every case's scores")
-    parser.add_argument("--predictions", type=Path, metavar="DIR", help="also write every case's label map")
+    parser.add_argument(
+        "--predictions", type=Path, metavar="DIR", help="also write every case's label map or image's mask"
+    )
     best = "with --run: also the weights that were chosen on the test cases; their scores flatter"
     parser.add_argument("--with-best-on-test", action="store_true", help=best)
     parser.add_argument("--interval", action="store_true", help="95 %% intervals over cases or images (Student's t)")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_device(parser)
     fast = "optimize the network first: the same to 1e-4, faster; default: where there is enough to predict"
     parser.add_argument("--fast", action=argparse.BooleanOptionalAction, help=fast)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices at once; default: 16")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices or images at once; default: 16")
     add_network_options(parser)
     scans = parser.add_argument_group("scans")
     scans.add_argument("--protocol", choices=(*PROTOCOLS, "both"), help="default: paper")
@@ -93,12 +94,24 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise InputError("--with-best-on-test: chooses among the weights of a training folder; give one with --run")
 
 
-def check_output(path: Path | None) -> None:
-    """Refuse a file for the scores that cannot be written."""
-    if path is not None:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a file to write the scores to")
-        writable_folder(path.parent)
+def check_output(path: Path | None, *inputs: Path | None, table: bool = True) -> None:
+    """Refuse a file to write to that cannot be written, is one of those to be read, or holds something of another kind.
+
+    table: it gets one, and what is there already may be an earlier one.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write the scores to")
+    writable_folder(path.parent)
+    if not path.is_file():
+        return
+    if any(one is not None and path.samefile(one) for one in inputs):
+        raise InputError(f"{path}: is one of the files to be read; name another file to write to")
+    with open(path, "rb") as file:
+        first = file.readline(1 << 12)
+    if table and first and (b"," not in first or b"\0" in first):
+        raise InputError(f"{path}: is there already and no table of scores; name another file, or delete it")
 
 
 def _refuse_options(arguments: argparse.Namespace, others: tuple[str, ...], kind: str) -> None:

@@ -18,9 +18,8 @@ Parsers = Any  # argparse's own class for subparsers is private
 
 def add_export(subparsers: Parsers) -> None:
     """Add the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "export", help="write a network as ONNX or .pt2 for other programs", description=__doc__
-    )
+    written = "write a network as ONNX or .pt2 for other programs"
+    parser: argparse.ArgumentParser = subparsers.add_parser("export", help=written)
     parser.set_defaults(run=run_export)
     checkpoint = "this workbook's or the authors'; default: the small network that ships, trained on virtual patients"
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint)

@@ -8,6 +8,7 @@ that help answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import io
 import os
@@ -35,6 +36,19 @@ READ = ("image", "checkpoint", "dataset", "run_dirs", "source", "prepared", "ima
 """Arguments that name what has to be there."""
 
 
+GOING_ON = ("lessons", "data", "prepare", "train", "reproduce")
+"""Commands that leave what they have done when they are stopped, and go on from there."""
+
+_ADVICE = {
+    errno.EACCES: "check its permissions, or name another",
+    errno.EPERM: "check its permissions, or name another",
+    errno.EROFS: "name a place on another disk",
+    errno.ENAMETOOLONG: "take a shorter name",
+    errno.ELOOP: "mend the links, or name another",
+}
+"""What to do about a path that the system refuses, by the error's number."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 not all is well, 2 wrong input, 128 + n for a signal n."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -60,8 +74,12 @@ def _run(arguments: argparse.Namespace) -> int:
     except FloatingPointError as error:
         print(f"msa2net: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of a path that no command looks at by itself
+        if error.filename is None or error.errno not in _ADVICE:
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}; {_ADVICE[error.errno]}") from error
     except KeyboardInterrupt as stop:
-        onwards = "start over" if arguments.command in ("evaluate", "predict", "export") else "go on"
+        onwards = "go on" if arguments.command in GOING_ON else "start over"
         print(f"stopped; run the same command again to {onwards}", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""What several commands ask about networks: which one, and its own options."""
+"""What several commands ask about networks: which one, its own options, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
 
 
@@ -17,6 +18,12 @@ def add_network_options(parser: argparse.ArgumentParser, options: bool = True) -
     parser.add_argument("--network", metavar="NAME", help=name)
     if options:
         add_own_options(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    best = "what computes; auto (default): CUDA, else Apple's mps, else the CPU"
+    parser.add_argument("--device", choices=DEVICES, default="auto", help=best)
 
 
 def add_own_options(parser: argparse.ArgumentParser) -> None:

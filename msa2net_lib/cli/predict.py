@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.cli.networks import add_network_options, own_options
-from msa2net_lib.config import DEVICES
+from msa2net_lib.cli.networks import add_device, add_network_options, own_options
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,9 +19,7 @@ Parsers = Any  # argparse's own class for subparsers is private
 
 def add_predict(subparsers: Parsers) -> None:
     """Add the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "predict", help="segment a scan or an image of your own", description=__doc__
-    )
+    parser: argparse.ArgumentParser = subparsers.add_parser("predict", help="segment a scan or an image of your own")
     parser.set_defaults(run=run_predict)
     image = "NIfTI, NRRD, MetaImage, a folder of DICOM slices, PNG or JPEG; no labels needed"
     parser.add_argument("image", type=Path, metavar="IMAGE", nargs="?", help=image)
@@ -43,7 +40,7 @@ def add_predict(subparsers: Parsers) -> None:
     parser.add_argument("--field-of-view", default="auto", metavar="auto|as-is|MM", help=field)
     plane = "slices that the network sees: axial, or as the file has them stored; default: as in training"
     parser.add_argument("--plane", choices=("auto", "axial", "stored"), default="auto", help=plane)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_device(parser)
     add_network_options(parser)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Parsers = Any  # argparse's own class for subparsers is private
 FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+TO: dict[str, Any] = FOLDER | {"required": True, "help": "gets the prepared data"}
 NUMBER: dict[str, Any] = {"type": int, "metavar": "N"}
 IN_DATA = "default: data/{}, with the settings in its name if they are not the defaults"
 
@@ -29,7 +30,8 @@ def add_prepare(subparsers: Parsers) -> None:
     for name, (help_text, add_options, run) in (named | _OWN).items():
         parser = kinds.add_parser(name, help=help_text)
         parser.set_defaults(run=run, name=name)
-        parser.add_argument("--workers", **NUMBER, help="processes; default: one per core")
+        if run is not _by_name:
+            parser.add_argument("--workers", **NUMBER, help="processes; default: one per core")
         add_options(parser)
 
 
@@ -59,7 +61,7 @@ def _add_isic(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--source", **FOLDER, help="holds the two folders, or the two archives")
     ways.add_argument("--download", action="store_true", help="the two official archives, 11.2 GB")
     parser.add_argument("--destination", **FOLDER, default=Path("data/isic2018"), help="default: data/isic2018")
-    _add_split(parser)
+    _add_split(parser, "that of DermoSegDiff's code, by sorted names, where all 2594 images are there")
     _add_image_options(parser)
 
 
@@ -85,7 +87,7 @@ def _add_by_name(parser: argparse.ArgumentParser) -> None:
 
 def _add_nnunet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", **FOLDER, required=True, help="holds dataset.json, imagesTr/ and labelsTr/")
-    parser.add_argument("--destination", **FOLDER, required=True)
+    parser.add_argument("--destination", **TO)
     parser.add_argument("--test-cases", type=_list, metavar="ID,...", help="default: those of imagesTs with labels")
     parser.add_argument("--channel", **NUMBER, help="of images with several")
     _add_scan_options(parser)
@@ -94,9 +96,11 @@ def _add_nnunet(parser: argparse.ArgumentParser) -> None:
 def _add_scans(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", **FOLDER, required=True, help="a file or DICOM folder for each case")
     parser.add_argument("--labels", **FOLDER, required=True, help="label maps of the same names")
-    parser.add_argument("--destination", **FOLDER, required=True)
+    parser.add_argument("--destination", **TO)
     parser.add_argument("--classes", nargs="+", required=True, metavar="NAME=ID", help="such as liver=1 kidney=2,3")
-    parser.add_argument("--test-cases", type=_list, default=(), metavar="ID,...", help="cases to score on")
+    parser.add_argument(
+        "--test-cases", type=_list, default=(), metavar="ID,...", help="cases to score on; default: none"
+    )
     modality = "decides the window; default: CT"
     parser.add_argument("--modality", default="CT", choices=("CT", "MR", "other"), help=modality)
     others = "count ids that --classes leaves out as background"
@@ -108,7 +112,7 @@ def _add_scan_options(parser: argparse.ArgumentParser) -> None:
     window = "values that become 0 and 1; default: -125 275 for CT, else percentiles of each scan"
     parser.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=window)
     parser.add_argument("--allow-empty", action="store_true", help="accept cases without any labeled voxel")
-    held_out = "training cases to validate on"
+    held_out = "training cases to validate on; default: none"
     parser.add_argument("--validation-cases", type=_list, default=(), metavar="ID,...", help=held_out)
     table = "a table with the columns id and part (train, validation, test), and patient if you like, for all cases"
     parser.add_argument("--split", type=Path, metavar="CSV", help=table)
@@ -131,8 +135,7 @@ def _add_reading_options(parser: argparse.ArgumentParser) -> None:
 def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", **FOLDER, required=True, help="PNG or JPEG")
     parser.add_argument("--masks", **FOLDER, required=True, help="one for each image, of its size")
-    parts = "unless --split says otherwise, 70, 10 and 20 %% for training, validation and test, by sorted names"
-    parser.add_argument("--destination", **FOLDER, required=True, help=parts)
+    parser.add_argument("--destination", **TO)
     suffix = "after an image's name in its mask's; default: none, _mask or _segmentation"
     parser.add_argument("--mask-suffix", metavar="TEXT", help=suffix)
     threshold = "mask values above it are lesion; default: masks hold 0 and 255, or 0 and 1"
@@ -142,8 +145,9 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     _add_image_options(parser)
 
 
-def _add_split(parser: argparse.ArgumentParser) -> None:
-    split = "one part for all images (test), shares such as 0.7,0.1,0.2, or a table: id,part or id,patient"
+def _add_split(parser: argparse.ArgumentParser, default: str = "0.7,0.1,0.2 by sorted names") -> None:
+    split = "one part for all images (test), shares of training, validation and test such as 0.7,0.1,0.2, or a table: "
+    split += f"id,part or id,patient; default: {default}"
     parser.add_argument("--split", metavar="TEXT|CSV", help=split)
 
 
@@ -173,6 +177,8 @@ def _synapse(arguments: argparse.Namespace) -> int:
         return _examine(prepare_synapse(raw, destination, **cases, **options).root, None, None)
     if any(cases.values()):
         raise InputError("--train-cases and --test-cases: prepared data bring their own lists; leave them out")
+    if (arguments.values, arguments.plane) != ("auto", "auto") or arguments.workers is not None:
+        raise InputError("--values, --plane and --workers: are for raw scans (--source, --fetch-raw); leave them out")
     if arguments.download:
         root = download_synapse(destination, downloads=downloads, **running)
     elif arguments.prepared or destination.exists():

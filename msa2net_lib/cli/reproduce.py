@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from msa2net_lib.config import DEVICES
+from msa2net_lib.cli.networks import add_device
 from msa2net_lib.errors import InputError
 
 Parsers = Any  # argparse's own class for subparsers is private
@@ -23,7 +23,7 @@ def add_reproduce(commands: Parsers) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="of the main training; default: profile's")
     rows = "of Tables 1 and 2, to train beside MSA²Net; default: the profile's, with all lessons; none without a name"
     parser.add_argument("--networks", nargs="*", metavar="NAME", help=rows)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_device(parser)
     parser.add_argument("--cores", type=int, metavar="N", help="to use at the same time; default: all")
     profile = "Snakemake profile, such as workflow/profiles/slurm"
     parser.add_argument("--cluster", type=Path, metavar="DIR", help=profile)

@@ -29,7 +29,9 @@ def add_score(commands: Parsers) -> None:
     parser.add_argument("--references", type=Path, required=True, metavar="DIR", help=true)
     names = "how names are made from the id, such as {id}_pred; default: {id}"
     parser.add_argument("--prediction-name", default="{id}", metavar="NAME", help=names)
-    parser.add_argument("--reference-name", default="{id}", metavar="NAME", help="the same for the references")
+    parser.add_argument(
+        "--reference-name", default="{id}", metavar="NAME", help="the same for the references; default: {id}"
+    )
     missing = "a reference without prediction is refused (default), skipped, or scored as if nothing was found"
     parser.add_argument("--missing", choices=("refuse", "skip", "empty"), default="refuse", help=missing)
     grid = "a prediction on other voxels is refused (default), resampled by the nearest; shape: arrays as stored"
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         reference_name=arguments.reference_name,
         missing=arguments.missing,
     )
+    check_output(arguments.output, *(path for pair in matched.files.values() for path in pair))
     print(matched.describe())
     table = _score_masks(arguments, matched) if matched.are_masks else _score_volumes(arguments, matched)
     if arguments.output is not None:

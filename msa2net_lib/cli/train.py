@@ -8,16 +8,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.cli.networks import add_own_options, own_options
-from msa2net_lib.config import DEVICES
+from msa2net_lib.cli.networks import add_device, add_own_options, own_options
+from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES
+from msa2net_lib.train_config import CHOICES, RECIPES
 
 if TYPE_CHECKING:
     from msa2net_lib.baselines.spec import Config
 
 Parsers = Any  # argparse's own class for subparsers is private
-COUNTS = ("steps", "epochs", "batch_size", "accumulate", "validate_every", "checkpoint_every", "log_every", "seed")
+COUNTS = {
+    "steps": "of the optimizer",
+    "epochs": "passes over the training data, in place of steps",
+    "batch_size": "samples a step",
+    "accumulate": "passes that a batch is taken in, for less memory",
+    "validate_every": "epochs from one selection to the next",
+    "checkpoint_every": "steps from one saved state to the next",
+    "log_every": "steps from one line of the log to the next",
+    "seed": "of everything random",
+}
 NAMED = ("augment", "precision", "compilation", "selection")
 
 
@@ -28,22 +37,22 @@ def add_train(commands: Parsers) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
     networks = parser.add_mutually_exclusive_group()
-    networks.add_argument("--preset", help="a form of MSA²Net; default: tiny")
+    networks.add_argument("--preset", help=f"a form of MSA²Net: {', '.join(PRESETS)}; default: tiny")
     others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
     networks.add_argument("--network", metavar="NAME", help=others)
     add_own_options(parser)
-    parser.add_argument(
-        "--recipe", default="smoke", help="the training; own: of the network's own repository; default: smoke"
-    )
-    for name in COUNTS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: the recipe's")
+    recipe = f"the training: {', '.join(RECIPES)}, or own, that of the network's own repository; default: smoke"
+    parser.add_argument("--recipe", default="smoke", help=recipe)
+    for name, what in COUNTS.items():
+        told = f"{what}; default: the recipe's"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=told)
     parser.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the recipe's")
     scaling = "multiply the rate by batch / 24 as the released script does; default: the recipe's"
     parser.add_argument("--scale-rate", action=argparse.BooleanOptionalAction, help=scaling)
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the preset's")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the preset's, of other networks 224")
     for name in NAMED:
         parser.add_argument(f"--{name}", choices=CHOICES[name], help="default: the recipe's")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_device(parser)
     imagenet = "start the encoder from ImageNet weights: FILE, or a download without one"
     parser.add_argument(
         "--pretrained", nargs="?", const=True, default=False, type=os.path.expanduser, metavar="FILE", help=imagenet

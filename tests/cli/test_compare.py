@@ -55,3 +55,22 @@ def test_wrong_options_get_one_line(files, capsys, options, message):
     err = run(capsys, *files, *options, code=2).err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_nothing_is_written_over_what_is_read_or_is_something_else(files, tmp_path, capsys):
+    own = tmp_path / "notes.txt"
+    own.write_text("my notes\n")
+    (tmp_path / "weights.safetensors").write_bytes(b'\x08\0\0\0\0\0\0\0{"a":1,')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for option, path, message in (
+        ("--output", files[1], "is one of the files to be read"),
+        ("--figure", files[0], "is one of the files to be read"),
+        ("--output", own, "is there already and no table"),
+        ("--output", tmp_path / "weights.safetensors", "is there already and no table"),
+    ):
+        assert message in run(capsys, *files, option, path, code=2).err
+    same = ("--output", tmp_path / "x", "--figure", tmp_path / "x")
+    assert "name a file for each" in run(capsys, *files, *same, code=2).err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for _ in range(2):  # an earlier table is replaced
+        run(capsys, *files, "--output", tmp_path / "table.csv")

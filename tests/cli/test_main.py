@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import io
 import json
 import os
@@ -168,6 +170,34 @@ def test_a_terminal_that_lacks_a_letter_still_gets_help(monkeypatch):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert b"MSA?Net as a workbook" in written.getvalue()
+
+
+def parsers(parser):
+    """A parser and all those of its subcommands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers(one)
+
+
+def test_every_option_says_what_it_is():
+    told = {
+        (parser.prog, *action.option_strings): action.help
+        for parser in parsers(_parser())
+        for action in parser._actions
+    }
+    assert len(told) > 150
+    assert [
+        name
+        for name, text in told.items()
+        if not text and name not in {(parent,) for parent in ("msa2net", "msa2net data", "msa2net prepare")}
+    ] == []
+    assert {text for name, text in told.items() if "--device" in name} == {told["msa2net train", "--device"]}
+    for parser in parsers(_parser()):
+        for action in parser._actions:
+            plain = action.default in (None, False, argparse.SUPPRESS) or action.default == []
+            assert plain or not action.option_strings or "default" in str(action.help), action.option_strings
 
 
 def test_as_a_module():
@@ -636,6 +666,45 @@ def test_a_signal_is_told_and_in_the_exit_code(batches, monkeypatch, capsys, num
     finally:
         signal.signal(number, before)
     assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("command", ["score", "compare", "evaluate"])
+def test_what_starts_over_says_so(command, monkeypatch, capsys):
+    def stop(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"msa2net_lib.cli.{command}.run", stop)
+    words = {"score": "--predictions . --references .", "compare": ".", "evaluate": "--checkpoint . --dataset ."}
+    assert run(command, *words[command].split()) == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to start over\n"
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "--predictions", ".", "--references", ".", "--output", f"{LONG}.csv"),
+        ("compare", ".", ".", "--figure", f"{LONG}/a.png", "--names", "a", "b"),
+        ("doctor", "--data", LONG),
+        ("prepare", "scans", "--images", ".", "--labels", "/", "--destination", LONG, "--classes", "a=1"),
+    ],
+)
+def test_a_name_longer_than_the_system_takes_is_one_line(words, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, *words)
+    assert LONG in line
+    assert "File name too long" in line
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP])
+def test_what_the_system_refuses_is_one_line_with_advice(batches, monkeypatch, capsys, number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(batches, "reproduce", fail)
+    assert refused(capsys, "reproduce").startswith(f"msa2net: some/file: {os.strerror(number)}; ")
 
 
 def test_a_bug_keeps_its_traceback(batches, monkeypatch):
