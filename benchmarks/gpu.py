@@ -1,11 +1,12 @@
 """What does one GPU make of the networks? All that needs one, in ten minutes at most; on a CPU only rehearsed.
 
-In this order, each part only where time is left: a training step of every preset and of the rows of Tables 1 and 2 at
-224 pixels (eager float32, then bf16, compiled, and as CUDA graphs), with images a second, share of the device's peak
-and memory; `published` and `paper` at batch 20 and 24; inference by `inference.py`; the tests that need a GPU; ten
-epochs of the paper's schedule on the virtual cohort of Synapse's size, from which 700 are extrapolated. The cohort is
+In this order, each part only where time is left: a training step of every preset at 224 pixels (eager float32, then
+bf16, as CUDA graphs, compiled), with images a second, share of the device's peak and memory; `published` and `paper` at
+batch 20 and 24; the tests that need a GPU; ten epochs of the paper's schedule on the virtual cohort of Synapse's size,
+from which 700 are extrapolated; inference by `inference.py`; a step of the other rows of Tables 1 and 2. The cohort is
 made meanwhile, if it is not there, by the other processor cores (`msa2net prepare virtual --like-synapse`, minutes).
-What was not reached, or failed, is "not measured", with the reason; the record is written after each part.
+What was not reached, or failed, is "not measured", with the reason; the record is written after each part, and
+``--parts`` takes some of them, for a second time at the machine.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ EPOCHS, ALL_EPOCHS = 10, 700
 DATA = RESULTS.parents[1] / "data"
 SLOW = ("dermosegdiff",)
 """Networks of which a step takes minutes."""
+COHORT: list[subprocess.Popen[bytes]] = []
+"""The process that makes the virtual cohort, where it was not there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Case:
     device: str
     size: int
     batch: int
-    networks: tuple[str, ...]
+    presets: tuple[str, ...]
+    others: tuple[str, ...]
     batches: tuple[int, ...]
     steps: int = 0  # of the schedule, in place of its epochs
 
@@ -71,22 +75,24 @@ def main() -> int:
     """Measure as long as there is time, write after each part; return the exit status."""
     parser = parser_of(__doc__, RESULTS / "gpu.json")
     parser.add_argument("--minutes", type=float, default=10, help="(default 10)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(default all)")
     parser.add_argument("--rehearse", action="store_true", help="a tiny case on the CPU, to see that all parts run")
     arguments = parser.parse_args()
     others = tuple(name for name in NETWORKS if name not in (*FIRST, *SLOW))
-    case = Case("cuda", 224, 24, (*FIRST, *others), (20, 24))
+    case = Case("cuda", 224, 24, FIRST, others, (20, 24))
     if arguments.rehearse:
-        case = Case("cpu", 64, 2, ("msa2net_tiny", "unet"), (2,), steps=2)
+        case = Case("cpu", 64, 2, ("msa2net_tiny",), ("unet",), (2,), steps=2)
     elif not torch.cuda.is_available():
         parser.error("no CUDA device at hand; --rehearse runs a tiny case on the CPU")
     elif not (DATA / "virtual_synapse" / "prepared" / "dataset.json").is_file():
         words = ["prepare", "virtual", "--like-synapse", "--workers", str(max(1, (os.cpu_count() or 2) - 2))]
-        subprocess.Popen([sys.executable, "-m", "msa2net_lib", *words], cwd=DATA.parent, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "msa2net_lib", *words]
+        COHORT.append(subprocess.Popen(command, cwd=DATA.parent, stdout=subprocess.DEVNULL))
     until = time.monotonic() + 60 * arguments.minutes
     parts: dict[str, list[dict[str, Any]]] = {}
-    for name, part in PARTS.items():
+    for name in arguments.parts:
         parts[name] = []
-        for title, measure in part(case):
+        for title, measure in PARTS[name](case):
             if time.monotonic() > until:
                 parts[name].append(not_measured(title, case.device, "no time left"))
                 continue
@@ -104,19 +110,24 @@ Rows = list[tuple[str, Callable[[], dict[str, Any]]]]
 
 
 def step_rows(case: Case) -> Rows:
-    """A training step of every network, made in every way."""
-    return [
-        (f"{name}, {way.name}", partial(in_own_process, step, name, way, case, case.batch))
-        for way in WAYS
-        for name in case.networks
-    ]
+    """A training step of every preset, made in every way."""
+    return [_step_row(name, way, case) for way in WAYS for name in case.presets]
+
+
+def other_rows(case: Case) -> Rows:
+    """A training step of every other network, made in every way."""
+    return [_step_row(name, way, case) for way in WAYS for name in case.others]
+
+
+def _step_row(name: str, way: Way, case: Case) -> tuple[str, Callable[[], dict[str, Any]]]:
+    return f"{name}, {way.name}", partial(in_own_process, step, name, way, case, case.batch)
 
 
 def memory_rows(case: Case) -> Rows:
     """Two presets at the batches of the paper and of the released script."""
     return [
         (f"{name}, batch {batch}", partial(in_own_process, step, name, WAYS[1], case, batch))
-        for name in case.networks[:2]
+        for name in case.presets[:2]
         for batch in case.batches
     ]
 
@@ -184,6 +195,8 @@ def schedule(case: Case) -> dict[str, Any]:
     if case.steps:
         dataset: Any = open_dataset("virtual", DATA, progress=False, train=1, test=1)
     else:
+        for process in COHORT:
+            process.wait()
         dataset = open_prepared(DATA / "virtual_synapse" / "prepared")
     preset = "tiny" if case.steps else "published"
     length = {"steps": case.steps, "epochs": 0, "batch_size": case.batch} if case.steps else {"epochs": EPOCHS}
@@ -202,9 +215,10 @@ def schedule(case: Case) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Case], Rows]] = {
     "steps": step_rows,
     "memory": memory_rows,
-    "inference": inference_rows,
     "tests": test_rows,
     "schedule": schedule_rows,
+    "inference": inference_rows,
+    "others": other_rows,
 }
 """What is measured, in this order."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msa2net_lib.data.fingerprint import DatasetFingerprint
-from msa2net_lib.data.resize import resize_back, resize_image
+from msa2net_lib.data.resize import resize_back, resize_images
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
 
@@ -43,10 +43,12 @@ class FieldMatching:
 
     def apply(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Match slices (z, y, x) in [0, 1]; cubic splines, as everywhere, cut to the range again."""
-        matched = np.zeros((len(image), *self.field), np.float32)
+        return self._cut(resize_images(image, self.size))
+
+    def _cut(self, resampled: NDArray[np.float32]) -> NDArray[np.float32]:
+        matched = np.zeros((len(resampled), *self.field), np.float32)
         inside, there = self._overlap()
-        for index, plane in enumerate(image):
-            matched[index][inside] = resize_image(plane, self.size).clip(0, 1)[there]
+        matched[:, *inside] = resampled[:, *there].clip(0, 1)
         return matched
 
     def undo(self, label: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -80,8 +82,8 @@ def check_field(option: FieldOption) -> FieldOption:
 
 def match_field_of_view(
     image: NDArray[np.float32], volume: Volume, fingerprint: DatasetFingerprint | None, option: FieldOption = "auto"
-) -> tuple[FieldMatching | None, list[str]]:
-    """Return how to match slices (z, y, x) in [0, 1] to the training data, None for not at all, and what to say.
+) -> tuple[NDArray[np.float32], FieldMatching | None, list[str]]:
+    """Match slices (z, y, x) in [0, 1] to the training data: return them, how (None: not at all), and what to say.
 
     volume: where their geometry is taken from. The field is centered on the body's middle over all slices.
     """
@@ -89,46 +91,44 @@ def match_field_of_view(
     spacing = volume.spacing[1:]
     extent = [pixels * mm for pixels, mm in zip(image.shape[1:], spacing, strict=True)]
     if option == "as-is":
-        return None, warnings
+        return image, None, warnings
     if not isinstance(option, str):
         pixel, wanted, reason = spacing, (float(option), float(option)), "as asked for"
     elif fingerprint is None or fingerprint.pixel_mm is None or fingerprint.field_of_view_mm is None:
         unknown = "the checkpoint does not say its training data's pixel size and field of view: nothing was resampled"
         hint = f"this one is {_mm(extent)}; --field-of-view MM cuts one out around the body"
-        return None, [*warnings, f"{unknown}; {hint}"]
+        return image, None, [*warnings, f"{unknown}; {hint}"]
     else:
         field_excess = max(r.excess(mm) for r, mm in zip(fingerprint.field_of_view_mm, extent, strict=True))
         pixel_excess = max(r.excess(mm) for r, mm in zip(fingerprint.pixel_mm, spacing, strict=True))
         if field_excess <= FARTHEST_FIELD and pixel_excess <= FARTHEST_PIXEL:
-            return None, warnings
+            return image, None, warnings
         pixel = tuple(r.median for r in fingerprint.pixel_mm)
         wanted = tuple(r.median for r in fingerprint.field_of_view_mm)
         reason = "as in the training data; --field-of-view as-is leaves them alone"
-    matching, lost = _matching(image, spacing, pixel, wanted)
+    seen, matching, lost = _matching(image, spacing, pixel, wanted)
     done = f"slices of {_mm(extent)} in pixels of {_mm(spacing)} were resampled to pixels of {_mm(pixel)}, and"
     warnings.append(f"{done} {_mm(wanted)} around the body cut out for the network ({reason})")
     if lost >= 0.005:
         all_of_it = f"{lost:.0%} of what is brighter than air (arms and table with it)"
         warnings.append(f"{all_of_it} lies outside what was cut out, and is background in the label map")
-    return matching, warnings
+    return seen, matching, warnings
 
 
 def _matching(
     image: NDArray[np.float32], spacing: tuple[float, ...], pixel: tuple[float, ...], wanted: tuple[float, ...]
-) -> tuple[FieldMatching, float]:
-    """The matching to a pixel size and a field of view in mm, (y, x) each, and the share of the body outside of it."""
+) -> tuple[NDArray[np.float32], FieldMatching, float]:
+    """Match to a pixel size and a field of view in mm, (y, x) each; the last is the share of the body outside of it."""
     size = [max(1, round(n * mm / new)) for n, mm, new in zip(image.shape[1:], spacing, pixel, strict=True)]
     field = [max(1, round(mm / new)) for mm, new in zip(wanted, pixel, strict=True)]
-    # How often each pixel of the resampled slices is body, slice by slice for the sake of large volumes.
-    body = np.zeros(size, int)
-    for plane in image:
-        body += resize_image(plane, (size[0], size[1])) > BODY
+    resampled = resize_images(image, (size[0], size[1]))
+    body = (resampled > BODY).sum(axis=0)  # how often each of their pixels is body
     middle = [_median(body.sum(axis=1)), _median(body.sum(axis=0))]
     corner = [center - length // 2 for center, length in zip(middle, field, strict=True)]
     matching = FieldMatching((size[0], size[1]), (corner[0], corner[1]), (field[0], field[1]))
     _, there = matching._overlap()
     total = body.sum()
-    return matching, float(1 - body[there].sum() / total) if total else 0.0
+    return matching._cut(resampled), matching, float(1 - body[there].sum() / total) if total else 0.0
 
 
 def _median(counts: NDArray) -> int:

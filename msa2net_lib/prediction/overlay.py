@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from einops import reduce
@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from msa2net_lib.inference import NOT_CLINICAL
+from msa2net_lib.metrics.masks import label_boxes
 from msa2net_lib.prediction.field_of_view import BODY
 from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.viz import plots
-from msa2net_lib.viz.colors import class_colors
+from msa2net_lib.viz.colors import class_color, class_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,35 +47,44 @@ def draw_overlay(prediction: Prediction) -> Figure:
     for ax, (z, outlines) in zip(axes.flat, panels, strict=False):
         draw_slice(ax, prediction, z, outlines=outlines).set(xlim=(left, right), ylim=(bottom, top))
     _legend(figure, prediction, columns + 1)
-    return plots.stamp(figure, f"{prediction.name}\npredicted by {prediction.checkpoint}\n{NOT_CLINICAL}")
+    plots.stamp(figure, f"{prediction.name}\npredicted by {prediction.checkpoint}\n{NOT_CLINICAL}")
+    engine: Any = figure.get_layout_engine()
+    engine.execute(figure)  # once: left to itself, saving draws all of it twice
+    figure.set_layout_engine("none")
+    return figure
 
 
 def draw_slice(ax: Axes, prediction: Prediction, z: int | None, *, outlines: bool = True) -> Axes:
     """Draw slice ``z`` of a volume with the patient's R and L, or the image (None), with its classes outlined."""
-    image, label, spacing = prediction.image, prediction.label, prediction.spacing
+    image, label, spacing, title = prediction.image, prediction.label, prediction.spacing, ""
     if z is not None:
-        title = f"slice {z + 1} of {len(image)}"
-        plots.show_slice(ax, image[z], None, spacing=spacing, title=title, sides=prediction.plane != "sagittal")
-        label = label[z]
-    elif image.ndim == 2:
-        plots.show_slice(ax, image, None, sides=False)
-    else:
-        ax.imshow(image, interpolation="nearest")
-        ax.set_axis_off()
+        image, label, title = image[z], label[z], f"slice {z + 1} of {len(image)}"
+    colors = [class_color(number, prediction.class_names) for number in range(1, len(prediction.class_names) + 1)]
+    pixels = _pixels(image, label if outlines else np.zeros_like(label), colors)
+    sides = z is not None and prediction.plane != "sagittal"
+    plots.show_slice(ax, pixels, spacing=spacing, title=title, sides=sides)
     if outlines:
-        _draw_classes(ax, label, prediction.class_names, 1.0 if spacing is None else spacing[1] / spacing[2])
+        _outline(ax, label, colors)
     return ax
 
 
-def _draw_classes(ax: Axes, label: NDArray[np.uint8], names: Sequence[str], aspect: float) -> None:
-    fill = np.zeros((*label.shape, 4))
-    padded = np.pad(label, 1)  # so that the outline closes at the image's edge, and one row is enough for it
-    rows, columns = (np.arange(-1, length + 1) for length in label.shape)
-    for index, color in enumerate(class_colors(names).values(), start=1):
-        if (label == index).any():
-            ax.contour(columns, rows, padded == index, levels=[0.5], colors=[color], linewidths=1.2)
-            fill[label == index] = (*to_rgb(color), plots.FILL)
-    ax.imshow(fill, aspect=aspect, interpolation="nearest")
+def _pixels(image: NDArray[np.float32], label: NDArray[np.uint8], colors: Sequence[str]) -> NDArray[np.uint8]:
+    """The image, gray (y, x) or in color, as RGB (y, x, 3) with a light fill in its classes' colors."""
+    pixels = np.rint(255 * image).astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    inside = label > 0
+    fill = 255 * np.array([to_rgb(color) for color in colors])[label[inside] - 1]
+    pixels[inside] = np.rint((1 - plots.FILL) * pixels[inside] + plots.FILL * fill)
+    return pixels
+
+
+def _outline(ax: Axes, label: NDArray[np.uint8], colors: Sequence[str]) -> None:
+    for number, box in enumerate(label_boxes(label, len(colors) + 1), start=1):
+        if box is not None:  # in which alone a contour is looked for
+            rows, columns = (np.arange(side.start - 1, side.stop + 1) for side in box)
+            inside = np.pad(label[box] == number, 1)  # so that it closes at the image's edge, and one row is enough
+            ax.contour(columns, rows, inside, levels=[0.5], colors=[colors[number - 1]], linewidths=1.2)
 
 
 def _legend(figure: Figure, prediction: Prediction, columns: int) -> None:

@@ -175,8 +175,7 @@ def _predict_scan(
     placement = Placement.of(scan, wanted)
     image = placement.slices(gray.image)
     sliced = dataclasses.replace(scan, array=image, spacing=placement.slice_spacing)
-    matching, adapted = match_field_of_view(image, sliced, trained.fingerprint, field)
-    seen = image if matching is None else matching.apply(image)
+    seen, matching, adapted = match_field_of_view(image, sliced, trained.fingerprint, field)
     network = OptimizedWhenLong(trained.network, len(seen))
     label = predict_volume(network, seen, progress=progress)
     if matching is not None:

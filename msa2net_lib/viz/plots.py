@@ -54,6 +54,7 @@ def show_slice(
 ) -> Axes:
     """Draw an axial slice (y, x) in gray with the contours of its classes (label (y, x)) and R and L marked.
 
+    image: or (y, x, 3) uint8, in color.
     spacing: (..., y, x) in mm, for the true aspect. limits: gray values of black and white, None for the
     image's own. sides: mark the patient's right and left; leave off where the image is not anatomy.
     """
@@ -68,6 +69,7 @@ def show_slice(
             text.set_path_effects(halo("white", 0.5))
     ax.set_title(title, fontsize=9)
     ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])  # a title asks where they are, even where they are not seen
     return ax
 
 

@@ -55,7 +55,7 @@ def test_run_onnx(onnx_file, tmp_path, root):
     scan = root / "data" / "example_ct" / "img" / "img0001.nii.gz"
     volume = read_volume(scan)
     gray = window(volume.array)
-    assert match_field_of_view(gray, volume, read_fingerprint(SHIPPED_TINY), "auto")[0] is None
+    assert match_field_of_view(gray, volume, read_fingerprint(SHIPPED_TINY), "auto")[1] is None
     expected = predict_volume(load_network(SHIPPED_TINY), gray[list(SLICES)])
     for index, labels in zip(SLICES, expected, strict=True):
         found = labeled_alone(root / "docs" / "run_onnx.py", onnx_file.path, scan, index, tmp_path / "labels.npy")

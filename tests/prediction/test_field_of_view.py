@@ -66,8 +66,9 @@ def test_cut_is_that_of_lesson_11(patient_2):
     path, label = patient_2
     volume = read_volume(path)
     image = window(volume.array)
-    matching, _ = match_field_of_view(image, volume, like())
+    seen, matching, _ = match_field_of_view(image, volume, like())
     case = rescaled_case(Case("patient 2", image, label, volume.spacing), (3.0, 3.0), (101, 122))
+    np.testing.assert_array_equal(seen, case.image)
     np.testing.assert_array_equal(matching.apply(image), case.image)
 
 
@@ -77,7 +78,7 @@ def test_cut_is_that_of_lesson_11(patient_2):
 @pytest.mark.parametrize("factor", [1 / 1.15, 1.0, 1.15])
 def test_field_of_view_within_the_limit_is_left_alone(factor):
     image, volume = body((3, 101, 122), (3.0, 3.0 * factor, 3.0 * factor))
-    assert match_field_of_view(image, volume, like()) == (None, [])
+    assert match_field_of_view(image, volume, like())[1:] == (None, [])
 
 
 @pytest.mark.parametrize("factor", [1 / 1.3, 1.3])
@@ -86,7 +87,7 @@ def test_field_of_view_beyond_it_is_matched(factor, axis):
     spacing = [3.0, 3.0]
     spacing[axis] *= factor
     image, volume = body((3, 101, 122), (3.0, *spacing))
-    matching, warnings = match_field_of_view(image, volume, like())
+    _, matching, warnings = match_field_of_view(image, volume, like())
     assert matching.field == (101, 122)
     assert matching.size[axis] == round((101, 122)[axis] * factor)
     assert "resampled" in warnings[0]
@@ -95,7 +96,7 @@ def test_field_of_view_beyond_it_is_matched(factor, axis):
 @pytest.mark.parametrize(("pixel", "matched"), [(1.6, False), (1.4, True), (5.5, False), (6.5, True)])
 def test_pixel_size_alone(pixel, matched):
     shape = (2, round(303 / pixel), round(366 / pixel))
-    matching, _ = match_field_of_view(*body(shape, (3.0, pixel, pixel)), like())
+    _, matching, _ = match_field_of_view(*body(shape, (3.0, pixel, pixel)), like())
     assert (matching is not None) == matched
 
 
@@ -105,13 +106,13 @@ def test_spread_of_the_training_data_counts():
     )  # fmt: skip
     for field in (260, 320, 500, 590):
         image, volume = body((2, 512, 512), (3.0, field / 512, field / 512))
-        assert match_field_of_view(image, volume, wide)[0] is None
-    assert match_field_of_view(*body((2, 512, 512), (3.0, 1.3, 1.3)), wide)[0] is not None
+        assert match_field_of_view(image, volume, wide)[1] is None
+    assert match_field_of_view(*body((2, 512, 512), (3.0, 1.3, 1.3)), wide)[1] is not None
 
 
 def test_unknown_training_data_change_nothing_and_say_so():
     for unknown in (None, DatasetFingerprint("scans", "CT")):
-        matching, (warning,) = match_field_of_view(*body((2, 64, 64), (3.0, 8.0, 8.0)), unknown)
+        _, matching, (warning,) = match_field_of_view(*body((2, 64, 64), (3.0, 8.0, 8.0)), unknown)
         assert matching is None
         assert "does not say" in warning
         assert "512 x 512 mm" in warning
@@ -119,7 +120,7 @@ def test_unknown_training_data_change_nothing_and_say_so():
 
 def test_field_of_view_that_is_asked_for():
     image, volume = body((2, 100, 100), (3.0, 4.0, 4.0))
-    matching, (warning,) = match_field_of_view(image, volume, None, 200.0)
+    _, matching, (warning,) = match_field_of_view(image, volume, None, 200.0)
     assert (matching.size, matching.field) == ((100, 100), (50, 50))
     assert "200 x 200 mm" in warning
     np.testing.assert_array_equal(matching.apply(image), image[:, 7:57, 41:91])  # around the body's 16..49 and 50..82
@@ -132,7 +133,7 @@ def test_field_of_view_that_is_none(refused, option):
 
 def test_slices_far_apart_are_told_only():
     image, volume = body((3, 101, 122), (10.0, 3.0, 3.0))
-    matching, (warning,) = match_field_of_view(image, volume, like())
+    _, matching, (warning,) = match_field_of_view(image, volume, like())
     assert matching is None
     assert "10 mm apart" in warning
     assert "3 mm" in warning
@@ -148,13 +149,13 @@ def test_scan_much_longer_than_the_training_scans_is_told(root, threshold):
 
 def test_body_outside_the_field_is_told():
     image = np.full((2, 100, 100), 0.8, np.float32)
-    _, warnings = match_field_of_view(image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0)))
+    _, _, warnings = match_field_of_view(image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0)))
     assert any(line.startswith("75% of what is brighter than air") for line in warnings)
 
 
 def test_nothing_but_air_is_cut_around_the_middle():
     image = np.zeros((2, 100, 100), np.float32)
-    matching, warnings = match_field_of_view(
+    _, matching, warnings = match_field_of_view(
         image, Volume(image, (3.0, 6.0, 6.0)), like(pixel=6.0, field=(300.0, 300.0))
     )
     assert matching.corner == (25, 25)
@@ -188,7 +189,7 @@ def test_resampled_discs_come_back_in_place(pixel):
     """Center of mass within 0.15 of a new pixel, area within 3 %, through another pixel size and back."""
     rows, columns = np.mgrid[:200, :180]
     disc = ((rows - 70) ** 2 + (columns - 110) ** 2 < 40**2).astype(np.uint8)
-    matching, _ = match_field_of_view(
+    _, matching, _ = match_field_of_view(
         disc[None].astype(np.float32), Volume(disc[None], (3.0, 1.0, 1.0)), like(pixel, (150.0, 150.0))
     )
     matched = (matching.apply(disc[None].astype(np.float32)) > 0.5).astype(np.uint8)

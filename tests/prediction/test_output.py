@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from msa2net_lib import checkpoints
@@ -19,6 +21,7 @@ from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.prediction import output, overlay, run
 from msa2net_lib.prediction.overlay import draw_overlay
+from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.prediction.run import predict_file
 from msa2net_lib.viz.colors import ORGAN_COLORS, class_colors
 
@@ -246,6 +249,39 @@ def test_overlay_of_an_image_does_not_guess_sides(tmp_path, lesion_network):
     assert "R" not in axes
     assert "lesions.safetensors" in title
     assert "not for clinical use" in title
+
+
+def flat(image, label, names=("liver", "spleen")):
+    """A prediction on an image, without what is not drawn."""
+    return Prediction("a", image, label, None, None, names, {}, "b", (), {})
+
+
+@pytest.mark.parametrize("where", [np.s_[0:3, 4:9], np.s_[5, 2:6], np.s_[6:8, 0:9], np.s_[3:6, 8]])
+def test_outline_is_that_of_a_contour_through_all_of_the_label(where):
+    """It is looked for in the class's box alone: at the label's edge, in one row, beside another class."""
+    label = np.zeros((8, 9), np.uint8)
+    label[2:6, 3:8] = 1
+    label[where] = 2
+    axes = Figure().subplots(3)
+    overlay.draw_slice(axes[0], flat(np.zeros(label.shape, np.float32), label), None)
+    for ax, number, drawn in zip(axes[1:], (1, 2), axes[0].collections, strict=True):
+        padded = np.pad(label == number, 1).astype(float)
+        expected = ax.contour(np.arange(-1, 10), np.arange(-1, 9), padded, levels=[0.5])
+        (found,), (whole,) = drawn.get_paths(), expected.get_paths()
+        assert {*map(tuple, found.vertices)} == {*map(tuple, whole.vertices)}
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+def test_classes_are_filled_lightly_and_the_rest_is_the_image(shape):
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    label = np.zeros((4, 5), np.uint8)
+    label[1, 2], label[3, 4] = 1, 2
+    ax = Figure().subplots()
+    overlay.draw_slice(ax, flat(image, label), None)
+    expected = np.broadcast_to(image.reshape(4, 5, -1), (4, 5, 3)).copy()
+    for place, name in (((1, 2), "liver"), ((3, 4), "spleen")):
+        expected[place] = 0.75 * expected[place] + 0.25 * np.array(to_rgb(ORGAN_COLORS[name]))
+    np.testing.assert_allclose(ax.images[0].get_array(), 255 * expected, atol=1)
 
 
 def test_colors_of_other_classes():
