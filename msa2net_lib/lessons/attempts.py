@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from msa2net_lib.metrics.masks import as_array
+
 Arrays = list[np.ndarray]
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 """What was given and what was expected, an entry a draw."""
@@ -49,8 +51,10 @@ class Attempt:
 def arrays(result: Any) -> Arrays:
     """The results of a function, one or several in a tuple or list, as arrays of float64."""
     parts = result if isinstance(result, tuple | list) else (result,)
-    found = [np.asarray(part.detach().cpu() if isinstance(part, torch.Tensor) else part) for part in parts]
+    found = [as_array(part.resolve_conj().resolve_neg() if isinstance(part, torch.Tensor) else part) for part in parts]
     for part, array in zip(parts, found, strict=True):
+        if array.dtype.kind == "c":
+            raise TypeError("a result is complex: take its real part, or its magnitude (abs)")
         if array.dtype.kind not in "biuf":
             raise TypeError(f"a result is {type(part).__name__}, where numbers are expected")
     return [array.astype(float) for array in found]
@@ -70,6 +74,11 @@ def changed_arguments(names: Sequence[str], before: Sequence[Any], after: Sequen
             a, b = np.asarray(one), np.asarray(other.detach() if isinstance(other, torch.Tensor) else other)
             if a.shape != b.shape or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 yield f"`{name}` was written into"
+        elif isinstance(one, list | tuple):
+            if len(one) != len(other) or any(changed_arguments([name] * len(one), one, other)):
+                yield f"`{name}` was written into"
+        elif isinstance(one, int | float) and one != other:  # in a list
+            yield f"`{name}` was written into"
 
 
 def which(indices: Sequence[int]) -> str:

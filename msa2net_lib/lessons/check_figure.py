@@ -25,6 +25,11 @@ def _worst(attempt: Attempt) -> tuple[int, int, tuple[int, ...]] | None:
     return found
 
 
+def _largest(values: np.ndarray) -> float:
+    """The largest finite magnitude, 1 where there is none but zero."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+
+
 def worst_place(attempt: Attempt) -> str | None:
     """Where the largest difference is, with both values; None if results are no maps of one shape."""
     if (found := _worst(attempt)) is None:
@@ -44,8 +49,7 @@ def plot_worst(attempt: Attempt) -> Figure | None:
     draw, result, place = found
     target, own = (side[draw][result][place[:-2]] for side in (attempt.expected, attempt.given))
     figure, axes = figure_grid(1, 3, width=2.2, height=1.9)
-    limit = float(np.nanmax(np.abs([target, own]))) or 1.0
-    gap = float(np.nanmax(np.abs(own - target))) or 1.0
+    limit, gap = _largest(np.stack([target, own])), _largest(own - target)
     for ax, values, title, bound in zip(
         axes.ravel(),
         (target, own, own - target),

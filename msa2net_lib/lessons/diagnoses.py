@@ -120,6 +120,8 @@ def _shape_reason(attempt: Attempt, one: np.ndarray, other: np.ndarray) -> str:
 
 def untouched(attempt: Attempt) -> str | None:
     """A placeholder: arguments as they came in, or one constant whatever the input."""
+    if {*map(len, attempt.given)} != {*map(len, attempt.expected)}:  # too few results, or too many
+        return None
     found = [
         name
         for result in range(len(attempt.expected[0]))
@@ -130,8 +132,10 @@ def untouched(attempt: Attempt) -> str | None:
         if attempt.calls[0]:
             return f"`{found[0]}` comes out as it came in: a softmax over one channel is 1 everywhere; take the sigmoid"
         return f"not yet: it returns {', '.join(f'`{name}`' for name in found)} as it came in"
-    numbers = np.concatenate([array.ravel() for given in attempt.given for array in given])
-    if (numbers == numbers[0]).all() and np.ptp(np.concatenate([a.ravel() for e in attempt.expected for a in e])) > 0:
+    numbers, right = (
+        np.concatenate([a.ravel() for each in side for a in each]) for side in (attempt.given, attempt.expected)
+    )
+    if numbers.size and (numbers == numbers[0]).all() and np.ptp(right) > 0:
         one = ": a softmax over one channel is 1 everywhere" if numbers[0] == 1 else ""
         return f"not yet: it returns {numbers[0]:g}, whatever the input{one}"
     return None
@@ -196,22 +200,27 @@ def layers(attempt: Attempt) -> str | None:
         features, own = mine[name].pop(0)
         if [f.shape for f in features] != [w.shape for w in wanted]:
             return f"what goes into {name} has another shape than it should"
-        if any(not torch.allclose(f, w, rtol=0, atol=1e-6) for f, w in zip(features, wanted, strict=True)):
+        if not all(map(_near, features, wanted)):
             maps, right_maps = operands(attempt)
             before = {call[0] for call in right[:place]}
             known = [
                 {key: value for key, value in part.items() if not key.startswith("what ") or key[5:-6] in before}
                 for part in (maps, right_maps)
             ]
-            told = in_words(features[0].numpy(), wanted[0].numpy(), *known)
+            told = in_words(features[0].double().numpy(), wanted[0].double().numpy(), *known)
             done = "" if name == expected[0] else "; all before it is right"
             return f"what goes into {name} is wrong{f': {told}' if told else done}"
-        if own is not None and not (own.shape == output.shape and torch.allclose(own, output, rtol=0, atol=1e-6)):
+        if own is not None and not (own.shape == output.shape and _near(own, output)):
             return f"what goes into {name} is right and what comes out is not: it is built otherwise (padding, eps ...)"
     if attempt.close(attempt.given[0][0], attempt.expected[0][0]):
         return None
     told = formula(attempt)
     return f"all layers get what they should; {told or f'look at what happens after {expected[-1]}'}"
+
+
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers, of whatever type."""
+    return torch.allclose(one.double(), other.double(), rtol=0, atol=1e-6)
 
 
 def leaks(attempt: Attempt) -> str | None:

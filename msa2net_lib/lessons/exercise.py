@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from numbers import Integral
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +25,8 @@ from msa2net_lib.lessons.attempts import Attempt, Call, arrays, changed_argument
 from msa2net_lib.lessons.check_figure import plot_worst, worst_place
 
 Draw = Callable[[np.random.Generator], tuple[Any, ...]]
+MOST_LETTERS = 500
+"""Of a line about what the reader's code raised; errors of some packages are pages long."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Check:
         calls: list[Call] = []
         returned, given, changed = [], [], []
         try:
+            if not callable(yours):
+                raise InputError(f"it is {type(yours).__name__}, what a function gives: hand over the function itself")
             function = self.use(yours)
             for i, draw in enumerate(draws):
                 handed = _watched(names, copy.deepcopy(draw), calls if i == 0 else None)
@@ -88,8 +93,8 @@ class Check:
             given += [arrays(result) for result in returned]
         except InputError as error:  # a check's own line about what it was given
             return None, str(error)
-        except Exception as error:  # whatever the reader's code raises is part of the answer
-            return None, f"it raised {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # whatever the reader's code raises is part of the answer
+            return None, shorten(f"it raised {type(error).__name__}: {error}", MOST_LETTERS)
         if self._agree(given, expected):
             return attempt, self._spoilt(attempt, right)
         for message, mistake in self.mistakes.items():
@@ -182,10 +187,17 @@ def _watched(names: Sequence[str], arguments: tuple[Any, ...], calls: list[Call]
         if isinstance(argument, nn.Module):
             for path, layer in argument.named_modules():
                 if not [*layer.children()]:
-                    layer.register_forward_hook(partial(_note, calls, _layer_name(name, path, layer)))
+                    noted = partial(_note_call, calls, _layer_name(name, path, layer))
+                    layer.register_forward_hook(noted, with_kwargs=True)
         elif callable(watch := getattr(argument, "watch", None)):  # what is built of it has layers to look at
             watch(partial(_note, calls))
     return arguments
+
+
+def _note_call(
+    calls: list[Call], name: str, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any
+) -> None:
+    _note(calls, name, layer, (*inputs, *named.values()), output)
 
 
 def _note(calls: list[Call], name: str, _layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

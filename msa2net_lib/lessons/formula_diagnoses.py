@@ -68,7 +68,7 @@ def operands(attempt: Attempt) -> tuple[Operands, Operands]:
         and np.asarray(argument).dtype.kind == "f"
     }
     own, right = (
-        {f"what {name} gives": output.numpy() for name, _, output in calls if isinstance(output, torch.Tensor)}
+        {f"what {name} gives": output.double().numpy() for name, _, output in calls if isinstance(output, torch.Tensor)}
         for calls in attempt.calls
     )
     means = {

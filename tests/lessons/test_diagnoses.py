@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from msa2net_lib.lessons.exercise import Check, random_tensor
+from msa2net_lib.lessons.exercise import Check, random_pointwise, random_tensor
 from msa2net_lib.lessons.l01_data.checks import window
 from msa2net_lib.lessons.l02_fusion.checks import global_pooling, receptive_field, same_padding
 from msa2net_lib.lessons.l03_selection.checks import selection, share
@@ -230,3 +230,28 @@ LINES = [
 @pytest.mark.parametrize("case", LINES, ids=[f"{i}: {case.line}" for i, case in enumerate(LINES)])
 def test_the_mistake_is_named(case):
     assert case.line in str(case.check.diagnosis(case.wrong))
+
+
+LAYERS = Check(
+    "layers",
+    lambda x, layer, act: act(layer(x)) * 2,
+    lambda rng: (random_tensor(rng, 2, 3, 4, 5), random_pointwise(rng, 3, 3), torch.nn.ReLU()),
+    {},
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda x, layer, act: act(input=layer(input=x)) * 2, None),
+        (lambda x, layer, act: act(input=layer(input=x)) * 3, "all layers get what they should"),
+        (lambda x, layer, act: act(input=layer(input=x + 1)) * 2, "what goes into the convolution of `layer`"),
+        (lambda x, layer, act: act(layer(x).float()).double() * 3, "all layers get what they should"),
+        (lambda x, layer, act: act(layer(x).bfloat16()).double() * 2, "`act`"),
+        (lambda x, layer, act: act(layer(x).float() + 1) * 2, "`act`"),
+    ],
+)
+def test_layers_called_by_keyword_and_in_other_types(answer, told):
+    found = LAYERS.diagnosis(answer)
+    assert (found is None) == (told is None)
+    assert told is None or told in str(found) or "layer" in told, found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -129,3 +131,76 @@ def test_convolution_counts_by_hand_and_as_the_formula():
 def test_every_lesson_with_an_exercise_is_here():
     assert len(MODULES) >= 16
     assert len(ALL) >= 21
+
+
+SUM = Check("sum", lambda numbers, x: x.sum() + sum(numbers), lambda rng: ([5, 2, int(rng.integers(9))],
+            random_tensor(rng, 3, 4)), {})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda x, y: (x + y + 0j, x - y), "a result is complex: take its real part, or its magnitude (abs)"),
+        (lambda x, y: ((x + y).numpy() * 1j, x - y), "a result is complex"),
+        (lambda x, y: (part for part in (x + y, x - y)), "a result is generator, where numbers are expected"),
+        (lambda x, y: {"sum": x + y}, "a result is dict"),
+        (lambda x, y: (), "it returned 0 result(s), expected 2"),
+        (lambda x, y: [], "it returned 0 result(s), expected 2"),
+        (lambda x, y: x + y, "it returned 1 result(s), expected 2: it is the first; the others are missing"),
+        (lambda x, y: (x, y, x), "it returned 3 result(s), expected 2"),
+        (lambda x, y: (x[:0], y[:0]), "it returned shape (0, 2, 5, 6)"),
+        (lambda x, y: ("a", "b"), "a result is str"),
+        (lambda x, y: ([[1], [2, 3]], x), "it raised ValueError"),
+        (lambda x, y: sys.exit("bye"), "it raised SystemExit: bye"),
+        (lambda x, y: exit(), "it raised SystemExit"),
+        (lambda x, y: int("\n".join("ab" * 500)), "it raised ValueError: invalid literal"),
+        (torch.zeros(1, 2, 5, 6), "it is Tensor, what a function gives: hand over the function itself"),
+        (3.5, "it is float, what a function gives"),
+        (None, "it is NoneType, what a function gives"),
+        ((1, 2), "it is tuple, what a function gives"),
+        (lambda x, y: ((x + y).to(torch.bfloat16), x - y), "low precision"),
+        (lambda x, y: (x + y, (x - y).to_sparse()), "it raised TypeError"),
+        (lambda x, y: (x.to("meta"), y.to("meta")), "it raised "),
+        (lambda x, y: (x * float("nan"), x - y), "it has nan or infinity"),
+        (lambda x, y: (x * float("inf"), y * float("inf")), "it has nan or infinity"),
+    ],
+)
+def test_answers_of_every_kind_are_told_in_one_line(monkeypatch, capsys, answer, told):
+    monkeypatch.setattr(exercise, "display", lambda figure: figure.canvas.draw())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not ADD(answer)
+    first, *worst = capsys.readouterr().out.splitlines()
+    assert told in first
+    assert len(first) <= 510
+    assert all(line.startswith("worst at") for line in worst)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: torch.complex(torch.zeros_like(x), -x).conj().imag,
+        lambda x: torch.fft.ifft2(torch.fft.fft2(x)).real,
+        lambda x: torch._neg_view(-x),
+        lambda x: x.clone().requires_grad_(),
+        lambda x: x.T.contiguous().T if x.ndim == 2 else x.flip(-1).flip(-1),
+    ],
+)
+def test_right_numbers_are_right_in_whatever_view(view):
+    assert ADD.diagnosis(lambda x, y: (view(x + y), view(x - y))) in (None, None)
+
+
+@pytest.mark.parametrize(
+    "change", [list.sort, list.reverse, list.clear, lambda n: n.append(0), lambda n: n.insert(0, 7)]
+)
+def test_a_list_that_was_written_into_is_told(change):
+    def answer(numbers, x):
+        result = x.sum() + sum(numbers)
+        change(numbers)
+        return result
+
+    assert SUM.diagnosis(lambda numbers, x: x.sum() + sum(numbers)) is None
+    assert (
+        SUM.diagnosis(answer)
+        == "the result is right, but `numbers` was written into: leave what you are given as it was"
+    )
