@@ -34,7 +34,8 @@ def check_output(folder: Path, image: Path, paths: dict[str, Path], voxels_sha25
     """Make the folder and look whether anything is in the way. Raises: `InputError`.
 
     In the way are a folder that cannot be written, one that is or lies in the DICOM folder that is read, the image
-    itself, and the prediction of another image of the same name.
+    itself, the prediction of another image of the same name, and files of these names that no prediction left, such as
+    labels drawn by hand.
     """
     if image.is_dir() and folder.resolve().is_relative_to(image.resolve()):
         raise InputError(f"{folder}: lies in the folder of slices that is read; name another one (--output DIR)")
@@ -45,7 +46,12 @@ def check_output(folder: Path, image: Path, paths: dict[str, Path], voxels_sha25
     record = paths["record"]
     try:
         earlier = read_json(record)["image"]["voxels_sha256"]
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if there := [path for path in paths.values() if path.exists()]:
+            raise InputError(
+                f"{there[0]}: is there already, and no record of a prediction beside it; name another folder "
+                "(--output DIR), or delete it"
+            ) from error
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: is not a prediction's record; name another folder (--output DIR)") from error
@@ -59,20 +65,25 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
     """Write the files of a prediction to ``paths`` (`output_paths`) and return them.
 
     Each is renamed into place when it is whole. Ctrl-C waits until all are written. Raises: `InputError` if one
-    cannot be written, as on a full disk.
+    cannot be written, as on a full disk; then those that were not there before are not there after it.
     """
     from msa2net_lib.prediction.overlay import draw_overlay
 
-    figure = draw_overlay(prediction)
+    figure, new = draw_overlay(prediction), [path for path in paths.values() if not path.exists()]
     with deferred_interrupt():
-        if prediction.own is not None:
-            write_volume(prediction.own, paths["label map"])
-        else:
-            _write_indexed(prediction, paths["label map"])
-        with atomic_path(paths["overlay"]) as temporary:
-            figure.savefig(temporary, dpi=DPI)
-        write_text(paths["table"], prediction.csv())
-        write_text(paths["record"], json.dumps(prediction.record, indent=2, ensure_ascii=False) + "\n")
+        try:
+            if prediction.own is not None:
+                write_volume(prediction.own, paths["label map"])
+            else:
+                _write_indexed(prediction, paths["label map"])
+            with atomic_path(paths["overlay"]) as temporary:
+                figure.savefig(temporary, dpi=DPI)
+            write_text(paths["table"], prediction.csv())
+            write_text(paths["record"], json.dumps(prediction.record, indent=2, ensure_ascii=False) + "\n")
+        except BaseException:
+            for path in new:
+                path.unlink(missing_ok=True)
+            raise
     return paths
 
 

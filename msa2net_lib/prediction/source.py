@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,7 @@ from msa2net_lib.data.images.read import read_upright
 from msa2net_lib.data.volumes import SUFFIXES, Volume, decode_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.prediction.kinds import JPEG, is_image
+from msa2net_lib.utils.names import LONGEST
 
 SAME_GRAY = 8
 """Differences between the channels of a JPEG up to this (of 255) are rounding; elsewhere none are."""
@@ -54,7 +56,7 @@ def read_source(path: str | Path, series: str | None = None) -> Volume | FlatIma
 def result_name(source: Volume | FlatImage) -> str:
     """A name for the results: that of the file without its endings, or of the folder, and of the series among several.
 
-    What cannot be part of every system's file names is replaced.
+    What cannot be part of every system's file names is replaced, and what is too long for them cut off.
     """
     path = Path() if source.path is None else source.path
     is_folder = path.is_dir()
@@ -63,7 +65,7 @@ def result_name(source: Volume | FlatImage) -> str:
     parts = [name if is_folder else name[: len(name) - len(ending)]]
     if isinstance(source, Volume) and is_folder and source.series:
         parts.append(source.series)
-    return "_".join(map(_plain, parts))
+    return os.fsencode("_".join(map(_plain, parts)))[:LONGEST].decode(errors="ignore")
 
 
 def describe_source(source: Volume | FlatImage) -> str:

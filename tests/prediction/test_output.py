@@ -102,6 +102,24 @@ def test_never_over_the_input(scan_file, tmp_path, threshold, refused):
     refused(["is the image itself"], predict_file, scan_file, output_dir=tmp_path)
 
 
+@pytest.mark.parametrize("ending", ENDINGS[:3])
+def test_files_of_these_names_that_no_prediction_left_stay(scan_file, tmp_path, threshold, refused, ending):
+    own = tmp_path / f"scan{ending}"
+    own.write_text("drawn by hand")
+    refused([own, "no record of a prediction"], predict_file, scan_file, output_dir=tmp_path, progress=False)
+    assert own.read_text() == "drawn by hand"
+    assert names(tmp_path) == sorted(["scan.nii.gz", own.name])
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e4", "\u76ee"])
+def test_a_name_as_long_as_file_systems_take(scan_file, tmp_path, threshold, letter):
+    long = scan_file.with_name(letter * (247 // len(letter.encode())) + ".nii.gz")
+    scan_file.rename(long)
+    made = predict_file(long, output_dir=tmp_path / "out", field_of_view="as-is", progress=False)
+    assert len(names(tmp_path / "out")) == 4
+    assert set(made.name) == {letter}
+
+
 def test_not_among_the_slices(tmp_path, scan_hu, write_dicom, threshold, refused):
     folder = write_dicom(tmp_path / "series", scan_hu())
     for inside in (folder, folder / "out"):
@@ -166,8 +184,14 @@ def test_failure_while_writing_leaves_nothing_half(scan_file, tmp_path, threshol
     monkeypatch.setattr(output, "write_text", fail)
     with pytest.raises(OSError, match="No space"):
         predict_file(scan_file, output_dir=tmp_path / "out", progress=False)
-    assert names(tmp_path / "out") == ["scan_labels.nii.gz", "scan_overlay.png"]
-    Image.open(tmp_path / "out" / "scan_overlay.png").load()
+    assert names(tmp_path / "out") == []
+    monkeypatch.undo()
+    predict_file(scan_file, output_dir=tmp_path / "out", progress=False)
+    before = names(tmp_path / "out")
+    monkeypatch.setattr(output, "write_text", fail)
+    with pytest.raises(OSError, match="No space"):
+        predict_file(scan_file, output_dir=tmp_path / "out", progress=False)
+    assert names(tmp_path / "out") == before, "what was there before"
 
 
 # ---- images -----------------------------------------------------------------------------------------------
