@@ -140,7 +140,10 @@ def find_classes(*folders: Path) -> dict[str, list[int]] | None:
     """Return class -> ids from nnU-Net's dataset.json in one of the folders, or the folder above; None without one."""
     for folder in (place for each in folders for place in (each, each.parent)):
         if (path := folder / "dataset.json").is_file():
-            content = read_json(path)
+            try:
+                content = read_json(path)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path}: not readable as JSON ({error}); correct it, or give --classes") from error
             if isinstance(content, dict) and "labels" in content:
                 return {name: [number] for name, number in read_classes(path, content).items()}
     return None
@@ -347,14 +350,16 @@ def _checked_ids(classes: Mapping[str, Sequence[int]]) -> dict[int, int]:
     for index, (name, numbers) in enumerate(classes.items()):
         for number in numbers:
             if number in ids or number < 1:
-                raise InputError(f"classes: id {number} of {name} is 0 or stands twice; give each class its own ids")
+                raise InputError(
+                    f"classes: id {number} of {name} is below 1 or stands twice; give each class its own (--classes)"
+                )
             ids[number] = index + 1
     return ids
 
 
-def _renumbered(array: NDArray, ids: Mapping[int, int]) -> NDArray[np.uint8]:
+def _renumbered(array: NDArray, ids: Mapping[int, int]) -> NDArray:
     """Return the numbers of the classes, background for every other id."""
-    numbers = np.zeros(array.shape, np.uint8)
+    numbers = np.zeros(array.shape, np.min_scalar_type(max(ids.values(), default=0)))
     for old, new in ids.items():
         numbers[array == old] = new
     return numbers

@@ -68,6 +68,16 @@ def test_wrong_options_get_one_line(folders, capsys, options, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["references/case0.nii.gz", "predictions/case1.nii.gz", "predictions/plans.json"])
+def test_scores_are_not_written_over_label_maps_nor_what_lies_beside_them(folders, tmp_path, capsys, name):
+    (tmp_path / "predictions" / "plans.json").write_text("{\n}\n")
+    before = (tmp_path / name).read_bytes()
+    err = run(capsys, folders, "--classes", "cube=1", "--output", tmp_path / name, code=2).err
+    assert name in err
+    assert err.count("\n") == 1
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_a_folder_that_is_not_there(tmp_path, capsys):
     err = run(capsys, (tmp_path / "none", tmp_path), code=2).err
     assert err == f"msa2net: {tmp_path / 'none'}: no such folder; check the path\n"

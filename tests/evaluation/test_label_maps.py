@@ -260,9 +260,43 @@ def test_wrong_inputs_get_one_line_each(tmp_path):
     [
         ({"prediction_name": "pred"}, "write {id} once"),
         ({"prediction_name": "{id}_pred"}, "holds no label map named {id}_pred"),
-        ({"classes": {"liver": [1], "other": [1]}}, "id 1 of other is 0 or stands twice"),
-        ({"classes": {"liver": [0]}}, "id 0 of liver is 0 or stands twice"),
+        ({"classes": {"liver": [1], "other": [1]}}, "id 1 of other is below 1 or stands twice"),
+        ({"classes": {"liver": [0]}}, "id 0 of liver is below 1 or stands twice"),
     ],
 )
 def test_wrong_options_get_one_line_each(tmp_path, options, message):
     assert message in wrong(tmp_path, ("a.nii.gz", boxes(1)), ("a.nii.gz", boxes(2)), **options)
+
+
+def test_more_classes_than_a_byte_holds(tmp_path):
+    """300 ids, as a brain's parcellation has; each is scored against itself, and one against half of it."""
+    labels = np.arange(1, 301, dtype=np.uint16).reshape(3, 10, 10).repeat(2, axis=2)
+    found = labels.copy()
+    found[2, 9, 19] = 0
+    for name, array in (("r", labels), ("p", found)):
+        write(tmp_path / name / "a.nii.gz", array)
+    evaluation, told = score_label_maps(match_label_maps(tmp_path / "p", tmp_path / "r"), protocols=["paper"])
+    dsc = evaluation.by_organ()["dsc"]
+    assert told == []
+    assert len(dsc) == 300
+    assert dsc["label 300"] == pytest.approx(2 / 3)
+    assert (dsc.drop("label 300") == 1).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b'{"labels": {"a": 1}, "labels": {}}'])
+def test_a_description_that_cannot_be_read_is_told(folders, refused, content):
+    (folders[1] / "dataset.json").write_bytes(content)
+    refused([folders[1] / "dataset.json", "--classes"], find_classes, *folders)
+
+
+@pytest.mark.parametrize("number", [-1, -100])
+def test_ids_below_zero_are_told_as_such(tmp_path, refused, number):
+    labels = boxes(1).astype(np.int16)
+    labels[labels == 5] = number
+    for name in ("p", "r"):
+        write(tmp_path / name / "a.nii.gz", labels)
+    matched = match_label_maps(tmp_path / "p", tmp_path / "r")
+    refused(f"id {number} of label {number} is below 1", score_label_maps, matched)
+    evaluation, told = score_label_maps(matched, {"liver": [1]})
+    assert evaluation.by_organ()["dsc"].tolist() == [1.0]
+    assert any(line.startswith(f"id {number} is no class") for line in told)
