@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.cli.evaluate import PROTOCOLS, check_output, image_scores, volume_intervals, volume_table
-from msa2net_lib.cli.prepare import parse_classes
+from msa2net_lib.cli.prepare_options import parse_classes
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import write_text
 
