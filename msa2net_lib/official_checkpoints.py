@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msa2net_lib.baselines.official import to_our_keys
 from msa2net_lib.baselines.registry import build_network, find_network, official_rules
 from msa2net_lib.checkpoints import load_network, name_network
 from msa2net_lib.config import MOST_CLASSES, NetworkConfig
@@ -23,6 +22,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
 from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.official_keys import to_our_keys
 from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
 
 FORMS = ("published", "released")

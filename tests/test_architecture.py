@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def carry_out(walk: Walk, copy: Path) -> set[str]:
     return touched
 
 
+def check_sizes(root: Path) -> None:
+    """At most 8 modules at the library's root, 400 lines in one, and 20 files in any folder of library and tests."""
+    library = root / "msa2net_lib"
+    assert len([path for path in library.glob("*.py") if not path.name.startswith("__")]) <= 8
+    for path in library.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+    for part in (library, root / "tests"):
+        files = [path for path in part.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+        for folder, count in Counter(path.parent for path in files).items():
+            assert count <= 20, f"{folder}: {count} files"
+
+
 def test_every_kind_has_a_walk(page):
     assert [re.findall(r"a (gate|data set|network|lesson)\b", walk.title) for walk in walks(page)] == [
         ["gate"],
@@ -97,6 +110,7 @@ def test_the_walks_can_be_walked(page, root, tmp_path):
         assert len(carry_out(walk, copy)) == walk.files, walk.title
         assert walk.commands, walk.title
         commands += walk.commands
+    check_sizes(copy)
     environment = os.environ | {"PYTHONPATH": str(copy), "TQDM_DISABLE": "1"}
     paths, chosen = [], []
     for command in commands:
@@ -125,10 +139,7 @@ def test_layers_on_the_page_are_those_that_are_held(page, root):
 
 
 def test_the_root_and_every_folder_stay_small(root):
-    library = root / "msa2net_lib"
-    assert len([path for path in library.glob("*.py") if not path.name.startswith("__")]) <= 8
-    for folder in [library, *(path for path in library.rglob("*") if path.is_dir())]:
-        assert len(list(folder.glob("*.py"))) <= 20, folder
+    check_sizes(root)
 
 
 def test_the_reading_core_is_a_dozen_files_under_2500_lines(page, root):

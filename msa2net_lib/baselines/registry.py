@@ -136,7 +136,7 @@ def is_own(config: Config) -> bool:
 
 
 def official_rules(name: str) -> tuple[tuple[str, Any], ...]:
-    """How the original code of a network names its weights (`baselines.official`). Raises: `InputError` without any."""
+    """How the original code of a network names its weights (`utils.official_keys`). Raises: `InputError` without."""
     build = find_network(name).build
     if not isinstance(build, str):
         raise InputError(f"network={name!r} has no original code whose weights could be read")

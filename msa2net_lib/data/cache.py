@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.data.parallel import check_workers, usable_cores
 from msa2net_lib.data.resize import height_width
-from msa2net_lib.data.row_files import lay_out, map_rows, write_rows
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import DiskFullError, read_json, remove_partials, tell_disk_full, write_text
 from msa2net_lib.utils.locks import BusyError, exclusive
 from msa2net_lib.utils.progress import progress_bar
+from msa2net_lib.utils.row_files import lay_out, map_rows, write_rows
 
 FORMAT = 1
 """Raise it when the files change their meaning: caches of another format are built anew."""

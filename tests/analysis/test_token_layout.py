@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numpy_layout import places, with_numpy
+from functional_reference import places, with_numpy
 
 from msa2net_lib.analysis import token_layout
 from msa2net_lib.config import LevelConfig

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from baseline_parity import count, image
-from table1_parity import Case, Parity
+from baseline_parity import Case, Parity, count, image
 
 from msa2net_lib.baselines.daeformer import OFFICIAL_KEYS, DAEFormer
 from msa2net_lib.errors import InputError

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from baseline_parity import HOME, Reference, count, image, never_reached, noisy_mask, run
+from baseline_parity import Reference, count, image, never_reached, noisy_mask, run
 from torch import nn
 
 from msa2net_lib.baselines import dermosegdiff
@@ -113,7 +113,7 @@ def test_planted_mistakes_are_seen(reference, network, monkeypatch, mistake):
 
 @pytest.fixture(scope="module")
 def recorded():
-    return dict(np.load(HOME / "dermosegdiff_process.npz"))
+    return Reference("dermosegdiff_process").arrays
 
 
 def test_the_schedule_and_its_steps(recorded):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from table1_parity import Case, Parity, map_tokens
+from baseline_parity import Case, Parity, map_tokens
 
 from msa2net_lib.baselines.dlka_2d import OFFICIAL_KEYS, DLKANet
 from msa2net_lib.config import PRESETS

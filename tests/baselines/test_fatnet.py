@@ -9,8 +9,8 @@ from torch import nn
 
 from msa2net_lib.baselines import fatnet
 from msa2net_lib.baselines.fatnet import OFFICIAL_KEYS, FATNet
-from msa2net_lib.baselines.official import our_key
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.official_keys import our_key
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5

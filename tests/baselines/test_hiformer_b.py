@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import timm
 import torch
-from baseline_parity import HOME, image
-from table1_parity import Case, Parity
+from baseline_parity import Case, Parity, Reference, image
 
 from msa2net_lib.baselines.hiformer_b import OFFICIAL_KEYS, HiFormer
-from msa2net_lib.baselines.official import our_key
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.official_keys import our_key
 
 
 class TestParity(Parity):
@@ -53,7 +50,7 @@ def without_gradient(network):
 
 
 def test_presets():
-    recorded = json.loads((HOME / "hiformer_b.json").read_text())
+    recorded = Reference("hiformer_b").facts
     dead = {our_key(key, OFFICIAL_KEYS) for key in recorded["never_gradient_keys"] + recorded["zero_gradient_keys"]}
     assert without_gradient(HiFormer(2, 64)) == dead
     assert without_gradient(HiFormer(2, 64, preset="paper")) == set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from table1_parity import Case, Parity
+from baseline_parity import Case, Parity
 
 from msa2net_lib.baselines import missformer
 from msa2net_lib.baselines.missformer import OFFICIAL_KEYS, MISSFormer

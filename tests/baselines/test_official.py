@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from baseline_parity import HOME, Reference, drawn
+from baseline_parity import FILES, Reference, drawn
 
 from msa2net_lib import load_official_checkpoint
-from msa2net_lib.baselines.official import our_key, to_our_keys
 from msa2net_lib.baselines.registry import NETWORKS, build_network, official_rules
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.official_keys import our_key, to_our_keys
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def official_state(system, classes=None, head=None):
     return state
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in HOME.glob("*.json") if path.stem in NETWORKS))
+@pytest.mark.parametrize("name", sorted(FILES.keys() & NETWORKS.keys()))
 def test_every_key_has_one_place(name):
     """On shapes alone: nothing missing, nothing left over, at the size that was recorded."""
     facts, rules = Reference(name).facts, official_rules(name)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import timm
 import torch
-from baseline_parity import image
-from table1_parity import Case, Parity, slices
+from baseline_parity import Case, Parity, image, slices
 
 from msa2net_lib.baselines.pvt_cascade import OFFICIAL_KEYS, PVTCascade
 
@@ -47,12 +46,12 @@ class TestParity(Parity):
         },
     )
 
-    def test_heads(self, network, arrays):
+    def test_heads(self, network, reference):
         with torch.no_grad():
             heads = network.heads(image()[:, :1])
         for number, head in enumerate(heads, start=1):
             where = slices("[:, :, 3::16, 5::16]")
-            np.testing.assert_allclose(head[where], arrays[f"head/p{number}"], rtol=0, atol=5e-5)
+            np.testing.assert_allclose(head[where], reference.arrays[f"head/p{number}"], rtol=0, atol=5e-5)
 
 
 def test_the_gray_stem_learns_from_gray_images_only():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
-from table1_parity import Case, Parity, tokens
+from baseline_parity import Case, Parity, tokens
 
 from msa2net_lib.baselines.swin_unet import ENCODER, OFFICIAL_KEYS, SwinUNet
 from msa2net_lib.errors import InputError

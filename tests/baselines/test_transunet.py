@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import timm
 import torch
-from table1_parity import Case, Parity
+from baseline_parity import Case, Parity
 from torch.nn import functional
 
 from msa2net_lib.baselines.transunet import OFFICIAL_KEYS, TransUNet

@@ -8,8 +8,8 @@ from baseline_parity import Reference, count, image, never_reached, run
 from torch import nn
 
 from msa2net_lib.baselines import unet
-from msa2net_lib.baselines.official import our_key
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.official_keys import our_key
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5

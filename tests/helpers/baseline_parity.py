@@ -1,6 +1,7 @@
 """Recorded arrays of the original networks, and the same weights and inputs for those written here.
 
-Weights are drawn from the official key and the shape alone; `tests/reference/README.md` says how.
+Weights are drawn from the official key and the shape alone; `tests/reference/README.md` says how. For a network of
+Table 1 a test file makes a class of `Parity` that names its `Case`; it inherits the tests.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msa2net_lib.baselines.official import to_our_keys
+from msa2net_lib.nn.network import count_parameters
+from msa2net_lib.utils.official_keys import Rules, our_key, to_our_keys
 
-HOME = Path(__file__).parents[1] / "reference" / "baselines"
+FILES = {path.stem: path for path in (Path(__file__).parents[1] / "reference" / "baselines").glob("*/*.json")}
+"""System -> what was recorded of it; its arrays lie beside it."""
+LOGITS = np.s_[:, :, 3::16, 5::16]
 
 
 def drawn(name: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray | None:
@@ -51,12 +57,12 @@ class Reference:
     """What was recorded of one system: ``facts`` (json) and ``arrays`` (npz)."""
 
     def __init__(self, system: str):
-        self.facts: dict[str, Any] = json.loads((HOME / f"{system}.json").read_text())
-        self.arrays = dict(np.load(HOME / f"{system}.npz"))
+        self.facts: dict[str, Any] = json.loads(FILES[system].read_text())
+        self.arrays = dict(np.load(FILES[system].with_suffix(".npz")))
 
-    def fill(self, network: nn.Module, rules: Any) -> nn.Module:
+    def fill(self, network: nn.Module, rules: Rules) -> nn.Module:
         """Give a network the recorded weights by its key map, every entry, none left over; in evaluation mode."""
-        gain, official = self.facts["fill"]["gain"], {}
+        gain, official = self.facts.get("fill", {"gain": 1.0})["gain"], {}
         for name, shape in self.facts["state_dict"].items():
             value = drawn(name, tuple(shape), gain)
             official[name] = torch.tensor(0) if value is None else torch.from_numpy(value.astype(np.float32))
@@ -119,3 +125,106 @@ def never_reached(network: nn.Module, *inputs: Tensor) -> list[str]:
     (output * torch.randn_like(output)).sum().backward()
     parameters = network.named_parameters()
     return [name for name, parameter in parameters if parameter.grad is None or not parameter.grad.any()]
+
+
+def slices(text: str) -> tuple[slice, ...]:
+    """From "[:, 3::16, 5::16]", with or without the brackets."""
+    axes = text.strip("[] ").split(",")
+    return tuple(slice(*(int(part) if part else None for part in axis.strip().split(":"))) for axis in axes)
+
+
+def tokens(features: Tensor) -> Tensor:
+    """(b, h, w, c) -> (b, h*w, c)."""
+    return features.flatten(1, 2)
+
+
+def map_tokens(features: Tensor) -> Tensor:
+    """(b, c, h, w) -> (b, h*w, c)."""
+    return features.flatten(2).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One system. ``options``: of the network, for the form that was recorded.
+
+    ``modules``: official name -> our name, or (our name, what brings our output to the recorded shape). ``mistakes``:
+    what a wrong implementation would do, each planted by (network, monkeypatch). ``tolerances``: of those activations
+    whose rounding is larger.
+    """
+
+    system: str
+    build: Callable[..., nn.Module]
+    rules: Rules
+    modules: dict[str, str | tuple[str, Callable]]
+    mistakes: dict[str, Callable[[Any, pytest.MonkeyPatch], None]]
+    tolerances: dict[str, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    channels: int = 1
+
+
+@pytest.mark.slow
+class Parity:
+    """The tests of a case, for a test file's class to inherit."""
+
+    case: ClassVar[Case]
+
+    def pytest_generate_tests(self, metafunc):
+        if "mistake" in metafunc.fixturenames:
+            metafunc.parametrize("mistake", metafunc.cls.case.mistakes)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls):
+        return Reference(cls.case.system)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def network(cls, reference):
+        return reference.fill(cls.case.build(**cls.case.options), cls.case.rules)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, network):
+        """(logits, output of every module in ``modules``, multiply-adds) of one forward pass."""
+        case = cls.case
+        with (
+            torch.no_grad(),
+            recorded_outputs(network, case.modules) as seen,
+            FlopCounterMode(display=False) as counter,
+        ):
+            logits = network(image()[:, : case.channels])
+        return logits, seen, counter.get_total_flops() // 2
+
+    def test_logits(self, run, reference):
+        logits, arrays = run[0], reference.arrays
+        np.testing.assert_allclose(logits[LOGITS], arrays["logits"], rtol=0, atol=5e-5)
+        assert abs(float(logits.mean()) - float(arrays["logits_mean"])) < 1e-5
+        assert abs(float(logits.std()) - float(arrays["logits_std"])) < 1e-5
+
+    def test_activations(self, run, reference):
+        arrays = reference.arrays
+        recorded = {key[4:] for key in arrays if key.startswith("act/")}
+        assert set(self.case.modules) == recorded
+        for name in recorded:
+            shape, _, where = str(arrays[f"slice/{name}"]).partition(" [")
+            ours = run[1][name]
+            assert str(tuple(ours.shape)) == shape, name
+            atol = self.case.tolerances.get(name, 1e-4)
+            np.testing.assert_allclose(ours[slices(where)], arrays[f"act/{name}"], rtol=0, atol=atol, err_msg=name)
+
+    def test_counts(self, run, network, reference):
+        assert count_parameters(network) == reference.facts["total_parameters"]
+        assert run[2] == reference.facts["multiply_adds"]
+
+    def test_parameters_without_a_gradient(self, reference):
+        small = self.case.build(image_size=64, **self.case.options)
+        small(torch.rand(1, self.case.channels, 64, 64)).square().mean().backward()
+        none = {key for key, parameter in small.named_parameters() if parameter.grad is None}
+        expected = {our_key(key, self.case.rules).partition("#")[0] for key in reference.facts["never_gradient_keys"]}
+        assert none == expected - {""}
+
+    def test_planted_mistakes_are_seen(self, network, reference, mistake, monkeypatch):
+        self.case.mistakes[mistake](network, monkeypatch)
+        with torch.no_grad():
+            logits = network(image()[:, : self.case.channels])
+        assert np.abs(logits[LOGITS].numpy() - reference.arrays["logits"]).max() > 5e-5

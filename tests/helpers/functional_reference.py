@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
@@ -245,3 +246,16 @@ def seeded_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, 
         else:
             raise ValueError(f"no rule for {key}")
     return state
+
+
+def places(channels: int, height: int, width: int) -> np.ndarray:
+    """Every place of a map as one number: channel * pixels + pixel."""
+    return np.arange(channels * height * width).reshape(channels, height, width)
+
+
+def with_numpy(values: np.ndarray, step: str) -> np.ndarray:
+    """One of the three reinterpretations of a map's memory (c, h, w), on numpy arrays."""
+    c, h, w = values.shape
+    if step == "after LKA":
+        return np.ascontiguousarray(values).reshape(h, w, c).transpose(2, 0, 1)
+    return np.ascontiguousarray(values.transpose(1, 2, 0)).reshape(c, h, w)

@@ -1,4 +1,7 @@
-"""A server on 127.0.0.1 that offers files as RFC 9110 has it, or breaks off, forgets and lies as a test wants."""
+"""A server on 127.0.0.1 that offers files as RFC 9110 has it, or breaks off, forgets and lies as a test wants.
+
+Beside it: what the archives of the tests hold, and a look into folders.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+
+FILES = {
+    "img/img0001.nii.gz": b"one" * 5000,
+    "img/mit Leerzeichen und Ä.txt": "größer".encode(),
+    "label/日本.bin": bytes(range(256)) * 30,
+    "empty.txt": b"",
+}
+KINDS = ["data.zip", "data.tar", "data.tar.gz"]
 
 
 @dataclass
@@ -160,3 +172,8 @@ def google_at(address: str | None) -> Callable[..., requests.Response]:
         return response
 
     return to_local
+
+
+def visible(folder: Path) -> list[str]:
+    """Return the names in a folder, hidden ones too, lock files apart."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))

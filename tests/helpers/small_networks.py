@@ -1,12 +1,17 @@
-"""Every network of the registry at a size that a test can afford: the form is its own, widths and depths are small."""
+"""Every network of the registry at a size that a test can afford: the form is its own, widths and depths are small.
+
+Then every preset of MSA²Net on a small image, and short ways to read the steps that lesson 08 walks.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from msa2net_lib import build_network
+import torch
+
+from msa2net_lib import MSA2Net, build_network
 from msa2net_lib.baselines.registry import NETWORKS
-from msa2net_lib.config import PRESETS
+from msa2net_lib.config import PRESETS, NetworkConfig
 
 _TINY = {"encoder": PRESETS["tiny"].encoder, "encoder_options": PRESETS["tiny"].encoder_options}
 _DRAWN = {"dim_x": 16, "dim_g": 8, "mults_x": (1, 2), "mults_g": (1, 2), "samples": 1, "steps": 2}
@@ -27,6 +32,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dermosegdiff": _DRAWN,
     "dermosegdiff_small": _DRAWN,
 }
+SIZE = (64, 96)  # not square, so that height and width cannot be taken for each other
+LEVEL_3 = {f"{part} 3" for part in ("linear", "gate", "norm", "blocks")}
 
 
 def small_size(name: str) -> int:
@@ -44,3 +51,23 @@ def small_network(name: str, num_classes: int = 3) -> Any:
     return build_network(
         name, num_classes=small_classes(name, num_classes), image_size=small_size(name), **OPTIONS.get(name, {})
     )
+
+
+def build(preset, size=SIZE, **overrides):
+    """MSA²Net of a preset, its weights drawn with seed 0."""
+    torch.manual_seed(0)
+    return MSA2Net.from_preset(preset, image_size=size, **overrides)
+
+
+def with_levels(preset="tiny", **changes):
+    """A tiny network with the levels of ``preset``; level_1={"gate": "addition"} changes one of them."""
+    levels = [vars(level) for level in NetworkConfig.from_preset(preset).levels]
+    return build("tiny", levels=[level | changes.get(f"level_{i}", {}) for i, level in enumerate(levels)])
+
+
+def by_name(steps):
+    return {step.name: step for step in steps}
+
+
+def unused_names(steps):
+    return {step.name for step in steps if not step.runs}

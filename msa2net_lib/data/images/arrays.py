@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msa2net_lib.data.row_files import lay_out, map_rows, write_rows
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.row_files import lay_out, map_rows, write_rows
 
 Rows = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """An image (h, w, 3), 0 to 255, and its mask (h, w), 0 and 1."""

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from local_archives import FILES
-from local_server import Site, google_at, serving
+from local_server import FILES, Site, google_at, serving
 
 from msa2net_lib.data.download import fetch as fetch_module
 from msa2net_lib.data.download.archives import MARK

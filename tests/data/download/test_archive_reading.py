@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 
 import pytest
-from local_archives import FILES, KINDS, visible
+from local_server import FILES, KINDS, visible
 
 from msa2net_lib.data.download.archives import unpack, verify
 from msa2net_lib.errors import InputError

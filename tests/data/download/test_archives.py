@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
-from local_archives import FILES, KINDS, visible
+from local_server import FILES, KINDS, visible
 
 from msa2net_lib.data.download.archives import MARK, _Zip, unpack, verify
 

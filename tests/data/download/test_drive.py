@@ -17,8 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import gdown
 import pytest
 import requests
-from local_archives import visible
-from local_server import Served, send_page
+from local_server import Served, send_page, visible
 
 from msa2net_lib.data.download import drive
 from msa2net_lib.data.download.drive import fetch_drive

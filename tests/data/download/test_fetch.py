@@ -13,8 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
-from local_archives import visible
-from local_server import Served
+from local_server import Served, visible
 
 from msa2net_lib.data.download import fetch as fetch_module
 from msa2net_lib.data.download.fetch import fetch

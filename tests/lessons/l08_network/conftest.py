@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from walked_networks import SIZE, build
+from small_networks import SIZE, build
 
 from msa2net_lib.lessons.l08_network.study import walk
 from msa2net_lib.nn.network import count_parameters

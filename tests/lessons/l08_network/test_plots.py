@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
-from walked_networks import SIZE, unused_names, with_levels
+from small_networks import SIZE, unused_names, with_levels
 
 from msa2net_lib.analysis.complexity import build_empty, count_work, used_and_unused
 from msa2net_lib.config import PRESETS, NetworkConfig

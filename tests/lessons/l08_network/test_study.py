@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from einops import rearrange
-from walked_networks import LEVEL_3, SIZE, build, by_name, unused_names, with_levels
+from small_networks import LEVEL_3, SIZE, build, by_name, unused_names, with_levels
 
 from msa2net_lib.analysis.complexity import build_empty, network_parts
 from msa2net_lib.config import PRESETS, NetworkConfig

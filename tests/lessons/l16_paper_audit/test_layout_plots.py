@@ -6,8 +6,8 @@ from itertools import chain, combinations
 
 import numpy as np
 import pytest
+from functional_reference import places, with_numpy
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from numpy_layout import places, with_numpy
 
 from msa2net_lib.analysis.token_layout import neighborhood
 from msa2net_lib.errors import InputError
