@@ -1,4 +1,7 @@
-"""The system's Chromium: found, or installed from Debian where apt is at hand, or asked for in one line."""
+"""The system's Chromium: found, or installed from Debian where apt is at hand, or asked for in one line.
+
+With it what every script of this folder needs: the browser without a window, and how a script ends.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -22,6 +28,10 @@ FLAGS = (
 
 class NoChromiumError(Exception):
     """There is no Chromium and none could be installed."""
+
+
+class CheckError(Exception):
+    """What is wrong with a page, in one line."""
 
 
 def find_chromium() -> Path:
@@ -41,6 +51,29 @@ def find_chromium() -> Path:
     if not CHROMIUM.exists():
         raise NoChromiumError(f"{wanted}: the package chromium of this system puts it elsewhere; link it there")
     return CHROMIUM
+
+
+@contextmanager
+def headless() -> Iterator[Any]:
+    """Run Chromium without a window, driven by playwright. Errors: `NoChromiumError`."""
+    from playwright.sync_api import sync_playwright
+
+    browser = find_chromium()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(browser), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+def end(main: Callable[[], int]) -> NoReturn:
+    """Run a script and exit with its status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted."""
+    try:
+        sys.exit(main())
+    except NoChromiumError as error:
+        print(error)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ from the disk. For several settings the page's tensors must be torch's to 1e-4 (
 is above 1); its three questions' answers must be true, every map's arithmetic its number; keyboard, touch and a picture
 of the reader's must work; nothing may be asked for elsewhere. The worst of 50 updates is printed, and recorded with
 --record; a time is never a reason to fail.
-
-Exit status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,17 +26,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "site" / "live"))
 
-from chromium import FLAGS, NoChromiumError, find_chromium
+from chromium import CheckError, end, headless
 from make_data import open_networks
 
 from msa2net_lib.export.live import LiveDecoder, LiveEncoder
 from msa2net_lib.utils.system_info import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_BROWSER, TOLERANCE, UPDATES, READY_SECONDS = 3, 1e-4, 50, 60
+TOLERANCE, UPDATES, READY_SECONDS = 1e-4, 50, 60
 LAPTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -84,10 +81,6 @@ TIMES = """async count => {
 }"""
 
 
-class CheckError(Exception):
-    """What is wrong with the page, in one line."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the page at both sizes; prints one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -95,18 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--screenshots", type=Path, help="folder for pictures of the page")
     parser.add_argument("--record", type=Path, help="file for the times of the updates")
     given = parser.parse_args(arguments)
-    try:
-        browser = find_chromium()
-    except NoChromiumError as error:
-        print(error)
-        return NO_BROWSER
-    from playwright.sync_api import sync_playwright
-
     if given.screenshots:
         given.screenshots.mkdir(parents=True, exist_ok=True)
     failed, times = 0, {}
-    with serve(given.folder) as address, sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(browser), args=list(FLAGS))
+    with serve(given.folder) as address, headless() as chromium:
         for name, place, size in (
             ("laptop", address, LAPTOP),
             ("phone", address, PHONE),
@@ -120,7 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 said, failed = f"FAILED {error}", failed + 1
             print(f"{name}: {said}", flush=True)
             page.close()
-        chromium.close()
     if given.record:
         worst = {name: {"worst_ms": max(t), "median_ms": float(np.median(t))} for name, t in times.items() if t}
         given.record.write_text(json.dumps({"updates": UPDATES, **worst, "hardware": hardware()}, indent=2) + "\n")
@@ -273,7 +257,4 @@ def use(page, name: str, run: Callable[[np.ndarray, np.ndarray], np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end(main)

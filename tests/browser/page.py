@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from chromium import CheckError
 from PIL import Image
 from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
@@ -56,10 +57,6 @@ IMAGE_DIGEST = """async image => {
         return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', content))).join();
     } catch { return ''; }
 }"""
-
-
-class CheckError(Exception):
-    """What is wrong on the page, in one line."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Opens each page (default: a planted batch, then pages with a known fault, which must be refused) as a file in headless
 Chromium: nothing may be asked for but the page, no error said on the console, no picture broken, nothing wider than a
 phone or a sheet of paper, all text readable in light, dark and print, and what is folded open on paper.
-
-Exit status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,15 +13,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-from chromium import FLAGS, NoChromiumError, find_chromium
+from chromium import CheckError, end, headless
 from planted_report import plant
 
 from msa2net_lib.batch.report import write_report
 
-NO_BROWSER = 3
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 PAPER = {"width": 688, "height": 1000}
 """An A4 sheet without its margins, at 96 pixels an inch."""
@@ -67,28 +63,15 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
 """By name: what is done to the page, and a word of the refusal."""
 
 
-class CheckError(Exception):
-    """What is wrong with the page, in one line."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the pages; prints one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="*", type=Path, help="default: the report of a planted batch")
     parser.add_argument("--screenshots", type=Path, help="folder for pictures of each page")
     given = parser.parse_args(arguments)
-    try:
-        browser = find_chromium()
-    except NoChromiumError as error:
-        print(error)
-        return NO_BROWSER
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory(prefix="msa2net-report-") as temporary, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(prefix="msa2net-report-") as temporary, headless() as chromium:
         pages: dict[Path, str | None] = dict.fromkeys(given.pages) or planted(Path(temporary))
-        chromium = playwright.chromium.launch(executable_path=str(browser), args=list(FLAGS))
         failed = [path for path, refusal in pages.items() if not report(chromium, path, refusal, given.screenshots)]
-        chromium.close()
     print(f"{len(pages) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
@@ -184,7 +167,4 @@ def _refuse(found: Sequence[str], words: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end(main)

@@ -5,7 +5,6 @@ lesson that has a widget, compares what its cells marked for nbval print with th
 and asserts that the picture changed and that no error is on the page. So a lesson that ran here needs no nbval.
 
 pytest does not collect what drives a browser, as it is not named test_*: none is needed for `make test`.
-Exit status: 0 all well, 1 a check failed, 3 no browser to drive, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ from pathlib import Path
 
 import nbformat
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-from chromium import FLAGS, NoChromiumError, find_chromium
+from chromium import end, find_chromium, headless
 from executed_pages import is_known_fault, printed_otherwise, unclaimed
 from lab import Lab, jupyterlab
 from planted import PLANTED, write_planted
@@ -34,7 +32,6 @@ from msa2net_lib.lessons.registry import LESSONS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
-NO_BROWSER = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,11 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shared", type=Path, help="folder for the names of what is checked, each by one process only")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended then, too
-    try:
-        browser = find_chromium()
-    except NoChromiumError as error:
-        print(error)
-        return NO_BROWSER
+    find_chromium()
     if not given.names:
         return by_two([name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")], given)
     names, planted = given.names, PLANTED if given.planted else {}
@@ -59,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="msa2net-browser-") as temporary:
         folder = Path(temporary) / "checkout"
         lay_out(folder)
-        with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page(browser) as (page, outside):
+        with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page() as (page, outside):
             done, failed = [], []
             for name in unclaimed([*planted, *names], given.shared):
                 if name in planted:
@@ -119,10 +112,8 @@ def lay_down(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def chromium_page(browser: Path) -> Iterator[tuple]:
+def chromium_page() -> Iterator[tuple]:
     """A page in headless Chromium, and the addresses of code or data elsewhere that it asked for and did not get."""
-    from playwright.sync_api import sync_playwright
-
     outside: list[str] = []
 
     def note(request) -> None:
@@ -130,12 +121,10 @@ def chromium_page(browser: Path) -> Iterator[tuple]:
         if not here and request.resource_type != "image":  # a badge in the text may come from elsewhere
             outside.append(request.url)
 
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(browser), args=list(FLAGS))
+    with headless() as chromium:
         page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         page.on("request", note)
         yield page, outside
-        chromium.close()
 
 
 def check_planted(page, lab: Lab, name: str) -> bool:
@@ -183,7 +172,4 @@ def check(page, lab: Lab, path: str, name: str, screenshots: Path | None) -> tup
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end(main)
