@@ -136,6 +136,7 @@ def test_a_dictionary_that_holds_itself_ends(tmp_path, name, refused):
     refused("loop.pth: holds no state dict", read_state_dict, tmp_path / "loop.pth")
 
 
+@pytest.mark.filterwarnings("ignore:(Validating sparse|Sparse CSR)")  # torch's own, of tensors that we refuse
 @pytest.mark.parametrize("way", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
 def test_sparse_weights_are_named(tmp_path, way, refused):
     torch.save({"module.w": getattr(torch.eye(3), way)()}, tmp_path / "sparse.pth")

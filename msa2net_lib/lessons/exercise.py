@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -97,13 +98,21 @@ class Check:
             return None, shorten(f"it raised {type(error).__name__}: {error}", MOST_LETTERS)
         if self._agree(given, expected):
             return attempt, self._spoilt(attempt, right)
-        for message, mistake in self.mistakes.items():
-            if self._agree(given, [arrays(self.use(mistake)(*copy.deepcopy(draw))) for draw in draws]):
-                return attempt, _also(message, attempt)
-        for ask in diagnoses.GENERAL:
-            if told := ask(attempt):
-                return attempt, _also(told, attempt)
-        return attempt, f"not yet: largest difference {max(map(_gap, given, expected)):.3g}"
+        return attempt, _also(self._named(attempt), attempt)
+
+    def _named(self, attempt: Attempt) -> str:
+        """The first mistake that fits. Guesses may divide by zero; what the reader's code warns of has been said."""
+        given = attempt.given
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for message, mistake in self.mistakes.items():
+                planted = self.use(mistake)
+                if self._agree(given, [arrays(planted(*copy.deepcopy(draw))) for draw in attempt.draws]):
+                    return message
+            for ask in diagnoses.GENERAL:
+                if told := ask(attempt):
+                    return told
+        return f"not yet: largest difference {max(map(_gap, given, attempt.expected)):.3g}"
 
     def _spoilt(self, attempt: Attempt, right: list[Any]) -> str | None:
         """What is wrong where all numbers are right: a type, or an argument that was written into."""

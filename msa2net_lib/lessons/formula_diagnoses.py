@@ -207,19 +207,18 @@ def of_numbers(attempt: Attempt) -> str | None:
 
 def _of_number(attempt: Attempt, index: int) -> str | None:
     given, expected = (np.array([float(found[index]) for found in side]) for side in (attempt.given, attempt.expected))
-    with np.errstate(all="ignore"):
-        for text, numbers in _expressions(attempt).items():
-            for words, part in (
-                (f"{{0}} times {text} too much", (given - expected) / numbers),
-                (f"multiplied by {{0}} times {text}, once too often", given / expected / numbers),
-                (f"divided by {text}, once too often, and {{0}} times that", given / expected * numbers),
-                (f"it is {{0}} times {text}", given / numbers),
-            ):
-                if np.isfinite(part).all() and np.ptp(part) < 1e-6 * abs(part[0]):
-                    return words.format(f"{part[0]:.4g}").replace("1 times ", "" if part[0] == 1 else "1 times ")
-        powers = np.log(given) / np.log(expected)
-        if np.isfinite(powers).all() and np.ptp(powers) < 1e-6:
-            return f"it is the right result to the power {powers[0]:.4g}"
+    for text, numbers in _expressions(attempt).items():
+        for words, part in (
+            (f"{{0}} times {text} too much", (given - expected) / numbers),
+            (f"multiplied by {{0}} times {text}, once too often", given / expected / numbers),
+            (f"divided by {text}, once too often, and {{0}} times that", given / expected * numbers),
+            (f"it is {{0}} times {text}", given / numbers),
+        ):
+            if np.isfinite(part).all() and np.ptp(part) < 1e-6 * abs(part[0]):
+                return words.format(f"{part[0]:.4g}").replace("1 times ", "" if part[0] == 1 else "1 times ")
+    powers = np.log(given) / np.log(expected)
+    if np.isfinite(powers).all() and np.ptp(powers) < 1e-6:
+        return f"it is the right result to the power {powers[0]:.4g}"
     slope, start = np.polyfit(expected, given, 1)
     if np.allclose(slope * expected + start, given, rtol=0, atol=1e-6) and abs(slope) > 1e-9:
         return f"it is {slope:.4g} times the right result, plus {start:.4g}"
@@ -263,6 +262,5 @@ def _expressions(attempt: Attempt) -> dict[str, np.ndarray]:
             found[f"{one} x {other} x {third}"] = a * b * c
     for (one, a), (other, b) in combinations([item for item in found.items() if " x " not in item[0]], 2):
         found[f"{one} x {other}"] = a * b
-        with np.errstate(all="ignore"):
-            found[f"{one} / {other}"], found[f"{other} / {one}"] = a / b, b / a
+        found[f"{one} / {other}"], found[f"{other} / {one}"] = a / b, b / a
     return found

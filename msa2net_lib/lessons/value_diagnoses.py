@@ -134,8 +134,7 @@ def _argument_more(attempt: Attempt, pairs: Pairs) -> str | None:
             ("is divided by, or a product with it is missing", lambda b, n: b / n),
         ):
             try:
-                with np.errstate(all="ignore"):
-                    found = all(attempt.close(a, wrong(b, n)) for (a, b), n in zip(pairs, numbers, strict=True))
+                found = all(attempt.close(a, wrong(b, n)) for (a, b), n in zip(pairs, numbers, strict=True))
             except ValueError:
                 continue
             if found:
@@ -184,16 +183,15 @@ def _function(attempt: Attempt, pairs: Pairs) -> str | None:
             a.mean(axis, keepdims=True), a.shape
         )
         functions[f"running sum over {title}"] = lambda a, axis=axis: np.cumsum(a, axis)
-    with np.errstate(all="ignore"):
-        for name, function in functions.items():
-            if all(attempt.close(a, function(b)) for a, b in pairs):
-                return f"one step too many at the end: {name}"
-            if all(attempt.close(function(a), b) for a, b in pairs) and not name.startswith(
-                ("round", "limit", "max", "mean")
-            ):
-                return f"one step is missing at the end: {name}"
-            if name == "limit to 0 .. 1" and all(attempt.close(function(a), b) for a, b in pairs):
-                return "right inside 0 .. 1; the limit is missing"
+    for name, function in functions.items():
+        if all(attempt.close(a, function(b)) for a, b in pairs):
+            return f"one step too many at the end: {name}"
+        if all(attempt.close(function(a), b) for a, b in pairs) and not name.startswith(
+            ("round", "limit", "max", "mean")
+        ):
+            return f"one step is missing at the end: {name}"
+        if name == "limit to 0 .. 1" and all(attempt.close(function(a), b) for a, b in pairs):
+            return "right inside 0 .. 1; the limit is missing"
     return None
 
 
@@ -216,17 +214,15 @@ def _sized(attempt: Attempt, pairs: Pairs) -> str | None:
     dims = pairs[0][0].ndim
     for axes in [group for size in range(dims - 1, 0, -1) for group in combinations(range(dims), size)]:
         kept = [AXES.get(dims, ("axis",) * 9)[i] for i in range(dims) if i not in axes]
-        with np.errstate(all="ignore"):
-            ratios = [np.where((a == 0) & (b == 0), np.nan, a / b) for a, b in pairs]
-            ratios = [np.where((a == 0) & (b == 0), np.nan, a / b) for a, b in pairs]
-            for what, parts in (("a factor", ratios), ("an offset", [a - b for a, b in pairs])):
-                if all(part.shape[i] > 1 for part in parts for i in axes) and all(
-                    not np.isinf(part).any()
-                    and float(np.nanmax(np.nanmax(part, axes) - np.nanmin(part, axes)))
-                    < 1e-6 * (1 + np.nanmax(np.abs(part)))
-                    for part in parts
-                ):
-                    return f"right but for {what} that depends on {' and '.join(kept)} alone"
+        ratios = [np.where((a == 0) & (b == 0), np.nan, a / b) for a, b in pairs]
+        for what, parts in (("a factor", ratios), ("an offset", [a - b for a, b in pairs])):
+            if all(part.shape[i] > 1 for part in parts for i in axes) and all(
+                not np.isinf(part).any()
+                and float(np.nanmax(np.nanmax(part, axes) - np.nanmin(part, axes)))
+                < 1e-6 * (1 + np.nanmax(np.abs(part)))
+                for part in parts
+            ):
+                return f"right but for {what} that depends on {' and '.join(kept)} alone"
     return None
 
 

@@ -21,6 +21,8 @@ UNNAMED = re.compile(r"largest difference|^it raised|right (at|for) \d|^not yet:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in scalar divide")  # in the answers
 @pytest.mark.parametrize("answers", [ANSWERS, SECOND], ids=["first", "second"])
 def test_no_fresh_wrong_answer_passes_and_three_in_five_are_named(answers):
     told = [CHECKS[name].diagnosis(answer) for name, group in answers.items() for answer in group]
@@ -40,6 +42,7 @@ def written(source):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("error")
 def test_of_a_hundred_blind_answers_none_passes_and_nine_in_ten_are_named():
     """Mistakes that a check has planted count as named here: the list was written without knowing which they are."""
     checks = CHECKS | {"capstone": masag_module}

@@ -166,7 +166,7 @@ def plot_probe(table: pd.DataFrame, source: str) -> Figure:
 
     table: as `study.probe_table` returns it.
     """
-    scores, levels = list(table.columns), list(table.index.unique("level"))
+    scores, levels, table = list(table.columns), list(table.index.unique("level")), table.sort_index()
     figure, axes = figure_grid(1, len(scores), width=4.4, height=2.7)
     for ax, score in zip(axes[0], scores, strict=True):
         for place, (name, color) in enumerate(PROBE_COLORS.items()):
