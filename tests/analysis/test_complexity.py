@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,9 +38,20 @@ FVCORE = {
 OPERATIONS = {"published": 30803282000, "paper": 32297573456}
 
 
+@cache
+def empty(preset):
+    """A preset's network without memory; building the large ones takes seconds."""
+    return build_empty(NetworkConfig.from_preset(preset))
+
+
+@cache
+def used(preset):
+    return complexity.used_and_unused(empty(preset))
+
+
 @pytest.fixture(scope="module")
 def work():
-    return {name: count_work(build_empty(NetworkConfig.from_preset(name))) for name in FVCORE}
+    return {name: count_work(empty(name)) for name in FVCORE}
 
 
 def einsum_shortfall(channels, positions):
@@ -101,7 +113,7 @@ def test_real_weights_and_none_give_the_same_counts():
 
 
 def test_norms_that_do_not_run_are_not_counted():
-    released = count_work(build_empty(NetworkConfig.from_preset("released")))
+    released = count_work(empty("released"))
     assert released.products[["gate 3", "gate 2", "blocks 3", "linear 3"]].sum() == 0
     assert not released.norms.index.str.startswith("encoder.gray_stem").any()
     assert not released.norms.index.str.startswith("decoder.levels.3.gate").any()
@@ -110,10 +122,10 @@ def test_norms_that_do_not_run_are_not_counted():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_parts_hold_every_parameter_once(preset):
-    network = build_empty(NetworkConfig.from_preset(preset))
+    network = empty(preset)
     held = [id(p) for part in complexity.network_parts(network).values() for m in part for p in m.parameters()]
     assert sorted(held) == sorted(id(p) for p in network.parameters())
-    assert int(complexity.used_and_unused(network).sum().sum()) == count_parameters(network)
+    assert int(used(preset).sum().sum()) == count_parameters(network)
 
 
 def test_parts_are_named_as_in_the_diagram():
@@ -142,12 +154,11 @@ def test_modes_and_hooks_are_restored_even_after_an_error():
      ("tiny", 4_278_846, 0)],
 )  # fmt: skip
 def test_live_and_idle_sums(preset, live, unused):
-    table = complexity.used_and_unused(build_empty(NetworkConfig.from_preset(preset)))
-    assert tuple(table.sum()) == (live, unused)
+    assert tuple(used(preset).sum()) == (live, unused)
 
 
 def test_published_idles_in_the_deepest_level_and_the_gray_stem_only():
-    table = complexity.used_and_unused(build_empty(NetworkConfig.from_preset("published")))
+    table = used("published")
     unused = table.unused[table.unused > 0]
     assert list(unused.index) == ["gray stem", "linear 3", "gate 3", "norm 3", "blocks 3"]
     assert (table.live[unused.index] == 0).all()

@@ -14,14 +14,10 @@ from msa2net_lib.utils.official_keys import our_key, to_our_keys
 pytestmark = pytest.mark.slow
 
 
-def official_state(system, classes=None, head=None):
-    """A state dict with the original's names and shapes, and one number each; or the drawn values."""
-    state = {}
-    for name, shape in Reference(system).facts["state_dict"].items():
-        value = drawn(name, tuple(shape))
-        value = torch.tensor(7) if value is None else torch.from_numpy(value.astype("float32"))
-        state[name] = value.repeat(classes, *[1] * (value.ndim - 1)) if classes and head in name else value
-    return state
+def official_state(system):
+    """A state dict with the original's names and shapes."""
+    values = {name: drawn(name, tuple(shape)) for name, shape in Reference(system).facts["state_dict"].items()}
+    return {name: torch.tensor(7) if v is None else torch.from_numpy(v.astype("float32")) for name, v in values.items()}
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() & NETWORKS.keys()))
@@ -49,14 +45,15 @@ def test_weights_classes_and_wrappings(name, head, tmp_path, capsys):
     network = load_official_checkpoint(tmp_path / "theirs.pth", network=name, image_size=32)
     assert f"theirs.pth: {name}, 2 classes; all {len(state)} entries fit" in capsys.readouterr().out
     assert network.config.name == name
-    bare = Reference(name).fill(build_network(name, state[f"{head}.weight"].shape[0]), official_rules(name))
     assert not network.training
     image = torch.rand(1, 3, 32, 32)
     if len(state[f"{head}.weight"]) == 1:
+        bare = build_network(name, 1).eval()
         bare.load_state_dict(to_our_keys(state, official_rules(name), bare.state_dict()))
         with torch.no_grad():
             torch.testing.assert_close(network(image).softmax(dim=1)[:, 1:], bare(image).sigmoid())
-    torch.save(official_state(name, classes=5, head=head), tmp_path / "more.pth")
+    heads = {key: value.repeat(5, *[1] * (value.ndim - 1)) for key, value in state.items() if head in key}
+    torch.save(state | heads, tmp_path / "more.pth")
     more = load_official_checkpoint(tmp_path / "more.pth", network=name, image_size=32, verbose=False)
     assert more.config.num_classes == 5 * len(state[f"{head}.weight"])
 

@@ -152,6 +152,7 @@ def _build_until(root, function, call):
 
 # 40 samples are chunks of 16, 16 and 8. Files reach the disk (fsync) in the order: record, empty images, empty labels,
 # then images, labels and record of each chunk; put in place (replace) are all but the rows of the chunks.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "call", "kept"),
     [("fsync", 2, [0]), ("fsync", 8, [0, 1]), ("replace", 2, [0]), ("replace", 5, [1]), ("replace", 6, [2])],
@@ -185,6 +186,7 @@ def wait_for_chunks(folder, count):
     raise AssertionError("the build never came so far")
 
 
+@pytest.mark.slow
 def test_killed_from_outside(data, tmp_path, tree):
     folder = data.root / "cache" / "12x10-00000000"
     process = SPAWN.Process(target=_build_slowly, args=(data.root,))
@@ -197,6 +199,7 @@ def test_killed_from_outside(data, tmp_path, tree):
     assert tree(folder) == tree(opened(Samples(tmp_path / "undisturbed")).folder)
 
 
+@pytest.mark.slow
 def test_second_process_waits_and_uses_what_the_first_built(data):
     process = SPAWN.Process(target=_build_slowly, args=(data.root,))
     process.start()

@@ -168,6 +168,7 @@ for workers in (1, 2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
 def test_writers_and_preparing_under_a_file_size_limit(pairs, tmp_path, tree):
     script, folder = tmp_path / "limited.py", tmp_path / "files"

@@ -95,6 +95,7 @@ def test_where_no_cache_can_be_kept_they_are_decoded(prepared, expected, monkeyp
     assert_same(load_training_tensors(prepared, SIZE, progress=False), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loader_gives_the_same_samples(prepared, expected, workers):
     slices = SliceDataset(prepared, SIZE, progress=False)

@@ -86,6 +86,7 @@ def test_a_parameter_goes_to_the_lessons_that_declare_it():
     assert chosen["11_evaluation"] == {"SEED": 3}
 
 
+@pytest.mark.slow
 def test_plain_papermill_fails_on_a_misspelt_parameter(root, tmp_path):
     """Without our runner, papermill goes on; the setup cell stops it."""
     with pytest.raises(papermill.PapermillExecutionError, match="SEEED is no parameter of 00_start_here"):

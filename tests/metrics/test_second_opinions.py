@@ -126,6 +126,7 @@ def volume_pairs():
         yield pair
 
 
+@pytest.mark.slow
 def test_volumes_and_medpy():
     """Whole arrays by medpy under both protocols; the table of empty organs is ours, for medpy has no answer."""
     seen = {"both": 0, "pred": 0, "target": 0, "neither": 0}

@@ -168,6 +168,7 @@ def test_compiled_it_equals_eager_and_is_one_graph():
 FREE = {"x": {0: "batch", 2: "height", 3: "width"}, "g": {0: "batch", 2: "coarse_height", 3: "coarse_width"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["pt2", "onnx"])
 def test_exported_it_takes_any_batch_and_grid(tmp_path, ending):
     skip = moved(GatedSkip(4, 6))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 LOADED = """
 import sys
 import torch, einops
@@ -34,6 +36,7 @@ from msa2net_lib.nn.masag import MASAG
 MASAG(3)(x, x).sum().backward()
 print("masag", tuple(x.grad.shape))
 from msa2net_lib.nn.adapters import GatedSkip
+import pytest
 print("adapters", tuple(GatedSkip(3, 4)(x, torch.zeros(2, 4, 2, 3)).shape))
 """
 
@@ -48,6 +51,7 @@ def run(code):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_importing_loads_no_package_beside_torch_and_einops():
     packages, own, packages_then, own_then = run(LOADED)
     assert packages == packages_then == "['msa2net_lib']"
@@ -55,5 +59,6 @@ def test_importing_loads_no_package_beside_torch_and_einops():
     assert own_then == str(ADAPTERS_NEED)
 
 
+@pytest.mark.slow
 def test_they_work_where_every_other_package_is_blocked():
     assert run(BLOCKED) == ["blocked: timm", "masag (2, 3, 5, 6)", "adapters (2, 3, 5, 6)"]

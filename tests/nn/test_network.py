@@ -203,6 +203,7 @@ def test_errors_at_the_input(tiny, shape, fragments):
         assert fragment in str(caught.value)
 
 
+@pytest.mark.slow
 def test_masag_imports_alone():
     """The gate can be taken to other code: importing it loads no package but torch (and what torch loads)."""
     code = (

@@ -28,47 +28,37 @@ TOLERANCE = 1e-5
 RECIPE = TrainConfig.from_recipe("synapse", steps=2, batch_size=5, log_every=1).to_dict()
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, start_run):
-    """The same run in this process and in two, and a shorter one by the paper's recipe in ``then``."""
-    folders = {processes: tmp_path_factory.mktemp(f"of {processes}") for processes in (1, 2)}
-    small_run(folders[1])
-    small_run(folders[1] / "then", **RECIPE)
-    start_run(folders[2], processes=2, then=RECIPE)
-    return folders
+def test_two_processes_train_as_one_does_and_a_process_that_dies_ends_a_job_that_goes_on(
+    tmp_path, start_run, logged_losses
+):
+    """One test: starting processes takes longest, and each run is compared with several others."""
+    one, two, dying = (tmp_path / name for name in ("one", "two", "dying"))
+    small_run(one)
+    small_run(one / "then", **RECIPE)
+    start_run(two, processes=2, then=RECIPE)
 
+    # Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch; so is the paper's recipe.
+    np.testing.assert_allclose(logged_losses(two), logged_losses(one), rtol=TOLERANCE)
+    assert len(logged_losses(one / "then")) == 2
+    np.testing.assert_allclose(logged_losses(two / "then"), logged_losses(one / "then"), rtol=TOLERANCE)
+    weights, expected = (load_state(folder / "state.pt")["network"] for folder in (two, one))
+    assert list(weights) == list(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(
+            weights[key], value, rtol=1e-2, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}"
+        )
 
-def test_two_processes_follow_the_curve_of_one(runs, logged_losses):
-    """Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch."""
-    np.testing.assert_allclose(logged_losses(runs[2]), logged_losses(runs[1]), rtol=TOLERANCE)
-
-
-def test_two_processes_end_at_the_weights_of_one(runs):
-    one, two = (load_state(runs[processes] / "state.pt")["network"] for processes in (1, 2))
-    assert list(one) == list(two)
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-2, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}")
-
-
-def test_two_processes_follow_the_papers_recipe_as_one_does(runs, logged_losses):
-    one, two = (logged_losses(runs[processes] / "then") for processes in (1, 2))
-    assert len(one) == 2
-    np.testing.assert_allclose(two, one, rtol=TOLERANCE)
-
-
-def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(tmp_path, runs, start_run, logged_losses):
-    """First the main process dies, then the other; two processes end what is left, and so does one."""
-    folder = tmp_path / "two"
+    # First the main process dies, then the other; two processes end what is left, and so does one.
     for rank, step in ((0, 3), (1, 5)):
-        ended = start_run(folder, processes=2, expect=None, die_at=step, die_rank=rank)
+        ended = start_run(dying, processes=2, expect=None, die_at=step, die_rank=rank)
         assert ended.returncode != 0
         assert "exitcode  : -9" in ended.stderr
-        assert load_state(folder / "state.pt")["step"] == step - 1
-    shutil.copytree(folder, tmp_path / "one")
-    start_run(folder, processes=2)
-    np.testing.assert_allclose(logged_losses(folder), logged_losses(runs[2]), rtol=1e-6)
-    small_run(tmp_path / "one")
-    np.testing.assert_allclose(logged_losses(tmp_path / "one"), logged_losses(runs[1]), rtol=TOLERANCE)
+        assert load_state(dying / "state.pt")["step"] == step - 1
+    shutil.copytree(dying, tmp_path / "alone")
+    start_run(dying, processes=2)
+    np.testing.assert_allclose(logged_losses(dying), logged_losses(two), rtol=1e-6)
+    small_run(tmp_path / "alone")
+    np.testing.assert_allclose(logged_losses(tmp_path / "alone"), logged_losses(one), rtol=TOLERANCE)
 
 
 def test_more_processes_than_samples_in_a_batch_are_refused(monkeypatch):

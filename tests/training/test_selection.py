@@ -129,6 +129,7 @@ def test_the_first_of_equal_scores_stays_and_nan_is_none():
     assert (best.score, best.step) == (0.6, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_bf16_run_is_validated_as_it_is_saved(tmp_path, monkeypatch, channels):
     """Accelerate leaves its mixed precision in the network; a score of it would be of other logits than the file's."""
@@ -150,6 +151,7 @@ def test_a_bf16_run_is_validated_as_it_is_saved(tmp_path, monkeypatch, channels)
     assert (record["mixed_precision"], record["validation_precision"]) == ("bf16", "fp32")
 
 
+@pytest.mark.slow
 def test_the_best_is_kept_beside_the_last(tmp_path, monkeypatch):
     """Scores rise and fall; the file holds the network of the best, and a restart remembers it."""
     scores = iter([0.2, 0.9, 0.3])

@@ -164,6 +164,7 @@ def test_synapse_size():
     assert dict(zip(SYNAPSE_TRAIN_CASES, SYNAPSE_SIZE.train_slices, strict=True))["0040"] == 195
 
 
+@pytest.mark.slow
 def test_cohort_of_a_given_size(source, tmp_path, tree):
     out = tmp_path / "out"
     assert cohort(source, out, train=None, test=None, size=SMALL) == (["1001", "1002"], ["2001"])
@@ -201,6 +202,7 @@ def _write(source, out, workers):
     cohort(source, out, workers=workers, size=SMALL)
 
 
+@pytest.mark.slow
 def test_processes_killed_and_run_again(source, tmp_path, tree):
     """Killed in the middle of two processes' work; what they made is what one process makes undisturbed."""
     out, context = tmp_path / "out", multiprocessing.get_context("spawn")

@@ -205,6 +205,7 @@ def test_noise_has_its_strength_and_is_correlated_within_slices(real):
     assert abs(correlation(noise[1:], noise[:-1])) < 0.02
 
 
+@pytest.mark.slow
 def test_on_a_fine_grid_it_is_the_same_patient(whole):
     """As many slices and pixels as asked for, and every organ where it was and as large, to a few per cent."""
     seed = SEEDS[1]

@@ -52,6 +52,7 @@ def study(data_dir, folder, **options):
     return lesson.study_skin("smoke", data_dir, folder, device="cpu", progress=False, **options)
 
 
+@pytest.mark.slow
 def test_a_second_study_reads_the_first_one_back(data_dir, folder):
     (home,) = folder.iterdir()
     written = (home / "state.pt").stat().st_mtime_ns

@@ -50,5 +50,6 @@ def test_a_rule_that_weighs_nothing_is_named(start):
     assert str(checks.in_two_networks.diagnosis(RULES[start])).startswith(start)
 
 
+@pytest.mark.slow
 def test_a_rule_that_is_twice_the_right_one_is_wrong():
     assert checks.in_two_networks.diagnosis(lambda *given: 2 * checks.library_rule(*given)) is not None
