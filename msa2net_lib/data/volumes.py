@@ -105,7 +105,8 @@ def decode_volume(path: Path, stream: BinaryIO | None, series: str | None = None
         check_3d(path, array.shape[:0:-1])
     axes = axes_of(stored.affine)
     notes = (*stored.notes, *voxel_size_notes(path, stored))
-    return _placed(*to_lps(array, stored.affine, axes), file_axes=axes, path=path, notes=notes, **told)
+    in_lps = to_lps(array, stored.affine, axes)
+    return _placed(*in_lps, file_axes=axes, path=path, notes=notes, **told)
 
 
 def read_pair(image_path: str | Path, label_path: str | Path) -> tuple[Volume, Volume]:

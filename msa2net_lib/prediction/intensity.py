@@ -63,14 +63,14 @@ def gray_scan(scan: Volume, option: WindowOption, fingerprint: DatasetFingerprin
         return GrayValues(array.astype(np.float32), None)
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return GrayValues(window(array, *option), option)
+        return _windowed(array, option)
     usual = Window() if fingerprint is None or fingerprint.window is None else Window(**fingerprint.window)
     if usual.unit != "HU":
         if scan.modality == "CT":
             raise InputError(
                 f"{path}: is CT, the network was trained on other scans; to predict all the same, {_NAME_ONE}"
             )
-        return GrayValues(window(array, *usual.limits(array)), usual.limits(array))
+        return _windowed(array, usual.limits(array))
     return _from_hounsfield(scan, usual, low, high)
 
 
@@ -79,7 +79,7 @@ def gray_image(pixels: NDArray, path: Path, option: WindowOption) -> GrayValues:
     low, high = float(pixels.min()), float(pixels.max())
     if isinstance(option, tuple):
         _check_meets(path, option, low, high)
-        return GrayValues(window(pixels, *option), option)
+        return _windowed(pixels, option)
     if pixels.dtype == np.uint8:
         return GrayValues(_share_of(pixels, 255.0), (0.0, 255.0))
     bits = max(8, int(high).bit_length())
@@ -104,7 +104,11 @@ def _from_hounsfield(scan: Volume, usual: Window, low: float, high: float) -> Gr
         raise InputError(f"{path}: {shown}{_REFUSALS[kind].format(shifted=shifted, all_the_same=all_the_same)}")
     if low > chosen[0] or high < chosen[1]:
         cut = (f"{shown} do not fill the window of {wanted}: taken as HU all the same",)
-    return GrayValues(window(array, *chosen), chosen, cut)
+    return _windowed(array, chosen, cut)
+
+
+def _windowed(values: NDArray, limits: tuple[float, float], warnings: tuple[str, ...] = ()) -> GrayValues:
+    return GrayValues(window(values, *limits), limits, warnings)
 
 
 def _share_of(values: NDArray, white: float) -> NDArray[np.float32]:

@@ -69,7 +69,8 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
     """
     from msa2net_lib.prediction.overlay import draw_overlay
 
-    figure, new = draw_overlay(prediction), [path for path in paths.values() if not path.exists()]
+    table, figure = prediction.csv(), draw_overlay(prediction)
+    new = [path for path in paths.values() if not path.exists()]
     with deferred_interrupt():
         try:
             if prediction.own is not None:
@@ -78,7 +79,7 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
                 _write_indexed(prediction, paths["label map"])
             with atomic_path(paths["overlay"]) as temporary:
                 figure.savefig(temporary, dpi=DPI)
-            write_text(paths["table"], prediction.csv())
+            write_text(paths["table"], table)
             write_text(paths["record"], json.dumps(prediction.record, indent=2, ensure_ascii=False) + "\n")
         except BaseException:
             for path in new:

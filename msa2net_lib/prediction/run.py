@@ -16,7 +16,14 @@ from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.checkpoints import SHIPPED_TINY, read_class_names, read_fingerprint
 from msa2net_lib.data.images.recipes import ImageRecipe, resize_color, scale_image
 from msa2net_lib.data.labels import ORGANS
-from msa2net_lib.data.placement import FARTHEST_TILT, Placement, PlaneOption, check_plane, stored_plane
+from msa2net_lib.data.placement import (
+    FARTHEST_TILT,
+    Placement,
+    PlaneOption,
+    StoredPlane,
+    check_plane,
+    stored_plane,
+)
 from msa2net_lib.data.resize import resize_back
 from msa2net_lib.data.volumes import Volume
 from msa2net_lib.errors import InputError
@@ -115,18 +122,19 @@ def predict_file(
     image, window, field = Path(image), check_window(window), check_field(field_of_view)
     trained = _open(Path(checkpoint), device, network, network_options)
     source = read_source(image, series)
+    name, described = result_name(source), describe_source(source)
     gray = _gray(image, source, trained, window)
     array = source.array if isinstance(source, Volume) else source.pixels
     digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
     paths = {}
     if output_dir is not None:  # before the work, not after it
-        paths = output_paths(Path(output_dir), result_name(source), isinstance(source, Volume))
+        paths = output_paths(Path(output_dir), name, isinstance(source, Volume))
         check_output(Path(output_dir), image, paths, digest)
     if isinstance(source, Volume):
-        made = _predict_scan(source, gray, trained, field, check_plane(plane), progress)
+        made = _predict_scan(name, source, gray, trained, field, check_plane(plane), progress)
     else:
-        made = _predict_image(source, gray, trained)
-    record = _record(image, source, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
+        made = _predict_image(name, source, gray, trained)
+    record = _record(image, described, digest, trained, made) | {"seconds": round(time.perf_counter() - started, 1)}
     made = dataclasses.replace(made, record=record, files=paths)
     if paths:
         write_prediction(made, paths)
@@ -168,13 +176,14 @@ def _gray(image: Path, source: Volume | FlatImage, trained: _Trained, window: Wi
 
 
 def _predict_scan(
-    scan: Volume, gray: GrayValues, trained: _Trained, field: FieldOption, plane: PlaneOption, progress: bool
+    name: str, scan: Volume, gray: GrayValues, trained: _Trained, field: FieldOption, plane: PlaneOption, progress: bool
 ) -> Prediction:
     as_trained = "axial" if trained.fingerprint is None else trained.fingerprint.plane
     wanted = as_trained if plane == "auto" else plane
-    placement = Placement.of(scan, wanted)
+    stored, placement = stored_plane(scan), Placement.of(scan, wanted)
     image = placement.slices(gray.image)
     sliced = dataclasses.replace(scan, array=image, spacing=placement.slice_spacing)
+    turned = _plane_warnings(stored, image.shape[1:], wanted, as_trained)
     seen, matching, adapted = match_field_of_view(image, sliced, trained.fingerprint, field)
     network = OptimizedWhenLong(trained.network, len(seen))
     label = predict_volume(network, seen, progress=progress)
@@ -182,7 +191,7 @@ def _predict_scan(
         label = matching.undo(label, image.shape[1:])
     matched = None if matching is None else dataclasses.asdict(matching)
     return Prediction(
-        result_name(scan),
+        name,
         image,
         label,
         sliced.spacing,
@@ -190,30 +199,29 @@ def _predict_scan(
         trained.class_names,
         volume_rows(label, sliced.spacing, trained.class_names),
         trained.words,
-        (*trained.warnings, *scan.notes, *gray.warnings, *_plane_warnings(scan, image, wanted, as_trained), *adapted),
+        (*trained.warnings, *scan.notes, *gray.warnings, *turned, *adapted),
         {"window": gray.window, "plane": placement.plane, "field_of_view": {"asked": field, "matched": matched}}
         | {"computed_by": network.way},
         plane=placement.plane,
     )
 
 
-def _plane_warnings(scan: Volume, image: NDArray, wanted: str, as_trained: str) -> list[str]:
-    """Say which slices the network sees where the file's own are not axial, or turned."""
-    stored = stored_plane(scan)
+def _plane_warnings(stored: StoredPlane, shape: tuple[int, ...], wanted: str, as_trained: str) -> list[str]:
+    """Say which slices, of what shape, the network sees where the file's own are not axial, or turned."""
     if stored.name == "axial" and max(stored.tilt, stored.in_plane) <= FARTHEST_TILT:
         return []
     if wanted == "stored":
         knows = "as in its training data" if as_trained == "stored" else "it was trained on axial ones"
         return [f"has {stored}: the network sees them as they are, {knows}"]
     if stored.name != "axial":
-        size = " x ".join(str(length) for length in image.shape[1:])
+        size = " x ".join(str(length) for length in shape)
         return [f"has {stored}: axial ones of {size} pixels were cut from them; --plane stored leaves them as they are"]
     if stored.tilt <= FARTHEST_TILT:
         return [f"its slices are turned in their plane by {stored.in_plane:.0f} degrees: nothing was changed"]
     return [f"has {stored}, the network was trained on upright axial slices: nothing was changed"]
 
 
-def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Prediction:
+def _predict_image(name: str, image: FlatImage, gray: GrayValues, trained: _Trained) -> Prediction:
     warnings = [*trained.warnings, *image.notes, *gray.warnings]
     recipe = None if trained.fingerprint is None else trained.fingerprint.recipe
     if trained.is_for_scans:
@@ -227,7 +235,7 @@ def _predict_image(image: FlatImage, gray: GrayValues, trained: _Trained) -> Pre
         size = trained.fingerprint and trained.fingerprint.height_width
         label = _predict_by_recipe(trained.network, gray.image, ImageRecipe(**recipe), size)
     return Prediction(
-        result_name(image),
+        name,
         gray.image,
         label,
         None,
@@ -253,18 +261,18 @@ def _predict_by_recipe(
     return resize_back(resize_back(label, prepared), image.shape[:2])
 
 
-def _record(path: Path, source: Volume | FlatImage, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
+def _record(path: Path, described: str, digest: str, trained: _Trained, made: Prediction) -> dict[str, Any]:
     from msa2net_lib.utils.system_info import versions
 
-    described = trained.fingerprint
+    fingerprint = trained.fingerprint
     return {
         "mind": NOT_CLINICAL,
-        "image": {"name": path.resolve().name, "is": describe_source(source), "voxels_sha256": digest},
+        "image": {"name": path.resolve().name, "is": described, "voxels_sha256": digest},
         "checkpoint": {
             "name": trained.path.name,
             "sha256": sha256(trained.path),
             "preset": config_of(trained.network).preset,
-            "fingerprint": None if described is None else dataclasses.asdict(described),
+            "fingerprint": None if fingerprint is None else dataclasses.asdict(fingerprint),
         },
         "classes": {"0": "background"} | {str(i): name for i, name in enumerate(trained.class_names, start=1)},
         **made.record,

@@ -10,15 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from pydicom.config import IGNORE
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from msa2net_lib.data.formats.dicom_geometry import ordered, same_scan, without_copies
 from msa2net_lib.data.formats.dicom_pixels import has_whole_values, read_slice
-from msa2net_lib.data.formats.dicom_slice import Slice, is_localizer, parse, text
+from msa2net_lib.data.formats.dicom_slices import (
+    Series,
+    Slice,
+    describe,
+    is_localizer,
+    needs_no_image,
+    ordered,
+    parse,
+    same_scan,
+    text,
+    uid_of_damaged,
+    without_copies,
+)
 from msa2net_lib.data.formats.grid import Stored
 from msa2net_lib.data.formats.stream import has_magic, is_bare, open_file
 from msa2net_lib.errors import InputError
@@ -28,26 +39,6 @@ _ROOT_OF_UIDS = b"1.2.840.10008."
 _NO_UID = "without-uid-"
 _MOST_LISTED = 20
 _MOST_NAMED = 4
-
-
-class Series(NamedTuple):
-    """One series of slices in a folder; by ``uid`` or ``description`` ``read_volume(folder, series=...)`` takes it."""
-
-    uid: str
-    description: str
-    modality: str
-    slices: int
-    is_localizer: bool
-
-    def __str__(self) -> str:
-        kind = ", a localizer" if self.is_localizer else ""
-        return (
-            f"{self.uid} ({self.description or 'no description'}, {self.modality or '?'}, {self.slices} slices{kind})"
-        )
-
-    def is_called(self, name: str) -> bool:
-        """Tell whether ``name`` is its UID or, in whatever case, its description."""
-        return name == self.uid or (bool(name) and name.casefold() == self.description.casefold())
 
 
 def read(path: Path, series: str | None = None, stream: BinaryIO | None = None) -> tuple[Stored, Series, bool]:
@@ -109,13 +100,13 @@ class _Found:
             header = parse(file, content)
             uid = text(file, header, "SeriesInstanceUID")
         except InputError as error:
-            self._damaged.append((_uid_of_damaged(file, content), file, error))
+            self._damaged.append((uid_of_damaged(file, content), file, error))
             return
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:  # DICOMDIR
             return
         if "Rows" in header:
             self._add_slice(Slice(file, header), uid)
-        elif _is_other_object(text(file, header, "SOPClassUID"), uid):
+        elif needs_no_image(file, header, uid):
             self._others.setdefault(uid, set()).add(text(file, header, "Modality"))
         else:
             error = InputError(f"{file}: a slice without its image, so it is cut short or damaged; copy it again")
@@ -129,7 +120,7 @@ class _Found:
 
     def scans(self) -> list[Series]:
         """Return what there is to choose from."""
-        known = [_describe(uid, slices) for uid, slices in self.slices.items()]
+        known = [describe(uid, slices) for uid, slices in self.slices.items()]
         return [one for one in known if not one.is_localizer] or known
 
     def choose(self) -> Series:
@@ -176,7 +167,7 @@ class _Found:
         self.slices.setdefault(uid, []).append(one)
         if not is_localizer(one.header):
             self._scans.add(uid)
-        is_wanted = len(self._scans) < 2 if self._wanted is None else _describe(uid, [one]).is_called(self._wanted)
+        is_wanted = len(self._scans) < 2 if self._wanted is None else describe(uid, [one]).is_called(self._wanted)
         self._with_pixels.append(one)
         if not is_wanted:
             for _, header in self._with_pixels if self._wanted is None else [one]:
@@ -190,7 +181,7 @@ class _Found:
             kinds = sorted(set().union(*self._others.values()) - {""})
             detail = f" (only {', '.join(kinds)})" if kinds else ""
             raise InputError(f"{self._path}: holds no DICOM images{detail}; give the folder of the slices")
-        known = [_describe(uid, slices) for uid, slices in self.slices.items()]
+        known = [describe(uid, slices) for uid, slices in self.slices.items()]
         wanted = self._wanted
         called = self.scans() if wanted is None else [one for one in known if one.is_called(wanted)]
         if len(called) == 1 or (called and wanted == called[0].uid):
@@ -204,22 +195,6 @@ class _Found:
             )
         several = "more than one series" if called else "no series"
         raise InputError(f"{self._path}: has {several} {wanted!r}; there is {listed}")
-
-
-def _is_other_object(class_uid: str, series_uid: str) -> bool:
-    """Tell whether files of this class need no image: reports, structure sets, a maker's own objects of a series."""
-    sop_class = UID(class_uid, validation_mode=IGNORE)
-    if sop_class.name != sop_class:  # the standard has a name for it
-        return "Image Storage" not in sop_class.name
-    return sop_class.is_valid and sop_class.is_private and bool(series_uid)
-
-
-def _uid_of_damaged(file: Path, content: bytes) -> str:
-    """Return the series of a file that cannot be read, as far as it can be known."""
-    try:
-        return text(file, parse(file, content, ["SeriesInstanceUID"]), "SeriesInstanceUID")
-    except InputError:
-        return ""
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -238,12 +213,6 @@ def _plain(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if not path.name.startswith(".") and (path.is_file() or (path.is_symlink() and not path.exists())):
             yield path
-
-
-def _describe(uid: str, slices: list[Slice]) -> Series:
-    path, header = slices[0]
-    description, modality = (text(path, header, keyword) for keyword in ("SeriesDescription", "Modality"))
-    return Series(uid, description, modality, len(slices), all(is_localizer(one.header) for one in slices))
 
 
 def _some(names: list[str], most: int = _MOST_NAMED, between: str = ", ") -> str:

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import RLELosslessDecoder
 
 from msa2net_lib.data.formats import jpeg
-from msa2net_lib.data.formats.dicom_slice import Slice, numbers, text, whole
+from msa2net_lib.data.formats.dicom_slices import Slice, numbers, text, whole
 from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
 

@@ -1,17 +1,39 @@
-"""The slices of a DICOM series in their order, if they make one volume.
+"""The slices of a DICOM series: headers parsed by pydicom, and their order if they make one volume.
 
 The order is that of the positions along the slices' normal: file names and instance numbers may run otherwise.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_description
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from msa2net_lib.data.formats.dicom_slice import Slice, numbers, text, whole
+from msa2net_lib.data.formats.stream import last_line, printable
 from msa2net_lib.errors import InputError
+
+_KEYWORDS = (
+    *("SpecificCharacterSet", "ImageType", "SOPClassUID", "Modality", "SeriesDescription"),
+    *("SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "ImagePositionPatient"),
+    *("ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "Rows"),
+    *("Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"),
+    *("ModalityLUTSequence", "PixelData"),
+)
+_PIXEL_DATA = Tag("PixelData")
 
 _UNEVEN = 0.1
 """Allowed deviation from even spacing, in slice distances: headers round positions to 0.1 or 0.01 mm."""
@@ -23,6 +45,115 @@ _OF_A_SCAN = ("FrameOfReferenceUID", "SeriesNumber", "Modality")
 
 _ADRIFT = 0.5
 """Allowed sideways shift between slices, in pixels."""
+
+
+class Slice(NamedTuple):
+    """A file and its elements."""
+
+    path: Path
+    header: Dataset
+
+
+class Series(NamedTuple):
+    """One series of slices in a folder; by ``uid`` or ``description`` ``read_volume(folder, series=...)`` takes it."""
+
+    uid: str
+    description: str
+    modality: str
+    slices: int
+    is_localizer: bool
+
+    def __str__(self) -> str:
+        kind = ", a localizer" if self.is_localizer else ""
+        return (
+            f"{self.uid} ({self.description or 'no description'}, {self.modality or '?'}, {self.slices} slices{kind})"
+        )
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether ``name`` is its UID or, in whatever case, its description."""
+        return name == self.uid or (bool(name) and name.casefold() == self.description.casefold())
+
+
+def is_localizer(header: Dataset) -> bool:
+    """Tell whether a slice is a scout on which a scan was planned."""
+    return "LOCALIZER" in str(header.get("ImageType", "")).upper()
+
+
+def parse(path: Path, content: bytes, keywords: Sequence[str] = _KEYWORDS) -> Dataset:
+    """Return the elements that a volume is made from, every one converted; InputError if one cannot be.
+
+    ``content`` is the whole file: pydicom then never asks for more bytes than there are, whatever a damaged
+    length says. What lies behind the pixels is not looked at.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that bend the standard; what is needed is checked on use
+        try:
+            header = read_partial(
+                BytesIO(content),
+                stop_when=lambda tag, vr, length: tag > _PIXEL_DATA,
+                force=True,
+                specific_tags=[*map(Tag, keywords)],
+            )
+            for _ in (*header.file_meta, *header):
+                pass
+        except Exception as error:  # of nearly every kind, when the bytes make no sense
+            detail = last_line(error)
+            raise InputError(f"{path}: a damaged DICOM file ({detail}); copy or download it again") from error
+    implicit, _ = header.original_encoding
+    if "TransferSyntaxUID" not in header.file_meta:  # it went with the preamble
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return header
+
+
+def text(path: Path, header: Dataset, keyword: str) -> str:
+    """Return an element's text, empty if it has none; InputError if it is not text."""
+    value = header.get(keyword)
+    words = "\\".join(map(str, value)) if isinstance(value, MultiValue) else value or ""
+    if not isinstance(words, str):
+        raise InputError(f"{path}: its {dictionary_description(keyword)} is damaged; copy it again")
+    return printable(" ".join(words.split()))
+
+
+def numbers(path: Path, header: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """Return the ``count`` finite numbers of an element; InputError if it is missing or holds something else."""
+    value = header.get(keyword)
+    try:
+        values = tuple(float(one) for one in ([value] if count == 1 else value))  # pyright: ignore
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != count or not all(math.isfinite(one) for one in values):
+        name = dictionary_description(keyword)
+        raise InputError(f"{path}: its {name} is missing or damaged; copy it again, or export the series anew")
+    return values
+
+
+def whole(path: Path, header: Dataset, keyword: str) -> int:
+    """Return an element that is one whole number; InputError if it is missing or holds something else."""
+    (value,) = numbers(path, header, keyword, 1)
+    return int(value)
+
+
+def describe(uid: str, slices: list[Slice]) -> Series:
+    """Say of the slices of a series what it is."""
+    path, header = slices[0]
+    description, modality = (text(path, header, keyword) for keyword in ("SeriesDescription", "Modality"))
+    return Series(uid, description, modality, len(slices), all(is_localizer(one.header) for one in slices))
+
+
+def needs_no_image(path: Path, header: Dataset, series_uid: str) -> bool:
+    """Tell whether files of this class need none: reports, structure sets, a maker's own objects of a series."""
+    sop_class = UID(text(path, header, "SOPClassUID"), validation_mode=IGNORE)
+    if sop_class.name != sop_class:  # the standard has a name for it
+        return "Image Storage" not in sop_class.name
+    return sop_class.is_valid and sop_class.is_private and bool(series_uid)
+
+
+def uid_of_damaged(file: Path, content: bytes) -> str:
+    """Return the series of a file that cannot be read, as far as it can be known."""
+    try:
+        return text(file, parse(file, content, ["SeriesInstanceUID"]), "SeriesInstanceUID")
+    except InputError:
+        return ""
 
 
 def ordered(path: Path, slices: list[Slice]) -> tuple[list[Slice], NDArray[np.float64]]:
