@@ -7,11 +7,10 @@ on the held-out virtual patients. Finished runs are kept, so an interrupted meas
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from measure import parser_of, write_record
+from measure import training_parser, write_record
 
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
@@ -26,13 +25,14 @@ RESULT = ROOT / "benchmarks" / "results" / "discrepancy_effects.json"
 
 def main() -> int:
     """Run what is missing, print the table and write it; return the exit status."""
-    arguments = _parse_arguments()
+    parser = training_parser(__doc__, RESULT, seeds=5, image_size=128)
+    parser.set_defaults(steps=TrainConfig.from_recipe("smoke").steps)
+    arguments = parser.parse_args()
     dataset = open_dataset("virtual", ROOT / "data")
     network = NetworkConfig.from_preset("tiny", image_size=arguments.image_size)
     config = TrainConfig.from_recipe("smoke", steps=arguments.steps)
-    runs = compare(
-        discrepancy_variants(network), config, arguments.seeds, dataset, arguments.runs, device=arguments.device
-    )
+    variants, seeds = discrepancy_variants(network), range(1, arguments.seeds + 1)
+    runs = compare(variants, config, seeds, dataset, arguments.runs, device=arguments.device)
     summary = summarize(runs, AS_WRITTEN)
     print(summary.round(4).to_string())
     record = {
@@ -45,18 +45,6 @@ def main() -> int:
     }
     write_record(arguments.output, "Effect on DSC of three differences between paper and released code", record)
     return 0
-
-
-def _parse_arguments() -> argparse.Namespace:
-    parser = parser_of(__doc__, RESULT)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="one run per variant and seed")
-    parser.add_argument("--steps", type=int, default=TrainConfig.from_recipe("smoke").steps)
-    parser.add_argument("--image-size", type=int, default=128, help="pixels, a multiple of 32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--runs", type=Path, default=ROOT / "results" / "discrepancy_effects", help="folder of finished runs"
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -45,6 +45,14 @@ class UpLevel(nn.Module):
         return self.mix(torch.cat([x if self.gate is None else self.gate(x, g), g], dim=1))
 
 
+def encoded(blocks: nn.ModuleList, features: Tensor) -> list[Tensor]:
+    """The maps of an encoder from fine to coarse: each block after a maximum over 2 x 2 cells, but the first."""
+    maps = [blocks[0](features)]
+    for block in blocks[1:]:
+        maps.append(block(functional.max_pool2d(maps[-1], 2)))
+    return maps
+
+
 class UNet(nn.Module):
     """U-Net, as in LeeJunHyun/Image_Segmentation: (b, 1|3, h, w) -> logits (b, k, h, w); h and w multiples of 16.
 
@@ -68,11 +76,8 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features, skips = as_rgb(image, multiple=self.multiple), []
-        for number, block in enumerate(self.encoder):
-            features = block(features if number == 0 else functional.max_pool2d(features, 2))
-            skips.append(features)
-        for level, skip in zip(self.decoder, skips[-2::-1], strict=True):
+        *skips, features = encoded(self.encoder, as_rgb(image, multiple=self.multiple))
+        for level, skip in zip(self.decoder, skips[::-1], strict=True):
             features = level(features, skip)
         return self.head(features)
 
@@ -120,11 +125,8 @@ class SmallUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features, skips = as_rgb(image, multiple=self.multiple), []
-        for number, block in enumerate(self.encoder):
-            features = block(features if number == 0 else functional.max_pool2d(features, 2))
-            skips.append(features)
-        for mix, skip in zip(self.decoder, skips[-2::-1], strict=True):
+        *skips, features = encoded(self.encoder, as_rgb(image, multiple=self.multiple))
+        for mix, skip in zip(self.decoder, skips[::-1], strict=True):
             up = functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
             features = mix(torch.cat([up, skip], dim=1))
         return self.head(features)
