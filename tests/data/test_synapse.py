@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
-from stopping import SLOW_RENAMES, alive, children
+from stopping import SLOW_RENAMES, alive, children, interrupted_at
 
 from msa2net_lib.data.datasets import PreparedDataset
 from msa2net_lib.data.scans import prepare as scans
@@ -260,22 +259,13 @@ def test_second_run_does_nothing_again(btcv, tmp_path, monkeypatch, tree):
     assert tree(tmp_path / "out") == before
 
 
-def test_stopped_at_every_single_write_and_run_again(btcv, tmp_path, monkeypatch, tree):
+def test_stopped_at_every_single_write_and_run_again(btcv, tmp_path, tree):
     prepare(btcv, tmp_path / "clean")
-    clean, replace = tree(tmp_path / "clean"), os.replace
+    clean = tree(tmp_path / "clean")
     for stop in range(len(clean)):
-        calls = iter(range(len(clean)))
-
-        def interrupted(source, destination, calls=calls, stop=stop):
-            if next(calls) == stop:
-                raise KeyboardInterrupt
-            replace(source, destination)
-
         out = tmp_path / f"stopped{stop}"
-        monkeypatch.setattr(files.os, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted_at(stop, files.os, "replace"):
             prepare(btcv, out)
-        monkeypatch.setattr(files.os, "replace", replace)
         assert not leftovers(out)
         assert not (out / "dataset.json").exists()
         prepare(btcv, out)
@@ -401,18 +391,10 @@ def test_clean_up_removes_only_what_our_records_name(btcv, tmp_path, tree):
     assert tree(out) == tree(tmp_path / "clean") | theirs
 
 
-def test_outputs_of_a_stopped_case_are_removed_with_it(btcv, tmp_path, monkeypatch, tree):
-    out, replace, calls = tmp_path / "out", os.replace, iter(range(99))
-
-    def interrupted(source, destination):
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        replace(source, destination)
-
-    monkeypatch.setattr(files.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+def test_outputs_of_a_stopped_case_are_removed_with_it(btcv, tmp_path, tree):
+    out = tmp_path / "out"
+    with interrupted_at(3, files.os, "replace"):
         prepare(btcv, out, train_cases=["0006"])
-    monkeypatch.setattr(files.os, "replace", replace)
     assert len(list(out.glob("train_npz/case0006*"))) == 2
     prepare(btcv, out, train_cases=["0005"])
     prepare(btcv, tmp_path / "clean", train_cases=["0005"])

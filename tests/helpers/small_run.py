@@ -41,6 +41,20 @@ class Slices:
         return normalize(resize_image(image, size))[None], resize_label(label, size)
 
 
+class StopError(Exception):
+    """What `stopping` stops a run with."""
+
+
+def stopping(step, how=StopError):
+    """For ``on_log``: raises at a step."""
+
+    def stop(history):
+        if history[-1]["step"] == step:
+            raise how
+
+    return stop
+
+
 def losses(result):
     return [row["loss"] for row in result.history]
 

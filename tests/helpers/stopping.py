@@ -1,6 +1,13 @@
-"""Stopping a preparation from outside: a script prologue that leaves time for it, and a look at processes (Linux)."""
+"""Stopping a preparation: by Ctrl-C at a chosen call; or from outside, with time for it, and a look at processes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
 
 SLOW_RENAMES = """
 import os, sys, time
@@ -10,6 +17,22 @@ def slowly(*paths):  # in workers too, which run this: however late the test loo
     replace(*paths)
 os.replace = slowly
 """
+
+
+@contextmanager
+def interrupted_at(call: int, owner: Any, name: str) -> Iterator[None]:
+    """Let one call of a function, counted from 0, raise KeyboardInterrupt, which must come out of what is inside."""
+    calls, whole = count(), getattr(owner, name)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def children(pid: int) -> list[int]:

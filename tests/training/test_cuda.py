@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses
+from small_run import CONFIG, SMALL, Slices, StopError, losses, stopping
 
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
@@ -66,17 +66,9 @@ def test_the_optimizer_is_fused(optimizer):
     assert trainer.optimizer.param_groups[0]["fused"] is True
 
 
-class StopError(Exception):
-    pass
-
-
 def test_a_stopped_run_goes_on_within_the_tolerance(tmp_path):
-    def stop(history):
-        if history[-1]["step"] == 5:
-            raise StopError
-
     with pytest.raises(StopError):
-        run(tmp_path, on_log=stop)
+        run(tmp_path, on_log=stopping(5))
     np.testing.assert_allclose(losses(run(tmp_path)), losses(run()), rtol=RESUMED)
 
 

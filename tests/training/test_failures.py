@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses, small_run
+from small_run import CONFIG, SMALL, Slices, StopError, losses, small_run, stopping
 
 from msa2net_lib.checkpoints import load_network, load_state
 from msa2net_lib.errors import InputError
@@ -166,17 +166,9 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-class StopError(Exception):
-    pass
-
-
 def test_a_full_disk_loses_nothing_that_was_saved(tmp_path):
-    def stop(history):
-        if history[-1]["step"] == 3:
-            raise StopError
-
     with pytest.raises(StopError):
-        run(tmp_path, on_log=stop)
+        run(tmp_path, on_log=stopping(3))
     saved = (tmp_path / "state.pt").read_bytes()
     with files_of_at_most(len(saved) // 2), pytest.raises(DiskFullError, match=r"state\.pt: the disk is full"):
         run(tmp_path)

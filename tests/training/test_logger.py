@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 import pytest
-from small_run import CONFIG, SMALL, Slices
+from small_run import CONFIG, SMALL, Slices, StopError, stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from msa2net_lib.train_config import TrainConfig
@@ -14,20 +14,12 @@ from msa2net_lib.training import train
 from msa2net_lib.training.logger import Bars
 
 
-class StopError(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def stopped_and_resumed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
 
-    def stop(history):
-        if history[-1]["step"] == 5:
-            raise StopError
-
     with pytest.raises(StopError):
-        train(SMALL, CONFIG, Slices(), folder, device="cpu", progress=False, on_log=stop)
+        train(SMALL, CONFIG, Slices(), folder, device="cpu", progress=False, on_log=stopping(5))
     return folder, train(SMALL, CONFIG, Slices(), folder, device="cpu", progress=False)
 
 

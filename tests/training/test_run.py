@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses
+from small_run import CONFIG, SMALL, Slices, StopError, losses, stopping
 
 from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig
@@ -34,20 +34,12 @@ def uninterrupted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"))
 
 
-class StopError(Exception):
-    pass
-
-
 @pytest.mark.parametrize(("how", "stop_at"), [(StopError, 2), (StopError, 5), (KeyboardInterrupt, 3)])
 def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at, how):
     """A crash falls back to the last checkpoint; the run ends with identical weights."""
 
-    def stop(history):
-        if history[-1]["step"] == stop_at:
-            raise how
-
     with pytest.raises(how):
-        run(tmp_path, on_log=stop)
+        run(tmp_path, on_log=stopping(stop_at, how))
     resumed = run(tmp_path)
     assert losses(resumed) == losses(uninterrupted)
     for key, value in uninterrupted.network.state_dict().items():
@@ -142,16 +134,12 @@ def test_it_learns():
 
 
 def test_numbers_of_numpy_in_both_configs_are_saved_and_resumed(tmp_path, uninterrupted):
-    def stop(history):
-        if history[-1]["step"] == 3:
-            raise StopError
-
     label = np.zeros((2, 2), np.uint8) + np.uint8(2)
     network = NetworkConfig.from_dict(SMALL.to_dict() | {"num_classes": label.max() + 1, "image_size": np.int64(64)})
     config = changed(steps=np.int64(6), learning_rate=np.logspace(-3, -1, 2)[0], seed=np.uint32(1234))
     options = {"device": "cpu", "progress": False}
     with pytest.raises(StopError):
-        train(network, config, Slices(), tmp_path, on_log=stop, **options)
+        train(network, config, Slices(), tmp_path, on_log=stopping(3), **options)
     assert losses(train(network, config, Slices(), tmp_path, **options)) == losses(uninterrupted)
 
 
@@ -193,12 +181,8 @@ def test_only_fields_that_would_make_another_run_are_named(tmp_path):
 def test_what_a_message_advises_can_be_changed_on_resuming(tmp_path, field, before, after):
     """It is told once, and stands in the record also after the next restart."""
 
-    def stop(history):
-        if history[-1]["step"] == 3:
-            raise StopError
-
     with pytest.raises(StopError):
-        run(tmp_path, changed(**{field: before}), on_log=stop)
+        run(tmp_path, changed(**{field: before}), on_log=stopping(3))
     with pytest.warns(UserWarning, match=rf"state\.pt: goes on from step 2 with {field}={after} \(was {before}\)$"):
         run(tmp_path, changed(**{field: after}))
     with warnings.catch_warnings():
@@ -227,13 +211,9 @@ def test_the_log_holds_the_schedules_rates(uninterrupted):
 
 @pytest.mark.parametrize("schedule", ["poly", "one_cycle", "constant"])
 def test_a_changed_learning_rate_is_followed_as_if_it_had_been_there_all_along(tmp_path, schedule):
-    def stop(history):
-        if history[-1]["step"] == 3:
-            raise StopError
-
     rates = {rate: scheduled(changed(schedule=schedule, learning_rate=rate)) for rate in (1e-3, 2e-4)}
     with pytest.raises(StopError):
-        run(tmp_path, changed(schedule=schedule), on_log=stop)
+        run(tmp_path, changed(schedule=schedule), on_log=stopping(3))
     with pytest.warns(UserWarning, match="learning_rate=0.0002"):
         resumed = run(tmp_path, changed(schedule=schedule, learning_rate=2e-4))
     expected = rates[1e-3][:2] + rates[2e-4][2:]

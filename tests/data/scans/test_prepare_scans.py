@@ -18,7 +18,7 @@ import nrrd
 import numpy as np
 import pytest
 from dicom_files import write_series
-from stopping import SLOW_RENAMES
+from stopping import SLOW_RENAMES, interrupted_at
 
 from msa2net_lib.data.scans import prepare as scans
 from msa2net_lib.data.scans.files import checksum, find_scans
@@ -456,21 +456,13 @@ def wait_for_session(leader):
     pytest.fail("a worker outlived its run")
 
 
-def test_stopped_while_done_again_with_another_window(own, tmp_path, monkeypatch, tree):
+def test_stopped_while_done_again_with_another_window(own, tmp_path, tree):
     """What the stopped run replaced must not pass for what the first run had finished."""
-    out, replace, calls = tmp_path / "out", os.replace, iter(range(99))
+    out = tmp_path / "out"
     prepare(*own, out)
     finished = tree(out)
-
-    def interrupted(source, destination):
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        replace(source, destination)
-
-    monkeypatch.setattr(files.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(3, files.os, "replace"):
         prepare(*own, out, window=(0, 100))
-    monkeypatch.setattr(files.os, "replace", replace)
     assert tree(out) != finished
     prepare(*own, out)
     assert tree(out) == finished

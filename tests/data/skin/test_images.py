@@ -12,6 +12,7 @@ import pytest
 from scipy import ndimage
 from skimage import color
 from skimage.filters import threshold_otsu
+from stopping import interrupted_at
 
 from msa2net_lib.data.isic import IMAGES, MASKS, prepare_isic
 from msa2net_lib.data.skin import images as skin
@@ -217,17 +218,8 @@ def test_second_run_draws_only_what_is_missing_or_altered(tmp_path, monkeypatch,
 def test_stopped_and_run_again(tmp_path, monkeypatch, tree, stop):
     write(tmp_path / "clean")
     monkeypatch.setattr(skin, "_SAVE_EVERY", 2)
-    whole, calls = skin.atomic_path, iter(range(100))
-
-    def interrupted(path):
-        if next(calls) == stop:
-            raise KeyboardInterrupt
-        return whole(path)
-
-    monkeypatch.setattr(skin, "atomic_path", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(stop, skin, "atomic_path"):
         write(tmp_path / "out")
-    monkeypatch.setattr(skin, "atomic_path", whole)
     write(tmp_path / "out")
     assert tree(tmp_path / "out") == tree(tmp_path / "clean")
 

@@ -10,6 +10,7 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
+from stopping import interrupted_at
 
 from msa2net_lib.data import prepare
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS
@@ -91,22 +92,12 @@ def test_second_run_makes_only_what_is_missing_or_altered(source, tmp_path, monk
     assert tree(out) == before
 
 
-def test_stopped_and_run_again(source, tmp_path, monkeypatch, tree):
+def test_stopped_and_run_again(source, tmp_path, tree):
     cohort(source, tmp_path / "clean")
-    write = virtual_cohort.write_volume
     for stop in (1, 5):
-        calls = iter(range(100))
-
-        def interrupted(volume, path, calls=calls, stop=stop):
-            if next(calls) == stop:
-                raise KeyboardInterrupt
-            return write(volume, path)
-
         out = tmp_path / f"stopped{stop}"
-        monkeypatch.setattr(virtual_cohort, "write_volume", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted_at(stop, virtual_cohort, "write_volume"):
             cohort(source, out)
-        monkeypatch.setattr(virtual_cohort, "write_volume", write)
         cohort(source, out)
         assert tree(out) == tree(tmp_path / "clean")
 
