@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -142,24 +141,6 @@ def slice_dice(study: Study, predicted: NDArray[np.uint8]) -> dict[str, float]:
 def relative_change(before: Tensor, after: Tensor) -> float:
     """Length of the difference over the length of ``before``: 0 is unchanged, 1 as far away as zeros are."""
     return float((after - before).norm() / before.norm())
-
-
-def intervention_table(study: Study, changes: Mapping[str, Callable[[MASAG], Run]]) -> pd.DataFrame:
-    """One row per change and one pair of columns per level, where the change is made at this level alone.
-
-    changes: name -> function from a gate to what runs in its place. Columns: (level, "output"), the relative change
-    of the gate's output, and (level, "dice"), the mean `slice_dice` after the rest of the network.
-    """
-    rows = {}
-    for name, change in changes.items():
-        row = rows[name] = {}
-        for level in study.levels:
-            run = change(study.gate(level))
-            row[level, "output"] = relative_change(study.traces[level].output, retrace(study, level, run).output)
-            row[level, "dice"] = slice_dice(study, predict(study, {level: run}))["mean"]
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["level", ""])
-    return table
 
 
 @torch.inference_mode()

@@ -37,16 +37,6 @@ def excludes_zero(low: Any, high: Any) -> Any:
     return (low > 0) | (high < 0)
 
 
-def against_noise(low: float, high: float) -> str:
-    """Say what an interval of a difference tells: "beyond noise" if it leaves out zero, or "within noise".
-
-    "not known" where there is no interval, as with one seed.
-    """
-    if math.isnan(low) or math.isnan(high):
-        return NOT_KNOWN
-    return BEYOND if excludes_zero(low, high) else WITHIN
-
-
 def t_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
     """Student's t interval, (low, high), of the mean of independent values, (n,); nan for fewer than 2.
 

@@ -9,7 +9,6 @@ import torch
 from msa2net_lib.analysis.interventions import (
     INPUTS,
     STAGES,
-    intervention_table,
     merge,
     predict,
     relative_change,
@@ -144,16 +143,16 @@ def test_relative_change_and_dice(study):
     assert slice_dice(study, halved) == {"liver": 0.0, "aorta": 1.0, "mean": 0.5}
 
 
-def test_table_of_changes(study):
-    changes = {"none": lambda gate: with_inputs(gate, "as it is"), "skip": lambda gate: without_stage(gate, "skip")}
-    table = intervention_table(study, changes)
-    assert list(table.index) == ["none", "skip"]
-    assert list(table.columns) == [(level, what) for level in (0, 1, 2) for what in ("output", "dice")]
-    full = slice_dice(study, predict(study))["mean"]
+def test_inputs_as_they_are_change_nothing_and_without_skip_nothing_is_left(study):
+    full = slice_dice(study, predict(study))
     for level in study.levels:
-        assert table.loc["none", (level, "output")] == pytest.approx(0, abs=1e-5)
-        assert table.loc["none", (level, "dice")] == pytest.approx(full)
-        assert table.loc["skip", (level, "output")] == pytest.approx(1)
+        same, none = with_inputs(study.gate(level), "as it is"), without_stage(study.gate(level), "skip")
+        output = study.traces[level].output
+        assert relative_change(output, retrace(study, level, same).output) == pytest.approx(0, abs=1e-5)
+        assert relative_change(output, retrace(study, level, none).output) == pytest.approx(1)
+        assert slice_dice(study, predict(study, {level: same}))["mean"] == pytest.approx(
+            slice_dice(study, full)["mean"]
+        )
 
 
 def test_merge_is_the_decoders(study):

@@ -12,7 +12,7 @@ from scipy import stats
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
-from msa2net_lib.evaluation.intervals import against_noise, excludes_zero, summarize
+from msa2net_lib.evaluation.intervals import excludes_zero, summarize
 from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, discrepancy_variants
 from msa2net_lib.train_config import TrainConfig
 
@@ -40,9 +40,6 @@ def test_differences_are_taken_seed_by_seed():
 def test_whether_an_interval_leaves_out_zero():
     assert [bool(excludes_zero(*ends)) for ends in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (0.0, 0.3))] == [1, 1, 0, 0]
     assert not excludes_zero(np.nan, np.nan)
-    assert [against_noise(*ends) for ends in ((1, 2), (-1, 2), (np.nan, np.nan))] == [
-        "beyond noise", "within noise", "not known",
-    ]  # fmt: skip
 
 
 def test_a_look_sees_every_network_and_keeps_its_training(tmp_path):

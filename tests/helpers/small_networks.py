@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from small_run import SMALL
 
 from msa2net_lib import MSA2Net, build_network
 from msa2net_lib.baselines.registry import NETWORKS
-from msa2net_lib.config import PRESETS, NetworkConfig
+from msa2net_lib.config import NetworkConfig
 
-_TINY = {"encoder": PRESETS["tiny"].encoder, "encoder_options": PRESETS["tiny"].encoder_options}
+_TINY = {"encoder": SMALL.encoder, "encoder_options": SMALL.encoder_options}
 _DRAWN = {"dim_x": 16, "dim_g": 8, "mults_x": (1, 2), "mults_g": (1, 2), "samples": 1, "steps": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: _TINY for name in NETWORKS if name.startswith("msa2net")},
