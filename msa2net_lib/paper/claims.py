@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -241,6 +242,7 @@ def _parameters() -> Iterator[Claim]:
     )  # fmt: skip
 
 
+@cache
 def _gate_millions(count: int) -> float:
     """Parameters (M) of the ``count`` shallowest gates of the published preset, built without memory."""
     import torch
