@@ -5,8 +5,8 @@ Nothing is trained again: the network meets, at one place, something that it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -102,19 +102,26 @@ def retrace(study: Study, level: int, run: Run) -> MASAGTrace:
     return run(study.traces[level].x, study.traces[level].g)
 
 
-@torch.inference_mode()
-def predict(study: Study, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
-    """Label (h, w) of the study's slice, with the gates of some levels changed: decoder level -> what runs there.
-
-    A change at a deep level also changes what the finer levels get as G. Gates are as they were afterwards.
-    """
+@contextmanager
+def running(gate: Callable[[int], MASAG], runs: Mapping[int, Run] | None) -> Iterator[None]:
+    """Let the gates of some levels run something else for a while; gate: decoder level -> its gate."""
     with ExitStack() as undo:
         for level, run in (runs or {}).items():
 
             def replace(_: Any, inputs: tuple[Tensor, Tensor], __: Tensor, run: Run = run) -> Tensor:
                 return run(*inputs).output
 
-            undo.callback(study.gate(level).register_forward_hook(replace).remove)
+            undo.callback(gate(level).register_forward_hook(replace).remove)
+        yield
+
+
+@torch.inference_mode()
+def predict(study: Study, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
+    """Label (h, w) of the study's slice, with the gates of some levels changed: decoder level -> what runs there.
+
+    A change at a deep level also changes what the finer levels get as G. Gates are as they were afterwards.
+    """
+    with running(study.gate, runs):
         logits = study.network.decoder(_encoded(study))
     return require_finite_logits(logits)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,6 +143,34 @@ FEED_FORWARD_KEYS = (
     *((rf"\.norm{i + 1}\.(weight|bias)$", rf".norms.{i}.\1") for i in range(3)),
 )
 """Names of `SkipMixFeedForward`'s parts in the code of MISSFormer and DAEFormer, applied last."""
+
+
+def decoded(
+    levels: nn.ModuleList, maps: Sequence[Float[Tensor, "b c h w"]], head: nn.Module
+) -> Float[Tensor, "b k h4 w4"]:
+    """Levels ``level(tokens, skip, grid)`` from coarse to fine, the deepest without skip, and a head.
+
+    maps: the encoder's, finest first, one a level; the finest level enlarges its grid by 4.
+    """
+    tokens = map_to_tokens(maps[-1])
+    for level, skip in reversed([*zip(levels, maps, strict=True)]):
+        height, width = skip.shape[-2:]
+        tokens = level(tokens, None if skip is maps[-1] else skip, (height, width))
+    height, width = maps[0].shape[-2:]
+    return head(tokens_to_map(tokens, 4 * height, 4 * width))
+
+
+def encoded(blocks: nn.ModuleList, features: Tensor) -> list[Tensor]:
+    """The maps of an encoder from fine to coarse: each block after a maximum over 2 x 2 cells, but the first."""
+    maps = [blocks[0](features)]
+    for block in blocks[1:]:
+        maps.append(block(functional.max_pool2d(maps[-1], 2)))
+    return maps
+
+
+def maps_of(stages: nn.ModuleList, features: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b d h2 w2"]]:
+    """What each of some stages gives, one after another."""
+    return [features := stage(features) for stage in stages]
 
 
 class TokenStage(nn.Module):

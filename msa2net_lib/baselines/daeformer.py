@@ -10,11 +10,19 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from msa2net_lib.baselines.blocks import FEED_FORWARD_KEYS, SkipMixFeedForward, TokenStage, fitting_size, from_scratch
+from msa2net_lib.baselines.blocks import (
+    FEED_FORWARD_KEYS,
+    SkipMixFeedForward,
+    TokenStage,
+    decoded,
+    fitting_size,
+    from_scratch,
+    maps_of,
+)
 from msa2net_lib.nn.decoder import xavier_start
 from msa2net_lib.nn.dual_attention import DualAttentionBlock
 from msa2net_lib.nn.encoder import as_rgb
-from msa2net_lib.nn.layout import PatchExpand, map_to_tokens, tokens_to_map
+from msa2net_lib.nn.layout import PatchExpand, map_to_tokens
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -112,16 +120,7 @@ class DAEFormer(nn.Module):
         xavier_start(self.head)
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
-        features, skips = as_rgb(image, 16), []
-        for stage in self.stages:
-            features = stage(features)
-            skips.append(features)
-        tokens = map_to_tokens(features)
-        for index in (2, 1, 0):
-            height, width = skips[index].shape[-2:]
-            tokens = self.levels[index](tokens, None if index == 2 else skips[index], (height, width))
-        height, width = skips[0].shape[-2:]
-        return self.head(tokens_to_map(tokens, 4 * height, 4 * width))
+        return decoded(self.levels, maps_of(self.stages, as_rgb(image, 16)), self.head)
 
 
 OFFICIAL_KEYS = (

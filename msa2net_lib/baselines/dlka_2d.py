@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
-from msa2net_lib.baselines.blocks import fitting_size
+from msa2net_lib.baselines.blocks import decoded, fitting_size
 from msa2net_lib.nn.decoder import xavier_start
 from msa2net_lib.nn.encoder import Encoder
 from msa2net_lib.nn.layout import PatchExpand, map_to_tokens, tokens_to_map
@@ -97,13 +97,7 @@ class DLKANet(nn.Module):
         xavier_start(self.head)
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
-        features = self.encoder(image)
-        tokens = map_to_tokens(features[3])
-        for index in (3, 2, 1, 0):
-            height, width = features[index].shape[-2:]
-            tokens = self.levels[index](tokens, None if index == 3 else features[index], (height, width))
-        height, width = features[0].shape[-2:]
-        return self.head(tokens_to_map(tokens, 4 * height, 4 * width))
+        return decoded(self.levels, self.encoder(image), self.head)
 
 
 OFFICIAL_KEYS = (

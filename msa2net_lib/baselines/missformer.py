@@ -14,8 +14,10 @@ from msa2net_lib.baselines.blocks import (
     FEED_FORWARD_KEYS,
     SkipMixFeedForward,
     TokenStage,
+    decoded,
     fitting_size,
     from_scratch,
+    maps_of,
 )
 from msa2net_lib.nn.decoder import xavier_start
 from msa2net_lib.nn.encoder import as_rgb
@@ -194,17 +196,7 @@ class MISSFormer(nn.Module):
         xavier_start(self.head)
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
-        features, maps = as_rgb(image), []
-        for stage in self.stages:
-            features = stage(features)
-            maps.append(features)
-        maps = self.bridge(maps)
-        tokens = map_to_tokens(maps[3])
-        for index in (3, 2, 1, 0):
-            height, width = maps[index].shape[-2:]
-            tokens = self.levels[index](tokens, None if index == 3 else maps[index], (height, width))
-        height, width = maps[0].shape[-2:]
-        return self.head(tokens_to_map(tokens, 4 * height, 4 * width))
+        return decoded(self.levels, self.bridge(maps_of(self.stages, as_rgb(image))), self.head)
 
 
 OFFICIAL_KEYS = (

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import UpConcat, fitting_size, load_part
+from msa2net_lib.baselines.blocks import UpConcat, fitting_size, load_part, maps_of
 from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.timm_models import create_timm
@@ -119,13 +119,10 @@ class TransUNet(nn.Module):
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
         image = as_rgb(image, 16, self.image_size)
         stem = self.encoder.stem.norm(self.encoder.stem.conv(image))
-        features, maps = self.encoder.stem.pool(stem), []
-        for stage in self.encoder.stages:
-            features = stage(features)
-            maps.append(features)
+        maps = maps_of(self.encoder.stages, self.encoder.stem.pool(stem))
         height, width = image.shape[-2] // 4, image.shape[-1] // 4
         quarter = functional.pad(maps[0], (0, width - maps[0].shape[-1], 0, height - maps[0].shape[-2]))
-        features = self.widen(self.transformer(features))
+        features = self.widen(self.transformer(maps[-1]))
         for level, skip in zip(self.decoder, (maps[1], quarter, stem, None), strict=True):
             features = level(features, skip)
         return self.head(features)

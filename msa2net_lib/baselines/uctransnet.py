@@ -10,7 +10,7 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv, fitting_size
+from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv, encoded, fitting_size
 from msa2net_lib.nn.encoder import as_rgb
 
 _DIGIT = r"(\d)"
@@ -160,11 +160,8 @@ class UCTransNet(nn.Module):
         self.head = nn.Conv2d(base, num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features, maps = as_rgb(image, multiple=16, size=self.image_size), []
-        for number, block in enumerate(self.encoder):
-            features = block(features if number == 0 else functional.max_pool2d(features, 2))
-            maps.append(features)
-        skips = self.transformer(maps[:-1])
+        *maps, features = encoded(self.encoder, as_rgb(image, multiple=16, size=self.image_size))
+        skips = self.transformer(maps)
         for level, skip in zip(self.decoder, skips[::-1], strict=True):
             features = level(features, skip)
         return self.head(features)

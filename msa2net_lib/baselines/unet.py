@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv
+from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv, encoded
 from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.gates import build_gate
 
@@ -43,14 +43,6 @@ class UpLevel(nn.Module):
     def forward(self, g: Tensor, x: Tensor) -> Tensor:
         g = self.up(g)
         return self.mix(torch.cat([x if self.gate is None else self.gate(x, g), g], dim=1))
-
-
-def encoded(blocks: nn.ModuleList, features: Tensor) -> list[Tensor]:
-    """The maps of an encoder from fine to coarse: each block after a maximum over 2 x 2 cells, but the first."""
-    maps = [blocks[0](features)]
-    for block in blocks[1:]:
-        maps.append(block(functional.max_pool2d(maps[-1], 2)))
-    return maps
 
 
 class UNet(nn.Module):

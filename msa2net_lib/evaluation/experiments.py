@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from torch import nn
 
 from msa2net_lib.baselines.spec import Config
 from msa2net_lib.data.datasets import PreparedDataset
@@ -113,7 +114,7 @@ def compare(
 
 
 def run_once(
-    network: Config,
+    network: Config | nn.Module,
     config: TrainConfig,
     dataset: PreparedDataset,
     state: Path | None = None,

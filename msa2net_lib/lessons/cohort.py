@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from msa2net_lib.analysis.interventions import Run
+from msa2net_lib.analysis.interventions import Run, running
 from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.data.datasets import PreparedDataset
@@ -70,13 +69,7 @@ class Cohort:
     def predict(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
         """Labels (n, h, w), with the gates of some levels changed: decoder level -> what runs there."""
         labels = []
-        with ExitStack() as undo:
-            for level, run in (runs or {}).items():
-
-                def replace(_: Any, inputs: tuple[Tensor, Tensor], __: Tensor, run: Run = run) -> Tensor:
-                    return run(*inputs).output
-
-                undo.callback(self.gate(level).register_forward_hook(replace).remove)
+        with running(self.gate, runs):
             for start in range(0, len(self.slices), AT_ONCE):
                 logits = self.network.decoder([maps[start : start + AT_ONCE] for maps in self.encoded])
                 labels.append(require_finite_logits(logits).argmax(dim=1).to(torch.uint8).cpu().numpy())

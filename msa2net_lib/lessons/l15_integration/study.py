@@ -26,9 +26,8 @@ from msa2net_lib.baselines.spec import adopt_network
 from msa2net_lib.data.datasets import Case, PreparedDataset
 from msa2net_lib.data.resize import resize_images
 from msa2net_lib.errors import InputError
-from msa2net_lib.evaluation.experiments import cached_run
+from msa2net_lib.evaluation.experiments import cached_run, run_once
 from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, corrected, difference_row
-from msa2net_lib.evaluation.volumes import evaluate
 from msa2net_lib.losses import build_loss
 from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG
@@ -36,7 +35,6 @@ from msa2net_lib.nn.network import MSA2Net, count_parameters
 from msa2net_lib.nn.plain_unet import PlainUNet, gate_plain_unet
 from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gate_smp_unet
 from msa2net_lib.train_config import TrainConfig
-from msa2net_lib.training import train
 from msa2net_lib.training.optimizer import build_optimizer
 from msa2net_lib.utils.devices import choose_device
 
@@ -151,20 +149,10 @@ def _run_once(
     one: ThirdPartyNetwork, variant: str, config: TrainConfig, dataset: PreparedDataset, image_size: int, device: str,
     state: Path | None
 ) -> tuple[dict[str, Any], nn.Module]:  # fmt: skip
-    started = time.perf_counter()
     classes = len(dataset.class_names) + 1
     made = adopt_network(one.make(variant, config.seed, classes), num_classes=classes, image_size=image_size)
-    result = train(made, config, dataset, device=device, progress=False)
-    found = evaluate(result.network, dataset, protocols=("paper",), progress=False, keep_predictions=False)
-    dsc, hd95 = found.mean("paper")
-    minutes = round((time.perf_counter() - started) / 60, 2)
-    return {
-        "dsc": dsc,
-        "hd95": hd95,
-        "loss": result.history[-1]["loss"],
-        "parameters": count_parameters(result.network),
-        "minutes": minutes,
-    }, result.network
+    row, network = run_once(made, config, dataset, device=device, progress=False)
+    return {name: value for name, value in row.items() if not name.startswith("dsc ")}, network
 
 
 def cost_table(
