@@ -44,17 +44,8 @@ ORGANS: tuple[str, ...] = (
 _ORDER: dict[str, tuple[str, ...]] = {
     # TransUNet's prepared data; this project's scheme.
     "A": ORGANS,
-    # SAMed and PaddleSeg.
-    "B": (
-        "spleen",
-        "right kidney",
-        "left kidney",
-        "gallbladder",
-        "liver",
-        "stomach",
-        "aorta",
-        "pancreas",
-    ),
+    # SAMed and PaddleSeg: the order of the raw ids.
+    "B": tuple(organ for organ in BTCV_IDS if organ in ORGANS),
     # SLDGroup.
     "C": (
         "spleen",

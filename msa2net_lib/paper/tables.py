@@ -11,19 +11,12 @@ from importlib.resources import files
 
 import pandas as pd
 
+from msa2net_lib.data.labels import SCHEMES
+
 OWN = "MSA²Net"
 """The paper's own row of Tables 1 and 2."""
-TABLE_1_ORGANS = (
-    "spleen",
-    "right kidney",
-    "left kidney",
-    "gallbladder",
-    "liver",
-    "stomach",
-    "aorta",
-    "pancreas",
-)
-"""Table 1's column order, which is none of the label schemes in circulation."""
+TABLE_1_ORGANS = tuple(SCHEMES["B"])
+"""Table 1's column order: that of the raw BTCV ids, as in label scheme B."""
 
 REFERENCES = {
     "TransUNet": "Chen et al. 2021, arXiv:2102.04306 (reference 10)",

@@ -10,6 +10,7 @@ from msa2net_lib.paper.tables import TABLE_1_ORGANS, table_1, table_2, table_3, 
 
 def test_table_1_columns_are_the_eight_organs():
     assert sorted(TABLE_1_ORGANS) == sorted(ORGANS)
+    assert tuple(table_1().columns[2:10]) == TABLE_1_ORGANS
 
 
 PRINTED_OTHERWISE = {"HiFormer-B": -0.06, "DAE-Former": 0.0125}
