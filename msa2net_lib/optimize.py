@@ -30,6 +30,7 @@ from msa2net_lib.baselines.spec import config_of, has_own_loss
 from msa2net_lib.baselines.table import NETWORKS
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.files import sha256
 from msa2net_lib.utils.system_info import versions
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ LONG_SECONDS = 15.0
 """What takes longer than this is worth a conversion, which takes as long for a large network, and once."""
 SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache."""
-_MODEL = "model.xml"
-_KEPT = re.compile(r"openvino-[0-9a-f]{32}")
+_MODEL, _SUMS = "model.xml", "sha256"
+_KEPT, _PARTIAL = re.compile(r"openvino-[0-9a-f]{32}"), "openvino-partial-"
 MOST_KEPT = 4
 """Converted networks in the cache."""
 
@@ -162,7 +163,7 @@ class OptimizedWhenLong(nn.Module):
         super().__init__()
         self.config, self.network, self.left = config_of(network), network, slices
         self.kept = _place_in_cache(network) if slices >= SOME_SLICES else None
-        if self.kept is not None and (self.kept / _MODEL).is_file():
+        if self.kept is not None and os.path.isfile(self.kept / _MODEL):  # which raises nothing, as `Path.is_file` may
             self.network = _optimized(network, self.kept)
         self.eval()
 
@@ -175,7 +176,7 @@ class OptimizedWhenLong(nn.Module):
         started = time.perf_counter()
         logits = self.network(image)
         self.left -= len(image)
-        seconds = self.left * (time.perf_counter() - started) / len(image)
+        seconds = self.left * (time.perf_counter() - started) / max(1, len(image))
         if self.kept is not None and seconds > LONG_SECONDS and not isinstance(self.network, OptimizedNetwork):
             self.network = _optimized(self.network, self.kept)
         return logits
@@ -189,7 +190,7 @@ def cache_folder() -> Path | None:
     """
     given = os.environ.get("MSA2NET_CACHE")
     if given is not None:
-        return Path(given) if given else None
+        return Path(os.path.expanduser(given)) if given else None
     with suppress(RuntimeError):  # who has no home has no caches
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "msa2net"
     return None
@@ -325,12 +326,18 @@ def _openvino_core() -> Any:
 
 def _read_kept(kept: Path | None) -> Any:
     """The converted network of a folder of the cache, or None."""
-    if kept is None or not (kept / _MODEL).is_file():
+    if kept is None:
         return None
-    with suppress(Exception):  # damaged, or deleted meanwhile: it is converted again
-        os.utime(kept)
-        return _openvino_core().read_model(kept / _MODEL)
+    with suppress(Exception):  # not there, damaged, or deleted meanwhile: it is converted again
+        if (kept / _SUMS).read_text() == _sums(kept):  # OpenVINO would compute with whatever weights it finds
+            with suppress(OSError):  # somebody else's cache
+                os.utime(kept)
+            return _openvino_core().read_model(kept / _MODEL)
     return None
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.glob("model.*")))
 
 
 def _keep(model: Any, kept: Path | None) -> None:
@@ -342,9 +349,14 @@ def _keep(model: Any, kept: Path | None) -> None:
     with suppress(Exception):  # a full disk, or a folder of somebody else's: it is only a cache
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(kept, ignore_errors=True)  # damaged, if there is one
-        with tempfile.TemporaryDirectory(dir=kept.parent, ignore_cleanup_errors=True) as new:
-            save_model(model, Path(new, "whole", _MODEL), compress_to_fp16=False)
-            Path(new, "whole").rename(kept)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=kept.parent, ignore_cleanup_errors=True) as new:
+            whole = Path(new, "whole")
+            save_model(model, whole / _MODEL, compress_to_fp16=False)
+            (whole / _SUMS).write_text(_sums(whole))
+            whole.rename(kept)
+        for left in kept.parent.glob(f"{_PARTIAL}*"):
+            if time.time() - left.stat().st_mtime > 3600:  # of a process that was killed: to write takes seconds
+                shutil.rmtree(left, ignore_errors=True)
         ours = (path for path in kept.parent.iterdir() if _KEPT.fullmatch(path.name))  # a named folder may hold more
         for old in sorted(ours, key=os.path.getmtime)[:-MOST_KEPT]:
             shutil.rmtree(old, ignore_errors=True)

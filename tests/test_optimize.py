@@ -275,6 +275,44 @@ def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
     assert model.read_bytes() == whole
 
 
+@pytest.mark.parametrize("damage", ["a byte changed", "zeros", "cut short", "gone", "of another version"])
+def test_weights_that_are_not_as_they_were_written_are_not_computed_with(tiny, fast, place, damage, monkeypatch):
+    converted = []
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: converted.append(1) or fast._forward.model)
+    weights = place / "model.bin"
+    whole = weights.read_bytes()
+    if damage == "gone":
+        weights.unlink()
+    elif damage == "of another version":
+        (place / "sha256").unlink()
+    else:
+        middle = len(whole) // 2
+        changed = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
+        weights.write_bytes({"zeros": bytes(len(whole)), "cut short": whole[:-4]}.get(damage, changed))
+    found = optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES)
+    assert converted == [1]
+    assert largest_difference(tiny, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
+    assert weights.read_bytes() == whole
+
+
+def test_somebody_elses_cache_is_read(tiny, place, monkeypatch):
+    def not_permitted(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(torch.export, "export", None)
+    monkeypatch.setattr(os, "utime", not_permitted)
+    assert optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES).way == "openvino"
+
+
+def test_what_a_killed_process_left_goes(fast, place):
+    old, young = (place.with_name(f"openvino-partial-{name}") for name in ("old", "young"))
+    for folder in (old, young):
+        (folder / "whole").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    optimize._keep(fast._forward.model, place)
+    assert sorted(place.parent.iterdir()) == sorted([place, young]), "somebody may be writing to the other one"
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tiny, fast, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
@@ -293,6 +331,8 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert optimize.cache_folder() == tmp_path / ".cache" / "msa2net"
+    monkeypatch.setenv("MSA2NET_CACHE", "~/kept")
+    assert optimize.cache_folder() == tmp_path / "kept"
 
 
 def test_networks_that_stay_as_they_are(tiny, fast, tmp_path, monkeypatch):
