@@ -36,21 +36,15 @@ from msa2net_lib.utils.system_info import versions
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-
 Forward = Callable[[Tensor], Tensor]
-
 # OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch and the streams.
-SLICES_AT_ONCE = 4
-MOST_STREAMS = 4
+SLICES_AT_ONCE, MOST_STREAMS = 4, 4
 
 LONG_SECONDS = 15.0
 """What takes longer than this is worth a conversion, which takes as long for a large network, and once."""
-SOME_SLICES = 32
-"""From so many on a network that was converted before is taken from the cache."""
-_MODEL, _SUMS = "model.xml", "sha256"
-_KEPT, _PARTIAL = re.compile(r"openvino-[0-9a-f]{32}"), "openvino-partial-"
-MOST_KEPT = 4
-"""Converted networks in the cache."""
+SOME_SLICES = 32  # from so many on a network that was converted before is taken from the cache
+_MODEL, _SUMS, _PARTIAL, _KEPT = "model.xml", "sha256", "openvino-partial-", re.compile(r"openvino-[0-9a-f]{32}")
+MOST_KEPT = 4  # converted networks in the cache
 
 
 class OptimizedNetwork(nn.Module):
@@ -214,12 +208,10 @@ def _place_in_cache(network: nn.Module) -> Path | None:
 
 
 def _fastest(network: nn.Module, device_type: str, kept: Path | None = None) -> tuple[str, Forward]:
-    if has_own_loss(network):  # it draws at random, which a converted network would do once and for all
+    if device_type not in ("cpu", "cuda") or has_own_loss(network):  # which draws, and converted would do so only once
         return "eager", network
     if device_type == "cuda":
         return "torch.compile", CompiledForward(network)
-    if device_type != "cpu":
-        return "eager", network
     try:
         return "openvino", OpenVINOForward(network, kept)
     except ImportError:
@@ -386,7 +378,7 @@ def _without_telemetry() -> Iterator[None]:
     OpenVINO then uses its own silent stand-in, for as long as the process runs.
     """
     name = "openvino_telemetry"
-    loaded = {key: module for key, module in sys.modules.items() if key == name}
+    loaded = {name: sys.modules[name]} if name in sys.modules else {}
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
