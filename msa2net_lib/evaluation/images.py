@@ -21,7 +21,7 @@ from msa2net_lib.data.resize import resize_back
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import statistic_interval
 from msa2net_lib.evaluation.mask_rules import MaskRule
-from msa2net_lib.evaluation.volumes import optimized
+from msa2net_lib.evaluation.volumes import optimized, refuse_sources
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_logits
 from msa2net_lib.metrics import AVERAGES, pixel_counts, scores_of_counts
 from msa2net_lib.optimize import OptimizedWhenLong
@@ -112,7 +112,10 @@ def evaluate_images(
     if config_of(network).num_classes != 2:
         raise InputError(f"network with {config_of(network).num_classes} classes: background and lesion need 2")
     rule = rule or MaskRule()
+    batch_size = min(batch_size, len(ids))
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
+    if folder is not None:
+        refuse_sources([id_path(folder, name, ".png") for name in ids], dataset.manifest["images"])
     predicting = optimized(network) if fast else network
     if fast is None and precision == "fp32":
         predicting = OptimizedWhenLong(network, len(ids))

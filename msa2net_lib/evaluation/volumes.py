@@ -6,7 +6,7 @@ the weights that a training run leaves in ``selections``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
 from msa2net_lib.metrics import measure_volume
 from msa2net_lib.metrics.volumes import check_protocol
 from msa2net_lib.optimize import OptimizedNetwork, OptimizedWhenLong, optimize_for_inference
-from msa2net_lib.utils.files import writable_folder
+from msa2net_lib.utils.files import sha256, writable_folder
 from msa2net_lib.utils.names import id_path
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def evaluate(
         Scores by protocol, case and class, with the label maps.
 
     Raises:
-        InputError: a case that is not there or has no spacing, or a network of another number of classes.
+        InputError: a case that is not there or has no spacing, a network of another number of classes, and predictions
+            that would replace what the data were prepared from.
 
     Example:
         >>> from msa2net_lib import MSA2Net, evaluate, open_dataset
@@ -102,6 +103,10 @@ def evaluate(
     files: dict[str, Path] = {}
     rows: list[Row] = []
     names = dataset.test_cases if cases is None else cases
+    if folder is not None:
+        refuse_sources(
+            [id_path(folder, name, ".nii.gz") for name in names], getattr(dataset, "manifest", {}).get("cases", {})
+        )
     for name in names:
         case = _load_case(dataset, name, protocols)
         if fast is None and predicting is network and precision == "fp32":
@@ -154,6 +159,17 @@ def score_case(
 def optimized(network: nn.Module) -> OptimizedNetwork:
     """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is."""
     return network if isinstance(network, OptimizedNetwork) else optimize_for_inference(network)
+
+
+def refuse_sources(paths: Sequence[Path], entries: Mapping[str, Any]) -> None:
+    """Raise InputError if a file to be written is there and one of those that the data were prepared from.
+
+    entries: what ``dataset.json`` records, by case or image.
+    """
+    known = {source.get("sha256") for entry in entries.values() for source in entry.get("sources", {}).values()}
+    for path in paths:
+        if path.is_file() and sha256(path) in known:
+            raise InputError(f"{path}: is what the data were prepared from; name another folder (--predictions DIR)")
 
 
 def _load_case(dataset: PreparedDataset | ValidationCases, name: str, protocols: Sequence[Protocol]) -> Case:

@@ -183,6 +183,26 @@ def test_options_of_scans_are_refused_for_pictures(skin, capsys):
     assert "threshold=2.0 on a probability" in run(capsys, *data, "--threshold", 2, code=2).err
 
 
+def test_what_is_read_is_not_written_over(skin, patient2, tmp_path, capsys):
+    """The checkpoint, and the masks that images were prepared from, under the names that predictions get."""
+    weights = shutil.copy(SHIPPED_TINY, tmp_path / "own.safetensors")
+    data = ("--checkpoint", weights, "--dataset", patient2.root)
+    assert "is there already and no table" in run(capsys, *data, "--output", weights, code=2).err
+    home, network, dataset = skin
+    masks = shutil.copytree(next((home / "raw").rglob("*_GroundTruth")), tmp_path / "masks")
+    name = dataset.test_ids[0]
+    own = masks / f"{name}.png"
+    (masks / f"{name}_segmentation.png").rename(own)
+    before = own.read_bytes()
+    data = ("--checkpoint", network, "--dataset", dataset.root, "--predictions", masks)
+    err = run(capsys, *data, code=2).err
+    assert err == f"msa2net: {own}: is what the data were prepared from; name another folder (--predictions DIR)\n"
+    assert own.read_bytes() == before
+    own.unlink()
+    for _ in range(2):  # earlier predictions are replaced
+        run(capsys, *data, "--batch-size", 10**30)
+
+
 def test_a_checkpoint_or_a_run_but_not_both(run_folder, patient2):
     for weights in ((), ("--checkpoint", SHIPPED_TINY, "--run", run_folder)):
         with pytest.raises(SystemExit) as stopped:
