@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from msa2net_lib.analysis.interventions import STAGES, Rule, shuffle_pixels
+from msa2net_lib.errors import InputError
 from msa2net_lib.nn.gates import AttentionGate
 from msa2net_lib.nn.masag import MASAG, STEPS, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
@@ -57,6 +58,9 @@ class LiveDecoder(nn.Module):
     Returns:
         Called with both: the logits, then every tensor of `MASAGTrace` level by level, (b, m); see `layout`.
 
+    Raises:
+        InputError: another network, or another number of gates.
+
     Example:
         >>> from msa2net_lib import MSA2Net, build_gate
         >>> network = MSA2Net.from_preset("tiny", image_size=64)
@@ -70,6 +74,9 @@ class LiveDecoder(nn.Module):
 
     def __init__(self, network: MSA2Net, others: list[AttentionGate]):
         super().__init__()
+        there = [level.gate == "masag" and "gate" not in level.unused for level in network.config.levels[:3]]
+        if not all(there) or len(others) != 3:
+            raise InputError("network: give one with MASAG at levels 0 to 2, and an attention gate for each of these")
         self.decoder = copy.deepcopy(network.decoder).eval()
         self.others = nn.ModuleList(copy.deepcopy(others)).eval()
         height, width = network.config.height_width

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msa2net_lib.baselines.registry import rebuild_network
-from msa2net_lib.baselines.spec import Config, config_of, has_own_loss
+from msa2net_lib.baselines.registry import find_network, rebuild_network
+from msa2net_lib.baselines.spec import Config, NetworkSpec, config_of, has_own_loss
 from msa2net_lib.data.augment import build_augmentation
 from msa2net_lib.data.datasets import TrainingData
 from msa2net_lib.errors import InputError
@@ -50,7 +50,8 @@ class Trainer:
         self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
         height, width = network.height_width
-        cells = height * width // 32**2 if self._given is None else 2  # of a module of any origin not known
+        coarsest = min(32, find_network(network.name).multiple) if isinstance(network, NetworkSpec) else 32
+        cells = height * width // coarsest**2 if self._given is None else 2  # of a module of any origin not known
         check_divisible(self.count, config, self.processes, cells=cells)
         self.step, self.total = 0, config.total_steps(self.count)
         self.network = self._build_network()

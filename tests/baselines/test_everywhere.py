@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from msa2net_lib.analysis.complexity import count_work, used_and_unused
 from msa2net_lib.analysis.grad_cam import grad_cam
 from msa2net_lib.baselines.registry import NETWORKS
 from msa2net_lib.baselines.spec import NetworkSpec
+from msa2net_lib.baselines.table import NetworkEntry
 from msa2net_lib.errors import InputError
 from msa2net_lib.export import export_network
 from msa2net_lib.nn.network import count_parameters
@@ -47,6 +49,26 @@ class Lesions(Slices):
     def training_sample(self, name, size):
         image, label = super().training_sample(name, size)
         return image, np.minimum(label, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "batch"),
+    [("unet_nitr", 8, 3), ("unet", 16, 3), ("unet", (16, 32), 4), ("unet_nitr", (8, 24), 1), ("twenty_eight", 28, 1)],
+)
+def test_images_smaller_than_a_cell_of_msa2net(name, size, batch, monkeypatch):
+    """5 slices: the last batch of 4 has one, and for U-Net a deepest map of two cells."""
+    monkeypatch.setitem(
+        NETWORKS, "twenty_eight", NetworkEntry("", "", lambda **_: nn.Conv2d(3, 3, 3, padding=1), own=True)
+    )
+    options = {"widths": (4, 4, 4, 4, 4)[: 4 if name == "unet_nitr" else 5]} if name.startswith("unet") else {}
+    config = replace(CONFIG, steps=2, batch_size=batch)
+    result = train(NetworkSpec(name, 3, size, options), config, Slices(), device="cpu", progress=False)
+    assert np.isfinite(losses(result)).all()
+
+
+def test_one_cell_and_one_sample_are_too_little(refused):
+    spec = NetworkSpec("unet", 3, 16, {"widths": (4, 4, 4, 4, 4)})
+    refused("a single cell", train, spec, replace(CONFIG, batch_size=4), Slices(), device="cpu", progress=False)
 
 
 @pytest.mark.parametrize("name", RIVALS)

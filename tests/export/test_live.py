@@ -15,6 +15,7 @@ from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.export import export_module, open_exported
 from msa2net_lib.export.live import CONTROLS, LiveDecoder, LiveEncoder, as_trained, store_half
 from msa2net_lib.nn.gates import build_gate
+from msa2net_lib.nn.network import MSA2Net
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +82,15 @@ def test_the_attention_gate_takes_the_place(live):
     with torch.inference_mode():
         y = live.others[0](trace.x[1:], trace.g[1:])
     torch.testing.assert_close(found["0/output"], y, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"preset": "released"}, {"gate": "attention"}, {"gate": "none"}])
+def test_another_network_is_refused(live, refused, change):
+    small = live.network.config.to_dict()
+    options = {name: small[name] for name in ("encoder", "encoder_options", "image_size")}
+    network = MSA2Net.from_preset(**{"preset": "tiny"} | options | change)
+    refused("give one with MASAG at levels 0 to 2", LiveDecoder, network, live.others)
+    refused("an attention gate for each", LiveDecoder, live.network, live.others[:2])
 
 
 def test_half_the_bytes_and_the_same_numbers(live, tmp_path):
