@@ -28,6 +28,8 @@ from node import NoSlurmError, end, family, find_slurm, left, one_node, said, wa
 ROOT = Path(__file__).resolve().parents[2]
 LESSON, OTHER = "00_start_here", "02_fusion"
 NO_SLURM = 3
+PATIENCE = 1800
+"""Seconds that a check waits for work to begin or end: on a busy machine its jobs took ten times as long as alone."""
 LOOK_OFTEN = "slurm-init-seconds-before-status-checks: 2\nseconds-between-status-checks: 2\n"
 POLLED = "import msa2net_lib.batch.slurm as slurm; slurm.POLL_SECONDS = 2.0\n"
 
@@ -73,7 +75,7 @@ class Batch:
 
 
 def ended(process: psutil.Popen) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=900)
+    out, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, out
 
 
@@ -93,7 +95,8 @@ def jobs_that_ask_for_too_much(home: Path) -> None:
     assert not said("squeue", "-h")
     batch.allow_small_nodes()
     process = batch.start(*wanted)
-    wait_for("the training", lambda: (batch.results / "smoke" / "jobs" / "train-1234" / "done").exists(), 400)
+    trained = batch.results / "smoke" / "jobs" / "train-1234" / "done"
+    wait_for("the training", lambda: trained.exists() or process.poll() is not None, PATIENCE)
     assert batch.record("train-1234")["numbers"]["steps"] == 2
     process.send_signal(signal.SIGTERM)
     code, out = ended(process)
@@ -112,7 +115,7 @@ def a_job_that_fails(home: Path) -> None:
 
 def a_queue_and_scancel(home: Path) -> None:
     """While the node is taken, why is said; a job that is cancelled is told; the same command again ends it."""
-    (number,) = said("sbatch", "--parsable", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 600").split()
+    (number,) = said("sbatch", "--parsable", "-c", "2", "-o", "/dev/null", "--wrap", f"sleep {PATIENCE}").split()
     batch = Batch(home, "queue")
     process = batch.start("--only", LESSON)
     lines = []
@@ -121,7 +124,7 @@ def a_queue_and_scancel(home: Path) -> None:
         assert line, lines
         lines.append(line)
     said("scancel", number)
-    wait_for("the lesson's job", lambda: is_running("lesson"), 300)
+    wait_for("the lesson's job", lambda: is_running("lesson") or process.poll() is not None, PATIENCE)
     said("scancel", "--name", said("squeue", "-h", "-o", "%j").split()[0])
     code, out = ended(process)
     assert code == 1, out
@@ -135,7 +138,7 @@ def a_killed_leader(home: Path) -> None:
     """The command and its Snakemake are killed while a job runs: the same command again does nothing twice."""
     batch = Batch(home, "killed")
     process = batch.start("--only", LESSON)
-    wait_for("the lesson's job", lambda: is_running("lesson"), 300)
+    wait_for("the lesson's job", lambda: is_running("lesson") or process.poll() is not None, PATIENCE)
     both = family(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     psutil.wait_procs(both, timeout=30)
@@ -164,7 +167,7 @@ def a_training_of_two_tasks(home: Path) -> None:
     (home / "two.sh").write_text(script)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     command = ["sbatch", "--wait", "--output", home / "two.log", home / "two.sh"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"{done.stderr}{(home / 'two.log').read_text()[-3000:]}"
     record = json.loads((run / "run.json").read_text())
     assert record["processes"] == 2, record
