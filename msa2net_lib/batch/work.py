@@ -47,9 +47,10 @@ def _train(plan: Plan, job: Job, checkout: Path) -> Outcome:
     given, settings = job.parameters, plan.settings
     changes = {"seed": given["seed"], "selection": given.get("SELECTION", "last")}
     changes |= {name.lower(): given[name] for name in ("STEPS", "BATCH_SIZE") if given.get(name)}
-    network = NetworkConfig.from_preset(settings.preset, pretrained=settings.pretrained)
-    config = TrainConfig.from_recipe(settings.recipe, **changes)
     dataset = open_scans(plan, given["dataset"], checkout)
+    classes = len(dataset.class_names) + 1
+    network = NetworkConfig.from_preset(settings.preset, num_classes=classes, pretrained=settings.pretrained)
+    config = TrainConfig.from_recipe(settings.recipe, **changes)
     folder = training_folder(plan, given["seed"])
     make_room(folder, job, dataset.digest())
     result = train(network, config, dataset, folder, device=plan.device, progress=False)

@@ -94,16 +94,19 @@ def compare(
 ) -> pd.DataFrame:
     """Train and score every variant with every seed; the last step's weights on the test cases, no selection.
 
+    The networks get as many classes as the data set has.
+
     Returns one row per run: variant, seed, ``dsc`` (0 to 1) and ``hd95`` (voxels) as means over organs, the DSC of each
     organ, final loss, parameters, minutes. output_dir, resume, and ``look(variant, network)``, which sees every trained
     network and adds columns to its row: see `cached_run`. Raises: `InputError` without variants or seeds.
     """
     if not variants or not seeds:
         raise InputError("nothing to compare: give at least one variant and one seed")
-    rows = []
+    rows, classes = [], len(dataset.class_names) + 1
     for seed in seeds:
         run_config = replace(config, seed=seed)
-        for name, network in variants.items():
+        for name, variant in variants.items():
+            network = replace(variant, num_classes=classes)
             make = partial(run_once, network, run_config, dataset, device=device, progress=progress)
             settings = (network.to_dict(), run_config.to_dict(), dataset.digest())
             seen = None if look is None else partial(look, name)

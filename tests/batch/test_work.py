@@ -53,6 +53,14 @@ def test_a_training_of_other_settings_is_set_aside_and_made_anew(root):
     assert Path("10_training/run_before_2/weights.safetensors").is_file()
 
 
+def test_a_network_has_the_classes_of_the_data_it_is_trained_on(root, other_dataset):
+    """Three of one's own here, where a preset has Synapse's eight."""
+    plan = Plan(seeds=(1,), parameters={"STEPS": 1, "BATCH_SIZE": 2, "DATASET": str(other_dataset.root)})
+    for name in ("train-1", "evaluate-1"):
+        assert run_job(plan, plan.jobs[name], root) == 0, record(name)
+    assert record("train-1")["network"]["num_classes"] == 4
+
+
 def test_a_training_goes_on_where_it_was_unless_its_job_was_deleted():
     job, folder = Job("train-1", "train"), Path("10_training/run")
     make_room(folder, job, "digest")

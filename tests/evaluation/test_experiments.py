@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from msa2net_lib.config import NetworkConfig
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
 from msa2net_lib.evaluation.intervals import excludes_zero, summarize
@@ -65,6 +66,8 @@ def test_unknown_baseline_and_nothing_to_compare():
 
 
 class Dataset:
+    class_names = ORGANS
+
     def digest(self):
         return "data"
 
@@ -85,6 +88,15 @@ def test_finished_runs_are_read_back_unless_something_changed(monkeypatch, tmp_p
     assert len(done) == 4
     experiments.compare(variants, TrainConfig(steps=4), [1], Dataset(), tmp_path)
     assert len(done) == 6
+
+
+@pytest.mark.slow
+def test_networks_have_the_classes_of_the_data(other_dataset):
+    """Three of them here, where a preset has Synapse's eight."""
+    tiny = NetworkConfig.from_preset("tiny", image_size=64)
+    variants = {gate: tiny.with_gate(gate) for gate in ("masag", "addition")}
+    runs = experiments.compare(variants, TrainConfig(steps=1, batch_size=2), [1], other_dataset, progress=False)
+    assert list(runs.filter(like="dsc ")) == ["dsc stone", "dsc root", "dsc leaf"]
 
 
 def test_each_switch_changes_one_thing():

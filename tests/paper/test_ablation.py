@@ -13,6 +13,7 @@ from scipy import stats
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
+from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
 from msa2net_lib.evaluation.intervals import corrected, detectable, holm, paired_interval, t_interval
@@ -238,6 +239,8 @@ def test_largest_spread_by_simulation():
 
 class Data:
     """Stands for a prepared data set; `replace` keeps what a run rests on."""
+
+    class_names = ORGANS
 
     def __init__(self, cases=("a", "b")):
         self.test_cases = list(cases)
