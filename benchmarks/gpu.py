@@ -137,7 +137,7 @@ def step(name: str, way: Way, case: Case, batch: int) -> dict[str, Any]:
     device = torch.device(case.device)
     network = build(name, case)
     made = Step(network, *random_batch(batch, case.size, device), way)
-    products = Products(device, way.dtype, PEAK_PRODUCT[case.device])
+    products = Products(device, way.dtype, 256 if case.steps else PEAK_PRODUCT[case.device])
     seconds = in_turn({"step": made, "products": products}, repeats=5, warm_up=2)
     operations = count_operations(build(name, case), case.size, batch)[1]
     own = sorted(seconds["step"])[2]

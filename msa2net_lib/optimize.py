@@ -8,10 +8,7 @@ import importlib.util
 import json
 import logging
 import os
-import re
-import shutil
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -30,7 +27,7 @@ from msa2net_lib.baselines.spec import config_of, has_own_loss
 from msa2net_lib.baselines.table import NETWORKS
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import sha256
+from msa2net_lib.utils.converted import MODEL, cache_folder, compile_beside, keep, read_kept
 from msa2net_lib.utils.system_info import versions
 
 if TYPE_CHECKING:
@@ -40,11 +37,14 @@ Forward = Callable[[Tensor], Tensor]
 # OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch and the streams.
 SLICES_AT_ONCE, MOST_STREAMS = 4, 4
 
-LONG_SECONDS = 15.0
-"""What takes longer than this is worth a conversion, which takes as long for a large network, and once."""
-SOME_SLICES = 32  # from so many on a network that was converted before is taken from the cache
-_MODEL, _SUMS, _PARTIAL, _KEPT = "model.xml", "sha256", "openvino-partial-", re.compile(r"openvino-[0-9a-f]{32}")
-MOST_KEPT = 4  # converted networks in the cache
+LONG_SECONDS = 30.0
+"""What takes longer than this is worth a conversion, once. Of `published` it took 31 s on two cores, and what followed
+1 / 1.71 of the time (benchmarks/results/inference.json): in one run 75 s repay it, else the second or third such scan.
+"""
+SOME_SLICES = 32
+"""From so many on a network that was converted before is taken from the cache. Of `tiny` that takes a second and saves
+0.01 s a slice (processor time), so that fewer than 100 slices lose less than they would notice; larger ones gain more.
+"""
 
 
 class OptimizedNetwork(nn.Module):
@@ -157,7 +157,7 @@ class OptimizedWhenLong(nn.Module):
         super().__init__()
         self.config, self.network, self.left = config_of(network), network, slices
         self.kept = _place_in_cache(network) if slices >= SOME_SLICES else None
-        if self.kept is not None and os.path.isfile(self.kept / _MODEL):  # which raises nothing, as `Path.is_file` may
+        if self.kept is not None and os.path.isfile(self.kept / MODEL):  # which raises nothing, as `Path.is_file` may
             self.network = _optimized(network, self.kept)
         self.eval()
 
@@ -176,20 +176,6 @@ class OptimizedWhenLong(nn.Module):
         return logits
 
 
-def cache_folder() -> Path | None:
-    """Return where converted networks are kept: the folder MSA2NET_CACHE, or msa2net among the user's caches.
-
-    What is called ``openvino-...`` in it may be deleted at any time, and nothing else is touched. None where
-    nothing is to be kept, with MSA2NET_CACHE empty, or can be.
-    """
-    given = os.environ.get("MSA2NET_CACHE")
-    if given is not None:
-        return Path(os.path.expanduser(given)) if given else None
-    with suppress(RuntimeError):  # who has no home has no caches
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "msa2net"
-    return None
-
-
 def _place_in_cache(network: nn.Module) -> Path | None:
     """The folder of a converted network, named by what decides its logits; None for one that is not to be converted."""
     config, folder = config_of(network), cache_folder()
@@ -203,7 +189,8 @@ def _place_in_cache(network: nn.Module) -> Path | None:
         for source in sorted(Path(__file__).parent.joinpath(part).rglob("*.py")):
             digest.update(source.read_bytes())
     for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().data)
     return folder / f"openvino-{digest.hexdigest()[:32]}"
 
 
@@ -266,13 +253,13 @@ class OpenVINOForward:
         self.streams = min(self.threads, MOST_STREAMS)
         self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
         with _without_telemetry(), _without_logging():
-            self.model = _read_kept(kept)
-            if self.model is None:
-                self.model = _to_openvino(network.to(memory_format=torch.contiguous_format))
-                _keep(self.model, kept)
+            for self.model in _models(network, kept):
+                self.several = self._compile("THROUGHPUT", self.streams)
+                if self.several is not None:
+                    break
             from openvino import AsyncInferQueue
 
-            self.queue = AsyncInferQueue(self._compile("THROUGHPUT", self.streams), self.streams)
+            self.queue = AsyncInferQueue(self.several, self.streams)
         self.queue.set_callback(lambda request, result: np.copyto(result, request.get_output_tensor(0).data))
         self.alone: Any = None
         self.lock = threading.Lock()
@@ -281,8 +268,10 @@ class OpenVINOForward:
         logits = np.empty((len(image), *self.output_shape), dtype=np.float32)
         color = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
         with self.lock:  # requests belong to one caller at a time
-            if len(image) == 1:
-                self.alone = self.alone or self._compile("LATENCY", 1).create_infer_request()
+            if len(image) == 1 and self.alone is None:
+                with suppress(Exception):  # a cache that was deleted meanwhile: it goes where several go
+                    self.alone = self._compile(self.model, "LATENCY", 1).create_infer_request()
+            if len(image) == 1 and self.alone is not None:
                 logits[:] = self.alone.infer([color], share_inputs=True, share_outputs=True)[0]
             else:
                 size = min(SLICES_AT_ONCE, -(-len(image) // self.streams))
@@ -300,6 +289,8 @@ class OpenVINOForward:
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
         }
+        if isinstance(self.model, Path):
+            return compile_beside(_openvino_core(), self.model, settings)
         return _openvino_core().compile_model(self.model, "CPU", settings)
 
 
@@ -316,42 +307,15 @@ def _openvino_core() -> Any:
     return Core()
 
 
-def _read_kept(kept: Path | None) -> Any:
-    """The converted network of a folder of the cache, or None."""
-    if kept is None:
-        return None
-    with suppress(Exception):  # not there, damaged, or deleted meanwhile: it is converted again
-        if (kept / _SUMS).read_text() == _sums(kept):  # OpenVINO would compute with whatever weights it finds
-            with suppress(OSError):  # somebody else's cache
-                os.utime(kept)
-            return _openvino_core().read_model(kept / _MODEL)
-    return None
-
-
-def _sums(folder: Path) -> str:
-    return "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.glob("model.*")))
-
-
-def _keep(model: Any, kept: Path | None) -> None:
-    """Put a converted network into the cache, whole or not at all, and throw out what was not used for longest."""
-    if kept is None:
-        return
-    from openvino import save_model
-
-    with suppress(Exception):  # a full disk, or a folder of somebody else's: it is only a cache
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(kept, ignore_errors=True)  # damaged, if there is one
-        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=kept.parent, ignore_cleanup_errors=True) as new:
-            whole = Path(new, "whole")
-            save_model(model, whole / _MODEL, compress_to_fp16=False)
-            (whole / _SUMS).write_text(_sums(whole))
-            whole.rename(kept)
-        for left in kept.parent.glob(f"{_PARTIAL}*"):
-            if time.time() - left.stat().st_mtime > 3600:  # of a process that was killed: to write takes seconds
-                shutil.rmtree(left, ignore_errors=True)
-        ours = (path for path in kept.parent.iterdir() if _KEPT.fullmatch(path.name))  # a named folder may hold more
-        for old in sorted(ours, key=os.path.getmtime)[:-MOST_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+def _models(network: nn.Module, kept: Path | None) -> Iterator[Any]:
+    """What to compile, until it can be: the file that was kept, one that is made now, and where there is none, that."""
+    if (path := read_kept(kept)) is not None:
+        yield path
+    converted = _to_openvino(network.to(memory_format=torch.contiguous_format))
+    keep(converted, kept)
+    if (path := read_kept(kept)) is not None:
+        yield path
+    yield converted
 
 
 def _to_openvino(network: nn.Module) -> Any:

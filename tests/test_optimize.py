@@ -21,6 +21,7 @@ from msa2net_lib import MSA2Net, NetworkConfig, optimize, optimize_for_inference
 from msa2net_lib.baselines.spec import adopt_network
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils import converted
 
 pytestmark = pytest.mark.slow
 
@@ -222,16 +223,20 @@ def place(tiny, fast, tmp_path, monkeypatch):
     monkeypatch.setenv("MSA2NET_CACHE", str(tmp_path / "cache"))
     found = optimize._place_in_cache(tiny)
     assert found is not None
-    optimize._keep(fast._forward.model, found)
+    converted.keep(fast._forward.model, found)
     return found
 
 
-def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_only(tiny, place, monkeypatch):
+def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_only(tiny, fast, place, monkeypatch):
     monkeypatch.setattr(torch.export, "export", None)
     again = optimize.OptimizedWhenLong(copy.deepcopy(tiny), optimize.SOME_SLICES)
     assert again.way == "openvino"
     assert largest_difference(tiny, again, torch.randn(5, 1, 64, 64)) <= TOLERANCE
     assert predict_volume(again, np.random.default_rng(0).random((3, 50, 40))).shape == (3, 50, 40)
+    assert optimize._optimized(tiny, place)._forward.several.get_property("LOADED_FROM_CACHE"), "compiled only once"
+    shutil.rmtree(place)  # at any time: what runs goes on, a slice alone, too, for which it would compile anew
+    assert largest_difference(tiny, again, torch.randn(1, 1, 64, 64)) <= TOLERANCE
+    converted.keep(fast._forward.model, place)
     assert optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES - 1).way == "eager"
     other = copy.deepcopy(tiny)
     with torch.no_grad():
@@ -247,7 +252,7 @@ def test_a_long_volume_goes_on_optimized_and_the_conversion_is_kept(tiny, fast, 
         folder.mkdir()
         os.utime(folder, (0, 0))
     monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
-    monkeypatch.setattr(optimize, "MOST_KEPT", 1)
+    monkeypatch.setattr(converted, "MOST_KEPT", 1)
     image = torch.randn(2, 1, 64, 64)
     monkeypatch.setattr(optimize, "LONG_SECONDS", 1e6)
     short = optimize.OptimizedWhenLong(tiny, 100)
@@ -262,12 +267,18 @@ def test_a_long_volume_goes_on_optimized_and_the_conversion_is_kept(tiny, fast, 
     assert sorted(place.parent.iterdir()) == stay, "MOST_KEPT stay, nothing half made, and what is somebody else's"
 
 
-@pytest.mark.parametrize("damage", ["cut short", "empty", "gone"])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "gone", "compiled"])
 def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
     monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
     model = place / "model.xml"
     whole = model.read_bytes()
-    model.write_bytes({"cut short": whole[: len(whole) // 2]}.get(damage, b""))
+    if damage == "compiled":
+        optimize._optimized(tiny, place)
+        (blob,) = place.glob("*.blob")
+        blob.chmod(0o644)
+        blob.write_bytes(blob.read_bytes()[:1000])
+    else:
+        model.write_bytes({"cut short": whole[: len(whole) // 2]}.get(damage, b""))
     if damage == "gone":
         shutil.rmtree(place)
     found = optimize._optimized(tiny, place)
@@ -277,8 +288,8 @@ def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["a byte changed", "zeros", "cut short", "gone", "of another version"])
 def test_weights_that_are_not_as_they_were_written_are_not_computed_with(tiny, fast, place, damage, monkeypatch):
-    converted = []
-    monkeypatch.setattr(optimize, "_to_openvino", lambda network: converted.append(1) or fast._forward.model)
+    made = []
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: made.append(1) or fast._forward.model)
     weights = place / "model.bin"
     whole = weights.read_bytes()
     if damage == "gone":
@@ -290,7 +301,7 @@ def test_weights_that_are_not_as_they_were_written_are_not_computed_with(tiny, f
         changed = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
         weights.write_bytes({"zeros": bytes(len(whole)), "cut short": whole[:-4]}.get(damage, changed))
     found = optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES)
-    assert converted == [1]
+    assert made == [1]
     assert largest_difference(tiny, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
     assert weights.read_bytes() == whole
 
@@ -309,7 +320,7 @@ def test_what_a_killed_process_left_goes(fast, place):
     for folder in (old, young):
         (folder / "whole").mkdir(parents=True)
     os.utime(old, (0, 0))
-    optimize._keep(fast._forward.model, place)
+    converted.keep(fast._forward.model, place)
     assert sorted(place.parent.iterdir()) == sorted([place, young]), "somebody may be writing to the other one"
 
 
@@ -324,15 +335,15 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny, fast, tmp_path, mo
 
 def test_where_the_cache_is(tmp_path, monkeypatch):
     monkeypatch.setenv("MSA2NET_CACHE", "")
-    assert optimize.cache_folder() is None
+    assert converted.cache_folder() is None
     monkeypatch.delenv("MSA2NET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert optimize.cache_folder() == tmp_path / "msa2net"
+    assert converted.cache_folder() == tmp_path / "msa2net"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert optimize.cache_folder() == tmp_path / ".cache" / "msa2net"
+    assert converted.cache_folder() == tmp_path / ".cache" / "msa2net"
     monkeypatch.setenv("MSA2NET_CACHE", "~/kept")
-    assert optimize.cache_folder() == tmp_path / "kept"
+    assert converted.cache_folder() == tmp_path / "kept"
 
 
 def test_networks_that_stay_as_they_are(tiny, fast, tmp_path, monkeypatch):
