@@ -33,8 +33,9 @@ def no_result(attempt: Attempt) -> str | None:
 
 def count(attempt: Attempt) -> str | None:
     """Results stacked, apart, missing or too many."""
-    given, expected = attempt.given[0], attempt.expected[0]
-    if len(given) == len(expected):
+    pairs = zip(attempt.given, attempt.expected, strict=True)  # a number that was written out may fit some inputs
+    given, expected = next(((own, right) for own, right in pairs if len(own) != len(right)), ([], []))
+    if not expected:
         return None
     told = f"it returned {len(given)} result(s), expected {len(expected)}"
     if len(given) == 1:
@@ -69,11 +70,13 @@ def count(attempt: Attempt) -> str | None:
 
 def shape(attempt: Attempt) -> str | None:
     """Axes lost, added or permuted."""
-    for index, (one, other) in enumerate(zip(attempt.given[0], attempt.expected[0], strict=True)):
-        if one.shape != other.shape:
-            prefix = f"the {ORDINALS[index]} result: " if len(attempt.expected[0]) > 1 else ""
-            told = f"{prefix}it returned shape {one.shape}, expected {other.shape}"
-            return told + _shape_reason(attempt, one, other)
+    for index in range(len(attempt.expected[0])):
+        for draw, (one, other) in enumerate(attempt.pairs(index)):
+            if one.shape != other.shape:
+                prefix = f"the {ORDINALS[index]} result: " if len(attempt.expected[0]) > 1 else ""
+                prefix += "right for some sizes, written out for them? for others " if draw else ""
+                told = f"{prefix}it returned shape {one.shape}, expected {other.shape}"
+                return told + _shape_reason(attempt, one, other)
     return None
 
 

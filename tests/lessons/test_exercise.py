@@ -133,6 +133,30 @@ def test_every_lesson_with_an_exercise_is_here():
     assert len(ALL) >= 21
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda x, y: ((x + y)[:, :, :5, :6], x - y), "written out for them? for others it returned shape"),
+        (lambda x, y: (x + y) if x.shape[1] == 4 else (x + y, x - y), "it returned 1 result(s), expected 2"),
+        (lambda x, y: (torch.zeros(1, 2, 5, 6), torch.zeros(1, 2, 5, 6)), "it returned shape (1, 2, 5, 6)"),
+        (lambda x, y: None if x.shape[1] == 4 else (x + y, x - y), "a result is NoneType"),
+    ],
+)
+def test_what_fits_the_first_input_alone_is_told(monkeypatch, capsys, answer, told):
+    """Sizes that were written out, as a stub may have them."""
+    grows = Check("grows", ADD.answer, lambda rng: _grown(rng), {})
+    assert not grows(answer)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert told in line
+
+
+def _grown(rng):
+    """The first is 1 x 2 x 5 x 6, later ones are larger."""
+    more = int(rng.integers(1, 3)) if rng.bit_generator.seed_seq.entropy else 0
+    shape = (1, 2 + 2 * (more > 0), 5 + more, 6 + more)
+    return random_tensor(rng, *shape), random_tensor(rng, *shape)
+
+
 SUM = Check("sum", lambda numbers, x: x.sum() + sum(numbers), lambda rng: ([5, 2, int(rng.integers(9))],
             random_tensor(rng, 3, 4)), {})  # fmt: skip
 
