@@ -89,7 +89,7 @@ def build_network(
     except InputError:
         raise
     except Exception as error:
-        if not (entry.own or isinstance(error, TypeError)):
+        if not (entry.own or plain or isinstance(error, TypeError)):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"network {name!r} cannot be built: {reason}") from error

@@ -59,7 +59,9 @@ class NetworkSpec:
             raise InputError(f"num_classes={self.num_classes}: give 1 to {MOST_CLASSES}")
         for name, value in {"name": self.name, **options}.items():
             if not _is_plain(value) or not isinstance(name, str):
-                raise InputError(f"{name}={str(value)[:100]}: give a plain number, name or short list of numbers")
+                raise InputError(
+                    f"{name}={str(value)[:100]}: give a plain number, name or short list of numbers above 0"
+                )
 
     @property
     def preset(self) -> str:
@@ -108,7 +110,8 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return re.fullmatch(r"[\w.:<> -]{1,100}", value) is not None
     if isinstance(value, tuple):
-        return len(value) <= 16 and all(_is_plain(part) and not isinstance(part, (str, tuple)) for part in value)
+        sizes = all(_is_plain(part) and isinstance(part, int | float) and part > 0 for part in value)
+        return 0 < len(value) <= 16 and sizes
     return value is None or (isinstance(value, int | float) and abs(value) <= MOST_WIDTH)
 
 

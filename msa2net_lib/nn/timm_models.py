@@ -148,7 +148,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     state = carry_tables(state, backbone)
     if wrong := misfits(state, ours):
         raise InputError(
-            f"{path}: does not fit the encoder (of {len(ours)} entries {len(wrong)} do not; first offenders: "
+            f"{path}: does not fit the encoder ({len(wrong)} entries are missing or others; first offenders: "
             f"{some_of(wrong)}): give the weights of the same timm model"
         )
     require_finite(state, path)

@@ -213,3 +213,8 @@ def test_an_unknown_network_is_named():
         InputError, match=r"^network 'foreign' is not of this library: call register_network\('foreign'"
     ):
         rebuild_network(NetworkSpec("foreign", 2, 64))
+
+
+@pytest.mark.parametrize("widths", [(), (0, 0), (4, -4), (4.5, 8), "wide", 3])
+def test_options_that_no_network_can_have_are_one_line(refused, widths):
+    refused("", build_network, "unet", 3, 64, widths=widths)
