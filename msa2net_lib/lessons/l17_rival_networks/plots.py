@@ -20,7 +20,7 @@ from msa2net_lib.viz.plots import figure_grid, stamp
 
 WIDTH = 9.1
 """Inches of a figure; with its margin it fits a page's column of 930 pixels."""
-CARD, ROW, BOX = 4.5, 0.24, 0.19
+CARD, ROW, BOX = 4.5, 0.23, 0.18
 """Inches: a card's width, from one stride to the next, a box's height."""
 STRIDES = (1, 2, 4, 8, 16, 32)
 _PALETTE = ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#000000")
