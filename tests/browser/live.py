@@ -31,13 +31,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "site" / "live"))
 from chromium import CheckError, end, headless
 from make_data import open_networks
 
-from msa2net_lib.export.live import LiveDecoder, LiveEncoder
+from msa2net_lib.export.live import LiveNetwork
 from msa2net_lib.utils.system_info import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE, UPDATES, READY_SECONDS = 1e-4, 50, 60
 LAPTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 
+Run = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 SETTINGS: dict[str, dict[str, Any]] = {
     "as trained": {},
     "G halved, sigmoids off, at all levels": {"scope": "all", "scale": "0.5", "stage": "sigmoids"},
@@ -55,12 +56,13 @@ SET = """async ([id, value]) => {
 }"""
 RESET = "async () => { document.getElementById('reset').click(); await live.update(); }"
 ALL = """() => {
-    const bytes = array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-    const text = array => { let s = ''; for (const b of bytes(array)) s += String.fromCharCode(b); return btoa(s); };
-    const tensors = live.state.tensors, last = Object.keys(tensors).at(-1);
-    const end = tensors[last].data.byteOffset + tensors[last].data.byteLength;
-    const whole = new Float32Array(tensors.logits.data.buffer.slice(tensors.logits.data.byteOffset, end));
-    return [live.state.gray, live.state.controls, whole].map(array => text(Float32Array.from(array)));
+    const text = array => {
+        const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+        let s = ''; for (const b of bytes) s += String.fromCharCode(b); return btoa(s);
+    };
+    const {gray, controls, shown} = live.state;
+    const tensors = Object.entries(shown.tensors).map(([name, {data}]) => [name, text(data)]);
+    return [text(gray), text(controls), Object.fromEntries(tensors)];
 }"""
 ARITHMETIC = """() => Object.keys(live.network.about.boxes).map(name => {
     live.choose(name, 4, 5);
@@ -69,15 +71,16 @@ ARITHMETIC = """() => Object.keys(live.network.about.boxes).map(name => {
 })"""
 WIDE = "() => document.documentElement.scrollWidth"
 TIMES = """async count => {
-    live.state.times.length = 0;
-    const slice = document.getElementById('slice'), scale = document.getElementById('scale');
+    const times = [], slice = document.getElementById('slice'), scale = document.getElementById('scale');
     for (let k = 0; k < count; k++) {
         const control = k % 2 ? slice : scale;
         control.value = k % 2 ? (k >> 1) % (Number(slice.max) + 1) : (k % 41) / 20;
+        const started = performance.now();
         control.dispatchEvent(new Event('input'));
         await live.update();
+        times.push(performance.now() - started);
     }
-    return live.state.times;
+    return times;
 }"""
 
 
@@ -175,29 +178,30 @@ def near(written: str, shown: str) -> bool:
     return abs(one - other) <= 0.0011 * max(1, abs(one))
 
 
-def reference() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """What torch computes: gray values and controls to all tensors in a row."""
+def reference() -> Run:
+    """What torch computes: gray values and controls to all tensors by name."""
     network, others = open_networks()
-    encoder, decoder = LiveEncoder(network).eval(), LiveDecoder(network, others).eval()
-    height, width = network.config.height_width
+    live, size = LiveNetwork(network, others), network.config.height_width
 
-    @torch.inference_mode()
-    def run(gray: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        image = torch.from_numpy(gray.copy()).view(1, 1, height, width)
-        return decoder(encoder(image), torch.from_numpy(controls.copy()).view(1, 3, -1))[0].numpy()
+    def run(gray: np.ndarray, controls: np.ndarray) -> dict[str, np.ndarray]:
+        given = torch.from_numpy(controls.copy()).view(1, 3, -1)
+        found = live.tensors(torch.from_numpy(gray.copy()).view(1, 1, *size), given)
+        return {name: tensor.flatten().numpy() for name, tensor in found.items()}
 
     return run
 
 
-def tensors_differ(page, run: Callable[[np.ndarray, np.ndarray], np.ndarray], setting: str) -> float:
+def tensors_differ(page, run: Run, setting: str) -> float:
     """How far the page's tensors are from torch's, large numbers as a share. Errors: `CheckError`."""
-    gray, controls, found = (np.frombuffer(base64.b64decode(text), np.float32) for text in page.evaluate(ALL))
-    expected = run(gray, controls)
-    if found.shape != expected.shape:
-        raise CheckError(f"{setting}: {found.size} numbers, not {expected.size}")
+    gray, controls, texts = page.evaluate(ALL)
+    expected = run(numbers(gray), numbers(controls))
+    if missing := expected.keys() ^ texts.keys():
+        raise CheckError(f"{setting}: {', '.join(sorted(missing))} on one side only")
     worst = 0.0
-    for name, (start, *shape) in page.evaluate("() => live.network.about.layout").items():
-        one, other = (numbers[start : start + int(np.prod(shape))] for numbers in (found, expected))
+    for name, other in expected.items():
+        one = numbers(texts[name])
+        if one.shape != other.shape:
+            raise CheckError(f"{setting}: {name} has {one.size} numbers, not {other.size}")
         share = float(np.abs(one - other).max()) / max(1.0, float(np.abs(other).max()))
         if not share <= TOLERANCE:
             raise CheckError(f"{setting}: {name} of the page is not torch's, they differ by {share:.1e}")
@@ -205,9 +209,14 @@ def tensors_differ(page, run: Callable[[np.ndarray, np.ndarray], np.ndarray], se
     return worst
 
 
+def numbers(text: str) -> np.ndarray:
+    """Numbers of 32 bits in base64."""
+    return np.frombuffer(base64.b64decode(text), np.float32)
+
+
 def answers_hold(page) -> None:
     """The answers under the three questions are true. Errors: `CheckError`."""
-    tensor = "name => Array.from(live.state.tensors[`0/${name}`].data)"
+    tensor = "name => Array.from(live.state.shown.tensors[`0/${name}`].data)"
     before = {name: np.array(page.evaluate(tensor, name)) for name in ("x", "x_selected", "output", "u_modulated")}
     if (before["x"] * before["x_selected"] < 0).any() or (abs(before["x_selected"]) < abs(before["x"]) - 1e-6).any():
         raise CheckError("question 2: selection made a number smaller, or turned its sign")
@@ -225,7 +234,7 @@ def answers_hold(page) -> None:
     page.evaluate(RESET)
 
 
-def use(page, name: str, run: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+def use(page, name: str, run: Run) -> None:
     """Keyboard or touch on a map, then a picture of the reader's. Errors: `CheckError`."""
     cell = "() => [live.state.map, live.state.cell.row, live.state.cell.column]"
     canvas = page.locator("[data-name=u_modulated] canvas")

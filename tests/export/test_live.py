@@ -13,7 +13,7 @@ from live_gate import FIXTURE, made_gate
 from msa2net_lib.analysis.interventions import INPUTS, STAGES, with_inputs, without_stage
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.export import export_module, open_exported
-from msa2net_lib.export.live import CONTROLS, LiveDecoder, LiveEncoder, as_trained, store_half
+from msa2net_lib.export.live import CONTROLS, LiveNetwork, as_trained, store_half
 from msa2net_lib.nn.gates import build_gate
 from msa2net_lib.nn.network import MSA2Net
 
@@ -26,12 +26,11 @@ def live():
     torch.manual_seed(0)
     shipped = load_network(SHIPPED_TINY).eval()
     others = [build_gate("attention", channels).eval() for channels in shipped.encoder.channels[:3]]
-    decoder, image = LiveDecoder(shipped, others), torch.rand(2, 1, 128, 128)
+    image = torch.rand(2, 1, 128, 128)
     with torch.inference_mode():
-        features = LiveEncoder(shipped)(image)
         traces = shipped.trace_gates((image - 0.5) / 0.5)
     return SimpleNamespace(
-        network=shipped, others=others, decoder=decoder, image=image, features=features, traces=traces
+        network=shipped, others=others, live=LiveNetwork(shipped, others), image=image, traces=traces
     )
 
 
@@ -40,12 +39,7 @@ def tensors(live, level=0, **changes):
     controls = as_trained(2)
     for name, value in changes.items():
         controls[:, level, CONTROLS.index(name)] = value
-    with torch.inference_mode():
-        row = live.decoder(live.features, controls)[1]
-    return {
-        name: row[p.start : p.start + torch.tensor(p.shape).prod()].view(1, *p.shape)
-        for name, p in live.decoder.layout.items()
-    }
+    return {name: tensor[1:] for name, tensor in live.live.tensors(live.image, controls).items()}
 
 
 def test_unchanged_it_is_the_network(live):
@@ -89,13 +83,13 @@ def test_another_network_is_refused(live, refused, change):
     small = live.network.config.to_dict()
     options = {name: small[name] for name in ("encoder", "encoder_options", "image_size")}
     network = MSA2Net.from_preset(**{"preset": "tiny"} | options | change)
-    refused("give one with MASAG at levels 0 to 2", LiveDecoder, network, live.others)
-    refused("an attention gate for each", LiveDecoder, live.network, live.others[:2])
+    refused("give one with MASAG at levels 0 to 2", LiveNetwork, network, live.others)
+    refused("an attention gate for each", LiveNetwork, live.network, live.others[:2])
 
 
 def test_half_the_bytes_and_the_same_numbers(live, tmp_path):
     path = tmp_path / "encoder.onnx"
-    before = export_module(LiveEncoder(live.network), {"image": live.image}, path, output="features").bytes
+    before = export_module(live.live.encoder, {"image": live.image}, path, output="row").bytes
     computed = open_exported(path)(live.image)
     after = store_half(path)
     assert after < 0.65 * before

@@ -1,16 +1,21 @@
 // The page: what is chosen, what is drawn. The numbers come from network.js, the arithmetic from gate.js.
-import { REACH, at, explain, number, written } from "./gate.js";
-import { diceOf, labels, moved, openNetwork } from "./network.js";
+import { moved, predict } from "./arrays.js";
+import { REACH, at, explain, number } from "./gate.js";
+import { openNetwork } from "./network.js";
 
 const $ = (id) => document.getElementById(id);
 const NOTICEABLE = 1e-4; // a relative change below is rounding
 const NAMES = { x: "skip features X", g: "gating features G", local_context: "local context of X", channel_mean: "mean of G over channels", channel_max: "maximum of G over channels", global_context: "global context of G", u: "fused features U", weight_x: "selection weight of X", weight_g: "selection weight of G", x_selected: "X', X selected", g_selected: "G', G selected", x_gate: "sigmoid of G'", g_gate: "sigmoid of X'", x_modulated: "X'', X modulated", g_modulated: "G'', G modulated", u_modulated: "U', the product", attention: "attention map A", x_attended: "X weighed by A", output: "output Y" };
+const LEVELS = [2, 1, 0]; // in the order in which they run
+const REST = 150; // milliseconds without a wish, after which the other gates are computed
 
 let network;
+let palettes;
 let pending = Promise.resolve();
 let asked = 0;
-const labelsOf = new WeakMap(); // a pass's tensors -> its label map
-const state = { index: 0, wish: null, gray: null, label: null, features: null, others: null, usual: null, tensors: null, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u", times: [] };
+// usual: the pass as trained; shown: that of the controls, the same where they change nothing; others: of the other gates.
+const state = { index: 0, wish: null, gray: null, label: null, features: null, usual: null, shown: null, others: {}, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u" };
+const pictures = {};
 const boxes = {};
 
 function element(tag, properties = {}, ...children) {
@@ -20,8 +25,7 @@ function element(tag, properties = {}, ...children) {
 }
 
 const levels = () => network.about.levels;
-const tensor = (name, tensors = state.tensors) => tensors[`${state.level}/${name}`];
-const ofLevel = (tensors) => Object.fromEntries(Object.keys(network.about.boxes).map((name) => [name, tensor(name, tensors)]));
+const tensor = (name, pass = state.shown) => pass.tensors[`${state.level}/${name}`];
 
 // What the controls say of the shown level: tensor -> words for what was switched off, and whether the attention gate runs.
 function change() {
@@ -35,8 +39,7 @@ function change() {
 
 function readControls() {
   const controls = network.asTrained();
-  const where = $("scope").value === "all" ? [0, 1, 2] : [state.level];
-  for (const level of where) {
+  for (const level of $("scope").value === "all" ? LEVELS : [state.level]) {
     network.set(controls, level, "scale of G", Number($("scale").value));
     network.set(controls, level, "X shuffled", Number($("shuffle").checked));
     if ($("stage").value) network.set(controls, level, $("stage").value, 1);
@@ -46,63 +49,63 @@ function readControls() {
   return controls;
 }
 
+// A pass of the levels from `first` on, with its label map and scores.
+async function run(controls, first, before, goOn) {
+  const tensors = await network.decode(state.features, controls, first, before, goOn);
+  return tensors && { tensors, ...predict(tensors.logits, state.label, network.about.classes) };
+}
+
 // Compute and draw; the newest wish wins, those in between are dropped.
 function update(wish = null) {
-  const [mine, started] = [++asked, performance.now()];
+  const mine = ++asked;
   state.wish = wish ?? state.wish;
   pending = pending.then(async () => {
     if (mine !== asked) return;
+    const usual = network.asTrained();
     if (state.wish) {
-      const { gray, label, index } = state.wish;
-      state.wish = null;
-      const features = await network.encode(gray);
-      const usual = await network.decode(features, network.asTrained());
-      Object.assign(state, { gray, label, index, features, usual, others: null });
+      Object.assign(state, state.wish, { wish: null, others: {} });
+      state.features = await network.encode(state.gray);
+      state.usual = await run(usual);
     }
     state.controls = readControls();
-    const usual = network.asTrained();
-    const changed = state.controls.some((value, place) => value !== usual[place]);
-    state.tensors = changed ? await network.decode(state.features, state.controls) : state.usual;
+    const count = network.about.controls.length;
+    const first = LEVELS.find((level) => state.controls.some((value, place) => value !== usual[place] && Math.floor(place / count) === level));
+    state.shown = first === undefined ? state.usual : await run(state.controls, first, state.usual.tensors);
     draw();
     drawPredictions();
-    state.times.push(performance.now() - started);
-    if (!state.others) setTimeout(compare, 150, mine);
+    setTimeout(compare, REST, mine);
   });
   return pending;
 }
 
-// The attention gate and plain addition on the same slice, once the page has nothing better to do.
+// The attention gate and plain addition on the same slice, once the reader rests; a wish stops it between two levels.
 function compare(mine) {
+  const goOn = async () => {
+    await new Promise((done) => setTimeout(done));
+    return mine === asked;
+  };
   pending = pending.then(async () => {
-    const found = {};
     for (const [name, control] of [["attention gate", "attention gate"], ["plain addition", "gate"]]) {
-      if (mine !== asked) return;
+      if (state.others[name]) continue;
       const controls = network.asTrained();
-      for (const level of [0, 1, 2]) network.set(controls, level, control, 1);
-      found[name] = labels((await network.decode(state.features, controls)).logits);
+      for (const level of LEVELS) network.set(controls, level, control, 1);
+      const found = await run(controls, 2, {}, goOn);
+      if (!found) return;
+      state.others[name] = found;
+      drawPredictions();
     }
-    state.others = found;
-    drawPredictions();
   });
-  return pending;
 }
 
-function predicted(tensors) {
-  if (!labelsOf.has(tensors)) labelsOf.set(tensors, labels(tensors.logits));
-  return labelsOf.get(tensors);
-}
-
-function paint(canvas, values, height, width, low, high, palette) {
-  canvas.width = width;
-  canvas.height = height;
+function fill(canvas, height, width, color) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const image = new ImageData(width, height);
-  for (let i = 0; i < values.length; i++) {
-    const place = Math.max(0, Math.min(255, Math.round((255 * (values[i] - low)) / (high - low || 1))));
-    image.data.set(palette[place], 4 * i);
-    image.data[4 * i + 3] = 255;
-  }
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = color(i);
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
+
+const packedColor = (red, green, blue) => (255 << 24) | (blue << 16) | (green << 8) | red;
 
 const channelOf = (one, channel) => {
   const [channels, height, width] = one.shape;
@@ -117,20 +120,22 @@ function draw() {
     const [now, before] = [tensor(name), tensor(name, state.usual)];
     const values = channelOf(now, state.cell.channel);
     const high = kind === "shares" ? 1 : channelOf(before, state.cell.channel).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    paint(boxes[name].canvas, values, now.shape[1], now.shape[2], kind === "shares" ? 0 : -high, high, about.palettes[kind]);
+    const low = kind === "shares" ? 0 : -high;
+    const scale = 255 / (high - low || 1);
+    fill(boxes[name].canvas, now.shape[1], now.shape[2], (i) => palettes[kind][Math.max(0, Math.min(255, Math.round((values[i] - low) * scale)))]);
     const replaced = name in off || (other && (name === "attention" || name === "output"));
     boxes[name].figure.classList.toggle("replaced", replaced);
-    boxes[name].figure.classList.toggle("changed", !replaced && state.tensors !== state.usual && moved(before.data, now.data) > NOTICEABLE);
+    boxes[name].figure.classList.toggle("changed", !replaced && now !== before && moved(before.data, now.data) > NOTICEABLE);
     boxes[name].shape.textContent = ` · ${now.shape[0]} ch`;
   }
-  for (const [id, words] of [["channel-said", `${state.cell.channel} of ${levels()[state.level].channels}`], ["scale-said", Number($("scale").value).toFixed(2)], ["slice-said", state.label ? about.slices[state.index].z : "yours"]]) $(id).textContent = words;
-  const ramp = Array.from({ length: 256 }, (_, value) => [value, value, value]);
-  paint($("slice-image"), state.gray, about.side, about.side, 0, 1, ramp);
+  $("channel-said").textContent = `${state.cell.channel}, of 0 to ${levels()[state.level].channels - 1}`;
+  $("scale-said").textContent = Number($("scale").value).toFixed(2);
+  $("slice-said").textContent = state.label ? about.slices[state.index].z : "yours";
   drawCell();
 }
 
-function arithmetic(name) {
-  const found = explain(name, ofLevel(state.tensors), network.weights[state.level], state.cell, change());
+function arithmetic(name, tensors) {
+  const found = explain(name, tensors, network.weights[state.level], state.cell, change());
   const { width, order } = levels()[state.level];
   if (name === "x" && network.get(state.controls, state.level, "X shuffled")) {
     const from = order[state.cell.row * width + state.cell.column];
@@ -143,78 +148,81 @@ function arithmetic(name) {
 function drawCell() {
   const { row, column, channel } = state.cell;
   const { height, width } = levels()[state.level];
+  const tensors = Object.fromEntries(Object.keys(boxes).map((name) => [name, tensor(name)]));
+  const found = Object.fromEntries(Object.keys(boxes).map((name) => [name, arithmetic(name, tensors)]));
   const from = change().off[state.map] === undefined ? (REACH[state.map] ?? {}) : {};
   for (const [name, { marker, value, figure, canvas }] of Object.entries(boxes)) {
     const reach = name === state.map ? 0 : (from[name] ?? 0);
     const [top, left] = [Math.max(0, row - reach), Math.max(0, column - reach)];
     const [bottom, right] = [Math.min(height, row + reach + 1), Math.min(width, column + reach + 1)];
     Object.assign(marker.style, { top: `${(100 * top) / height}%`, left: `${(100 * left) / width}%`, height: `${(100 * (bottom - top)) / height}%`, width: `${(100 * (right - left)) / width}%` });
-    const said = number(at(tensor(name), channel, row, column));
+    const said = number(at(tensors[name], channel, row, column));
     value.textContent = said;
     figure.classList.toggle("chosen", name === state.map);
     figure.classList.toggle("source", name in from);
     canvas.setAttribute("aria-label", `${NAMES[name]}; row ${row}, column ${column}, channel ${channel}: ${said}. Arrow keys move the cell.`);
   }
   Object.assign($("slice-marker").style, { top: `${(100 * row) / height}%`, left: `${(100 * column) / width}%`, height: `${100 / height}%`, width: `${100 / width}%` });
-  const found = arithmetic(state.map);
-  const formula = network.about.boxes[state.map][2];
-  $("cell-title").textContent = `${formula} at row ${row}, column ${column}, channel ${channel}: ${number(found.value)}`;
-  $("arithmetic").replaceChildren(...found.lines.map((line, place) => element("p", { className: place ? "small" : "" }, place ? line : `${line} = ${number(found.value)}`)));
-  $("terms-title").textContent = found.terms.length ? `All ${found.terms.length} terms` : "No terms";
-  const rows = found.terms.map((term) => element("tr", {}, ...[term.label, number(term.weight), number(term.value), number(term.weight * term.value)].map((words) => element("td", {}, words))));
-  const head = element("tr", {}, ...["input", "weight", "value", "product"].map((words) => element("th", { scope: "col" }, words)));
-  $("terms").replaceChildren(element("table", {}, head, ...rows));
-  drawStages();
+  const chosen = found[state.map];
+  state.said = `row ${row}, column ${column}, channel ${channel}: ${chosen.lines[0]} = ${number(chosen.value)}`;
+  $("cell-title").textContent = `${network.about.boxes[state.map][2]} at row ${row}, column ${column}, channel ${channel}: ${number(chosen.value)}`;
+  $("arithmetic").replaceChildren(...chosen.lines.map((line, place) => element("p", { className: place ? "small" : "" }, place ? line : `${line} = ${number(chosen.value)}`)));
+  drawTerms(chosen.terms);
+  drawStages(found);
 }
 
-function drawStages() {
+function drawTerms(terms) {
+  $("terms-title").textContent = terms.length ? `All ${terms.length} terms` : "No terms";
+  const rows = terms.map((term) => element("tr", {}, ...[term.label, number(term.weight), number(term.value), number(term.weight * term.value)].map((words) => element("td", {}, words))));
+  const head = element("tr", {}, ...["input", "weight", "value", "product"].map((words) => element("th", { scope: "col" }, words)));
+  $("terms").replaceChildren(element("table", {}, head, ...rows));
+}
+
+function drawStages(found) {
   const { boxes: places, columns } = network.about;
   const parts = columns.map(([title, left, right]) => {
     const names = Object.keys(places).filter((name) => places[name][0] > left && places[name][0] < right);
-    const lines = names.map((name) => {
-      const found = arithmetic(name);
-      return element("li", { className: name === state.map ? "chosen" : "" }, `${found.lines[0]} = ${number(found.value)}`);
-    });
+    const lines = names.map((name) => element("li", { className: name === state.map ? "chosen" : "" }, `${found[name].lines[0]} = ${number(found[name].value)}`));
     return element("section", {}, element("h3", {}, title), element("ul", {}, ...lines));
   });
   $("stages").replaceChildren(...parts);
 }
 
-function drawPredictions() {
-  const { about } = network;
-  const shown = { "MASAG as trained": predicted(state.usual), "with your changes": state.tensors === state.usual ? null : predicted(state.tensors), ...(state.others ?? { "attention gate": null, "plain addition": null }) };
-  if (state.label) shown.reference = state.label;
-  const colors = about.classes.map(({ color }) => [1, 3, 5].map((start) => Number.parseInt(color.slice(start, start + 2), 16)));
-  const figures = Object.entries(shown).map(([name, found]) => {
-    const canvas = element("canvas", { width: about.side, height: about.side });
-    const image = new ImageData(about.side, about.side);
-    for (let i = 0; i < state.gray.length; i++) {
-      const gray = 255 * state.gray[i];
-      const color = found?.[i] ? colors[found[i] - 1] : null;
-      for (let k = 0; k < 3; k++) image.data[4 * i + k] = color ? 0.45 * gray + 0.55 * color[k] : gray;
-      image.data[4 * i + 3] = 255;
-    }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    const scores = found && state.label && name !== "reference" ? diceOf(found, state.label, about.classes) : [];
-    const mean = scores.reduce((sum, one) => sum + one.dice, 0) / scores.length;
-    const words = { "with your changes": "no change", reference: "a model's labels" }[name] ?? (found ? "no reference" : "coming");
-    const said = scores.length ? `Dice ${mean.toFixed(3)}` : name === "reference" || !found ? words : "no reference";
+function makePictures() {
+  for (const name of ["MASAG as trained", "with your changes", "attention gate", "plain addition", "reference"]) {
+    const [canvas, words] = [element("canvas"), element("span")];
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${name}: ${said}; ${scores.map((one) => `${one.name} ${one.dice.toFixed(2)}`).join(", ")}`);
-    return element("figure", {}, canvas, element("figcaption", {}, element("strong", {}, name), element("br"), said));
-  });
-  $("pictures").replaceChildren(...figures);
-  const keys = about.classes.map(({ name, color }) => {
+    const figure = element("figure", {}, canvas, element("figcaption", {}, element("strong", {}, name), element("br"), words));
+    pictures[name] = { canvas, words, figure };
+    $("pictures").append(figure);
+  }
+  for (const { name, color } of network.about.classes) {
     const swatch = element("span", { className: "swatch" });
     swatch.style.background = color;
-    return element("span", { className: "key" }, swatch, name);
-  });
-  $("predictions-said").replaceChildren(...keys);
+    $("predictions-said").append(element("span", { className: "key" }, swatch, name));
+  }
 }
 
-function speak() {
-  const { row, column, channel } = state.cell;
-  $("spoken").textContent = `${NAMES[state.map]}, row ${row}, column ${column}, channel ${channel}: ${arithmetic(state.map).lines[0]} = ${number(at(tensor(state.map), channel, row, column))}`;
+function drawPredictions() {
+  const { side, classes } = network.about;
+  const tints = classes.map(({ color }) => [1, 3, 5].map((start) => 0.55 * Number.parseInt(color.slice(start, start + 2), 16)));
+  const ground = Float32Array.from(state.gray, (value) => 255 * value);
+  const changed = state.shown !== state.usual && state.shown;
+  const passes = { "MASAG as trained": state.usual, "with your changes": changed, ...state.others, reference: { found: state.label } };
+  pictures.reference.figure.hidden = !state.label;
+  for (const [name, { canvas, words }] of Object.entries(pictures)) {
+    const { found, scores = [] } = passes[name] || {};
+    const mean = scores.reduce((sum, one) => sum + one.dice, 0) / scores.length;
+    if (name === "reference") words.textContent = "a model's labels";
+    else if (!found) words.textContent = name === "with your changes" ? "no change" : "coming";
+    else words.textContent = scores.length ? `Dice ${mean.toFixed(3)}` : "no reference";
+    canvas.setAttribute("aria-label", `${name}: ${words.textContent}; ${scores.map((one) => `${one.name} ${one.dice.toFixed(2)}`).join(", ")}`);
+    fill(canvas, side, side, (i) => {
+      const [gray, tint] = [ground[i], found?.[i] ? tints[found[i] - 1] : null];
+      return tint ? packedColor(0.45 * gray + tint[0], 0.45 * gray + tint[1], 0.45 * gray + tint[2]) : packedColor(gray, gray, gray);
+    });
+  }
+  fill($("slice-image"), side, side, (i) => packedColor(ground[i], ground[i], ground[i]));
 }
 
 function choose(name, row, column, aloud) {
@@ -222,10 +230,12 @@ function choose(name, row, column, aloud) {
   state.map = name;
   state.cell.row = Math.max(0, Math.min(height - 1, row));
   state.cell.column = Math.max(0, Math.min(width - 1, column));
-  const started = performance.now();
   drawCell();
-  state.times.push(performance.now() - started);
   if (aloud) speak();
+}
+
+function speak() {
+  $("spoken").textContent = `${NAMES[state.map]}, ${state.said}`;
 }
 
 // Its place among the `span` columns of its stage.
@@ -347,7 +357,7 @@ function makeControls() {
   const { about } = network;
   const cases = [...new Set(about.slices.map((one) => one.case))];
   $("case").append(...cases.map((name) => new Option(name, name)));
-  $("level").append(...about.levels.map(({ channels, height, width }, place) => new Option(`${place}: ${height} × ${width} cells, ${channels} channels`, place)));
+  $("level").append(...about.levels.map(({ height, width }, place) => new Option(`${place}: ${height} × ${width} cells`, place)));
   $("stage").append(new Option("nothing", ""), ...about.stages.filter(({ name }) => name !== "gate").map(({ name, instead }) => new Option(`${name} (${instead})`, name)));
   const own = () => about.slices.flatMap((one, index) => (one.case === $("case").value ? [index] : []));
   const open = (place) => {
@@ -363,9 +373,7 @@ function makeControls() {
   });
   $("channel").addEventListener("input", () => {
     state.cell.channel = Number($("channel").value);
-    const started = performance.now();
     draw();
-    state.times.push(performance.now() - started);
   });
   for (const id of ["scale", "shuffle", "stage", "gate", "scope"]) $(id).addEventListener("input", () => update());
   $("reset").addEventListener("click", () => {
@@ -391,7 +399,9 @@ async function start() {
   try {
     network = await openNetwork(tell);
     for (const id of ["controls", "diagram", "legend", "explained", "predictions", "followed"]) $(id).hidden = false;
+    palettes = Object.fromEntries(Object.entries(network.about.palettes).map(([name, colors]) => [name, colors.map((color) => packedColor(...color))]));
     makeDiagram();
+    makePictures();
     makeControls();
     await pending;
     // The channel whose attention varies most over the slice shows most.
@@ -403,7 +413,7 @@ async function start() {
     $("channel").value = spread.indexOf(Math.max(...spread));
     $("channel").dispatchEvent(new Event("input"));
     $("status").textContent = "Ready: point at a map, or press Tab and the arrow keys.";
-    globalThis.live = { state, network, update: () => pending, choose, written };
+    globalThis.live = { state, network, update: () => pending, choose };
     document.body.dataset.ready = "yes";
   } catch (error) {
     $("status").textContent = `This page could not start: ${error.message}`;

@@ -1,5 +1,6 @@
-// The exported network in the browser: unpack its files, run encoder and decoder, name what comes out.
+// The exported network in the browser: unpack its files, run its parts, name what comes out.
 import * as ort from "onnxruntime-web/wasm";
+import { bytesOf } from "./arrays.js";
 
 const packed = {};
 globalThis.liveData = (name, text) => {
@@ -19,39 +20,33 @@ function load(address) {
 
 async function unpack(name) {
   await load(`data/${name}.js`);
-  const answer = await fetch(`data:application/octet-stream;base64,${packed[name]}`);
+  const stream = new Blob([bytesOf(packed[name])]).stream();
   delete packed[name];
-  return new Uint8Array(await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+  return new Uint8Array(await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
-
-const floats = (bytes) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 
 export async function openNetwork(tell) {
   tell("loading the description and the slices");
   const about = JSON.parse(new TextDecoder().decode(await unpack("about")));
   const pixels = await unpack("slices");
-  const numbers = floats(await unpack("weights"));
+  const numbers = new Float32Array((await unpack("weights")).buffer);
   tell("loading the WebAssembly runtime");
   ort.env.wasm.numThreads = 1; // several need headers that a file server does not send
   ort.env.wasm.wasmBinary = (await unpack("runtime")).buffer;
-  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
   tell("loading the network");
-  const encoder = await ort.InferenceSession.create(await unpack("encoder"), options);
-  const decoder = await ort.InferenceSession.create(await unpack("decoder"), options);
-  return new Network(about, pixels, numbers, encoder, decoder);
+  const parts = {};
+  for (const name of ["encoder", "level_0", "level_1", "level_2"]) parts[name] = await ort.InferenceSession.create(await unpack(name), { executionProviders: ["wasm"] });
+  return new Network(about, pixels, numbers, parts);
 }
 
+const tensor = (data, shape) => new ort.Tensor("float32", data, shape);
+
 export class Network {
-  constructor(about, pixels, numbers, encoder, decoder) {
-    Object.assign(this, { about, pixels, encoder, decoder });
-    this.weights = about.weights.map((layers) =>
-      Object.fromEntries(
-        Object.entries(layers).map(([layer, parts]) => [
-          layer,
-          Object.fromEntries(Object.entries(parts).map(([part, [start, length]]) => [part, numbers.subarray(start, start + length)])),
-        ]),
-      ),
-    );
+  constructor(about, pixels, numbers, parts) {
+    Object.assign(this, { about, pixels, parts });
+    const cut = ([start, length]) => numbers.subarray(start, start + length);
+    const map = (object, change) => Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]));
+    this.weights = about.weights.map((layers) => map(layers, (layer) => map(layer, cut)));
   }
 
   // A shipped slice: gray values in [0, 1], and labels.
@@ -61,6 +56,7 @@ export class Network {
     return { gray: Float32Array.from(this.pixels.subarray(start, start + size), (value) => value / 255), label: this.pixels.subarray(start + size, start + 2 * size) };
   }
 
+  // Controls of the three levels, one after the other, that change nothing.
   asTrained() {
     const controls = new Float32Array(3 * this.about.controls.length);
     for (let level = 0; level < 3; level++) this.set(controls, level, "scale of G", 1);
@@ -75,55 +71,31 @@ export class Network {
     return controls[level * this.about.controls.length + this.about.controls.indexOf(name)];
   }
 
+  // What no gate changes, in a row: X of levels 0 to 2, then the tokens for level 2.
   async encode(gray) {
-    const image = new ort.Tensor("float32", gray, [1, 1, this.about.side, this.about.side]);
-    return (await this.encoder.run({ image })).features;
+    const { side } = this.about;
+    return (await this.parts.encoder.run({ image: tensor(gray, [1, 1, side, side]) })).row.data;
   }
 
-  // All tensors by "level/name", and the logits.
-  async decode(features, controls) {
-    const given = new ort.Tensor("float32", controls, [1, 3, this.about.controls.length]);
-    const { data } = (await this.decoder.run({ features, controls: given })).tensors;
-    const entries = Object.entries(this.about.layout).map(([name, [start, ...shape]]) => [name, { data: data.subarray(start, start + shape[0] * shape[1] * shape[2]), shape }]);
-    return Object.fromEntries(entries);
-  }
-}
-
-export function labels(logits) {
-  const [classes, height, width] = logits.shape;
-  const size = height * width;
-  const best = logits.data.slice(0, size);
-  const found = new Uint8Array(size);
-  for (let k = 1; k < classes; k++) {
-    for (let i = 0; i < size; i++) {
-      if (logits.data[k * size + i] > best[i]) {
-        best[i] = logits.data[k * size + i];
-        found[i] = k;
-      }
+  // All tensors by "level/name", and the logits, when a level and those after it run; of those before it, `before` has them.
+  // Ends early, with nothing, once goOn says no.
+  async decode(features, controls, first = 2, before = {}, goOn = () => true) {
+    const { levels, layouts, controls: names } = this.about;
+    const sizes = levels.map(({ channels, height, width }) => channels * height * width);
+    const starts = [0, sizes[0], sizes[0] + sizes[1], sizes[0] + sizes[1] + sizes[2]];
+    const tensors = { ...before };
+    for (let level = first; level >= 0; level--) {
+      if (!(await goOn())) return null;
+      const { channels, height, width } = levels[level];
+      const tokens = level === 2 ? features.subarray(starts[3]) : tensors[`${level + 1}/next`].data;
+      const given = {
+        x: tensor(features.subarray(starts[level], starts[level + 1]), [1, channels, height, width]),
+        tokens: tensor(tokens, [1, height * width, channels]),
+        controls: tensor(controls.subarray(level * names.length, (level + 1) * names.length), [1, names.length]),
+      };
+      const { data } = (await this.parts[`level_${level}`].run(given)).row;
+      for (const [name, [start, ...shape]] of Object.entries(layouts[level])) tensors[name] = { data: data.subarray(start, start + shape[0] * shape[1] * shape[2]), shape };
     }
+    return tensors;
   }
-  return found;
-}
-
-// Dice of each organ in the reference, 0 to 1; no entry for one that is not there.
-export function diceOf(found, reference, classes) {
-  return classes.flatMap(({ name }, index) => {
-    let [both, sum, there] = [0, 0, 0];
-    for (let i = 0; i < reference.length; i++) {
-      const [a, b] = [found[i] === index + 1, reference[i] === index + 1];
-      both += a && b;
-      sum += a + b;
-      there += b;
-    }
-    return there ? [{ name, dice: (2 * both) / sum }] : [];
-  });
-}
-
-export function moved(before, after) {
-  let [difference, length] = [0, 0];
-  for (let i = 0; i < before.length; i++) {
-    difference += (after[i] - before[i]) ** 2;
-    length += before[i] ** 2;
-  }
-  return Math.sqrt(difference / (length || 1));
 }
