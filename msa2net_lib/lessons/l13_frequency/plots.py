@@ -73,7 +73,7 @@ def plot_spectra(panels: Sequence[Mapping[str, Mapping[str, Curve]]], source: st
         title=note or None, title_fontsize=7,
     )  # fmt: skip
     for ax in axes[-1, : len(panels[-1])]:
-        ax.set_xlabel("|f|, cycles per pixel of the layer", fontsize=7.5)
+        ax.set_xlabel("|f|, cycles per cell of the layer", fontsize=7.5)
     return stamp(figure, source)
 
 
