@@ -49,9 +49,10 @@ class Trainer:
         self.device = compute_device(self.accelerator, device)
         self.precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
-        height, width = network.height_width
-        coarsest = min(32, find_network(network.name).multiple) if isinstance(network, NetworkSpec) else 32
-        cells = height * width // coarsest**2 if self._given is None else 2  # of a module of any origin not known
+        (height, width), cells = network.height_width, 2  # cells of a module of any origin are not known
+        if self._given is None:
+            coarsest = min(32, find_network(network.name).multiple) if isinstance(network, NetworkSpec) else 32
+            cells = height * width // coarsest**2
         check_divisible(self.count, config, self.processes, cells=cells)
         self.step, self.total = 0, config.total_steps(self.count)
         self.network = self._build_network()
