@@ -89,7 +89,7 @@ def which(indices: Sequence[int]) -> str:
 def example(attempt: Attempt) -> str:
     """The draw with the smallest inputs that is wrong, in words."""
     wrong = [
-        (sum(np.size(a) for a in draw), i)
+        (sum(np.asarray(a).size for a in draw), i)
         for i, draw in enumerate(attempt.draws)
         if not all(map(attempt.close, attempt.given[i], attempt.expected[i]))
     ]

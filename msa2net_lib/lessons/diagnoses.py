@@ -173,7 +173,7 @@ def not_finite(attempt: Attempt) -> str | None:
 def permuted(attempt: Attempt) -> str | None:
     """The right results in another order."""
     number = len(attempt.expected[0])
-    for order in permutations(range(number)) if 1 < number < 5 else ():
+    for order in [*permutations(range(number))][1:] if 1 < number < 5 else ():  # the first is the order as it is
         if all(
             attempt.close(given[place], other)
             for given, expected in zip(attempt.given, attempt.expected, strict=True)

@@ -33,6 +33,9 @@ def _right_and_wrong(attempt: Attempt) -> tuple[list[int], list[int]]:
 
 def _of_first_wrong(attempt: Attempt, asked: tuple[Callable[[Attempt, Pairs], str | None], ...]) -> str | None:
     right, wrong = _right_and_wrong(attempt)
+    if not wrong:  # to six digits all are right, as large numbers in low precision may be
+        wrong = [i for i in right if any((abs(a - b) > attempt.tolerance).any() for a, b in attempt.pairs(i))] or right
+        right = [i for i in right if i not in wrong]
     told = next((told for ask in asked if (told := ask(attempt, attempt.pairs(wrong[0])))), None)
     if told is None or len(attempt.expected[0]) == 1:
         return told

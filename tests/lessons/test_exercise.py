@@ -157,6 +157,21 @@ def _grown(rng):
     return random_tensor(rng, *shape), random_tensor(rng, *shape)
 
 
+@pytest.mark.parametrize("power", [1.3, 0.5, 3.7])
+def test_a_number_that_is_wrong_is_told_for_tensors_too(power):
+    total = Check("total", lambda x: float((x * x).sum()), lambda rng: (random_tensor(rng, 3, 4),), {})
+    assert total.diagnosis(lambda x: float(x.abs().max() ** power + x[0, 0].sin())) is not None
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e6, 1e9])
+def test_large_numbers_in_low_precision_are_told(scale):
+    large = Check("large", lambda x: x.exp() * scale, lambda rng: (random_tensor(rng, 2, 3, 4, 5),), {})
+    assert "low precision" in str(large.diagnosis(lambda x: (x.float().exp() * scale).double()))
+    two = Check("two", lambda x: (x, x.exp() * scale), lambda rng: (random_tensor(rng, 2, 3, 4, 5),), {})
+    told = str(two.diagnosis(lambda x: (x.clone(), (x.float().exp() * scale).double())))
+    assert told.startswith("the first is right; the second result: right to about")
+
+
 SUM = Check("sum", lambda numbers, x: x.sum() + sum(numbers), lambda rng: ([5, 2, int(rng.integers(9))],
             random_tensor(rng, 3, 4)), {})  # fmt: skip
 
