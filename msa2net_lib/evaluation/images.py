@@ -116,7 +116,7 @@ def evaluate_images(
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
     if folder is not None:
         refuse_sources([id_path(folder, name, ".png") for name in ids], dataset.manifest["images"])
-    predicting = optimized(network) if fast else network
+    predicting = optimized(network, precision) if fast else network
     if fast is None and precision == "fp32":
         predicting = OptimizedWhenLong(network, len(ids))
     predictions: dict[str, NDArray[np.uint8]] = {}

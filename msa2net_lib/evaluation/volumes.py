@@ -6,6 +6,7 @@ the weights that a training run leaves in ``selections``.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def evaluate(
     for protocol in protocols:
         check_protocol(protocol)
     folder = None if predictions_dir is None else writable_folder(predictions_dir)
-    predicting = optimized(network) if fast else network
+    predicting = optimized(network, precision) if fast else network
     workers = torch.get_num_threads() if workers is None else workers
     predictions: dict[str, NDArray[np.uint8]] = {}
     files: dict[str, Path] = {}
@@ -156,8 +157,14 @@ def score_case(
     return rows
 
 
-def optimized(network: nn.Module) -> OptimizedNetwork:
-    """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is."""
+def optimized(network: nn.Module, precision: InferencePrecision = "fp32") -> OptimizedNetwork:
+    """Return the network as fast as its device allows (`optimize_for_inference`); one that is so already as it is.
+
+    Raises: `InputError` for "bf16" where OpenVINO would compute, before it is converted for that.
+    """
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    if precision == "bf16" and on_cpu and importlib.util.find_spec("openvino") is not None:
+        raise InputError("precision='bf16' with fast=True on a CPU: that computes in float32; leave one of the two out")
     return network if isinstance(network, OptimizedNetwork) else optimize_for_inference(network)
 
 

@@ -167,6 +167,7 @@ def test_pictures_by_probability_logit_and_lineage(skin, tmp_path, capsys):
         (("--post-processing", "dlka", "--split", "test"), "--post-processing, --split: not for scans"),
         (("--with-best-on-test",), "--with-best-on-test: chooses among the weights of a training folder"),
         (("--batch-size", 0), "--batch-size 0: give 1 or more"),
+        (("--fast", "--precision", "bf16"), "precision='bf16' with fast=True on a CPU"),
     ],
 )
 def test_options_of_other_data_are_refused(patient2, capsys, arguments, words):
