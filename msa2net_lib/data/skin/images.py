@@ -21,7 +21,7 @@ from msa2net_lib.data.skin.artifacts import add_artifacts
 from msa2net_lib.data.skin.lesion import Lesion, draw_lesion
 from msa2net_lib.data.skin.parts import BLOOD, LUMINANCE, MELANIN, Canvas, Map, SkinRecipe, draw_skin
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.files import atomic_path, writable_folder
 from msa2net_lib.utils.progress import progress_bar
 
 FIRST_ID, MOST = 9_000_000, 1_000_000
@@ -95,6 +95,7 @@ def write_skin_images(
     images = MadeFiles(record, plan, numbers, files, synthetic="drawn by a program; no photographs")
     if images.is_complete:
         return list(numbers)
+    writable_folder(destination)
     images.clear()
     todo = images.missing
     bar = progress_bar(todo, desc="drawing skin", unit="image", enabled=progress and bool(todo))

@@ -37,3 +37,9 @@ def test_the_folder_above_is_told_from_the_prepared_one(tmp_path, refused):
     dataset = prepare_skin(home, count=3, size=64, workers=1, progress=False)
     refused([home / "prepared", "give that folder"], open_prepared, home)
     assert open_prepared(home / "prepared").digest() == dataset.digest()
+
+
+@pytest.mark.parametrize("place", ["file", "file/within", "file/within/that"])
+def test_a_file_where_a_folder_should_be(tmp_path, refused, place):
+    (tmp_path / "file").write_text("")
+    refused("cannot write there", prepare_skin, tmp_path / place, count=1, size=16, workers=1, progress=False)
