@@ -688,7 +688,7 @@ LONG = "x" * 300
         ("score", "--predictions", ".", "--references", ".", "--output", f"{LONG}.csv"),
         ("compare", ".", ".", "--figure", f"{LONG}/a.png", "--names", "a", "b"),
         ("doctor", "--data", LONG),
-        ("prepare", "scans", "--images", ".", "--labels", "/", "--destination", LONG, "--classes", "a=1"),
+        ("prepare", "skin", "--destination", LONG, "--count", 1, "--size", 16, "--workers", 1),
     ],
 )
 def test_a_name_longer_than_the_system_takes_is_one_line(words, monkeypatch, tmp_path, capsys):
