@@ -54,7 +54,7 @@ def read_scores(
         there = f"(but {', '.join(known) or 'none'})"
         raise InputError(f"{path}: has no score {column!r} by case {there}; give what --output of evaluate wrote")
     for name in _WORDS:
-        if name in table and table[name].isna().any():
+        if name in table and bool(table[name].isna().to_numpy().any()):
             raise InputError(f"{path}: has a row without {name}; give what --output of evaluate wrote")
     if "protocol" in table:
         table = _chosen(table, "protocol", protocol, path)
@@ -77,9 +77,10 @@ def read_scores(
     return means.reindex(columns=list(dict.fromkeys(table["organ"])))
 
 
-def _numbers(scores: pd.Series, path: str | Path) -> pd.Series:
+def _numbers(scores: Any, path: str | Path) -> Any:
     """Return scores as floats, nan for empty cells. Raises: `InputError` for any other text, and infinite ones."""
-    numbers = pd.to_numeric(scores, errors="coerce").astype(float)
+    found: Any = pd.to_numeric(scores, errors="coerce")
+    numbers: Any = found.astype(float)
     wrong = (numbers.isna() & scores.notna()) | np.isinf(numbers)
     if wrong.any():
         where, stray = f"{path}: column {scores.name}", str(scores[wrong].iloc[0])
