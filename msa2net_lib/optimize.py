@@ -252,6 +252,7 @@ class OpenVINOForward:
         self.threads = torch.get_num_threads()
         self.streams = min(self.threads, MOST_STREAMS)
         self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
+        self.several: Any = None
         with _without_telemetry(), _without_logging():
             for self.model in _models(network, kept):
                 self.several = self._compile("THROUGHPUT", self.streams)
@@ -269,9 +270,9 @@ class OpenVINOForward:
         color = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
         with self.lock:  # requests belong to one caller at a time
             if len(image) == 1 and self.alone is None:
-                with suppress(Exception):  # a cache that was deleted meanwhile: it goes where several go
-                    self.alone = self._compile(self.model, "LATENCY", 1).create_infer_request()
-            if len(image) == 1 and self.alone is not None:
+                compiled = self._compile("LATENCY", 1)  # None: a cache deleted meanwhile; it goes where several go
+                self.alone = False if compiled is None else compiled.create_infer_request()
+            if len(image) == 1 and self.alone:
                 logits[:] = self.alone.infer([color], share_inputs=True, share_outputs=True)[0]
             else:
                 size = min(SLICES_AT_ONCE, -(-len(image) // self.streams))

@@ -205,6 +205,13 @@ def test_without_openvino_it_says_so_and_runs(tiny, monkeypatch):
     assert optimized(torch.randn(3, 1, 64, 64)).is_contiguous()
 
 
+def test_a_slice_alone_has_all_threads(fast):
+    fast(torch.randn(1, 1, 64, 64))
+    alone = fast._forward.alone.get_compiled_model()
+    assert alone.get_property("NUM_STREAMS") == 1
+    assert alone.get_property("INFERENCE_NUM_THREADS") == torch.get_num_threads()
+
+
 def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no such operation\nand a long story")

@@ -93,7 +93,7 @@ class Cohort:
 
         self.predict({level: watched(level) for level in self.levels})
         tables = {level: pd.concat(parts).set_axis(self.cases) for level, parts in found.items()}
-        return pd.concat(tables, names=["level", "case"])
+        return pd.concat(tables).rename_axis(["level", "case"])
 
     def dice(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.float64]:
         """Dice of each slice (n,), the mean over the organs that are in it, as `analysis.interventions.slice_dice`."""
