@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -252,7 +252,6 @@ class OpenVINOForward:
         self.threads = torch.get_num_threads()
         self.streams = min(self.threads, MOST_STREAMS)
         self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
-        self.several: Any = None
         with _without_telemetry(), _without_logging():
             for self.model in _models(network, kept):
                 self.several = self._compile("THROUGHPUT", self.streams)
@@ -260,6 +259,7 @@ class OpenVINOForward:
                     break
             from openvino import AsyncInferQueue
 
+            assert self.several is not None, "what was just converted compiles, or says why not"
             self.queue = AsyncInferQueue(self.several, self.streams)
         self.queue.set_callback(lambda request, result: np.copyto(result, request.get_output_tensor(0).data))
         self.alone: Any = None
