@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 README_FIGURE = ("results/smoke/11_evaluation/overlays.png", "docs/overlays.png")
 
+PAGE_PIXELS = 930, 640
+"""Width and height of JupyterLab's column of outputs on a laptop's screen."""
+
 
 def find_checkout(start: str | Path | None = None) -> Path:
     """Find the checkout of the workbook that a folder lies in: the nearest one above it with the notebooks.
@@ -141,13 +144,22 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 
 
 def smaller(png: str) -> str:
-    """A PNG in base64 with the 256 colors that tell most apart: a third of the size, and no eye sees it in a figure."""
-    from PIL import Image
+    """A PNG in base64 with the 256 colors that tell most apart: a third of the size, and no eye sees it in a figure.
+
+    White margin beyond the page is cut: labels that reach over a figure's edge make it wider than it was planned.
+    """
+    from PIL import Image, ImageChops
 
     image = Image.open(io.BytesIO(b64decode(png)))
-    if image.mode == "P":  # it is so already
+    beyond = [max(0, side - most) for side, most in zip(image.size, PAGE_PIXELS, strict=True)]
+    if image.mode == "P" and not any(beyond):  # it is so already
         return png
-    few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    inked = ImageChops.invert(image.convert("RGB")).getbbox() or (0, 0, *image.size)
+    start = [min(inked[axis], beyond[axis]) for axis in range(2)]
+    end = [max(inked[axis + 2], image.size[axis] - (beyond[axis] - start[axis])) for axis in range(2)]
+    few = image.crop((*start, *end))
+    if few.mode != "P":
+        few = few.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
     few.save(buffer := io.BytesIO(), "PNG", optimize=True)
     return b64encode(buffer.getvalue()).decode()
 

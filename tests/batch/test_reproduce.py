@@ -370,5 +370,5 @@ def test_what_jobs_ask_for_does_not_depend_on_the_machine_that_submits(root, tmp
     plan.save(tmp_path)
     for cores, train in ((None, 4), (2, 2)):
         asked = slurm._requests(planned(_command(workflow, plan, tmp_path, cores, workflow / "profiles" / "slurm")))
-        assert (asked["train"].cpus, asked["data"].cpus) == (train, 1)
-        assert asked["train"] == Room(train, 4000, 1440, 0)
+        assert (asked["train"][0].cpus, asked["data"][0].cpus) == (train, 1)
+        assert asked["train"] == (Room(train, 4000, 1440, 0), "")

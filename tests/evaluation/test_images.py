@@ -125,10 +125,13 @@ def test_rule_reaches_the_masks(dataset):
 
 def test_fast_optimized_and_mixed_precision(dataset, monkeypatch):
     made = []
-    monkeypatch.setattr("msa2net_lib.evaluation.images.optimized", lambda network: made.append(network) or network)
+    monkeypatch.setattr(
+        "msa2net_lib.evaluation.images.optimized",
+        lambda network, precision: made.append((network, precision)) or network,
+    )
     network = Thresholder()
     fast = evaluate_images(network, dataset, progress=False, fast=True, precision="bf16")
-    assert made == [network]
+    assert made == [(network, "bf16")]
     assert fast.scores.loc["pooled", "dsc"] > 0.3
 
 

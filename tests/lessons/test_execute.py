@@ -57,3 +57,16 @@ def test_a_committed_figure_is_small_and_looks_the_same(kind):
     assert np.sqrt(((old - new) ** 2).mean()) < 4  # of 255
     assert len(after) < 0.7 * len(before)
     assert smaller(after) == after
+
+
+@pytest.mark.parametrize(
+    ("size", "margin", "expected"), [((944, 400), 12, 930), ((944, 400), 3, 938), ((700, 400), 12, 700)]
+)
+def test_white_margin_beyond_the_page_is_cut_and_nothing_else(size, margin, expected):
+    pixels = np.full((size[1], size[0], 3), 255, np.uint8)
+    pixels[margin:-margin, margin:-margin] = np.random.default_rng(0).integers(0, 2, 3) * 100
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), "PNG")
+    once = smaller(b64encode(buffer.getvalue()).decode())
+    found = Image.open(io.BytesIO(b64decode(once)))
+    assert found.size == (expected, size[1])
+    assert (np.asarray(found.convert("RGB")) < 255).all(axis=2).sum() == (size[0] - 2 * margin) * (size[1] - 2 * margin)

@@ -36,7 +36,6 @@ from msa2net_lib.nn.masag import MASAG
 MASAG(3)(x, x).sum().backward()
 print("masag", tuple(x.grad.shape))
 from msa2net_lib.nn.adapters import GatedSkip
-import pytest
 print("adapters", tuple(GatedSkip(3, 4)(x, torch.zeros(2, 4, 2, 3)).shape))
 """
 
