@@ -124,10 +124,8 @@ def _requests(plan: str) -> dict[str, tuple[Room, str]]:
     found: dict[str, tuple[Room, str]] = {}
     for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n(?=    ))*)", plan, re.M):
         resources = "".join(re.findall(r"^    resources: (.*)$", body, re.M))
-        told, partition = (
-            dict(re.findall(r"(\w+)=(\d+)", resources)),
-            re.search(r"slurm_partition=(\S+?)(, |$)", resources),
-        )
+        told = dict(re.findall(r"(\w+)=(\d+)", resources))
+        partition = re.search(r"slurm_partition=(\S+?)(, |$)", resources)
         threads = re.search(r"^    threads: (\d+)$", body, re.M)
         cpus = int(told.get("cpus_per_task") or (threads[1] if threads else 1))
         minutes = float(told["runtime"]) if "runtime" in told else None
