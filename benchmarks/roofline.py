@@ -52,12 +52,17 @@ class Ledger(TorchDispatchMode):
         """Run the operation and note it."""
         kwargs = kwargs or {}
         found = func(*args, **kwargs)
-        if not any(one.alias_info and not one.alias_info.is_write for one in func._schema.returns):
-            formula = self.formulas.get(func.overloadpacket)
+        packet, returned = func.overloadpacket, func._schema.returns
+        # A view moves nothing; one operation makes one and does not say so.
+        view = packet is torch.ops.aten._unsafe_view or any(
+            r.alias_info and not r.alias_info.is_write for r in returned
+        )
+        if not view:
+            formula = self.formulas.get(packet)
             operations = formula(*args, **kwargs, out_val=found) if formula else 0
             tensors = [one for one in tree_leaves((args, kwargs, found)) if isinstance(one, torch.Tensor)]
             moved = sum(one.numel() * one.element_size() for one in tensors)
-            self.entries.append((func.overloadpacket.__name__, operations, moved))
+            self.entries.append((packet.__name__, operations, moved))
         return found
 
 
