@@ -154,10 +154,10 @@ def smaller(png: str) -> str:
     beyond = [max(0, side - most) for side, most in zip(image.size, PAGE_PIXELS, strict=True)]
     if image.mode == "P" and not any(beyond):  # it is so already
         return png
-    inked = ImageChops.invert(image.convert("RGB")).getbbox() or (0, 0, *image.size)
-    start = [min(inked[axis], beyond[axis]) for axis in range(2)]
-    end = [max(inked[axis + 2], image.size[axis] - (beyond[axis] - start[axis])) for axis in range(2)]
-    few = image.crop((*start, *end))
+    left, top, right, bottom = ImageChops.invert(image.convert("RGB")).getbbox() or (0, 0, *image.size)
+    left, top = min(left, beyond[0]), min(top, beyond[1])
+    right, bottom = max(right, image.width - (beyond[0] - left)), max(bottom, image.height - (beyond[1] - top))
+    few = image.crop((left, top, right, bottom))
     if few.mode != "P":
         few = few.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
     few.save(buffer := io.BytesIO(), "PNG", optimize=True)
