@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 InferencePrecision = Literal["fp32", "bf16"]
 BATCH_SIZE = 16
+IN_FLIGHT = 2
+"""Batches that OpenVINO has at once: its threads go on with one while the other is made ready, or made a label map."""
 
 NOT_CLINICAL = "research and teaching only, not for clinical use"
 """What stands on everything that a network predicts here, and in every exported file."""
@@ -96,12 +100,24 @@ def predict_volume(
     labels = np.zeros(volume.shape, dtype=np.uint8)
     batch_size = min(batch_size, len(volume))
     bar = progress_bar(total=len(volume), desc="predicting", unit="slice", enabled=progress)
-    with bar:
+    running: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()
+
+    def place(start: int, classes: NDArray[np.uint8]) -> None:
+        labels[start : start + len(classes)] = resize_back(classes, (volume.shape[1], volume.shape[2]))
+        bar.update(len(classes))
+
+    with bar, ThreadPoolExecutor(IN_FLIGHT) as pool:
         for start in range(0, len(volume), batch_size):
-            chunk = volume[start : start + batch_size]
-            classes = predict_classes(network, _network_input(network, chunk, resampling), batch_size, precision)
-            labels[start : start + batch_size] = resize_back(classes, (volume.shape[1], volume.shape[2]))
-            bar.update(len(chunk))
+            images = _network_input(network, volume[start : start + batch_size], resampling)
+            if getattr(network, "way", "eager") != "openvino":
+                place(start, predict_classes(network, images, batch_size, precision))
+                continue
+            running.append((start, pool.submit(predict_classes, network, images, batch_size, precision)))
+            if len(running) == IN_FLIGHT:
+                start, classes = running.popleft()
+                place(start, classes.result())
+        for start, classes in running:
+            place(start, classes.result())
     return labels
 
 
@@ -113,8 +129,9 @@ def predict_classes(
 ) -> NDArray[np.uint8]:
     """Class maps (n, h, w) of slices or images as the network takes them: its size, normalized, on any device."""
     batches = images.split(batch_size)  # the logits of one at a time are kept
-    maps = [predict_logits(network, batch, batch_size, precision).argmax(dim=1).byte().cpu() for batch in batches]
-    return torch.cat(maps).numpy()
+    logits = (predict_logits(network, batch, batch_size, precision) for batch in batches)
+    # The same classes as argmax, which takes three times as long where classes are not last in memory.
+    return torch.cat([of_one.max(dim=1).indices.byte().cpu() for of_one in logits]).numpy()
 
 
 @torch.inference_mode()

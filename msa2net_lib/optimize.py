@@ -14,12 +14,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -251,36 +252,37 @@ class OpenVINOForward:
     def __init__(self, network: nn.Module, kept: Path | None = None):
         self.threads = torch.get_num_threads()
         self.streams = min(self.threads, MOST_STREAMS)
-        self.output_shape = (config_of(network).num_classes, *config_of(network).height_width)
         with _without_telemetry(), _without_logging():
             for self.model in _models(network, kept):
                 self.several = self._compile("THROUGHPUT", self.streams)
                 if self.several is not None:
                     break
-            from openvino import AsyncInferQueue
-
-            assert self.several is not None, "what was just converted compiles, or says why not"
-            self.queue = AsyncInferQueue(self.several, self.streams)
-        self.queue.set_callback(lambda request, result: np.copyto(result, request.get_output_tensor(0).data))
+        assert self.several is not None, "what was just converted compiles, or says why not"
+        self.requests = SimpleQueue[Any]()  # one for each stream, for whoever calls
+        for _ in range(self.streams):
+            self.requests.put(self.several.create_infer_request())
+        self.pool = ThreadPoolExecutor(self.streams)
         self.alone: Any = None
         self.lock = threading.Lock()
 
     def __call__(self, image: Tensor) -> Tensor:
-        logits = np.empty((len(image), *self.output_shape), dtype=np.float32)
-        color = image.detach().expand(-1, 3, -1, -1).contiguous().numpy()
-        with self.lock:  # requests belong to one caller at a time
-            if len(image) == 1 and self.alone is None:
-                compiled = self._compile("LATENCY", 1)  # None: a cache deleted meanwhile; it goes where several go
-                self.alone = False if compiled is None else compiled.create_infer_request()
-            if len(image) == 1 and self.alone:
-                logits[:] = self.alone.infer([color], share_inputs=True, share_outputs=True)[0]
-            else:
-                size = min(SLICES_AT_ONCE, -(-len(image) // self.streams))
-                for start in range(0, len(image), size):
-                    rows = slice(start, start + size)
-                    self.queue.start_async([color[rows]], userdata=logits[rows], share_inputs=True)
-                self.queue.wait_all()
-        return torch.from_numpy(logits)
+        color = image.detach().expand(-1, 3, -1, -1).contiguous()
+        if len(image) == 1:
+            with self.lock:  # one request, of one caller at a time
+                if self.alone is None:
+                    compiled = self._compile("LATENCY", 1)  # None: a cache deleted meanwhile; it goes where several go
+                    self.alone = False if compiled is None else compiled.create_infer_request()
+                if self.alone:
+                    return _infer(self.alone, color)
+        parts = color.split(min(SLICES_AT_ONCE, -(-len(image) // self.streams)))
+        return torch.cat(list(self.pool.map(self._infer_some, parts)))
+
+    def _infer_some(self, color: Tensor) -> Tensor:
+        request = self.requests.get()
+        try:
+            return _infer(request, color)
+        finally:
+            self.requests.put(request)
 
     def _compile(self, hint: str, streams: int) -> Any:
         settings = {
@@ -293,6 +295,10 @@ class OpenVINOForward:
         if isinstance(self.model, Path):
             return compile_beside(_openvino_core(), self.model, settings)
         return _openvino_core().compile_model(self.model, "CPU", settings)
+
+
+def _infer(request: Any, color: Tensor) -> Tensor:
+    return torch.from_numpy(request.infer([color.numpy()], share_inputs=True)[0])
 
 
 @cache

@@ -212,6 +212,17 @@ def test_a_slice_alone_has_all_threads(fast):
     assert alone.get_property("INFERENCE_NUM_THREADS") == torch.get_num_threads()
 
 
+def test_batches_that_run_side_by_side_come_back_in_order(tiny, fast, monkeypatch):
+    volume = np.random.default_rng(0).random((11, 50, 40)).astype(np.float32)
+    expected = predict_volume(tiny, volume)
+    for batch_size in (1, 2, 3, 11):
+        assert (predict_volume(fast, volume, batch_size=batch_size) != expected).mean() < 1e-3
+    bad, forward = iter([False, False, True, False, False, False]), fast._forward
+    monkeypatch.setattr(fast, "_forward", lambda image: forward(image) * (float("nan") if next(bad) else 1.0))
+    with pytest.raises(InputError, match="not finite"):
+        predict_volume(fast, volume, batch_size=2)
+
+
 def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no such operation\nand a long story")
