@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.plain import override, require_choice, take_plain
+from msa2net_lib.utils.tables import read_table
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["poly", "one_cycle", "constant", "cosine_restarts"]
@@ -180,88 +181,8 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-_OWN = "this workbook's, chosen on the virtual cohort"
-
 RECIPES: dict[str, TrainConfig] = {
-    # For a laptop, from an untrained encoder.
-    "smoke": TrainConfig(
-        notes=dict.fromkeys(("steps", "batch_size", "optimizer", "learning_rate", "weight_decay"), _OWN)
-        | {
-            "schedule": "this workbook's: from an untrained encoder the rate has to warm up",
-            "loss": "the paper's BDoU, and beside it cross-entropy with weights for rare organs",
-            "augment": "this workbook's: small rotation, scale, shift, contrast, noise; no flips",
-            "selection": "the last step; nothing is chosen by a score",
-        },
-    ),
-    # For one GPU, from an untrained encoder on the virtual cohort: longer, in larger batches. Not measured yet.
-    "gpu": TrainConfig(
-        recipe="gpu",
-        steps=6000,
-        batch_size=16,
-        learning_rate=2e-3,
-        checkpoint_every=500,
-        log_every=20,
-        notes={"steps": "this workbook's, not measured yet", "learning_rate": "this workbook's, not measured yet"},
-    ),
-    "synapse": TrainConfig(
-        recipe="synapse",
-        steps=0,
-        epochs=700,
-        batch_size=20,
-        optimizer="sgd",
-        learning_rate=0.05,
-        scale_rate=True,
-        weight_decay=1e-4,
-        momentum=0.9,
-        schedule="poly",
-        loss="boundary_dou",
-        augment="released",
-        precision="fp32",
-        checkpoint_every=1000,
-        log_every=20,
-        notes={
-            "epochs": "paper, section 4.2, and README; the released script's default is 400",
-            "batch_size": "paper, section 4.2, and README",
-            "optimizer": "paper, section 4.2",
-            "learning_rate": "paper, section 4.2",
-            "scale_rate": "released code: batch 20 trains at 0.05 x 20 / 24; the paper does not say so",
-            "weight_decay": "paper, section 4.2",
-            "momentum": "paper, section 4.2",
-            "schedule": "released code; the paper names none",
-            "poly_power": "released code: 0.9 per iteration",
-            "loss": "paper, section 4.2",
-            "augment": "released code, at the network's size instead of 512 x 512; its noise, sigma 1.275, made at 512",
-            "seed": "released code",
-            "precision": "released code; bf16 is faster, and tables name it",
-            "selection": "the last step; the released script scores the test cases every 20 epochs",
-        },
-    ),
-    "isic": TrainConfig(
-        recipe="isic",
-        steps=0,
-        epochs=50,
-        batch_size=16,
-        optimizer="adam",
-        learning_rate=1e-4,
-        weight_decay=0.0,
-        schedule="constant",
-        loss="boundary_dou",
-        augment="none",
-        validate_every=1,
-        checkpoint_every=500,
-        log_every=20,
-        notes={
-            "epochs": "paper, section 4.2",
-            "batch_size": "paper, section 4.2",
-            "optimizer": "paper, section 4.2",
-            "learning_rate": "paper, section 4.2: initial; what becomes of it is not said",
-            "weight_decay": "torch's default for Adam; not said, and no ISIC code was released",
-            "schedule": "not said; constant",
-            "loss": "paper, section 4.2, which names no other for ISIC",
-            "augment": "not said, and no ISIC code was released",
-            "selection": "not said; the last step",
-        },
-    ),
+    name: TrainConfig(recipe=name, **fields) for name, fields in read_table("recipes").items()
 }
 
 

@@ -136,15 +136,6 @@ class SkipMixFeedForward(nn.Module):
         return self.reduce(self.activation(mixed))
 
 
-FEED_FORWARD_KEYS = (
-    (r"\.fc1\.", ".expand."),
-    (r"\.fc2\.", ".reduce."),
-    (r"\.dwconv\.dwconv\.", ".depthwise."),
-    *((rf"\.norm{i + 1}\.(weight|bias)$", rf".norms.{i}.\1") for i in range(3)),
-)
-"""Names of `SkipMixFeedForward`'s parts in the code of MISSFormer and DAEFormer, applied last."""
-
-
 def decoded(
     levels: nn.ModuleList, maps: Sequence[Float[Tensor, "b c h w"]], head: nn.Module
 ) -> Float[Tensor, "b k h4 w4"]:

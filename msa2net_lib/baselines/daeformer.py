@@ -11,7 +11,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from msa2net_lib.baselines.blocks import (
-    FEED_FORWARD_KEYS,
     SkipMixFeedForward,
     TokenStage,
     decoded,
@@ -121,32 +120,3 @@ class DAEFormer(nn.Module):
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
         return decoded(self.levels, maps_of(self.stages, as_rgb(image, 16)), self.head)
-
-
-OFFICIAL_KEYS = (
-    *((rf"^backbone\.patch_embed{i + 1}\.", f"stages.{i}.embed.") for i in range(3)),
-    *((rf"^backbone\.block{i + 1}\.", f"stages.{i}.blocks.") for i in range(3)),
-    *((rf"^backbone\.norm{i + 1}\.", f"stages.{i}.norm.") for i in range(3)),
-    (r"^decoder_0\.last_layer\.", "head."),
-    (r"^decoder_", "levels."),
-    (r"\.x1_linear\.", ".linear."),
-    (r"\.concat_linear\.", ".mix."),
-    (r"\.layer_up\.", ".expand."),
-    (r"\.layer_former_1\.", ".blocks.0."),
-    (r"\.layer_former_2\.", ".blocks.1."),
-    (r"\.cross_attn\.norm1\.", ".cross_attention.norm."),
-    (r"\.cross_attn\.norm2\.", ".cross_attention.feed_forward_norm."),
-    (r"\.cross_attn\.attn\.reprojection\.", ".cross_attention.project."),
-    (r"\.cross_attn\.attn\.norm\.", ".cross_attention.project_norm."),
-    (r"\.cross_attn\.mlp\.", ".cross_attention.feed_forward."),
-    (r"(blocks\.\d)\.norm1\.", r"\1.spatial_norm."),
-    (r"(blocks\.\d)\.norm2\.", r"\1.feed_forward_1_norm."),
-    (r"(blocks\.\d)\.norm3\.", r"\1.channel_norm."),
-    (r"(blocks\.\d)\.norm4\.", r"\1.feed_forward_2_norm."),
-    (r"\.attn\.reprojection\.", ".spatial_attention.project."),
-    (r"\.attn\.", ".spatial_attention."),
-    (r"\.channel_attn\.proj\.", ".channel_attention.project."),
-    (r"\.channel_attn\.", ".channel_attention."),
-    (r"\.mlp(\d)\.", r".feed_forward_\1."),
-    *FEED_FORWARD_KEYS,
-)

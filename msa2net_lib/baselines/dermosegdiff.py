@@ -18,28 +18,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.nn.encoder import as_rgb
 
 HEADS, HEAD = 4, 32
-OFFICIAL_KEYS = (
-    (r"^", "denoiser."),
-    (r"\.encoder_blocks\.(\d)\.0\.", r".encoder.\1."),
-    (r"\.encoder_blocks\.(\d)\.1\.(?:1\.)?(weight|bias)$", r".encoder.\1.down_g.1.\2"),
-    (r"\.encoder_blocks\.(\d)\.2\.(?:1\.)?(weight|bias)$", r".encoder.\1.down_x.1.\2"),
-    (r"\.decoder_blocks\.(\d)\.0\.", r".decoder.\1."),
-    (r"\.decoder_blocks\.(\d)\.1\.(?:1\.)?(weight|bias)$", r".decoder.\1.up.1.\2"),
-    (r"\.rb\.mlp\.", ".time."),
-    (r"\.rb\.block([12])\.proj\.", r".conv\1."),
-    (r"\.rb\.block([12])\.norm\.", r".norm\1."),
-    (r"\.rb\.res_conv\.", ".shortcut."),
-    (r"\.ls_attn\.s_attn\.", ".self_attention."),
-    (r"\.ls_attn\.l_attn\.", ".linear_attention."),
-    (r"\.(?:att\.)?fn\.norm\.", ".norm."),
-    (r"\.(?:att\.)?fn\.fn\.to_qkv\.", ".qkv."),
-    (r"\.att\.fn\.fn\.to_out\.", ".out."),
-    (r"\.fn\.fn\.to_out\.", ".out.0."),
-    (r"\.time_mlp_([xg])\.(\d)\.", lambda found: f".time_{found[1]}.{int(found[2]) - 1}."),
-    (r"\.init_conv_([xg])\.", r".stem_\1."),
-    (r"\.final_rb\.", ".last."),
-    (r"\.final_conv\.", ".head."),
-)
 
 
 class StandardizedConv(nn.Conv2d):

@@ -98,29 +98,3 @@ class DLKANet(nn.Module):
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
         return decoded(self.levels, self.encoder(image), self.head)
-
-
-OFFICIAL_KEYS = (
-    (r"^backbone\.backbone\.", "encoder.backbone."),
-    (r"^backbone\.conv\.", "encoder.gray_stem."),
-    (r"^decoder_0\.last_layer\.", "head."),
-    (r"^decoder_", "levels."),
-    (r"\.x1_linear\.", ".linear."),
-    (r"\.layer_up\.", ".expand."),
-    (r"\.layer_lka_1\.", ".blocks.0."),
-    (r"\.layer_lka_2\.", ".blocks.1."),
-    (r"^(levels\..*)\.norm1\.", r"\1.attention_norm."),
-    (r"^(levels\..*)\.norm2\.", r"\1.feed_forward_norm."),
-    (r"\.layer_scale_1$", ".attention_scale"),
-    (r"\.layer_scale_2$", ".feed_forward_scale"),
-    (r"\.attn\.proj_1\.", ".attention.project_in."),
-    (r"\.attn\.proj_2\.", ".attention.project_out."),
-    (r"\.attn\.spatial_gating_unit\.conv0\.", ".attention.attention.depthwise."),
-    (r"\.attn\.spatial_gating_unit\.conv_spatial\.", ".attention.attention.dilated."),
-    (r"\.attn\.spatial_gating_unit\.conv1\.", ".attention.attention.pointwise."),
-    (r"\.offset_net\.", ".offsets."),
-    (r"\.deform_conv\.", ".convolution."),
-    (r"^(levels\..*)\.mlp\.fc1\.", r"\1.feed_forward.expand."),
-    (r"^(levels\..*)\.mlp\.dwconv\.dwconv\.", r"\1.feed_forward.depthwise."),
-    (r"^(levels\..*)\.mlp\.fc2\.", r"\1.feed_forward.reduce."),
-)

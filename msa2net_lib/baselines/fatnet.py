@@ -11,25 +11,6 @@ from msa2net_lib.baselines.blocks import fitting_size
 from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.timm_models import create_timm
 
-_STEPS = {"conv1": "0", "norm1": "1", "up.0": "3", "up.1": "4", "conv3": "6", "norm3": "7"}
-OFFICIAL_KEYS = (
-    (r"^firstconv\.", "cnn.conv1."),
-    (r"^firstbn\.", "cnn.bn1."),
-    (r"^encoder(\d)\.", r"cnn.layer\1."),
-    (r"^patch_embed\.", "transformer.patch_embed."),
-    (r"^transformers\.", "transformer.blocks."),
-    (r"^conv_seq_img\.", "to_map."),
-    (r"^se\.fc\.0\.", "squeeze.fc1."),
-    (r"^se\.fc\.2\.", "squeeze.fc2."),
-    (r"^conv2d\.", "fuse."),
-    # One block a level under many names: FAMBlock1, FAM1.0, FAM1.1, ...
-    (r"^(?:FAMBlock(\d)|FAM(\d)\.\d)\.", lambda found: f"adapt.{int(found[1] or found[2]) - 1}."),
-    (
-        r"^decoder(\d)\.(conv1|norm1|up\.0|up\.1|conv3|norm3)\.",
-        lambda found: f"decoder.{4 - int(found[1])}.{_STEPS[found[2]]}.",
-    ),
-    (r"^final_conv(\d)\.", lambda found: f"head.{2 * int(found[1]) - 2}."),
-)
 APPLIED = (6, 4, 2)
 """How often the block of each skip runs, finest first; its weights are the same every time."""
 

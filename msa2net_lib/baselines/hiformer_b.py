@@ -195,28 +195,3 @@ class HiFormer(nn.Module):
         large, small = (tokens_to_map(b, *grid) for b, grid in zip(branches, self.grids, strict=True))
         mixed = self.mix(self.large(large) + self.small(small))
         return self.head(functional.interpolate(mixed, scale_factor=4, mode="bilinear"))
-
-
-OFFICIAL_KEYS = (
-    (r".*\.(attn_mask|relative_position_index)$", ""),
-    *(
-        (rf"^All2Cross\.pyramid\.resnet_layers\.{i}\.", f"pyramid.resnet.{name}.")
-        for i, name in enumerate(("conv1", "bn1"))
-    ),
-    *((rf"^All2Cross\.pyramid\.resnet_layers\.{i + 3}\.", f"pyramid.resnet.layer{i}.") for i in (1, 2, 3)),
-    (r"^All2Cross\.pyramid\.p([23])\.", lambda found: f"pyramid.resnet.layer{found[1]}."),
-    (r"^All2Cross\.pyramid\.swin_transformer\.layers\.", "pyramid.stages."),
-    (r"^All2Cross\.pyramid\.p(\d)_ch\.", lambda found: f"pyramid.project.{int(found[1]) - 1}."),
-    (r"^All2Cross\.pyramid\.p(\d)_pm\.", lambda found: f"pyramid.merges.{int(found[1]) - 1}."),
-    (r"^All2Cross\.pyramid\.norm_(\d)\.", lambda found: f"class_tokens.{int(found[1]) - 1}.norm."),
-    (r"^All2Cross\.pos_embed\.", "positions."),
-    (r"^All2Cross\.blocks\.0\.projs\.", "fusion.go."),
-    (r"^All2Cross\.blocks\.0\.fusion\.", "fusion.ask."),
-    (r"^All2Cross\.blocks\.0\.revert_projs\.", "fusion.come_back."),
-    (r"^All2Cross\.blocks\.0\.blocks\.", "fusion.blocks."),
-    (r"^All2Cross\.norm\.", "norms."),
-    (r"^ConvUp_l\.conv(s_level|_tower)\.", "large."),
-    (r"^ConvUp_s\.conv(s_level|_tower)\.", "small."),
-    (r"^conv_pred\.0\.", "mix.0."),
-    (r"^segmentation_head\.0\.", "head."),
-)

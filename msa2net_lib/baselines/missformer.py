@@ -11,7 +11,6 @@ from timm.models.pvt_v2 import Attention
 from torch import Tensor, nn
 
 from msa2net_lib.baselines.blocks import (
-    FEED_FORWARD_KEYS,
     SkipMixFeedForward,
     TokenStage,
     decoded,
@@ -197,28 +196,3 @@ class MISSFormer(nn.Module):
 
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
         return decoded(self.levels, self.bridge(maps_of(self.stages, as_rgb(image))), self.head)
-
-
-OFFICIAL_KEYS = (
-    *((rf"^backbone\.patch_embed{i + 1}\.", f"stages.{i}.embed.") for i in range(4)),
-    *((rf"^backbone\.block{i + 1}\.", f"stages.{i}.blocks.") for i in range(4)),
-    *((rf"^backbone\.norm{i + 1}\.", f"stages.{i}.norm.") for i in range(4)),
-    *((rf"^bridge\.bridge_layer{i + 1}\.", f"bridge.layers.{i}.") for i in range(4)),
-    (r"^decoder_0\.last_layer\.", "head."),
-    (r"^decoder_", "levels."),
-    (r"\.concat_linear\.", ".mix."),
-    (r"\.layer_up\.", ".expand."),
-    (r"\.layer_former_1\.", ".blocks.0."),
-    (r"\.layer_former_2\.", ".blocks.1."),
-    (r"((?:blocks|layers)\.\d)\.norm1\.", r"\1.attention_norm."),
-    (r"((?:blocks|layers)\.\d)\.norm2\.", r"\1.feed_forward_norm."),
-    (r"(layers\.\d)\.attn\.q\.", r"\1.attention.queries."),
-    (r"(layers\.\d)\.attn\.kv\.", r"\1.attention.keys_values."),
-    (r"(layers\.\d)\.attn\.proj\.", r"\1.attention.project."),
-    (r"\.attn\.scale_reduce\.sr(\d)\.", r".attention.reduce.\1."),
-    (r"\.attn\.scale_reduce\.norm\.", ".attention.norm."),
-    *((rf"\.mixffn{i + 1}\.", f".feed_forward.{i}.") for i in range(4)),
-    (r"\.attn\.", ".attention."),
-    (r"\.mlp\.", ".feed_forward."),
-    *FEED_FORWARD_KEYS,
-)

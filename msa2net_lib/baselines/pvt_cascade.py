@@ -102,25 +102,3 @@ class PVTCascade(nn.Module):
     def forward(self, image: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k h w"]:
         logits = torch.stack(self.heads(image))
         return logits if self.every_head and self.training else logits.sum(dim=0)
-
-
-OFFICIAL_KEYS = (
-    (r"^conv\.", "gray_stem."),
-    *((rf"^backbone\.patch_embed{stage + 1}\.", f"encoder.stages.{stage}.downsample.") for stage in (1, 2, 3)),
-    (r"^backbone\.patch_embed1\.", "encoder.patch_embed."),
-    *((rf"^backbone\.block{stage + 1}\.", f"encoder.stages.{stage}.blocks.") for stage in range(4)),
-    *((rf"^backbone\.norm{stage + 1}\.", f"encoder.stages.{stage}.norm.") for stage in range(4)),
-    (r"dwconv\.dwconv", "dwconv"),
-    (r"^decoder\.Conv_1x1\.", "project."),
-    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.([01])\.", rf"levels.{level}.mix.0.\1.") for level in range(4)),
-    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.3\.", f"levels.{level}.mix.1.0.") for level in range(4)),
-    *((rf"^decoder\.ConvBlock{4 - level}\.conv\.4\.", f"levels.{level}.mix.1.1.") for level in range(4)),
-    *((rf"^decoder\.Up{4 - level}\.up\.1\.", f"levels.{level}.up.1.0.") for level in (1, 2, 3)),
-    *((rf"^decoder\.Up{4 - level}\.up\.2\.", f"levels.{level}.up.1.1.") for level in (1, 2, 3)),
-    *((rf"^decoder\.AG{4 - level}\.", f"levels.{level}.gate.") for level in (1, 2, 3)),
-    (r"\.gate\.W_g\.", ".gate.phi_g."),
-    (r"\.gate\.W_x\.", ".gate.theta_x."),
-    *((rf"^decoder\.CA{4 - level}\.", f"levels.{level}.channel_attention.") for level in range(4)),
-    (r"^decoder\.SA\.conv1\.", "spatial_attention.mix."),
-    *((rf"^out_head{level + 1}\.", f"classify.{level}.") for level in range(4)),
-)

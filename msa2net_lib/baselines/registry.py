@@ -7,15 +7,17 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from msa2net_lib.baselines.recipes import OWN_RECIPES, RANDOM
+from msa2net_lib.baselines.recipes import OWN_RECIPES
 from msa2net_lib.baselines.table import NETWORKS, NetworkEntry, row_of
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.plain import override, require_choice
+from msa2net_lib.utils.tables import read_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,13 +137,13 @@ def is_own(config: Config) -> bool:
     return not isinstance(config, NetworkConfig) and config.name in NETWORKS and NETWORKS[config.name].own
 
 
-def official_rules(name: str) -> tuple[tuple[str, Any], ...]:
+def official_rules(name: str) -> tuple[tuple[str, str], ...]:
     """How the original code of a network names its weights (`utils.official_keys`). Raises: `InputError` without."""
     build = find_network(name).build
-    if not isinstance(build, str):
+    if not isinstance(build, str) or build.startswith("preset:"):
         raise InputError(f"network={name!r} has no original code whose weights could be read")
-    module = import_module(f"msa2net_lib.baselines.{build.partition(':')[0]}")
-    return getattr(module, f"OFFICIAL_KEYS_{name.upper()}", None) or module.OFFICIAL_KEYS
+    rules = read_table("official_keys")
+    return tuple((rules.get(name) or rules[build.partition(":")[0]]).items())
 
 
 def find_network(name: str) -> NetworkEntry:
@@ -197,6 +199,10 @@ def _builder(build: Callable[..., nn.Module] | str) -> Callable[..., nn.Module]:
     if callable(build):
         return build
     module, _, function = build.partition(":")
+    if module == "preset":
+        from msa2net_lib.nn.network import MSA2Net
+
+        return partial(MSA2Net.from_preset, function)
     return getattr(import_module(f"msa2net_lib.baselines.{module}"), function)
 
 
@@ -240,7 +246,7 @@ def own_training(network: str, seed: int = 1234, **changes: Any) -> tuple[TrainC
         why = "is --recipe synapse, or isic" if network.startswith("msa2net") else f"was not released ({known})"
         raise InputError(f"recipe='own': the training of {network} {why}; give --recipe synapse, isic, gpu or smoke")
     settings = dict(recipe.settings)
-    if recipe is RANDOM:
+    if recipe.drawn:
         drawn = random.Random(seed)
         settings |= {"learning_rate": 5e-7 + drawn.random() * 5e-4, "epochs": drawn.choice((100, 150, 200, 250))}
     notes = dict.fromkeys(settings, f"its own repository: {recipe.where}") | {"otherwise": recipe.otherwise}

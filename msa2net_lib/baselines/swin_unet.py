@@ -129,19 +129,3 @@ class SwinUNet(nn.Module):
                 tokens = self.expansions[number](tokens, (height, width))
         tokens = self.last_expansion(self.norm(tokens), (height, width))
         return self.head(tokens_to_map(tokens, 4 * height, 4 * width))
-
-
-OFFICIAL_KEYS = (
-    (r"^swin_unet\.", ""),
-    (r".*\.(attn_mask|relative_position_index)$", ""),
-    (r"^(patch_embed|norm)\.", r"encoder.\1."),
-    *((rf"^layers\.{stage}\.downsample", f"encoder.layers.{stage + 1}.downsample") for stage in range(3)),
-    (r"^layers\.", "encoder.layers."),
-    (r"^layers_up\.0\.", "deepest."),
-    *((rf"^layers_up\.{level + 1}\.blocks", f"levels.{level}.stage.blocks") for level in range(3)),
-    *((rf"^layers_up\.{level + 1}\.upsample", f"expansions.{level}") for level in range(2)),
-    *((rf"^concat_back_dim\.{level + 1}", f"levels.{level}.mix") for level in range(3)),
-    (r"^norm_up\.", "norm."),
-    (r"^up\.", "last_expansion."),
-    (r"^output\.", "head."),
-)

@@ -126,30 +126,3 @@ class TransUNet(nn.Module):
         for level, skip in zip(self.decoder, (maps[1], quarter, stem, None), strict=True):
             features = level(features, skip)
         return self.head(features)
-
-
-OFFICIAL_KEYS = (
-    (r"^transformer\.embeddings\.position_embeddings$", "transformer.positions"),
-    (r"^transformer\.embeddings\.patch_embeddings\.", "transformer.embed."),
-    (r"^transformer\.embeddings\.hybrid_model\.root\.conv\.", "encoder.stem.conv."),
-    (r"^transformer\.embeddings\.hybrid_model\.root\.gn\.", "encoder.stem.norm."),
-    (
-        r"^transformer\.embeddings\.hybrid_model\.body\.block(\d)\.unit(\d)\.",
-        lambda found: f"encoder.stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}.",
-    ),
-    (r"\.downsample\.weight$", ".downsample.conv.weight"),
-    (r"\.gn_proj\.", ".downsample.norm."),
-    (r"\.gn(\d)\.", r".norm\1."),
-    (r"^transformer\.encoder\.encoder_norm\.", "transformer.norm."),
-    (r"^transformer\.encoder\.layer\.", "transformer.blocks."),
-    (r"\.attention_norm\.", ".norm1."),
-    (r"\.ffn_norm\.", ".norm2."),
-    (r"\.ffn\.", ".mlp."),
-    *((rf"\.attn\.{name}\.(\w+)$", rf".attn.qkv.\1#{part}") for part, name in enumerate(("query", "key", "value"))),
-    (r"\.attn\.out\.", ".attn.proj."),
-    (r"^decoder\.conv_more\.", "widen."),
-    (r"^decoder\.blocks\.(\d)\.conv1\.([01])\.", r"decoder.\1.mix.\2."),
-    (r"^decoder\.blocks\.(\d)\.conv2\.0\.", r"decoder.\1.mix.3."),
-    (r"^decoder\.blocks\.(\d)\.conv2\.1\.", r"decoder.\1.mix.4."),
-    (r"^segmentation_head\.0\.", "head."),
-)

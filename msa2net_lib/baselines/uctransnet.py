@@ -13,31 +13,6 @@ from torch.nn import functional
 from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv, encoded, fitting_size
 from msa2net_lib.nn.encoder import as_rgb
 
-_DIGIT = r"(\d)"
-OFFICIAL_KEYS = (
-    (r"^inc\.", "encoder.0.0."),
-    (rf"^down{_DIGIT}\.nConvs\.{_DIGIT}\.", r"encoder.\1.\2."),
-    (rf"^up{_DIGIT}\.coatt\.mlp_([xg])\.1\.", lambda found: f"decoder.{4 - int(found[1])}.from_{found[2]}."),
-    (rf"^up{_DIGIT}\.nConvs\.{_DIGIT}\.", lambda found: f"decoder.{4 - int(found[1])}.mix.{found[2]}."),
-    (rf"^mtc\.embeddings_{_DIGIT}\.patch_embeddings\.", lambda found: f"transformer.patches.{int(found[1]) - 1}."),
-    (rf"^mtc\.embeddings_{_DIGIT}\.position_embeddings$", lambda found: f"transformer.positions.{int(found[1]) - 1}"),
-    (rf"^mtc\.encoder\.encoder_norm{_DIGIT}\.", lambda found: f"transformer.norms.{int(found[1]) - 1}."),
-    (rf"^mtc\.reconstruct_{_DIGIT}\.", lambda found: f"transformer.maps.{int(found[1]) - 1}."),
-    (r"^mtc\.encoder\.layer\.", "transformer.layers."),
-    # The four heads' linear layers are one here.
-    (
-        rf"\.channel_attn\.query{_DIGIT}\.{_DIGIT}\.weight$",
-        lambda found: f".attention.queries.{int(found[1]) - 1}.weight#{found[2]}",
-    ),
-    (rf"\.channel_attn\.(key|value)\.{_DIGIT}\.weight$", r".attention.\1.weight#\2"),
-    (rf"\.channel_attn\.out{_DIGIT}\.", lambda found: f".attention.out.{int(found[1]) - 1}."),
-    (rf"\.(attn_norm|ffn_norm|ffn){_DIGIT}\.", lambda found: f".{found[1]}s.{int(found[2]) - 1}."),
-    (r"\.attn_norm\.", ".joint_norm."),
-    (r"^(encoder|decoder|transformer\.maps)(.*)\.conv\.", r"\1\2.0."),
-    (r"^(encoder|decoder|transformer\.maps)(.*)\.norm\.", r"\1\2.1."),
-    (r"^outc\.", "head."),
-)
-
 
 class ChannelAttention(nn.Module):
     """Channels of one level attend to the channels of all levels.

@@ -12,24 +12,6 @@ from msa2net_lib.baselines.blocks import conv_norm_relu, double_conv, encoded
 from msa2net_lib.nn.encoder import as_rgb
 from msa2net_lib.nn.gates import build_gate
 
-OFFICIAL_KEYS = (
-    (r"^Conv(\d)\.conv\.", lambda found: f"encoder.{int(found[1]) - 1}."),
-    (r"^Up(\d)\.up\.", lambda found: f"decoder.{5 - int(found[1])}.up.1."),
-    (r"^Up_conv(\d)\.conv\.", lambda found: f"decoder.{5 - int(found[1])}.mix."),
-    (r"^Att(\d)\.", lambda found: f"decoder.{5 - int(found[1])}.gate."),
-    (r"\.W_g\.", ".phi_g."),
-    (r"\.W_x\.", ".theta_x."),
-    # Convolution, norm and ReLU stand one after another there, three by three here.
-    (r"^(encoder\.\d|decoder\.\d\.mix)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) // 3}.{int(found[2]) % 3}."),
-    (r"(up\.1)\.(\d)\.", lambda found: f"{found[1]}.{int(found[2]) - 1}."),
-    (r"^Conv_1x1\.", "head."),
-)
-OFFICIAL_KEYS_UNET_NITR = (
-    (r"^en_(\d)\.step\.", lambda found: f"encoder.{int(found[1]) - 1}."),
-    (r"^de_([123])\.step\.", lambda found: f"decoder.{int(found[1]) - 1}."),
-    (r"^de_4\.", "head."),
-)
-
 
 class UpLevel(nn.Module):
     """One step of the decoder: g on a grid twice as fine, the gated skip x before it, two convolutions."""

@@ -1,7 +1,7 @@
 """The data sets by name: one table, from which options, help, terms, figures' lines and the doctor's lines derive.
 
-A new data set takes an entry here, its own file with the function that opens it, and a test. The table is light to
-import, so that ``msa2net --help`` answers at once: functions stand in it by name.
+A new data set takes an entry in `tables/datasets.toml`, its own file with the function that opens it, and a test. The
+table is light to import, so that ``msa2net --help`` answers at once: functions stand in it by name.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -51,132 +52,13 @@ class DatasetEntry:
     source: str
     folder: str
     remedy: str
-    terms: tuple[Terms, ...]
     opener: str
+    terms: tuple[Terms, ...] = ()
 
-
-_BTCV_CITATION = (
-    "Landman, Xu, Iglesias, Styner, Langerak and Klein, MICCAI Multi-Atlas Labeling Beyond the Cranial Vault, "
-    "workshop and challenge, 2015, doi:10.7303/syn3193805"
-)
-_BTCV_PAGE = "https://www.synapse.org/Synapse:syn3193805"
-_EXAMPLE_CITATION = "Wasserthal et al., TotalSegmentator, Radiology: Artificial Intelligence 2023"
-_EXAMPLE_PAGE = "data/example_ct/README.md"
 
 DATASETS: dict[str, DatasetEntry] = {
-    "virtual": DatasetEntry(
-        kind="scans",
-        short="virtual patients",
-        description="6 + 4 virtual patients made from real patient 1, which ships",
-        source="virtual patients made from one real CT; not comparable with the paper's Table 1",
-        folder="virtual/prepared",
-        remedy="lessons make it, or run msa2net prepare virtual",
-        terms=(
-            Terms(
-                name="virtual",
-                title="synthetic patients: deformed from one real scan of example_ct",
-                license="Apache-2.0, that of the scan they are made from",
-                access="made here by the workbook",
-                forbidden="do not present them, or scores on them, as patients; keep the notice of the scan with them",
-                citation=_EXAMPLE_CITATION,
-                page=_EXAMPLE_PAGE,
-            ),
-        ),
-        opener="example_ct:open_virtual",
-    ),
-    "patient2": DatasetEntry(
-        kind="scans",
-        short="one real CT with model-made labels",
-        description="real patient 2, which ships: another scanner, contrast phase and field of view; test only",
-        source="one real CT, model-made reference labels; not comparable with the paper's Table 1",
-        folder="patient2",
-        remedy="lessons make it from the shipped CT, or run msa2net prepare patient2",
-        terms=(
-            Terms(
-                name="example_ct",
-                title="two real abdominal CT scans with organ labels from TotalSegmentator's test files",
-                license="Apache-2.0",
-                access="ships with the workbook",
-                forbidden="do not separate the files from their notice (the README beside them)",
-                citation=_EXAMPLE_CITATION,
-                page=_EXAMPLE_PAGE,
-            ),
-        ),
-        opener="example_ct:open_patient2",
-    ),
-    "synapse": DatasetEntry(
-        kind="scans",
-        short="the Synapse multi-organ data",
-        description="the Synapse multi-organ data (BTCV), which you bring: 18 + 12 cases",
-        source="Synapse (BTCV)",
-        folder="synapse",
-        remedy="run msa2net prepare synapse with --source, --fetch-raw, --prepared or --download",
-        terms=(
-            Terms(
-                name="synapse",
-                title="BTCV abdomen, the raw scans of the Synapse multi-organ data",
-                license="not confirmed here (lists of data sets elsewhere say CC BY 4.0): read it at the page",
-                access="by yourself: an account at synapse.org, joining the challenge, accepting its terms",
-                forbidden="do not pass the files on: everyone accepts the terms, not quoted here, for themselves",
-                citation=_BTCV_CITATION,
-                page=_BTCV_PAGE,
-            ),
-            Terms(
-                name="synapse-prepared",
-                title="the Synapse multi-organ data in TransUNet's form: the copy that MSA²Net's README links to",
-                license="derived from BTCV, so BTCV's terms hold: read them at the page",
-                access="a Google Drive link; accept BTCV's terms at synapse.org first",
-                forbidden="in the words of the README of TransUNet's archive: for research only, do not redistribute",
-                citation=f"{_BTCV_CITATION}; Chen et al., TransUNet, arXiv:2102.04306",
-                page=_BTCV_PAGE,
-            ),
-        ),
-        opener="synapse:open_synapse",
-    ),
-    "skin": DatasetEntry(
-        kind="images",
-        short="synthetic skin images",
-        description="synthetic skin images, drawn by a program",
-        source="synthetic skin, drawn by a program: no dermoscopic image",
-        folder="skin/prepared",
-        remedy="run msa2net prepare skin",
-        terms=(
-            Terms(
-                name="skin",
-                title="synthetic skin images with lesion masks, drawn by a program",
-                license="Apache-2.0, that of the workbook",
-                access="made here by the workbook",
-                forbidden="do not present them, or scores on them, as dermoscopic images",
-                citation="none beyond the workbook",
-                page="LICENSE",
-            ),
-        ),
-        opener="skin.prepare:open_skin",
-    ),
-    "isic": DatasetEntry(
-        kind="images",
-        short="ISIC 2018 task 1",
-        description="ISIC 2018 task 1, which you bring or download: 2594 dermoscopic images",
-        source="ISIC 2018 task 1; our own split, the published one is not told",
-        folder="isic2018",
-        remedy="run msa2net prepare isic --download, or --source DIR",
-        terms=(
-            Terms(
-                name="isic2018",
-                title="ISIC 2018 challenge, tasks 1 and 2: 2594 dermoscopic images with lesion masks",
-                license="CC0 1.0 for tasks 1 and 2 (task 3, which is not used here, is CC BY-NC 4.0)",
-                access="open download, no account",
-                forbidden="the license forbids nothing; the provider asks for the citations",
-                citation=(
-                    "Codella et al., Skin Lesion Analysis Toward Melanoma Detection 2018, arXiv:1902.03368; "
-                    "Tschandl et al., HAM10000, Scientific Data 5, 180161 (2018), doi:10.1038/sdata.2018.161; "
-                    "MSK Dataset, arXiv:1710.05006"
-                ),
-                page="https://challenge.isic-archive.com/data/#2018",
-            ),
-        ),
-        opener="isic:open_isic",
-    ),
+    name: DatasetEntry(**fields | {"terms": tuple(Terms(**terms) for terms in fields.get("terms", ()))})
+    for name, fields in read_table("datasets").items()
 }
 """Name -> data set."""
 
@@ -256,7 +138,6 @@ def dataset_entry(name: str) -> DatasetEntry:
         source=f"your own data ({called}); not comparable with the paper",
         folder=name,
         remedy="run msa2net prepare scans, nnunet or images",
-        terms=(),
         opener="",
     )
 

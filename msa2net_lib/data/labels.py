@@ -11,56 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
-BTCV_IDS: dict[str, int] = {
-    "spleen": 1,
-    "right kidney": 2,
-    "left kidney": 3,
-    "gallbladder": 4,
-    "esophagus": 5,
-    "liver": 6,
-    "stomach": 7,
-    "aorta": 8,
-    "inferior vena cava": 9,
-    "portal and splenic veins": 10,
-    "pancreas": 11,
-    "right adrenal gland": 12,
-    "left adrenal gland": 13,
-}
+_TABLE = read_table("labels")
+BTCV_IDS: dict[str, int] = _TABLE["btcv_ids"]
 """The 13 structures of the raw BTCV release and their label ids; 0 is background."""
 
-ORGANS: tuple[str, ...] = (
-    "aorta",
-    "gallbladder",
-    "left kidney",
-    "right kidney",
-    "liver",
-    "pancreas",
-    "spleen",
-    "stomach",
-)
+ORGANS: tuple[str, ...] = _TABLE["schemes"]["A"]
 """The 8 scored organs in the order of scheme A: the label id is the index plus one."""
 
-_ORDER: dict[str, tuple[str, ...]] = {
-    # TransUNet's prepared data; this project's scheme.
-    "A": ORGANS,
-    # SAMed and PaddleSeg: the order of the raw ids.
-    "B": tuple(organ for organ in BTCV_IDS if organ in ORGANS),
-    # SLDGroup.
-    "C": (
-        "spleen",
-        "right kidney",
-        "left kidney",
-        "gallbladder",
-        "pancreas",
-        "liver",
-        "stomach",
-        "aorta",
-    ),
-}
-
 SCHEMES: dict[str, dict[str, int]] = {
-    scheme: {organ: index + 1 for index, organ in enumerate(order)} for scheme, order in _ORDER.items()
+    scheme: {organ: index + 1 for index, organ in enumerate(order)} for scheme, order in _TABLE["schemes"].items()
 }
 """Scheme name -> organ name -> label id (1 to 8)."""
 

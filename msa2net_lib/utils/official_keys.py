@@ -1,18 +1,20 @@
 """State dicts of the original repositories, brought to the names of the networks here.
 
-Each system's file holds ``OFFICIAL_KEYS``: pairs of a regular expression on the official key and what replaces it, all
-applied in their order.
+`tables/official_keys.toml` holds them by system: pairs of a regular expression on the official key and what
+replaces it, all applied in their order. In what replaces, "{\\1-1}", "{\\1/3}" and "{\\1%3}" are computed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import floordiv, mod, sub
 
 import torch
 from torch import Tensor
 
-Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+Rules = Sequence[tuple[str, str]]
+_OPERATIONS = {"-": sub, "/": floordiv, "%": mod}
 
 
 def our_key(key: str, rules: Rules) -> str:
@@ -22,7 +24,12 @@ def our_key(key: str, rules: Rules) -> str:
     """
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
+        key = re.sub(r"\{(\d+)([-/%])(\d+)\}", _computed, key)
     return key
+
+
+def _computed(found: re.Match[str]) -> str:
+    return str(_OPERATIONS[found[2]](int(found[1]), int(found[3])))
 
 
 def to_our_keys(official: Mapping[str, Tensor], rules: Rules, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from baseline_parity import Case, Parity, count, image
 
-from msa2net_lib.baselines.daeformer import OFFICIAL_KEYS, DAEFormer
+from msa2net_lib.baselines.daeformer import DAEFormer
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 
 
@@ -20,7 +21,7 @@ class TestParity(Parity):
     case = Case(
         system="daeformer",
         build=DAEFormer,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("daeformer"),
         modules={
             "backbone.norm1": "stages.0.norm",
             "backbone.norm2": "stages.1.norm",

@@ -10,8 +10,9 @@ from baseline_parity import Reference, count, image, never_reached, noisy_mask, 
 from torch import nn
 
 from msa2net_lib.baselines import dermosegdiff
-from msa2net_lib.baselines.dermosegdiff import OFFICIAL_KEYS, Denoiser, DermoSegDiff, small
+from msa2net_lib.baselines.dermosegdiff import Denoiser, DermoSegDiff, small
 from msa2net_lib.baselines.diffusion import Diffusion, canny_edge
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ MODULES = {
     "act/decoder_blocks.0.0": "decoder.0",
     "act/final_rb": "last",
 }
-RULES = OFFICIAL_KEYS[1:]  # the denoiser alone
+RULES = official_rules("dermosegdiff")[1:]  # the denoiser alone
 WHEN = torch.tensor([137])
 
 

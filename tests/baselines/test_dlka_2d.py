@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from baseline_parity import Case, Parity, map_tokens
 
-from msa2net_lib.baselines.dlka_2d import OFFICIAL_KEYS, DLKANet
+from msa2net_lib.baselines.dlka_2d import DLKANet
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.config import PRESETS
 
 SMALL = {"encoder": PRESETS["tiny"].encoder, "encoder_options": PRESETS["tiny"].encoder_options}
@@ -21,7 +22,7 @@ class TestParity(Parity):
     case = Case(
         system="dlka_2d",
         build=DLKANet,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("dlka_2d"),
         modules={
             "backbone.0": "encoder.backbone.norm",
             "backbone.1": "encoder.backbone.stages.2",

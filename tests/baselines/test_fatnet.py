@@ -8,12 +8,14 @@ from baseline_parity import Reference, count, image, never_reached, run
 from torch import nn
 
 from msa2net_lib.baselines import fatnet
-from msa2net_lib.baselines.fatnet import OFFICIAL_KEYS, FATNet
+from msa2net_lib.baselines.fatnet import FATNet
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.official_keys import our_key
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5
+RULES = official_rules("fatnet")
 MODULES = {
     "act/encoder1": "cnn.layer1",
     "act/encoder4": "cnn.layer4",
@@ -33,7 +35,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def network(reference):
-    return reference.fill(FATNet(1), OFFICIAL_KEYS)
+    return reference.fill(FATNet(1), RULES)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_counts(reference, network):
     facts = reference.facts
     assert count(lambda: FATNet(1), (1, 3, 224, 224)) == (facts["total_parameters"], facts["multiply_adds"])
     unused = never_reached(network, image())
-    assert set(unused) == {our_key(key, OFFICIAL_KEYS) for key in facts["never_gradient_keys"]}
+    assert set(unused) == {our_key(key, RULES) for key in facts["never_gradient_keys"]}
     sizes = dict(network.named_parameters())
     assert sum(sizes[name].numel() for name in unused) == facts["never_gradient_parameters"] == 4640
 

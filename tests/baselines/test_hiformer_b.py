@@ -7,16 +7,19 @@ import timm
 import torch
 from baseline_parity import Case, Parity, Reference, image
 
-from msa2net_lib.baselines.hiformer_b import OFFICIAL_KEYS, HiFormer
+from msa2net_lib.baselines.hiformer_b import HiFormer
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.official_keys import our_key
+
+RULES = official_rules("hiformer_b")
 
 
 class TestParity(Parity):
     case = Case(
         system="hiformer_b",
         build=HiFormer,
-        rules=OFFICIAL_KEYS,
+        rules=RULES,
         modules={
             "All2Cross.pyramid.swin_transformer.layers.0": "pyramid.stages.0",
             "All2Cross.pyramid.swin_transformer.layers.2": "pyramid.stages.2",
@@ -51,7 +54,7 @@ def without_gradient(network):
 
 def test_presets():
     recorded = Reference("hiformer_b").facts
-    dead = {our_key(key, OFFICIAL_KEYS) for key in recorded["never_gradient_keys"] + recorded["zero_gradient_keys"]}
+    dead = {our_key(key, RULES) for key in recorded["never_gradient_keys"] + recorded["zero_gradient_keys"]}
     assert without_gradient(HiFormer(2, 64)) == dead
     assert without_gradient(HiFormer(2, 64, preset="paper")) == set()
     with pytest.raises(InputError, match="preset='papers' is unknown: use one of 'released', 'paper'"):

@@ -6,7 +6,8 @@ import torch
 from baseline_parity import Case, Parity
 
 from msa2net_lib.baselines import missformer
-from msa2net_lib.baselines.missformer import OFFICIAL_KEYS, MISSFormer
+from msa2net_lib.baselines.missformer import MISSFormer
+from msa2net_lib.baselines.registry import official_rules
 
 
 def read_as_tokens(tensor, *shape):
@@ -24,7 +25,7 @@ class TestParity(Parity):
     case = Case(
         system="missformer",
         build=MISSFormer,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("missformer"),
         modules={
             "backbone.norm1": "stages.0.norm",
             "backbone.norm4": "stages.3.norm",

@@ -7,7 +7,8 @@ import timm
 import torch
 from baseline_parity import Case, Parity, image, slices
 
-from msa2net_lib.baselines.pvt_cascade import OFFICIAL_KEYS, PVTCascade
+from msa2net_lib.baselines.pvt_cascade import PVTCascade
+from msa2net_lib.baselines.registry import official_rules
 
 
 def own_spatial_attention(network, patch):
@@ -28,7 +29,7 @@ class TestParity(Parity):
     case = Case(
         system="pvt_cascade",
         build=PVTCascade,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("pvt_cascade"),
         modules={
             "conv": "gray_stem",
             "backbone.0": "encoder.stages.0",

@@ -7,7 +7,8 @@ from baseline_parity import Case, Parity
 from torch.nn import functional
 
 from msa2net_lib.baselines import scaleformer
-from msa2net_lib.baselines.scaleformer import OFFICIAL_KEYS, ScaleFormer
+from msa2net_lib.baselines.registry import official_rules
+from msa2net_lib.baselines.scaleformer import ScaleFormer
 
 
 def width_attention_turned(network, patch):
@@ -36,7 +37,7 @@ class TestParity(Parity):
     case = Case(
         system="scaleformer",
         build=ScaleFormer,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("scaleformer"),
         modules={
             "p_encoder.Encoder1.res3": "convolutional.2",
             "p_encoder.Encoder2.stage1": "intra.0",

@@ -7,7 +7,8 @@ import timm
 import torch
 from baseline_parity import Case, Parity, tokens
 
-from msa2net_lib.baselines.swin_unet import ENCODER, OFFICIAL_KEYS, SwinUNet
+from msa2net_lib.baselines.registry import official_rules
+from msa2net_lib.baselines.swin_unet import ENCODER, SwinUNet
 from msa2net_lib.errors import InputError
 
 
@@ -27,7 +28,7 @@ class TestParity(Parity):
     case = Case(
         system="swin_unet",
         build=SwinUNet,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("swin_unet"),
         modules={
             "swin_unet.patch_embed": ("encoder.patch_embed", tokens),
             "swin_unet.layers.0.blocks.1": ("encoder.layers.0.blocks.1", tokens),

@@ -7,7 +7,8 @@ import torch
 from baseline_parity import Case, Parity
 from torch.nn import functional
 
-from msa2net_lib.baselines.transunet import OFFICIAL_KEYS, TransUNet
+from msa2net_lib.baselines.registry import official_rules
+from msa2net_lib.baselines.transunet import TransUNet
 
 
 def shortcut_norm_of_32_groups(network, patch):
@@ -23,7 +24,7 @@ class TestParity(Parity):
     case = Case(
         system="transunet",
         build=TransUNet,
-        rules=OFFICIAL_KEYS,
+        rules=official_rules("transunet"),
         modules={
             "transformer.embeddings.hybrid_model.root": "encoder.stem.norm",
             "transformer.embeddings.hybrid_model.body.block1": "encoder.stages.0",

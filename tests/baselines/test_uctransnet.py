@@ -8,7 +8,8 @@ from baseline_parity import Reference, count, image, never_reached, run
 from torch import nn
 
 from msa2net_lib.baselines import uctransnet
-from msa2net_lib.baselines.uctransnet import OFFICIAL_KEYS, UCTransNet
+from msa2net_lib.baselines.registry import official_rules
+from msa2net_lib.baselines.uctransnet import UCTransNet
 from msa2net_lib.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def network(reference):
-    return reference.fill(UCTransNet(1), OFFICIAL_KEYS)
+    return reference.fill(UCTransNet(1), official_rules("uctransnet"))
 
 
 def test_every_recorded_array(reference, network):

@@ -8,6 +8,7 @@ from baseline_parity import Reference, count, image, never_reached, run
 from torch import nn
 
 from msa2net_lib.baselines import unet
+from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.official_keys import our_key
 
@@ -19,11 +20,10 @@ GATES = {
     f"act/Att{n}{part}": f"decoder.{5 - n}.gate{ours}" for n in (2, 5) for part, ours in (("", ""), (".psi", ".psi"))
 }
 SYSTEMS = {
-    "unet": (unet.UNet, unet.OFFICIAL_KEYS, 1, LEVELS),
-    "attunet": (unet.AttUNet, unet.OFFICIAL_KEYS, 1, LEVELS | GATES),
+    "unet": (unet.UNet, 1, LEVELS),
+    "attunet": (unet.AttUNet, 1, LEVELS | GATES),
     "unet_nitr": (
         unet.SmallUNet,
-        unet.OFFICIAL_KEYS_UNET_NITR,
         2,
         {f"act/en_{n}": f"encoder.{n - 1}" for n in (1, 2, 4)} | {f"act/de_{n}": f"decoder.{n - 1}" for n in (1, 3)},
     ),
@@ -32,9 +32,9 @@ SYSTEMS = {
 
 @pytest.fixture(scope="module", params=SYSTEMS)
 def case(request):
-    build, keys, classes, modules = SYSTEMS[request.param]
+    build, classes, modules = SYSTEMS[request.param]
     reference = Reference(request.param)
-    network = reference.fill(build(classes), keys)
+    network = reference.fill(build(classes), official_rules(request.param))
     found = run(network, {k: (v, torch.sigmoid) if k.endswith("psi") else v for k, v in modules.items()}, image())
     return request.param, reference, network, found
 

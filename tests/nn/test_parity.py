@@ -61,19 +61,19 @@ def rename_by(table):
 
 def test_masag(recorded):
     data, gate = recorded("published/masag"), MASAG(16, dilated="dense")
-    fill(gate, data.parameters, rename_by(official.MASAG))
+    fill(gate, data.parameters, rename_by(official.NAMES["masag"]))
     assert_parity(gate, lambda: gate(*data.inputs), data.outputs)
 
 
 @pytest.mark.parametrize(
     ("name", "build", "table", "arguments"),
     [
-        ("lka_block", LKABlock, official.LKA_BLOCK, ()),
-        ("dual_transformer_block", DualAttentionBlock, official.DUAL_ATTENTION_BLOCK, (GRID,)),
-        ("efficient_attention", EfficientAttention, (("project.", "reprojection."), ("", "")), ()),
-        ("channel_attention", ChannelAttention, (("project.", "proj."), ("", "")), ()),
-        ("patch_expand_x2", lambda c: PatchExpand(c, 2), (("", ""),), (GRID,)),
-        ("patch_expand_x4", lambda c: PatchExpand(c, 4), (("", ""),), ((6, 6),)),
+        ("lka_block", LKABlock, official.NAMES["lka_block"], ()),
+        ("dual_transformer_block", DualAttentionBlock, official.NAMES["dual_attention_block"], (GRID,)),
+        ("efficient_attention", EfficientAttention, {"project.": "reprojection.", "": ""}, ()),
+        ("channel_attention", ChannelAttention, {"project.": "proj.", "": ""}, ()),
+        ("patch_expand_x2", lambda c: PatchExpand(c, 2), {"": ""}, (GRID,)),
+        ("patch_expand_x4", lambda c: PatchExpand(c, 4), {"": ""}, ((6, 6),)),
     ],
 )
 def test_block(recorded, name, build, table, arguments):

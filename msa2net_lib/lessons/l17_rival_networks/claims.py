@@ -17,6 +17,7 @@ from msa2net_lib.analysis.layers import capture
 from msa2net_lib.baselines.registry import build_network
 from msa2net_lib.baselines.table import NETWORKS
 from msa2net_lib.lessons.l17_rival_networks.study import build_empty, multiply_adds
+from msa2net_lib.utils.tables import read_table
 
 SMALL = 64
 """Pixels at which what the code does is measured: none of it depends on the size."""
@@ -90,7 +91,7 @@ def _scaleformer(seed: int) -> str:
     return f"rows sum to {rows.min():.2f}, what is summed over to {columns.min():.2f} up to {columns.max():.2f}"
 
 
-def _hiformer(seed: int) -> str:
+def _hiformer_b(seed: int) -> str:
     released, acting = (fusion_effect(preset, seed) for preset in ("released", "paper"))
     return f"noise in all of it changes the logits by {released:g}; by {acting:.2g} where it acts"
 
@@ -102,7 +103,7 @@ def _pvt_cascade(seed: int) -> str:
     return f"called {calls[0]} times in one pass; logits minus the sum of four heads: {gap:g}"
 
 
-def _dlka(seed: int) -> str:
+def _dlka_2d(seed: int) -> str:
     network = build_empty("dlka_2d")
     sizes = {name: p.numel() for name, p in network.levels[:3].named_parameters()}
     offsets = sum(size for name, size in sizes.items() if ".offsets." in name)
@@ -158,114 +159,15 @@ def _calls(network: nn.Module, image: Tensor, parts: list[nn.Module]) -> list[in
     return [counts[i] for i, _ in enumerate(parts)]
 
 
-Measure = Callable[[int], str]
-CLAIMS: dict[str, tuple[Measure, tuple[str, str, str]]] = {
-    "unet": (
-        _unet,
-        (
-            "'U-Net' is this network here and one 18 times smaller in the group's own library",
-            "batch norm, padding and nearest upsampling before a 3x3: none of them in the paper",
-            "rate, epochs and augmentation are drawn at random for each run; scored on the validation set",
-        ),
-    ),
-    "transunet": (
-        _transunet,
-        (
-            "max pooling without padding loses a row and a column; the skip gets them back as zeros",
-            "shortcut norms have a group for each channel, all others 32 groups",
-            "its pretrained ResNet was trained in another arithmetic (other padding, other norms)",
-        ),
-    ),
-    "swin_unet": (
-        _swin_unet,
-        (
-            "a skip is what enters a stage, before any of its blocks; the figure draws what leaves it",
-            "the configuration's decoder depths are never passed on",
-            "the newest code keeps the weights of the lowest loss on the training list",
-        ),
-    ),
-    "dermosegdiff": (
-        _dermosegdiff,
-        (
-            "the boundary loss of the paper's title is commented out in the configuration for ISIC",
-            "step 0 is never trained, though every drawing ends with it",
-            "the schedule of the rate is built and never stepped; it is constant",
-        ),
-    ),
-    "hiformer_b": (
-        _hiformer,
-        (
-            "the double-level fusion cannot reach the output: its result is dropped",
-            "the map at 1/8 is no skip: it ends in the pyramid",
-            "the best file is chosen by hand from scores on the test cases",
-        ),
-    ),
-    "dlka_2d": (
-        _dlka,
-        (
-            "offsets come from dense convolutions, larger than the large kernels themselves",
-            "offsets start from Xavier noise, not from zero: nothing starts as a regular kernel",
-            "the deepest level owns a linear layer and two blocks that never run",
-        ),
-    ),
-    "fatnet": (
-        _fatnet,
-        (
-            "one adaptation block a skip is applied again and again with the same weights",
-            "of DeiT the patches and blocks are taken: no positions, no class token, no last norm",
-            "a fourth decoder step is built and never called; no training code was released",
-        ),
-    ),
-    "attunet": (
-        _attunet,
-        (
-            "the gate sees G already upsampled, on the skip's grid; the paper gates with the coarse one",
-            "nothing is resampled, and the paper's last 1x1 convolution is missing",
-            "the weight initializer is defined and never called",
-        ),
-    ),
-    "pvt_cascade": (
-        _pvt_cascade,
-        (
-            "one spatial attention module serves all four levels; the prediction is a sum of four heads",
-            "the test cases are scored every epoch and the best epoch is kept",
-            "as shipped, the script trains another network (TransCASCADE)",
-        ),
-    ),
-    "uctransnet": (
-        _uctransnet,
-        (
-            "the division by sqrt(960) acts through the eps of an instance norm only",
-            "each head works on all channels; the heads' results are averaged",
-            "with one class the network returns a sigmoid, with two it returns logits",
-        ),
-    ),
-    "daeformer": (
-        _daeformer,
-        (
-            "each feed-forward network expands twice and forgets one result",
-            "efficient attention has one head, whatever the head count says",
-            "keys and queries come from the skip, values from the decoder; without projections",
-        ),
-    ),
-    "missformer": (
-        _missformer,
-        (
-            "each feed-forward network expands twice and forgets one result",
-            "the bridge reads its reduced maps' channels as positions (memory reinterpreted)",
-            "two of three norms of most feed-forward networks never run",
-        ),
-    ),
-    "scaleformer": (
-        _scaleformer,
-        (
-            "along the width the values meet the attention itself, not its transpose",
-            "the output's memory is read as a map without a transpose: places and channels mix",
-            "the inter-scale scores are not divided by sqrt(d): the factor is computed and left out",
-        ),
-    ),
+_MEASURES: tuple[Callable[[int], str], ...] = (
+    *(_unet, _transunet, _swin_unet, _dermosegdiff, _hiformer_b, _dlka_2d, _fatnet, _attunet, _pvt_cascade),
+    *(_uctransnet, _daeformer, _missformer, _scaleformer),
+)
+_MEASURE_OF = {measure.__name__: measure for measure in _MEASURES}
+CLAIMS: dict[str, tuple[Callable[[int], str], tuple[str, str, str]]] = {
+    name: (_MEASURE_OF[f"_{name}"], claims) for name, claims in read_table("rival_claims").items()
 }
-"""Three things that the code of a network does and its paper does not say; the first is measured by the function."""
+"""Three things that the code of each network does and its paper does not say; the first is measured by the function."""
 
 
 @cache

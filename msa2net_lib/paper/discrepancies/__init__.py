@@ -1,22 +1,21 @@
 """The discrepancies between the paper, the reference implementation and expectation, each with live evidence.
 
-They are kept as data, `discrepancies.toml`: which part they are of, what the paper and the code say and where (files
-are in `REPOSITORY` at `COMMIT`; none if the difference is within the paper), what a builder does about it, and which
-function of this package shows each one live.
+They are kept as data, `tables/discrepancies.toml`: which part they are of, what the paper and the code say and where
+(files are in `REPOSITORY` at `COMMIT`; none if the difference is within the paper), what a builder does about it, and
+which function of this package shows each one live.
 """
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
 if TYPE_CHECKING:
     from msa2net_lib.paper.discrepancies.evidence import Evidence
@@ -85,10 +84,9 @@ class Discrepancy:
         return f"{self.code} ({self.file})" if self.file else self.code
 
 
-_TABLE = tomllib.loads((files(__name__) / "discrepancies.toml").read_text(encoding="utf-8"))
 DISCREPANCIES: tuple[Discrepancy, ...] = tuple(
     sorted(
-        (Discrepancy(**one) for one in _TABLE["discrepancy"]),
+        (Discrepancy(**one) for one in read_table("discrepancies")["discrepancy"]),
         key=lambda one: (list(ABOUT).index(one.about), one.importance),
     )
 )

@@ -1,0 +1,24 @@
+"""What the library knows as data reads as Python's own values, and each table is somebody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import msa2net_lib
+from msa2net_lib.utils.tables import read_table
+
+LIBRARY = Path(msa2net_lib.__path__[0])
+TABLES = sorted(path.stem for path in (LIBRARY / "tables").iterdir())
+
+
+def kinds(value):
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return {type(value)}.union(*map(kinds, inside))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_holds_tuples_and_somebody_reads_it(name):
+    assert {dict, str} <= kinds(read_table(name)) <= {dict, tuple, str, int, float, bool}
+    assert sum(f'read_table("{name}")' in path.read_text() for path in LIBRARY.rglob("*.py")) in (1, 2)
