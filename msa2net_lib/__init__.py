@@ -1,4 +1,3 @@
-# ruff: noqa: F401
 """MSA²Net as a workbook: the library behind the notebooks.
 
 Public names are imported on first use (PEP 562), so that ``import msa2net_lib`` loads nothing else. No module of the

@@ -24,15 +24,3 @@ from msa2net_lib.export.compare import DifferentOutputsError, Exported
 from msa2net_lib.export.formats import FORMATS, Format, open_exported, read_metadata
 from msa2net_lib.export.module import export_module, seeded_probes
 from msa2net_lib.export.network import export_network
-
-__all__ = [
-    "FORMATS",
-    "DifferentOutputsError",
-    "Exported",
-    "Format",
-    "export_module",
-    "export_network",
-    "open_exported",
-    "read_metadata",
-    "seeded_probes",
-]

@@ -18,18 +18,6 @@ from msa2net_lib.losses.boundary import (
 )
 from msa2net_lib.losses.cross_entropy_dice import CrossEntropyDiceLoss
 
-__all__ = [
-    "LOSSES",
-    "MAX_ALPHA",
-    "SMOOTH",
-    "AddUp",
-    "BoundaryDoUBalancedCrossEntropyLoss",
-    "BoundaryDoULoss",
-    "CrossEntropyDiceLoss",
-    "boundary_alpha",
-    "build_loss",
-]
-
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "boundary_dou": BoundaryDoULoss,
     "boundary_dou+balanced_cross_entropy": BoundaryDoUBalancedCrossEntropyLoss,

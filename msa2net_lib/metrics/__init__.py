@@ -10,17 +10,3 @@ from __future__ import annotations
 from msa2net_lib.metrics.pairs import dice, hd95
 from msa2net_lib.metrics.pixels import AVERAGES, pixel_counts, pixel_scores, scores_of_counts
 from msa2net_lib.metrics.volumes import PROTOCOLS, UNITS, VolumeMeasures, measure_volume, score_volume
-
-__all__ = [
-    "AVERAGES",
-    "PROTOCOLS",
-    "UNITS",
-    "VolumeMeasures",
-    "dice",
-    "hd95",
-    "measure_volume",
-    "pixel_counts",
-    "pixel_scores",
-    "score_volume",
-    "scores_of_counts",
-]

@@ -7,5 +7,3 @@ what is written down, `failures` what is said when something goes wrong, `distri
 
 from msa2net_lib.training.run import History, TrainResult, train
 from msa2net_lib.utils.devices import choose_device
-
-__all__ = ["History", "TrainResult", "choose_device", "train"]

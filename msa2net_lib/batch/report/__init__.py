@@ -3,5 +3,3 @@
 from __future__ import annotations
 
 from msa2net_lib.batch.report.page import write_report
-
-__all__ = ["write_report"]

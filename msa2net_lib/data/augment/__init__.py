@@ -12,28 +12,9 @@ from msa2net_lib.data.augment.policy import TRANSFORMS, ReleasedDraws
 from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, RELEASED_SIDE, ReleasedAugmentation
 from msa2net_lib.data.augment.right_angles import RightAngleAugmentation
 from msa2net_lib.errors import InputError
+from msa2net_lib.train_config import CHOICES
 
-__all__ = [
-    "AUGMENTATIONS",
-    "INTENDED_NOISE",
-    "RELEASED_NOISE",
-    "RELEASED_SIDE",
-    "TRANSFORMS",
-    "AffineAugmentation",
-    "ReleasedAugmentation",
-    "ReleasedDraws",
-    "RightAngleAugmentation",
-    "build_augmentation",
-]
-
-AUGMENTATIONS: tuple[str, ...] = (
-    "none",
-    "affine",
-    "released",
-    "released_strong_noise",
-    "released_small_noise",
-    "right_angles",
-)
+AUGMENTATIONS = CHOICES["augment"]
 """What `build_augmentation` takes; three are the released policy, with three kinds of noise.
 
 released: standard deviation 1.275, made at 512 x 512 and resized with the image, as the released code does: 1.108 is

@@ -11,21 +11,3 @@ from msa2net_lib.nn.gates.masag_3d import SliceByVolume, inflated
 from msa2net_lib.nn.gates.plain import Addition, Concatenation
 from msa2net_lib.nn.gates.registry import GATES, GateInfo, build_gate, find_gate, list_gates
 from msa2net_lib.nn.gates.sk import SelectiveKernel
-
-__all__ = [
-    "GATES",
-    "Addition",
-    "AttentionGate",
-    "AttentionalFusion",
-    "Concatenation",
-    "ConstantGate",
-    "GateInfo",
-    "RandomGate",
-    "SelectiveKernel",
-    "ShuffledGate",
-    "SliceByVolume",
-    "build_gate",
-    "find_gate",
-    "inflated",
-    "list_gates",
-]
