@@ -26,15 +26,15 @@ class NetworkEntry:
 
     build: (num_classes, image_size, **options) -> a module, (b, 1|3, h, w) -> logits (b, num_classes, h, w); the
     function itself, or "module:function" below `msa2net_lib.baselines`, which is imported when it is called, or
-    "preset:name" of MSA²Net, whose options are the fields of `NetworkConfig`, and ``gate``. source:
-    paper, section, or repository and commit that it follows; license: of that repository. tables: of the paper, those
-    that it stands in; row: its name there. skip: what it does with a skip
-    connection before its decoder goes on: "none", "concatenation", "addition", "attention gate", "channel transformer",
-    "cross attention", "bridge" or "MASAG". size: the only side in pixels
-    that it takes, or None; multiple: what sides have to be multiples of. classes: the only number of classes, or None.
-    weights: timm's tags of its pretrained encoder; empty for a network without. unused: the parts that never get a
-    gradient. remark: what its code does that a reader of its paper would not expect. no_export: why it cannot be one
-    ONNX or pt2 file, where it cannot. own: registered by the reader, in this process.
+    "preset:name" of MSA²Net, whose options are the fields of `NetworkConfig`, and ``gate``. source: paper, section, or
+    repository and commit that it follows; license: of that repository. tables: of the paper, those that it stands in;
+    row: its name there; paper: whose it is, with its number in the paper's reference list. skip: what it does with a
+    skip connection before its decoder goes on: "none", "concatenation", "addition", "attention gate", "channel
+    transformer", "cross attention", "bridge" or "MASAG". size: the only side in pixels that it takes, or None;
+    multiple: what sides have to be multiples of. classes: the only number of classes, or None. weights: timm's tags of
+    its pretrained encoder; empty for a network without. unused: the parts that never get a gradient. remark: what its
+    code does that a reader of its paper would not expect. no_export: why it cannot be one ONNX or pt2 file, where it
+    cannot. own: registered by the reader, in this process.
     """
 
     title: str
@@ -42,6 +42,7 @@ class NetworkEntry:
     build: Callable[..., nn.Module] | str
     tables: tuple[str, ...] = ()
     row: str = ""
+    paper: str = ""
     skip: str = "concatenation"
     license: str = ""
     size: int | None = None

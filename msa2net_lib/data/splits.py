@@ -17,17 +17,6 @@ from msa2net_lib.utils.names import check_ids
 PARTS: tuple[str, ...] = ("train", "validation", "test")
 
 # fmt: off
-SYNAPSE_TRAIN_CASES: tuple[str, ...] = (
-    "0005", "0006", "0007", "0009", "0010", "0021", "0023", "0024", "0026",
-    "0027", "0028", "0030", "0031", "0033", "0034", "0037", "0039", "0040",
-)
-"""The 18 training cases of the split everyone uses (TransUNet's), in list order."""
-
-SYNAPSE_TEST_CASES: tuple[str, ...] = (
-    "0008", "0022", "0038", "0036", "0032", "0002", "0029", "0003", "0001", "0004", "0025", "0035",
-)
-"""The 12 test cases of that split, in list order."""
-
 SYNAPSE_SLICES: dict[str, int] = {
     "0005": 117, "0006": 131, "0007": 163, "0009": 149, "0010": 148, "0021": 143, "0023": 96, "0024": 124,
     "0026": 131, "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99,
@@ -35,15 +24,20 @@ SYNAPSE_SLICES: dict[str, int] = {
 }
 """Training case -> its number of slices: 2211 in all, where papers say 2212."""
 
-SYNAPSE_TRAIN_15: tuple[str, ...] = (
-    "0006", "0007", "0010", "0021", "0023", "0024", "0026", "0027",
-    "0028", "0030", "0031", "0033", "0034", "0037", "0040",
+SYNAPSE_TEST_CASES: tuple[str, ...] = (
+    "0008", "0022", "0038", "0036", "0032", "0002", "0029", "0003", "0001", "0004", "0025", "0035",
 )
-"""The 15 cases left to train on, in list order: 1855 slices."""
+"""The 12 test cases of that split, in list order."""
+# fmt: on
+
+SYNAPSE_TRAIN_CASES: tuple[str, ...] = tuple(SYNAPSE_SLICES)
+"""The 18 training cases of the split everyone uses (TransUNet's), in list order."""
 
 SYNAPSE_VALIDATION_CASES: tuple[str, ...] = ("0039", "0005", "0009")
 """The 3 cases set aside by the rule of ``choose_validation``: 90, 117 and 149 slices."""
-# fmt: on
+
+SYNAPSE_TRAIN_15: tuple[str, ...] = tuple(case for case in SYNAPSE_SLICES if case not in SYNAPSE_VALIDATION_CASES)
+"""The 15 cases left to train on, in list order: 1855 slices."""
 
 SYNAPSE_CASES: frozenset[str] = frozenset((*SYNAPSE_TRAIN_CASES, *SYNAPSE_TEST_CASES))
 """The 30 cases of the published split."""

@@ -18,27 +18,6 @@ OWN = "MSA²Net"
 TABLE_1_ORGANS = tuple(SCHEMES["B"])
 """Table 1's column order: that of the raw BTCV ids, as in label scheme B."""
 
-REFERENCES = {
-    "TransUNet": "Chen et al. 2021, arXiv:2102.04306 (reference 10)",
-    "Swin-UNet": "Cao et al., ECCV 2022 (reference 8)",
-    "MISSFormer": "Huang et al. 2021, arXiv:2109.07162 (reference 20)",
-    "ScaleFormer": "Huang et al. 2022, arXiv:2207.14552 (reference 19)",
-    "HiFormer-B": "Heidari et al., WACV 2023 (reference 17)",
-    "DAE-Former": "Azad et al., PRIME 2023 (reference 5)",
-    "PVT-CASCADE": "Rahman and Marculescu, WACV 2023 (reference 30)",
-    "2D D-LKA Net": "Azad et al., WACV 2024 (reference 6)",
-    "U-Net": "Ronneberger et al., MICCAI 2015 (reference 31)",
-    "AttU-Net": "Oktay et al. 2018, arXiv:1804.03999 (reference 29)",
-    "FAT-Net": "Wu et al., Medical Image Analysis 2022 (reference 42)",
-    "UCTransNet": "Wang et al., AAAI 2022 (reference 40)",
-    "DermoSegDiff": "Bozorgpour et al., PRIME 2023 (reference 7)",
-    "MSA²Net": "Ghorbani Kolahi et al., BMVC 2024, arXiv:2407.21640 (the paper itself)",
-}
-"""Method of Tables 1 and 2 -> whose it is, with its number in the paper's reference list.
-
-The numbers are those that this paper prints. Whether it copied or measured a competitor's row it does not say.
-"""
-
 _PAPER = "MSA²Net, BMVC 2024, arXiv:2407.21640"
 SOURCES = {
     "table_1": f"{_PAPER}, section 4.3, Table 1: Synapse; competitors as this paper prints them",
@@ -50,11 +29,6 @@ SOURCES = {
 }
 """Where each table stands; also the ``source`` in its ``attrs``."""
 
-SYNAPSE_TRAIN_SLICES = {
-    "0005": 117, "0006": 131, "0007": 163, "0009": 149, "0010": 148, "0021": 143, "0023": 96, "0024": 124, "0026": 131,
-    "0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195,
-}  # fmt: skip
-"""Slices of each training case in the field's id list (lists/lists_Synapse/train.txt)."""
 SYNAPSE_SLICES = 3779
 """Slices of all 30 cases, section 4.1."""
 SYNAPSE_TRAIN_SLICES_PRINTED = 2212

@@ -24,10 +24,11 @@ def test_every_command_of_a_page_is_understood(root, page):
 
 
 def test_the_page_names_the_counts_of_the_split(root):
-    from msa2net_lib.paper.tables import SYNAPSE_SLICES, SYNAPSE_TRAIN_SLICES
+    from msa2net_lib.data.splits import SYNAPSE_SLICES as TRAIN_SLICES
+    from msa2net_lib.paper.tables import SYNAPSE_SLICES
 
     text = (root / "docs" / "reproduce_table_1.md").read_text(encoding="utf-8")
-    train = sum(SYNAPSE_TRAIN_SLICES.values())
+    train = sum(TRAIN_SLICES.values())
     assert f"{train} training slices and 12 volumes with {SYNAPSE_SLICES - train} slices" in text
     assert f"{700 * -(-train // 20):,} steps" in text
 

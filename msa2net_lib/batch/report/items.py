@@ -17,6 +17,7 @@ from msa2net_lib.paper import tables
 from msa2net_lib.paper.ablation.rows import published_rows
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED
 from msa2net_lib.paper.reproduced.side_by_side import in_words, read_lines
+from msa2net_lib.utils.tables import read_table
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
 """Kinds of jobs without which there are no tables."""
@@ -27,19 +28,16 @@ LABELS = {
 }  # fmt: skip
 """What the columns are called on the page; others are their own name."""
 
-SYNAPSE = "Synapse (BTCV), its 12 test cases: the data need registration at synapse.org, the schedule a GPU"
-ISIC = "ISIC 2018 task 1, which you download, and the authors' own split of it, which is not published"
-
 
 @dataclass(frozen=True)
 class Item:
     """One table or figure of the paper.
 
     holds: what it shows, in our words. lesson: two digits of the lesson that reproduces it; figures: names that the
-    lesson may record them by, the first found is shown. published: the printed numbers, a row each. headline: columns
-    that stand for the table in the overview; stands: which reproduced row does. decimals: of reproduced numbers;
-    printed: decimals the paper prints, by column of scores; percent: whether DSC is in percent. dataset:
-    the catalog's name of the data it was made from, empty if from none; needs: what a comparable one takes.
+    lesson may record them by, the first found is shown. headline: columns that stand for the table in the overview;
+    stands: which reproduced row does. decimals: of reproduced numbers; printed: decimals the paper prints, by column of
+    scores; percent: whether DSC is in percent. dataset: the catalog's name of the data it was made from, empty if from
+    none; needs: what a comparable one takes.
     """
 
     key: str
@@ -50,12 +48,16 @@ class Item:
     dataset: str
     needs: str
     figures: tuple[str, ...] = ()
-    published: Callable[[], pd.DataFrame] | None = None
     headline: tuple[str, ...] = ()
     stands: Literal["first", "last"] = "first"
     decimals: int = 2
     printed: dict[str, int] = field(default_factory=dict)
     percent: bool = False
+
+    @property
+    def published(self) -> Callable[[], pd.DataFrame] | None:
+        """What gives the printed numbers, a row each; None of a figure."""
+        return _PUBLISHED.get(self.key)
 
     @property
     def name(self) -> str:
@@ -67,59 +69,13 @@ class Item:
         return LABELS.get(column, column.replace("_", " ")) + (" (%)" if self.percent and column == "dsc" else "")
 
 
-ITEMS: tuple[Item, ...] = (
-    Item(
-        "table_1", "Table 1: scores on Synapse", "table",
-        "Parameters, FLOPs, DSC of eight organs in percent, mean DSC and HD95 of nine networks. The paper prints HD95 "
-        "without a unit; the reference implementation computes voxels.",
-        "11", "synapse", SYNAPSE, published=tables.table_1, headline=("dsc", "hd95"),
-        printed=dict.fromkeys(("flops_g", *tables.TABLE_1_ORGANS, "dsc", "hd95"), 2), percent=True,
-    ),
-    Item(
-        "table_2", "Table 2: scores on ISIC 2018", "table",
-        "DSC, sensitivity, specificity and accuracy of eight networks on skin lesions, as shares of one.",
-        "11", "isic", ISIC, published=tables.table_2, headline=("dsc", "se", "sp", "acc"),
-        decimals=4, printed=dict.fromkeys(("dsc", "se", "sp", "acc"), 4),
-    ),
-    Item(
-        "table_3", "Table 3: ablation on Synapse", "table",
-        "Mean DSC in percent and HD95 with and without MASAG, LKA and DAE-Former blocks. The paper gives no spread "
-        "over seeds: of its differences nothing can be said to be more than noise, or less.",
-        "12", "synapse", SYNAPSE, ("figure_ablation",), published_rows, ("dsc", "hd95"), "last",
-        printed={"dsc": 2, "hd95": 2}, percent=True,
-    ),
-    Item(
-        "table_a", "Table A: parameters by module", "table",
-        "Parameters in millions of encoder, gates, LKA and DAE-Former blocks, and in all. Counting needs no data.",
-        "08", "", "no data: parameters are counted", published=tables.table_a_rows, headline=("parameters_m",),
-        stands="last", printed={"parameters_m": 2},
-    ),
-    Item(
-        "figure_1", "Figure 1: the network", "figure",
-        "The network as a drawing: encoder, gates on the skips, decoder levels, and the gate's stages.",
-        "08", "", "no data: drawn from the network that is built", ("figure_1", "drawn"),
-    ),
-    Item(
-        "figure_2", "Figure 2: predictions on Synapse", "figure",
-        "Slices of Synapse test cases as ground truth and as several networks label them.",
-        "11", "synapse", SYNAPSE, ("figure_2",),
-    ),
-    Item(
-        "figure_3", "Figure 3: predictions on ISIC 2018", "figure",
-        "Images of skin lesions with their true outline and the one that several networks draw.",
-        "11", "isic", ISIC, ("figure_3",),
-    ),
-    Item(
-        "figure_a", "Figure A: frequency response", "figure",
-        "How much of the high frequencies is left layer by layer, with MASAG and without.",
-        "13", "synapse", SYNAPSE, ("figure_a",),
-    ),
-    Item(
-        "figure_b", "Figure B: Grad-CAM", "figure",
-        "Where the decoder's last layer looks for each organ, in two samples.",
-        "14", "synapse", SYNAPSE, ("figure_b",),
-    ),
-)  # fmt: skip
+ITEMS = tuple(Item(key, **fields) for key, fields in read_table("paper_items").items())
+_PUBLISHED: dict[str, Callable[[], pd.DataFrame]] = {
+    "table_1": tables.table_1,
+    "table_2": tables.table_2,
+    "table_3": published_rows,
+    "table_a": tables.table_a_rows,
+}
 
 
 @dataclass(frozen=True)

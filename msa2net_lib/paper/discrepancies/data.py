@@ -13,6 +13,7 @@ from torch import Tensor
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.labels import ORGANS, SCHEMES, convert_scheme
 from msa2net_lib.data.resize import normalize, resize_back, resize_image, resize_images, resize_label, resize_labels
+from msa2net_lib.data.splits import SYNAPSE_SLICES
 from msa2net_lib.inference import predict_classes
 from msa2net_lib.metrics import dice, score_volume
 from msa2net_lib.paper import reference_implementation as released
@@ -26,7 +27,7 @@ _SLICES = 8  # of a patient, for what a network has to predict
 
 
 def slices(_: Path) -> Evidence:
-    counts = pd.Series(tables.SYNAPSE_TRAIN_SLICES)
+    counts = pd.Series(SYNAPSE_SLICES)
     steps = ceil(counts.sum() / released.PAPER_BATCH)
     says = (
         f"the list names {counts.sum()} slices of {len(counts)} cases, papers say "
@@ -38,7 +39,7 @@ def slices(_: Path) -> Evidence:
 
 
 def slices_to_test(_: Path) -> Evidence:
-    counts = {"the list": sum(tables.SYNAPSE_TRAIN_SLICES.values()), "papers": tables.SYNAPSE_TRAIN_SLICES_PRINTED}
+    counts = {"the list": sum(SYNAPSE_SLICES.values()), "papers": tables.SYNAPSE_TRAIN_SLICES_PRINTED}
     left = {source: tables.SYNAPSE_SLICES - count for source, count in counts.items()}
     table = pd.DataFrame({"training slices": counts, "left to test": left}).rename_axis("by")
     says = (
