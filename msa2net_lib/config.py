@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.plain import override, require_choice, take_plain
+from msa2net_lib.utils.tables import read_table
 
 Block = Literal["lka", "dual_attention", "none"]
 LevelPart = Literal["linear", "gate", "norm", "blocks"]
@@ -57,10 +58,6 @@ def _level(given: Any) -> LevelConfig:
     return LevelConfig(**given)
 
 
-_LKA = LevelConfig("lka", "masag")
-_DUAL = LevelConfig("dual_attention", "masag")
-
-
 @dataclass(frozen=True)
 class NetworkConfig:
     """Everything needed to build an `MSA2Net`.
@@ -106,10 +103,8 @@ class NetworkConfig:
     image_size: int | tuple[int, int] = 224
     num_classes: int = 9
     levels: tuple[LevelConfig, LevelConfig, LevelConfig, LevelConfig] = (
-        _LKA,
-        _LKA,
-        _DUAL,
-        LevelConfig("dual_attention", "none"),
+        *(LevelConfig("lka", "masag"), LevelConfig("lka", "masag")),
+        *(LevelConfig("dual_attention", "masag"), LevelConfig("dual_attention", "none")),
     )
     dilated: Literal["depthwise", "dense"] = "depthwise"
     layout: Literal["grid", "reinterpreted"] = "grid"
@@ -197,42 +192,7 @@ class NetworkConfig:
 
 
 PRESETS: dict[str, NetworkConfig] = {
-    # The text and equations of the paper; nothing in it is unused.
-    "paper": NetworkConfig(),
-    # Table 1's network, 112.77 M parameters: the deepest level owns a gate and blocks that never run.
-    "published": NetworkConfig(
-        preset="published",
-        levels=(_LKA, _LKA, _DUAL, LevelConfig("dual_attention", "masag", unused=ALL_UNUSED)),
-        dilated="dense",
-        layout="reinterpreted",
-        gray_stem=True,
-        decoder_init="xavier",
-    ),
-    # The source as it executes: a second definition of the deep level replaces the first.
-    "released": NetworkConfig(
-        preset="released",
-        levels=(
-            _LKA,
-            _LKA,
-            LevelConfig("lka", "masag", unused=("gate",)),
-            LevelConfig("lka", "masag", unused=ALL_UNUSED),
-        ),
-        dilated="dense",
-        layout="reinterpreted",
-        gray_stem=True,
-        decoder_init="xavier",
-    ),
-    # `paper`'s form on a small MaxViT, for laptops: the pico encoder, narrower and shallower.
-    "tiny": NetworkConfig(
-        preset="tiny",
-        encoder="maxvit_rmlp_pico_rw_256",
-        encoder_options={
-            "embed_dim": (24, 48, 96, 192),
-            "depths": (1, 1, 2, 1),
-            "transformer_dim_head": 24,
-        },
-        image_size=128,
-    ),
+    name: NetworkConfig(preset=name, **fields) for name, fields in read_table("presets").items()
 }
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from msa2net_lib.data.resize import height_width
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -34,36 +35,8 @@ class ImageRecipe:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-_SPLIT = "the first 1815, next 259, last 520 of an unsorted directory listing; no id list is published"
-
 RECIPES: dict[str, ImageRecipe] = {
-    "dlka": ImageRecipe(
-        name="dlka",
-        image_filter="area",
-        mask_filter="area",
-        intensity="stretched",
-        notes={
-            "image_filter": "D-LKA, skin_code/Prepare_ISIC2018.py: Pillow's bilinear resize (BCDU-Net's first, to 256)",
-            "mask_filter": "the same script resizes masks so too; the loader trains on the soft masks and the "
-            "evaluation takes those above 0.5 for DSC, which are the labels here",
-            "intensity": "skin_code/loader.py: each image's own minimum to maximum (there 0 to 255, here 0 to 1)",
-            "split": f"Prepare_ISIC2018.py: {_SPLIT}",
-            "left out": "skin_code/evaluate_skin.ipynb opens and fills predictions with sizes chosen on the test set",
-        },
-    ),
-    "dermosegdiff": ImageRecipe(
-        name="dermosegdiff",
-        image_filter="bilinear",
-        mask_filter="nearest",
-        intensity="stretched",
-        notes={
-            "image_filter": "DermoSegDiff, src/datasets/isic2018.py: torchvision's Resize on tensors, which did not "
-            "smooth before version 0.17; the version used is not stated",
-            "mask_filter": "the same file: InterpolationMode.NEAREST",
-            "intensity": "the same file: each image's own minimum to maximum, after resizing",
-            "split": f"the same file: {_SPLIT}",
-        },
-    ),
+    name: ImageRecipe(name, **fields) for name, fields in read_table("image_recipes").items()
 }
 
 
