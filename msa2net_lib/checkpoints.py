@@ -27,8 +27,9 @@ from msa2net_lib.data.fingerprint import DatasetFingerprint
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.timm_models import carry_tables
 from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.names import listed
 from msa2net_lib.utils.plain import override, parse_json
-from msa2net_lib.utils.torch_files import misfits, require_finite, some_of
+from msa2net_lib.utils.torch_files import misfits, require_finite
 
 _MOST_LETTERS = 500  # of what a message quotes from a file
 
@@ -234,7 +235,7 @@ def load_network(
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_LETTERS]}"
         raise InputError(f"{path}: {config.preset} cannot be built from its network config ({reason})") from error
     if wrong := misfits(state, expected.state_dict()):
-        raise InputError(f"{path}: weights do not fit the config stored with them ({some_of(wrong)}); copy it again")
+        raise InputError(f"{path}: weights do not fit the config stored with them ({listed(wrong, 3)}); copy it again")
     require_finite(state, path)
     if network is None:
         network = rebuild_network(config) if build is rebuild_empty else expected

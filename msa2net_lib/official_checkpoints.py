@@ -22,8 +22,9 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.nn.official import official_key
 from msa2net_lib.utils.files import atomic_path
+from msa2net_lib.utils.names import listed
 from msa2net_lib.utils.official_keys import to_our_keys
-from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
+from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite
 
 FORMS = ("published", "released")
 """The two networks that the released source defines; see `config.PRESETS`."""
@@ -57,7 +58,7 @@ class KeyReport:
     def offenders(self) -> str:
         """The first entries that do not fit, by kind, in one line."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape or type": self.wrong_shape}
-        shown = (f"{kind}: {some_of(keys)}" for kind, keys in kinds.items() if keys)
+        shown = (f"{kind}: {listed(keys, 3)}" for kind, keys in kinds.items() if keys)
         return "; ".join(shown)
 
 
@@ -150,7 +151,7 @@ def _load_rival(
         found.setdefault("updates", torch.tensor(0))
     if wrong := misfits(found, expected):
         raise InputError(
-            f"{path}: does not fit {name} at image_size={image_size} ({some_of(wrong)}); use the original file, and "
+            f"{path}: does not fit {name} at image_size={image_size} ({listed(wrong, 3)}); use the original file, and "
             "the size it was trained at"
         )
     require_finite(state, path)

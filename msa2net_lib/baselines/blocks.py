@@ -14,7 +14,7 @@ from torch.nn import functional
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import map_to_tokens, tokens_to_map
 from msa2net_lib.nn.plain_unet import two_convolutions
-from msa2net_lib.utils.torch_files import some_of
+from msa2net_lib.utils.names import listed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -65,7 +65,7 @@ def load_part(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     ours = module.state_dict()
     wrong = [key for key, value in ours.items() if key not in state or state[key].shape != value.shape]
     if wrong:
-        raise InputError(f"pretrained weights do not fit ({some_of(wrong)}): leave the network's widths as they are")
+        raise InputError(f"pretrained weights do not fit ({listed(wrong, 3)}): leave the network's widths as they are")
     module.load_state_dict({key: state[key] for key in ours})
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import listed
 
 SETTINGS = "config.yaml"
 """The file of a Snakemake profile."""
@@ -208,11 +209,9 @@ def waiting(answer: str, prefix: str) -> list[str]:
         if name.startswith(f"{prefix}_") and reason not in UNTOLD:
             job = re.sub("_wildcards_", "-", comment.removeprefix("rule_"))
             by_reason.setdefault(reason, []).append(job)
-    return [f"waiting in Slurm's queue ({reason}): {_few(sorted(jobs))}" for reason, jobs in sorted(by_reason.items())]
-
-
-def _few(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return [
+        f"waiting in Slurm's queue ({reason}): {listed(sorted(jobs), 3)}" for reason, jobs in sorted(by_reason.items())
+    ]
 
 
 def _ask(*command: str) -> str | None:

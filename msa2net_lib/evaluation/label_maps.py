@@ -27,6 +27,7 @@ from msa2net_lib.evaluation.table import COLUMNS, Evaluation, Protocol
 from msa2net_lib.evaluation.volumes import score_case
 from msa2net_lib.metrics.volumes import PROTOCOLS
 from msa2net_lib.utils.files import read_json
+from msa2net_lib.utils.names import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,6 @@ Missing = Literal["refuse", "skip", "empty"]
 MISSING: tuple[Missing, ...] = ("refuse", "skip", "empty")
 """What a reference without prediction is: a mistake, nothing, or a case in which nothing was found."""
 _NPZ_KEYS = ("label", "labels", "prediction", "pred", "segmentation", "seg")
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class MatchedFiles:
             lines.append(f"  {name:{width}}  {prediction.name if prediction else '-'}  against {against}")
         lines += [f"  ... and {len(found) - most} more"] * (len(found) > most)
         if self.without_prediction:
-            lines.append(f"without a prediction: {_some(self.without_prediction)}")
+            lines.append(f"without a prediction: {listed(self.without_prediction)}")
         if self.without_reference:
-            lines.append(f"without a reference, not scored: {_some([path.name for path in self.without_reference])}")
+            lines.append(f"without a reference, not scored: {listed([path.name for path in self.without_reference])}")
         return "\n".join(lines)
 
 
@@ -119,7 +119,7 @@ def match_label_maps(
     if alone and missing == "refuse":
         raise InputError(
             f"{references}: {len(alone)} of {len(true)} references have no prediction in {predictions} "
-            f"({_some(alone)}); add them, or choose --missing skip or --missing empty"
+            f"({listed(alone)}); add them, or choose --missing skip or --missing empty"
         )
     kinds = {path.suffix.lower() == ".png" for name in both for path in (predicted[name], true[name]) if path}
     if len(kinds) > 1 or (data is not None and kinds == {True}):
@@ -194,9 +194,9 @@ def score_label_maps(
         case = Case(name, np.empty(0, np.float32), true, target.spacing, tuple(classes))
         rows += score_case(predicted, case, tuple(classes), protocols or PROTOCOLS, torch.get_num_threads())
         has_sizes &= target.spacing is not None
-    told = [f"brought to the reference's voxels by the nearest: {_some(moved)}"] * bool(moved)
+    told = [f"brought to the reference's voxels by the nearest: {listed(moved)}"] * bool(moved)
     for number, cases in sorted(strays.items()):
-        told.append(f"id {number} is no class, counted as background: {_some(sorted(cases))}")
+        told.append(f"id {number} is no class, counted as background: {listed(sorted(cases))}")
     scores = pd.DataFrame(rows, columns=list(COLUMNS))
     if not has_sizes:
         told.append("not every reference stores its voxel size: nothing is measured in mm, nor by the strict protocol")
@@ -363,7 +363,3 @@ def _renumbered(array: NDArray, ids: Mapping[int, int]) -> NDArray:
     for old, new in ids.items():
         numbers[array == old] = new
     return numbers
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

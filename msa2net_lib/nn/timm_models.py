@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from msa2net_lib.config import MOST_WIDTH
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite, some_of
+from msa2net_lib.utils.names import listed
+from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite
 
 
 @contextmanager
@@ -149,7 +150,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     if wrong := misfits(state, ours):
         raise InputError(
             f"{path}: does not fit the encoder ({len(wrong)} entries are missing or others; first offenders: "
-            f"{some_of(wrong)}): give the weights of the same timm model"
+            f"{listed(wrong, 3)}): give the weights of the same timm model"
         )
     require_finite(state, path)
     backbone.load_state_dict(state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msa2net_lib.errors import InputError
@@ -55,3 +55,9 @@ def check_ids(names: Iterable[object], where: str | Path) -> list[str]:
 def id_path(folder: str | Path, name: str, ending: str) -> Path:
     """Return the file of an id in a folder. Raises: `InputError` as `check_id`."""
     return Path(folder, check_id(name, folder) + ending)
+
+
+def listed(names: Sequence[object], most: int = 4) -> str:
+    """Write the first few of some names, and how many more there are."""
+    shown = ", ".join(str(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

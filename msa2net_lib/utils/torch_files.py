@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.names import listed
 
-SHOWN = 3  # offenders that a message names
 MOST_WRAPPINGS = 5
 WRAPPINGS = ("state_dict", "model", "model_weights", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
@@ -43,10 +43,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             break
         content = inner
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        found = some_of(tuple(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        found = listed([*content], 3) if isinstance(content, Mapping) else type(content).__name__
         raise InputError(f"{path}: holds no state dict (found {found or 'nothing'}); give the file that holds weights")
     if sparse := [str(key) for key, value in content.items() if value.layout != torch.strided]:
-        raise InputError(f"{path}: {some_of(sparse)}: sparse, where weights are dense; save it after .to_dense()")
+        raise InputError(f"{path}: {listed(sparse, 3)}: sparse, where weights are dense; save it after .to_dense()")
     return {_without_prefixes(str(key)): value for key, value in content.items()}
 
 
@@ -110,9 +110,3 @@ def require_finite_logits(logits: Tensor, advice: str = "use another checkpoint"
             f"its numbers overflow; {advice}"
         )
     return logits
-
-
-def some_of(keys: Sequence[str]) -> str:
-    """The first few keys, and how many more there are."""
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more

@@ -19,6 +19,7 @@ from msa2net_lib.data.contract.anatomy import PAIRS, fitted_places, misfits, sco
 from msa2net_lib.data.contract.flips import FLIPS
 from msa2net_lib.data.contract.shapes import CaseShapes
 from msa2net_lib.data.labels import BTCV_IDS, ORGANS, SCHEMES
+from msa2net_lib.utils.names import listed
 
 CLEAR = 3.0
 """How far the best reading must be ahead of the next (logarithm: 3 is twenty times as likely)."""
@@ -248,9 +249,3 @@ def _place_evidence(cases: Mapping[str, CaseShapes], organs: Mapping[int, str], 
 
 def _named(flip: str) -> str:
     return "no flip" if flip == "none" else f"flip {flip}"
-
-
-def listed(names: Sequence[object]) -> str:
-    """Write the first four of some names, and how many more there are."""
-    shown = ", ".join(str(name) for name in names[:4])
-    return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from msa2net_lib.data.contract.anatomy import ORGAN_FACTS, PAIRS
-from msa2net_lib.data.contract.detection import listed
 from msa2net_lib.data.contract.rows import is_narrow
+from msa2net_lib.utils.names import listed
 
 _FAR = 5.0
 """An amount that is so many times the others' median, or as small a part of it, is unusual."""

@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 
 from msa2net_lib.data.contract.anatomy import BTCV_VOXEL_MM3, ORGAN_FACTS
-from msa2net_lib.data.contract.detection import Finding, listed
+from msa2net_lib.data.contract.detection import Finding
 from msa2net_lib.data.contract.survey import CaseSurvey, Survey
 from msa2net_lib.data.splits import SYNAPSE_SLICES, SYNAPSE_TEST_CASES, SYNAPSE_TRAIN_CASES
 from msa2net_lib.data.volumes import WINDOW_HU
+from msa2net_lib.utils.names import listed
 
 Result = Literal["ok", "warning", "wrong", "not checked"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from msa2net_lib.data.contract.detection import listed
 from msa2net_lib.data.contract.look_at import equal_files
+from msa2net_lib.utils.names import listed
 
 _EDGE = 0.9
 """A mask of which so much of the border is lesion, and more than half of the rest, may be inverted."""

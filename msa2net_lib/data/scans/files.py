@@ -11,7 +11,7 @@ from msa2net_lib.data.formats.stream import refuse_dangling
 from msa2net_lib.data.volumes import SUFFIXES
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import sha256
-from msa2net_lib.utils.names import check_id
+from msa2net_lib.utils.names import check_id, listed
 
 _BY_LENGTH = sorted({*SUFFIXES, ".seg.nrrd"} - {".img"}, key=len, reverse=True)  # .img belongs to its .hdr
 _DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
@@ -58,7 +58,7 @@ def check_cases(wanted: Iterable[str], known: Iterable[str], argument: str) -> l
     wanted, known = [wanted] if isinstance(wanted, str) else list(wanted), list(known)
     for case in wanted:
         if case not in known:
-            raise InputError(f"{argument}: no case {case!r} here; there are {_some(known)}")
+            raise InputError(f"{argument}: no case {case!r} here; there are {listed(known)}")
         if wanted.count(case) > 1:
             raise InputError(f"{argument}: case {case!r} is named twice; name it once")
     return wanted
@@ -90,7 +90,3 @@ def _detached(path: Path) -> Path | None:
     else:
         return None
     return detached if detached.is_file() and detached != path else None
-
-
-def _some(cases: list[str]) -> str:
-    return ", ".join(cases[:4]) + (f" and {len(cases) - 4} more" if len(cases) > 4 else "")
