@@ -13,7 +13,7 @@ from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation import experiments
-from msa2net_lib.evaluation.intervals import excludes_zero, summarize
+from msa2net_lib.evaluation.intervals import summarize
 from msa2net_lib.paper.discrepancies.variants import ALL, AS_WRITTEN, DENSE, SCRAMBLED, UNUSED, discrepancy_variants
 from msa2net_lib.train_config import TrainConfig
 
@@ -36,11 +36,6 @@ def test_differences_are_taken_seed_by_seed():
     assert table.loc["a", "sd"] == pytest.approx(np.std([0.8, 0.7, 0.75], ddof=1))
     assert list(table.seeds_above) == [0, 2]
     assert list(table.index) == ["a", "b"]
-
-
-def test_whether_an_interval_leaves_out_zero():
-    assert [bool(excludes_zero(*ends)) for ends in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (0.0, 0.3))] == [1, 1, 0, 0]
-    assert not excludes_zero(np.nan, np.nan)
 
 
 def test_a_look_sees_every_network_and_keeps_its_training(tmp_path):

@@ -15,6 +15,7 @@ from msa2net_lib.evaluation.intervals import (
     bca_interval,
     detectable,
     each_of,
+    excludes_zero,
     holm,
     mean_interval,
     mean_score,
@@ -207,3 +208,14 @@ def test_seeds_that_cannot_be_pooled():
         summarize_seeds({})
     with pytest.raises(InputError, match="seed 2: was scored on other cases or organs"):
         summarize_seeds({1: evaluation(np.full((3, 2), 0.5)), 2: evaluation(np.full((4, 2), 0.5))})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False), (0.0, 0.3, False), (-0.3, 0.0, False),
+     (math.nan, math.nan, False)],
+)  # fmt: skip
+def test_whether_an_interval_leaves_out_zero(low, high, expected):
+    """Numbers, and columns of them."""
+    assert bool(excludes_zero(low, high)) is expected
+    assert excludes_zero(pd.Series([low, 0.5]), pd.Series([high, 0.6])).tolist() == [expected, True]

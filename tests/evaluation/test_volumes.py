@@ -274,6 +274,7 @@ def test_predicting_in_batches_changes_nothing(network):
     np.testing.assert_array_equal(one, predict_volume(network, volume, batch_size=3))
 
 
+@pytest.mark.slow
 def test_a_network_in_training_mode_is_evaluated_and_left_as_it_was(network):
     """In training mode every prediction would change the batch norms' statistics."""
     result = evaluate(network, OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
