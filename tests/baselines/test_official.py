@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from baseline_parity import FILES, Reference, drawn
+from small_networks import OPTIONS
 
 from msa2net_lib import load_official_checkpoint
 from msa2net_lib.baselines.registry import NETWORKS, build_network, official_rules
@@ -14,10 +15,19 @@ from msa2net_lib.utils.official_keys import our_key, to_our_keys
 pytestmark = pytest.mark.slow
 
 
-def official_state(system):
-    """A state dict with the original's names and shapes."""
-    values = {name: drawn(name, tuple(shape)) for name, shape in Reference(system).facts["state_dict"].items()}
+def official_state(system, shapes=None):
+    """A state dict with the original's names and shapes, or other shapes."""
+    shapes = shapes or Reference(system).facts["state_dict"]
+    values = {name: drawn(name, tuple(shape)) for name, shape in shapes.items()}
     return {name: torch.tensor(7) if v is None else torch.from_numpy(v.astype("float32")) for name, v in values.items()}
+
+
+def small_state(name, head):
+    """The original's names and classes, of few channels; `test_every_key_has_one_place` has the whole shapes."""
+    names, rules = Reference(name).facts["state_dict"], official_rules(name)
+    with torch.device("meta"):
+        ours = build_network(name, names[f"{head}.weight"][0], 32, **OPTIONS[name]).state_dict()
+    return official_state(name, {key: ours[our_key(key, rules)].shape for key in names})
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() & NETWORKS.keys()))
@@ -40,21 +50,21 @@ def test_every_key_has_one_place(name):
 @pytest.mark.parametrize(("name", "head"), [("unet", "Conv_1x1"), ("attunet", "Conv_1x1"), ("unet_nitr", "de_4")])
 def test_weights_classes_and_wrappings(name, head, tmp_path, capsys):
     """One channel becomes two with the same probabilities; more are read from the keys."""
-    state = official_state(name)
+    state, widths = small_state(name, head), OPTIONS[name]
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "theirs.pth")
-    network = load_official_checkpoint(tmp_path / "theirs.pth", network=name, image_size=32)
+    network = load_official_checkpoint(tmp_path / "theirs.pth", network=name, image_size=32, **widths)
     assert f"theirs.pth: {name}, 2 classes; all {len(state)} entries fit" in capsys.readouterr().out
     assert network.config.name == name
     assert not network.training
     image = torch.rand(1, 3, 32, 32)
     if len(state[f"{head}.weight"]) == 1:
-        bare = build_network(name, 1).eval()
+        bare = build_network(name, 1, **widths).eval()
         bare.load_state_dict(to_our_keys(state, official_rules(name), bare.state_dict()))
         with torch.no_grad():
             torch.testing.assert_close(network(image).softmax(dim=1)[:, 1:], bare(image).sigmoid())
     heads = {key: value.repeat(5, *[1] * (value.ndim - 1)) for key, value in state.items() if head in key}
     torch.save(state | heads, tmp_path / "more.pth")
-    more = load_official_checkpoint(tmp_path / "more.pth", network=name, image_size=32, verbose=False)
+    more = load_official_checkpoint(tmp_path / "more.pth", network=name, image_size=32, verbose=False, **widths)
     assert more.config.num_classes == 5 * len(state[f"{head}.weight"])
 
 
@@ -71,14 +81,14 @@ def test_dermosegdiff_predicts_with_what_the_file_holds(tmp_path):
 
 
 def test_what_does_not_fit_is_one_line(tmp_path):
-    state = official_state(name := "unet_nitr")
+    state = small_state(name := "unet_nitr", "de_4")
     first, *_, last = state
     path = tmp_path / "theirs.pth"
 
     def refused(content, said, **options):
         torch.save(content, path)
         with pytest.raises(InputError, match=said) as raised:
-            load_official_checkpoint(path, **{"network": name, "verbose": False} | options)
+            load_official_checkpoint(path, **{"network": name, "verbose": False} | OPTIONS[name] | options)
         assert "\n" not in str(raised.value)
 
     refused({key: value for key, value in state.items() if key != last}, "is missing")

@@ -6,17 +6,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from small_run import SMALL
 
 from msa2net_lib import MSA2Net
 from msa2net_lib.analysis.slice_study import study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
+from msa2net_lib.config import PRESETS
 from msa2net_lib.data.datasets import Case, PreparedDataset
+from msa2net_lib.official_checkpoints import FORMS
 from msa2net_lib.viz.cursor import cell_at
+
+
+@pytest.fixture
+def small_forms(monkeypatch):
+    """Both released forms on a small encoder; `tests/nn/test_official_forward.py` reads the whole ones' files."""
+    small = {"encoder": SMALL.encoder, "encoder_options": SMALL.encoder_options}
+    for form in FORMS:
+        monkeypatch.setitem(PRESETS, form, replace(PRESETS[form], **small))
 
 
 @pytest.fixture(scope="session")

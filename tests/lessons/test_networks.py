@@ -22,8 +22,8 @@ def test_the_network_is_the_readers_own_if_there_is_one(tmp_path):
     assert network.config.preset == "tiny"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["published", "released"])
+@pytest.mark.usefixtures("small_forms")
 def test_a_checkpoint_of_the_released_code_is_taken_too(tmp_path, form):
     saved = save_official_checkpoint(MSA2Net.from_preset(form, num_classes=3), tmp_path / "theirs.pth")
     network, path, origin = find_network(tmp_path, str(saved))

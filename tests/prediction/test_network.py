@@ -164,6 +164,7 @@ def test_nameless_classes(save, example):
     assert other.class_names == ("class 1", "class 2", "class 3")
 
 
+@pytest.mark.usefixtures("small_forms")
 def test_authors_checkpoint(tmp_path, example, monkeypatch):
     """A random network of the released form, saved as the authors save theirs: nothing is known but its classes."""
     image = tmp_path / "slice.nii.gz"
