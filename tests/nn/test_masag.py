@@ -91,6 +91,7 @@ def test_two_shapes_are_refused_in_one_line_with_the_way_out(shape, call):
     assert "\n" not in told
 
 
+@pytest.mark.slow
 def test_the_check_of_shapes_is_no_obstacle_to_one_graph_of_any_size():
     """Compiled for sizes that vary, it takes another one without compiling again."""
     gate, counter, frames = MASAG(4).eval(), CompileCounter(), []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -201,15 +199,3 @@ def test_errors_at_the_input(tiny, shape, fragments):
     assert "\n" not in str(caught.value)
     for fragment in fragments:
         assert fragment in str(caught.value)
-
-
-@pytest.mark.slow
-def test_masag_imports_alone():
-    """The gate can be taken to other code: importing it loads no package but torch (and what torch loads)."""
-    code = (
-        "import sys, torch, einops; before = {m.split('.')[0] for m in sys.modules};"
-        "import msa2net_lib.nn.masag;"
-        "print(sorted({m.split('.')[0] for m in sys.modules} - before))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['msa2net_lib']"

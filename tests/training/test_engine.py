@@ -154,24 +154,24 @@ def test_freed_memory_is_kept_for_the_next_step():
     The median of the times counts: what else the process takes may end up behind a freed block and move the next.
     """
     code = """
-import resource, statistics, sys, torch
+import resource, statistics, torch
 from msa2net_lib.training.engine import keep_freed_memory
-if sys.argv[1] == "kept":
-    assert keep_freed_memory(torch.device("cpu"))
+def faults():
+    found = []
+    for _ in range(25):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.empty(2**24).fill_(1)
+        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return int(statistics.median(found))
 assert not keep_freed_memory(torch.device("cuda"))
-faults = []
-for _ in range(25):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.empty(2**24).fill_(1)
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(int(statistics.median(faults)))
+given_back = faults()
+assert keep_freed_memory(torch.device("cpu"))
+print(given_back, faults())
 """
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
-        for how in ("kept", "given back")
-    }
-    assert faults["given back"] >= 32, "64 MiB in pages of 2 MiB, if not of 4 KiB"
-    assert faults["kept"] < faults["given back"] / 20
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back >= 32, "64 MiB in pages of 2 MiB, if not of 4 KiB"
+    assert kept < given_back / 20
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -84,6 +84,9 @@ def cpp_compiler():
 def test_compiled_by_inductor_it_computes_the_same(tmp_path, monkeypatch):
     """The default back end, which writes and compiles C++; other tests stop before that, at aot_eager."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    # No pool of processes for one gate, and no trial compilation of what this CPU says it can do.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", True)
     torch.manual_seed(0)
     skip = GatedSkip(4, 6).eval()
     x, g = torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
