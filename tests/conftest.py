@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -31,6 +32,17 @@ class Recorded:
     inputs: list[torch.Tensor]
     outputs: dict[str, torch.Tensor]
     parameters: dict[str, torch.Tensor]
+
+
+def pytest_collection_finish():
+    """What has been loaded stays to the end: the garbage collector need not walk through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """What is left is freed as ever: some packages complain of what is not."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

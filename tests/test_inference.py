@@ -41,6 +41,7 @@ def as_released(network, volume):
     return labels
 
 
+@pytest.mark.slow
 def test_batches_are_the_released_protocol(network, slices):
     for volume in slices:
         expected = as_released(network, volume)

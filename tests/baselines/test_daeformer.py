@@ -42,6 +42,7 @@ class TestParity(Parity):
     )
 
 
+@pytest.mark.slow
 def test_discarded_results_cost_and_change_nothing():
     torch.manual_seed(0)
     network = DAEFormer(2, 32, channels=(16, 24, 32)).eval()

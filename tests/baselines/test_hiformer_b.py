@@ -52,6 +52,7 @@ def without_gradient(network):
     return {name for name, parameter in network.named_parameters() if parameter.grad is None}
 
 
+@pytest.mark.slow
 def test_presets():
     recorded = Reference("hiformer_b").facts
     dead = {our_key(key, RULES) for key in recorded["never_gradient_keys"] + recorded["zero_gradient_keys"]}
@@ -61,6 +62,7 @@ def test_presets():
         HiFormer(2, 64, preset="papers")
 
 
+@pytest.mark.slow
 def test_pretrained_weights_come_from_two_files(tmp_path):
     torch.manual_seed(0)
     files, states = [], []

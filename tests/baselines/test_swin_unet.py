@@ -47,6 +47,7 @@ class TestParity(Parity):
     )
 
 
+@pytest.mark.slow
 def test_pretrained_weights_start_both_halves(tmp_path):
     torch.manual_seed(0)
     whole = timm.create_model(ENCODER, num_classes=10)

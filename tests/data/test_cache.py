@@ -120,6 +120,7 @@ def _same_elsewhere(cache, count):
     assert_holds(cache, Samples(Path("nowhere"), count=count))
 
 
+@pytest.mark.slow
 def test_pickled_cache_maps_the_files_again(data, refused):
     cache = opened(data)
     message = pickle.dumps(cache)

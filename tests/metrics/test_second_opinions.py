@@ -91,6 +91,7 @@ def test_dice_and_medpy(shape):
     assert both_empty >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [SHAPE, (33, 29)])
 @pytest.mark.parametrize("spacing", [None, SPACING])
 def test_hd95_and_medpy(shape, spacing):
@@ -154,6 +155,7 @@ def test_volumes_and_medpy():
     assert min(seen.values()) >= 20, seen
 
 
+@pytest.mark.slow
 def test_both_units_of_both_protocols_are_measured_once():
     for number, (pred, target) in enumerate(volume_pairs()):
         if number % 10:

@@ -237,6 +237,7 @@ def texts(figure):
     return legend, axes, figure.get_suptitle()
 
 
+@pytest.mark.slow
 def test_overlay_of_a_scan_names_what_it_shows(root):
     made = predict_file(root / "data" / "example_ct" / "img" / "img0002.nii.gz", progress=False)
     legend, axes, title = texts(draw_overlay(made))

@@ -21,6 +21,7 @@ def frames():
     return [Frame(10 * n, 0.3 * n, torch.randn(24, 24, generator=generator), torch.rand(8, 24, 24)) for n in range(3)]
 
 
+@pytest.mark.slow
 def test_the_moving_figure_is_a_small_gif_of_all_frames(frames):
     html = plots.toy_animation(frames, held_out()[1][0, 0], 2).data
     data = b64decode(html.split("base64,")[1].rstrip('">'))

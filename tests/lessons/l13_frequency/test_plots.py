@@ -99,6 +99,7 @@ def test_a_band_is_drawn_beside_the_whole(study):
             plots.draw_band(study, maps, layer, band)
 
 
+@pytest.mark.slow
 def test_signs_of_a_band_are_seen_in_gray(study):
     """One wave in the image: its crests are brighter than what has no detail, its troughs darker."""
     across = torch.arange(study.image.shape[1])
