@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk  # noqa: N813
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from msa2net_lib.data.datasets import Case, PreparedDataset
@@ -28,9 +29,6 @@ from msa2net_lib.evaluation.volumes import score_case
 from msa2net_lib.metrics.volumes import PROTOCOLS
 from msa2net_lib.utils.files import read_json
 from msa2net_lib.utils.names import listed
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Grid = Literal["refuse", "resample", "shape"]
 GRIDS: tuple[Grid, ...] = ("refuse", "resample", "shape")

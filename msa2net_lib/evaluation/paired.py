@@ -6,18 +6,16 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import bca_interval, detectable, holm, t_interval
 from msa2net_lib.evaluation.table import MEAN
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LEAST_CASES = 2
 _SCORES = ("dsc", "se", "sp", "acc", "hd95", "hd95_voxels", "hd95_mm")

@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import mean_interval, mean_score, method_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Protocol = Literal["paper", "strict"]
 HD95_UNIT = {"paper": "voxels", "strict": "mm"}

@@ -10,15 +10,17 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from msa2net_lib.baselines.spec import config_of
-from msa2net_lib.data.datasets import Case
-from msa2net_lib.data.resize import resize_images, resize_labels, without_lost_edge
+from msa2net_lib.data.datasets import Case, PreparedDataset, ValidationCases
+from msa2net_lib.data.resize import Resampling, resize_images, resize_labels, without_lost_edge
 from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, Evaluation, Protocol
@@ -28,13 +30,6 @@ from msa2net_lib.metrics.volumes import check_protocol
 from msa2net_lib.optimize import OptimizedNetwork, OptimizedWhenLong, optimize_for_inference
 from msa2net_lib.utils.files import sha256, writable_folder
 from msa2net_lib.utils.names import id_path
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import nn
-
-    from msa2net_lib.data.datasets import PreparedDataset, ValidationCases
-    from msa2net_lib.data.resize import Resampling
 
 Row = tuple[Any, ...]  # of Evaluation.scores
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from msa2net_lib.analysis.interventions import Run, running
 from msa2net_lib.analysis.slice_study import network_input
@@ -21,10 +23,6 @@ from msa2net_lib.metrics import dice
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.torch_files import require_finite_logits
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 EVERY, AT_ONCE = 4, 16
 LOWER, HIGHER, UNCLEAR = "lower", "higher", "not to be told apart"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from einops import reduce
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from msa2net_lib.inference import NOT_CLINICAL
 from msa2net_lib.metrics.masks import label_boxes
@@ -18,9 +19,6 @@ from msa2net_lib.prediction.field_of_view import BODY
 from msa2net_lib.prediction.result import Prediction
 from msa2net_lib.viz import plots
 from msa2net_lib.viz.colors import class_color, class_colors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SLICES = 6
 _COLUMNS = 3

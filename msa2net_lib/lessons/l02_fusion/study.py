@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,9 +19,6 @@ from msa2net_lib.data.resize import normalize, resize_label
 from msa2net_lib.lessons.cohort import Cohort
 from msa2net_lib.metrics import dice
 from msa2net_lib.nn.masag import MASAGTrace
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def local_field(study: Study, level: int, cell: tuple[int, int]) -> NDArray[np.float32]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from einops import reduce
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_gradient_magnitude
+from torch import Tensor
 
 from msa2net_lib.analysis.interventions import Run, shuffle_pixels, with_tensors
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.viz.maps import channel_map
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 WEIGHT_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "as trained": lambda weight: weight,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from torch import nn
 from torch.export import ExportedProgram
@@ -30,9 +31,6 @@ from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.viz.gate_diagram import sheet
 from msa2net_lib.viz.maps import color_bar, show_map
 from msa2net_lib.viz.plots import stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CHANNELS: tuple[int, ...] = tuple(PRESETS["tiny"].encoder_options["embed_dim"][:3])
 """Channels at the three levels of the tiny network that have a gate, finest first."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.data.resize import resize_label
@@ -17,9 +18,6 @@ from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, CONTROLS, GATES, 
 from msa2net_lib.viz.intervals import BLUE, ORANGE
 from msa2net_lib.viz.maps import Panel, color_bar, show_map, sign
 from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MARKERS = "..osPXD^v<>ph*d8"
 """Of the gates, in the order of the table; from the first again where they run out."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from einops import reduce
+from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from msa2net_lib.analysis.layers import capture
@@ -25,9 +26,6 @@ from msa2net_lib.nn.gates import GATES as FAMILY
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Maps = dict[str, dict[int, "NDArray[np.float32]"]]
 """Kind of map -> decoder level (0 is finest) -> maps (slices, h, w)."""

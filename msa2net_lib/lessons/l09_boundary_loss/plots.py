@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from msa2net_lib.analysis.slice_study import Study
@@ -29,9 +29,6 @@ from msa2net_lib.losses import MAX_ALPHA
 from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.maps import DIVERGING
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DRAWN = "shapes drawn for this page, not anatomy"
 RADII = tuple(range(1, 31))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -16,9 +17,6 @@ from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.losses import SMOOTH, BoundaryDoULoss, boundary_alpha
 from msa2net_lib.nn.network import MSA2Net
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GRID = 96
 AT_ONCE = 8

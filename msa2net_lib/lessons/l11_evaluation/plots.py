@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from msa2net_lib.data.datasets import Case
@@ -20,9 +21,6 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l11_evaluation.closer_look import Calibration
 from msa2net_lib.lessons.l11_evaluation.study import Row
 from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SHORT = {
     "aorta": "Aor", "gallbladder": "Gal", "left kidney": "LKid", "right kidney": "RKid",

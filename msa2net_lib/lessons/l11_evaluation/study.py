@@ -10,11 +10,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from msa2net_lib.checkpoints import read_class_names
@@ -34,9 +34,6 @@ from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import TrainResult, choose_device, train
 from msa2net_lib.utils.plain import require_choice
 from msa2net_lib.viz.plots import busiest_slices
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LESION = ("lesion",)
 LINE = 118

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from msa2net_lib.analysis.frequency import Along, Spectrum, frequencies, layer_spectra, split_bands
@@ -24,9 +25,6 @@ from msa2net_lib.evaluation.intervals import detectable, each_of, excludes_zero,
 from msa2net_lib.nn.gates import GATES
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.viz.plots import busiest_slices
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 WITH, WITHOUT, CONSTANT = "masag", "addition", "constant"
 """Figure A's two networks: MASAG, and what Table 3's rows leave when it is out; and a gate whose map is constant."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from numpy.typing import NDArray
 
 from msa2net_lib.analysis.grad_cam import Evidence, disc, grad_cam, grad_cam_layers
 from msa2net_lib.analysis.layers import LAST
@@ -30,9 +31,6 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
 from msa2net_lib.viz.cursor import CURSOR
 from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
 from msa2net_lib.viz.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FAINTEST = -3.0
 """Fields are drawn on a logarithmic scale from a thousandth of their largest value."""

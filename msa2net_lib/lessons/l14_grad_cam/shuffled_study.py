@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from msa2net_lib.analysis.network_field import holding_radius, logit_field
 from msa2net_lib.analysis.slice_study import network_input
@@ -36,9 +37,6 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TRUE, PERMUTED, ADDITION = "true labels", "labels of other slices", "true labels, gate: addition"
 VARIANTS = (TRUE, PERMUTED, ADDITION)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from einops import einsum, reduce
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,9 +36,6 @@ from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import t_interval
 from msa2net_lib.nn.network import MSA2Net
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LAYERS = (LAST, "level 0 block 2", "level 0 gate", "level 1 block 2", "level 2 block 2", "encoder stage 4")
 """Layers that the lesson compares, from the head downwards."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from numpy.typing import NDArray
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l15_integration.study import OWN, WITHOUT, GateBlock, effects, slice_influence
@@ -16,9 +15,6 @@ from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.viz.intervals import plot_intervals
 from msa2net_lib.viz.plots import figure_grid, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 COMPARISONS = (("masag", WITHOUT), ("constant", WITHOUT), ("masag", "constant"), ("masag", OWN))
 """What is drawn: the gate, the control, what the map adds to it, and MASAG beside a network's own gate."""

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from msa2net_lib.analysis.slice_study import network_input
@@ -37,9 +38,6 @@ from msa2net_lib.nn.third_party import gate_attention_unet, gate_basic_unet, gat
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.optimizer import build_optimizer
 from msa2net_lib.utils.devices import choose_device
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 WITHOUT, OWN = "without gate", "own gate"
 VARIANTS = (WITHOUT, "constant", "masag")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from msa2net_lib.analysis.token_layout import Step, apply_step, neighborhood, trace_origin
@@ -24,10 +25,6 @@ from msa2net_lib.data.resize import normalize, resize_image
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import TokenLayout
 from msa2net_lib.viz.plots import VIRTUAL, figure_grid, show_slice, stamp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 LKA_REACH = 11  # a 5x5, then a 7x7 kernel dilated by 3: 2 + 9 cells to each side, 23 x 23 in all
 LKA_WINDOW = f"{2 * LKA_REACH + 1}x{2 * LKA_REACH + 1}"

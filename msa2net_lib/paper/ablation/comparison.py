@@ -8,8 +8,9 @@ table has no row with neither kind, which would be the natural baseline if block
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,6 @@ from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, corrected, diffe
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
 from msa2net_lib.utils.plain import require_choice
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Reading = Literal["replaced", "removed"]
 """Where a kind of block is out, the other kind takes its place, or the level merges and enlarges without blocks."""
