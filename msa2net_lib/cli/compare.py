@@ -14,10 +14,8 @@ from msa2net_lib.utils.files import atomic_path, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_compare(commands: Parsers) -> None:
+def add_compare(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("compare", help="compare systems case by case: differences, intervals, tests")
     parser.set_defaults(run=run)

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from msa2net_lib.evaluation.selections import Weights
     from msa2net_lib.evaluation.volumes import Evaluation, Protocol
 
-Parsers = Any  # argparse's own class for subparsers is private
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "strict")
 MISSING = "not measured"
 OF_IMAGES = ("threshold", "threshold_on", "post_processing", "masks", "split")
 OF_SCANS = ("protocol", "resampling")
 
 
-def add_evaluate(commands: Parsers) -> None:
+def add_evaluate(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("evaluate", help="score a network on the test cases")
     parser.set_defaults(run=run)

@@ -13,10 +13,8 @@ from msa2net_lib.errors import InputError
 if TYPE_CHECKING:
     from msa2net_lib.export import Exported
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_export(subparsers: Parsers) -> None:
+def add_export(subparsers: Any) -> None:
     """Add the command."""
     written = "write a network as ONNX or .pt2 for other programs"
     parser: argparse.ArgumentParser = subparsers.add_parser("export", help=written)

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from msa2net_lib.prediction.field_of_view import FieldOption
     from msa2net_lib.prediction.intensity import WindowOption
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_predict(subparsers: Parsers) -> None:
+def add_predict(subparsers: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = subparsers.add_parser("predict", help="segment a scan or an image of your own")
     parser.set_defaults(run=run_predict)

@@ -15,17 +15,15 @@ from msa2net_lib.cli.prepare_options import (
     progress_option,
     scan_split,
 )
-from msa2net_lib.data.catalog import DATASETS
+from msa2net_lib.data.catalog import DATASETS, open_dataset, show_terms
 from msa2net_lib.errors import InputError
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
     from msa2net_lib.data.images.dataset import ImageDataset
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_prepare(subparsers: Parsers) -> None:
+def add_prepare(subparsers: Any) -> None:
     """Add the command with a subcommand for each data set, and for each kind of your own data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
@@ -38,7 +36,6 @@ def add_prepare(subparsers: Parsers) -> None:
 
 def _synapse(arguments: argparse.Namespace) -> int:
     """Prepare raw scans, or take prepared data, and end with the data contract."""
-    from msa2net_lib.data.catalog import show_terms
     from msa2net_lib.data.download.synapse import download_synapse, fetch_raw, find_raw
     from msa2net_lib.data.synapse import prepare_synapse
 
@@ -101,7 +98,6 @@ def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
 
 def _isic(arguments: argparse.Namespace) -> int:
     """Prepare ISIC 2018, downloaded or brought."""
-    from msa2net_lib.data.catalog import show_terms
     from msa2net_lib.data.images.recipes import image_recipe
     from msa2net_lib.data.isic import download_isic, prepare_isic
     from msa2net_lib.data.resize import height_width
@@ -141,8 +137,6 @@ def _skin(arguments: argparse.Namespace) -> int:
 
 def _by_name(arguments: argparse.Namespace) -> int:
     """Prepare a data set that needs no more than its name."""
-    from msa2net_lib.data.catalog import open_dataset
-
     dataset = open_dataset(arguments.name, arguments.data, **progress_option())
     print(f"{dataset.root}: {dataset.counts()}")
     return 0

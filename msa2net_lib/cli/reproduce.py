@@ -10,10 +10,8 @@ from typing import Any
 from msa2net_lib.cli.networks import add_device
 from msa2net_lib.errors import InputError
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_reproduce(commands: Parsers) -> None:
+def add_reproduce(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("reproduce", help="train, evaluate, run the lessons, write the report")
     parser.set_defaults(run=run_reproduce)

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from msa2net_lib.evaluation.label_maps import MatchedFiles
 
-Parsers = Any  # argparse's own class for subparsers is private
 
-
-def add_score(commands: Parsers) -> None:
+def add_score(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("score", help="score label maps of any program against references")
     parser.set_defaults(run=run)

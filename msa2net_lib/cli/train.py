@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.cli.networks import add_device, add_own_options, own_options
-from msa2net_lib.config import PRESETS
+from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES, RECIPES
+from msa2net_lib.train_config import CHOICES, RECIPES, TrainConfig
 
 if TYPE_CHECKING:
     from msa2net_lib.baselines.spec import Config
 
-Parsers = Any  # argparse's own class for subparsers is private
 COUNTS = {
     "steps": "of the optimizer",
     "epochs": "passes over the training data, in place of steps",
@@ -30,7 +29,7 @@ COUNTS = {
 NAMED = ("augment", "precision", "compilation", "selection")
 
 
-def add_train(commands: Parsers) -> None:
+def add_train(commands: Any) -> None:
     """Add the command to the command line's subparsers."""
     parser = commands.add_parser("train", help="train a network, or go on with a stopped run")
     parser.set_defaults(run=run_train)
@@ -65,7 +64,6 @@ def run_train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.baselines.registry import own_training
     from msa2net_lib.checkpoints import read_fingerprint, save_network
     from msa2net_lib.data.catalog import open_prepared
-    from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
     from msa2net_lib.training.files import WEIGHTS_FILE
 
@@ -101,7 +99,6 @@ def _choose_network(arguments: argparse.Namespace, num_classes: int, own: dict[s
     """
     from msa2net_lib.baselines.registry import find_network
     from msa2net_lib.baselines.spec import NetworkSpec
-    from msa2net_lib.config import NetworkConfig
 
     size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
     options = own_options(arguments.network_option)
