@@ -49,6 +49,11 @@ def channel_map(tensor: Tensor, channel: int | str = "rms") -> NDArray[np.float3
     return features[channel].numpy()
 
 
+def show_study(ax: Axes, study: Study, title: str = "") -> Axes:
+    """Draw a study's slice with the contours of its organs, under its name or another title."""
+    return show_slice(ax, study.image, study.label, title=title or study.name, class_names=study.class_names)
+
+
 def show_map(ax: Axes, study: Study, panel: Panel, outlines: bool = True) -> Any:
     """Draw a map over the whole slice, whatever its grid, with the organs' outlines; returns the image drawn."""
     values, (height, width) = np.asarray(panel.values), study.image.shape
@@ -107,7 +112,7 @@ def plot_maps(
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, panel in zip(line, row, strict=False):
             if panel is None:
-                show_slice(ax, study.image, study.label, title=study.name, class_names=study.class_names)
+                show_study(ax, study)
                 continue
             color_bar(show_map(ax, study, panel), ax)
         for ax in line[len(row) :]:

@@ -18,7 +18,7 @@ from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.analysis.toy_task import Frame
 from msa2net_lib.lessons.l02_fusion.study import encoder_field, local_field
 from msa2net_lib.viz.cursor import CURSOR, cell_at, cell_size, cursor_axes, frame_cells, mark_cursor
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, color_bar, sign
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, channel_map, color_bar, show_study, sign
 from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
 
 if TYPE_CHECKING:
@@ -64,13 +64,7 @@ def plot_footprints(study: Study, row: int, column: int, layers: tuple[tuple[int
         counts = place_footprint(paths, cell, study.grid(level))
         step = study.image.shape[0] // len(counts)
         side = len(paths) * step
-        show_slice(
-            ax,
-            study.image,
-            study.label,
-            title=f"level {level}: a cell is {step}, the footprint {side} pixels",
-            class_names=study.class_names,
-        )
+        show_study(ax, study, f"level {level}: a cell is {step}, the footprint {side} pixels")
         drawn = _lay_over(ax, study, counts.astype(float), "plasma", (0.5, most + 0.5))
         frame_cells(ax, study, study.grid(level), cell, len(paths))
         ax.title.set_fontsize(8)
@@ -88,7 +82,7 @@ def plot_cursor(study: Study, level: int, row: int, column: int) -> Figure:
     cell, trace = cell_at(study, study.grid(level), row, column), study.traces[level]
     side = len(footprint_paths(LOCAL_CONTEXT))
     figure, (left, middle, right) = cursor_axes()
-    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}", class_names=study.class_names)
+    show_study(left, study, f"{study.name}, level {level}")
     frame_cells(left, study, study.grid(level), cell, side)
     mark_cursor(left, row, column)
     down, across = _edges(study, level, cell, side)
@@ -114,13 +108,7 @@ def plot_reach(study: Study, level: int, row: int, column: int) -> Figure:
     field = encoder_field(study, level, cell)
     figure, axes = figure_grid(1, 2, width=3.4, height=2.9)
     left, right = axes[0]
-    show_slice(
-        left,
-        study.image,
-        study.label,
-        title="one cell of X, and the footprint around it",
-        class_names=study.class_names,
-    )
+    show_study(left, study, "one cell of X, and the footprint around it")
     relative = np.log10(np.maximum(field / field.max(), 1e-6))
     drawn = right.imshow(relative, cmap="magma", vmin=-4, vmax=0)
     right.set_title("what this one cell of X has seen of the slice", fontsize=9)

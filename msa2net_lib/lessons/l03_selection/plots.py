@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.viz.colors import class_color
 from msa2net_lib.viz.cursor import cell_at, cursor_axes, frame_cells, mark_cursor
-from msa2net_lib.viz.maps import DIVERGING, SHARES, Panel, channel_map, color_bar, show_map, sign
-from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
+from msa2net_lib.viz.maps import DIVERGING, SHARES, Panel, channel_map, color_bar, show_map, show_study, sign
+from msa2net_lib.viz.plots import figure_grid, stamp
 
 BINS = np.linspace(0, 1, 11)
 
@@ -89,7 +89,7 @@ def plot_weight_cursor(study: Study, level: int, row: int, column: int) -> Figur
     grid, trace = study.grid(level), study.traces[level]
     cell, tissues = cell_at(study, grid, row, column), ("background", *study.class_names)
     figure, (left, middle, right) = cursor_axes()
-    show_slice(left, study.image, study.label, title=f"{study.name}, level {level}", class_names=study.class_names)
+    show_study(left, study, f"{study.name}, level {level}")
     weight = channel_map(trace.weight_x, 0)
     drawn = show_map(middle, study, Panel(weight, "weight of X", SHARES, (0, 1)), outlines=False)
     color_bar(drawn, middle, cax=middle.inset_axes((1.03, 0.1, 0.05, 0.8)))

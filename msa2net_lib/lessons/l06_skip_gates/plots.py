@@ -16,8 +16,8 @@ from msa2net_lib.data.resize import resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates.study import BASELINE, CONTROLS, GATES, Maps, agreement
 from msa2net_lib.viz.intervals import BLUE, ORANGE
-from msa2net_lib.viz.maps import Panel, color_bar, show_map, sign
-from msa2net_lib.viz.plots import figure_grid, show_slice, stamp
+from msa2net_lib.viz.maps import Panel, color_bar, show_map, show_study, sign
+from msa2net_lib.viz.plots import figure_grid, stamp
 
 MARKERS = "..osPXD^v<>ph*d8"
 """Of the gates, in the order of the table; from the first again where they run out."""
@@ -34,7 +34,7 @@ def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: st
     values = maps[network][gate][level][0]
     figure, axes = figure_grid(1, 3, width=2.7, height=2.5)
     whole, over, counts = axes[0]
-    show_slice(whole, study.image, study.label, title=study.name, class_names=study.class_names)
+    show_study(whole, study)
     color_bar(show_map(over, study, map_panel(study, gate, values), outlines=False), over)
     organ = resize_label(study.label, values.shape) > 0
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 21)

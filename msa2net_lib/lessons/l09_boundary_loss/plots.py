@@ -27,8 +27,8 @@ from msa2net_lib.lessons.l09_boundary_loss.study import (
 )
 from msa2net_lib.losses import MAX_ALPHA
 from msa2net_lib.viz.colors import class_color
-from msa2net_lib.viz.maps import DIVERGING
-from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.maps import DIVERGING, show_study
+from msa2net_lib.viz.plots import figure_grid, organ_legend, stamp
 
 DRAWN = "shapes drawn for this page, not anatomy"
 RADII = tuple(range(1, 31))
@@ -40,7 +40,7 @@ def plot_boundary(study: Study, organ: str) -> Figure:
     mask = study.label == study.organ_id(organ)
     box, edge = _surroundings(mask, 4), boundary(mask)
     figure, ((left, right),) = figure_grid(1, 2, width=3.4, height=2.8)
-    show_slice(left, study.image, study.label, title="the slice and its organs", class_names=study.class_names)
+    show_study(left, study, "the slice and its organs")
     _show_mask(right, mask[box], edge[box])
     right.set_title(f"{organ}: {edge.sum()} boundary of {mask.sum()} pixels, alpha {alpha_of(mask):.2f}", fontsize=9)
     organ_legend(figure, study.label, study.class_names)

@@ -29,8 +29,8 @@ from msa2net_lib.lessons.l13_frequency.study import (
     show_bands,
 )
 from msa2net_lib.viz.intervals import share_limits
-from msa2net_lib.viz.maps import BRIGHTNESS, Panel, channel_map, show_map
-from msa2net_lib.viz.plots import figure_grid, organ_legend, show_slice, stamp
+from msa2net_lib.viz.maps import BRIGHTNESS, Panel, channel_map, show_map, show_study
+from msa2net_lib.viz.plots import figure_grid, organ_legend, stamp
 
 STYLES: tuple[tuple[str, Any, str], ...] = (
     ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), ("#000000", "-.", "D"), ("#CC79A7", "-", "x"),
@@ -142,7 +142,7 @@ def draw_band(study: Study, maps: Mapping[str, Tensor], layer: str, band: str) -
     of_slice, of_layer = (show_bands(values)[BANDS.index(band)] for values in (image, features))
     side = max(features.shape[-2:])
     figure, axes = figure_grid(1, 4, width=2.5, height=2.4)
-    show_slice(axes[0, 0], study.image, study.label, title=study.name, class_names=study.class_names)
+    show_study(axes[0, 0], study)
     most = float(of_slice.abs().max()) or 1.0
     panels = (
         Panel(of_slice[0, 0].numpy(), f"slice, {band}\n{_told(image, band)}", BRIGHTNESS, (-most, most)),

@@ -29,7 +29,7 @@ from msa2net_lib.lessons.l14_grad_cam.study import (
     study_targets,
 )
 from msa2net_lib.viz.cursor import CURSOR
-from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map
+from msa2net_lib.viz.maps import DIVERGING, SEQUENTIAL, SHARES, Panel, draw_signs, show_map, show_study
 from msa2net_lib.viz.plots import draw_outline, draw_outlines, figure_grid, organ_legend, show_slice, stamp
 
 FAINTEST = -3.0
@@ -95,9 +95,7 @@ def draw_heat(
     heat = grad_cam(study.network, pixels, mask, study.organ_id(organ), layer, evidence)
     figure, axes = figure_grid(1, 3, width=2.9, height=2.7)
     whole, own, laid = axes[0]
-    show_slice(
-        whole, study.image, study.label, title=f"{study.name}; asked about: {organ}", class_names=study.class_names
-    )
+    show_study(whole, study, f"{study.name}; asked about: {organ}")
     region_line = whole.contour(mask, levels=[0.5], colors=[CURSOR], linewidths=1.6, linestyles="dashed")
     region_line.set_path_effects([patheffects.withStroke(linewidth=3.0, foreground="white")])
     cmap = SEQUENTIAL if evidence == "positive" else DIVERGING
