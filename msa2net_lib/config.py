@@ -46,9 +46,6 @@ class LevelConfig:
             require_choice("unused part", part, get_args(LevelPart))
 
 
-ALL_UNUSED: tuple[LevelPart, ...] = ("linear", "gate", "norm", "blocks")
-
-
 def _level(given: Any) -> LevelConfig:
     """A level as it is, or made of a dictionary as JSON has it."""
     if isinstance(given, LevelConfig):

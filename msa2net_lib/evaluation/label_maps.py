@@ -31,11 +31,9 @@ from msa2net_lib.utils.files import read_json
 from msa2net_lib.utils.names import listed
 
 Grid = Literal["refuse", "resample", "shape"]
-GRIDS: tuple[Grid, ...] = ("refuse", "resample", "shape")
 """What to do with a prediction that does not lie on its reference's voxels: refuse it, bring it there by the nearest
 voxel, or compare arrays as they are stored and by their shapes alone."""
 Missing = Literal["refuse", "skip", "empty"]
-MISSING: tuple[Missing, ...] = ("refuse", "skip", "empty")
 """What a reference without prediction is: a mistake, nothing, or a case in which nothing was found."""
 _NPZ_KEYS = ("label", "labels", "prediction", "pred", "segmentation", "seg")
 
@@ -162,7 +160,7 @@ def score_label_maps(
             ids that the references hold, by number. Any other id is background.
         protocols: "paper" and "strict", see `metrics.score_volume`; "strict" needs voxel sizes, which npz lacks. None:
             both where every reference has them, else "paper".
-        grid: one of `GRIDS`.
+        grid: "refuse", "resample" or "shape", see `Grid`.
 
     Returns:
         The scores as `evaluate` gives them, and what is to be told: grids that were changed, ids that are no class.
@@ -173,8 +171,8 @@ def score_label_maps(
     """
     data = matched.reference_data
     if classes is None:
-        names = data.class_names if data else None
-        classes = {f"label {n}": [n] for n in _ids_of(matched)} if names is None else _numbered(names)
+        named = enumerate(data.class_names, 1) if data else ((n, f"label {n}") for n in _ids_of(matched))
+        classes = {name: [number] for number, name in named}
     ids = _checked_ids(classes)
     rows, moved, strays, has_sizes = [], [], {}, True
     for name, (prediction, _) in matched.files.items():
@@ -336,10 +334,6 @@ def _ids_of(matched: MatchedFiles) -> list[int]:
     if not (ids := sorted(found - {0})):
         raise InputError("references: hold no id but 0; name the classes with --classes NAME=ID")
     return ids
-
-
-def _numbered(names: Sequence[str]) -> dict[str, list[int]]:
-    return {name: [index + 1] for index, name in enumerate(names)}
 
 
 def _checked_ids(classes: Mapping[str, Sequence[int]]) -> dict[int, int]:

@@ -55,7 +55,8 @@ def inputs(attempt: Attempt) -> str | None:
         for text, function in _FUNCTIONS.items():
             replaced = [[*draw] for draw in attempt.draws]
             for draw in replaced:
-                draw[position] = _like_first(function(torch.as_tensor(draw[position])), first)
+                changed = function(torch.as_tensor(draw[position]))
+                draw[position] = changed.numpy() if isinstance(first, np.ndarray) else changed
             if _same(attempt, attempt.answer, replaced, attempt.given):
                 return f"right, had `{name}` been its own {text}: that step is too many"
             if _same(attempt, attempt.yours, replaced, attempt.expected):
@@ -83,10 +84,6 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "product with the root of the number of channels": lambda a: a * a.shape[min(1, a.ndim - 1)] ** 0.5,
     "length one over channels": lambda a: a / a.norm(dim=min(1, a.ndim - 1), keepdim=True),
 }
-
-
-def _like_first(array: torch.Tensor, first: Any) -> Any:
-    return array.numpy() if isinstance(first, np.ndarray) else array
 
 
 def of_arguments(attempt: Attempt) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from einops import rearrange
 from torch import nn
 
-from msa2net_lib.config import ALL_UNUSED, LevelConfig
+from msa2net_lib.config import LevelConfig, LevelPart
 from msa2net_lib.nn import official
 from msa2net_lib.nn.decoder import DecoderLevel
 from msa2net_lib.nn.dual_attention import ChannelAttention, DualAttentionBlock, EfficientAttention
@@ -82,6 +84,7 @@ def test_block(recorded, name, build, table, arguments):
     assert_parity(block, lambda: block(*data.inputs, *arguments), data.outputs)
 
 
+ALL_UNUSED = get_args(LevelPart)
 LEVELS = {
     "published/decoder_layer_dae_no_skip": LevelConfig("dual_attention", "masag", unused=ALL_UNUSED),
     "published/decoder_layer_dae_with_skip": LevelConfig("dual_attention", "masag"),

@@ -26,10 +26,6 @@ def _draw_chain(rng: np.random.Generator) -> tuple[Any, ...]:
     return [int(k) for k in rng.choice([3, 5, 7], layers)], [int(d) for d in rng.choice([1, 2, 3, 4], layers)]
 
 
-def _draw_layer(rng: np.random.Generator) -> tuple[Any, ...]:
-    return int(rng.choice([3, 5, 7, 9])), int(rng.integers(2, 6))
-
-
 def pool_channels(g: Tensor) -> Tensor:
     """What the library's global context mixes: mean and maximum of G over channels, (b, c, h, w) -> (b, 2, h, w)."""
     context = GlobalContext()
@@ -114,7 +110,7 @@ receptive_field = Check(
 same_padding = Check(
     "same_padding",
     library_padding,
-    _draw_layer,
+    lambda rng: (int(rng.choice([3, 5, 7, 9])), int(rng.integers(2, 6))),
     {
         "off by the dilation: that keeps the size only for a dilation of 1": lambda kernel, dilation: kernel // 2,
         "the kernel is forgotten: that is right for a 3 x 3 only": lambda kernel, dilation: dilation,

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from msa2net_lib.lessons.exercise import Check, random_tensor
 from msa2net_lib.nn.masag import MASAG, Recalibration
 
-Layer = Callable[[Tensor], Tensor]
-
 
 def _shape(rng: np.random.Generator) -> tuple[int, int, int, int]:
     batch, channels, height = int(rng.integers(2, 4)), int(rng.integers(2, 6)), int(rng.integers(4, 9))

@@ -111,9 +111,6 @@ def channel_attention_maps(
     return (queries @ keys.transpose(-2, -1) * temperature).softmax(dim=-1)
 
 
-Qkv = tuple[Tensor, Tensor, Tensor]
-
-
 def by_context(queries: Tensor, keys: Tensor, values: Tensor) -> Float[Tensor, "b c n"]:
     """Efficient attention, context first, as the library computes it: softmax(Q) (softmax(K)^T V). Each (b, c, n)."""
     context = torch.einsum("b k n, b v n -> b k v", keys.softmax(dim=2), values)

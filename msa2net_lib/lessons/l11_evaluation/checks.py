@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from msa2net_lib.lessons.exercise import Check
 from msa2net_lib.metrics import dice as library_dice
-
-
-def _draw_masks(rng: np.random.Generator) -> tuple[Any, ...]:
-    return rng.random((9, 8)) < 0.4, rng.random((9, 8)) < 0.6
-
-
-def _iou(pred: np.ndarray, target: np.ndarray) -> float:
-    return (pred & target).sum() / (pred | target).sum()
-
 
 dice = Check(
     "dice",
     library_dice,
-    _draw_masks,
+    lambda rng: (rng.random((9, 8)) < 0.4, rng.random((9, 8)) < 0.6),
     {
-        "that is intersection over union (Jaccard), not Dice": _iou,
+        "that is intersection over union (Jaccard), not Dice": lambda pred, target: (
+            (pred & target).sum() / (pred | target).sum()
+        ),
         "the factor 2 is missing": lambda p, t: (p & t).sum() / (p.sum() + t.sum()),
         "that is precision: the denominator holds the prediction only": lambda p, t: (p & t).sum() / p.sum(),
         "that is sensitivity: the denominator holds the target only": lambda p, t: (p & t).sum() / t.sum(),

@@ -41,10 +41,6 @@ def _unpaired(one: Any, other: Any) -> Interval:
     return _by(float(error), one - other, _student(2 * len(one) - 2))
 
 
-def _swapped(one: Any, other: Any) -> Interval:
-    return _library_interval(other, one)
-
-
 def _single_run(one: Any, other: Any) -> Interval:
     return _by(float(np.std(one - other, ddof=1)), one - other, _student(len(one) - 1))
 
@@ -55,7 +51,7 @@ paired_interval = Check(
     _draw_scores,
     {
         "the runs are not paired: take the difference seed by seed first, then its spread": _unpaired,
-        "the sign is turned round: first minus second": _swapped,
+        "the sign is turned round: first minus second": lambda one, other: _library_interval(other, one),
         "divide the standard deviation by the root of the number of seeds: the interval is of the mean": _single_run,
         "that is the normal distribution's 1.96: with few seeds it takes Student's t": lambda a, b: _by(
             _standard_error(a - b), a - b, 1.959963984540054

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from msa2net_lib.lessons.exercise import Check
 from msa2net_lib.paper.consistency import pooled_accuracy
-
-
-def _draw_shares(rng: np.random.Generator) -> tuple[Any, ...]:
-    return tuple(float(share) for share in rng.uniform([0.05, 0.5, 0.6], [0.4, 1.0, 1.0]))
-
 
 accuracy = Check(
     "accuracy",
     pooled_accuracy,
-    _draw_shares,
+    lambda rng: tuple(rng.uniform([0.05, 0.5, 0.6], [0.4, 1.0, 1.0]).tolist()),
     {
         "the prevalence is ignored: that is the plain mean (balanced accuracy)": lambda p, se, sp: (se + sp) / 2,
         "the weights are swapped: sensitivity speaks of the lesion pixels, a share p of all": lambda p, se, sp: (

@@ -160,14 +160,10 @@ def _logits(rule: Rule, image: Tensor) -> tuple[Tensor, ...]:
         return tuple(with_rule(name, rule)(image) for name in NETWORKS)
 
 
-def _draw_networks(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (random_tensor(rng, 1, 3, 64, 64),)
-
-
 in_two_networks = Check(
     "in_two_networks",
     partial(_logits, library_rule),
-    _draw_networks,
+    lambda rng: (random_tensor(rng, 1, 3, 64, 64),),
     {
         "the skip passes as it is: the rule weighs nothing": lambda x, g, a, b: x,
         "the skip is closed: the rule gives zeros": lambda x, g, a, b: torch.zeros_like(x),
