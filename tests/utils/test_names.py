@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.names import LONGEST, check_id, check_ids, id_path
+from msa2net_lib.utils.names import LONGEST, check_id, check_ids, id_path, listed
 
 BAD = {
     "above": "../case0005_slice000",
@@ -55,3 +55,9 @@ def test_what_people_call_their_files(name, tmp_path):
 def test_an_id_is_listed_once(refused):
     assert check_ids(iter(GOOD), "list") == [*GOOD]
     refused(["list: lists b twice"], check_ids, ["a", "b", "c", "b"], Path("list"))
+
+
+def test_the_first_of_many_are_named_and_the_rest_counted():
+    assert [listed(names) for names in ([], ["a"], [1, 2, 3, 4])] == ["", "a", "1, 2, 3, 4"]
+    assert listed("abcdef") == "a, b, c, d and 2 more"
+    assert listed(["x", "y", "z"], 2) == "x, y and 1 more"

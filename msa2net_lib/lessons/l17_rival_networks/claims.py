@@ -159,7 +159,7 @@ def _calls(network: nn.Module, image: Tensor, parts: list[nn.Module]) -> list[in
     return [counts[i] for i, _ in enumerate(parts)]
 
 
-_MEASURES: tuple[Callable[[int], str], ...] = (
+_MEASURES = (
     *(_unet, _transunet, _swin_unet, _dermosegdiff, _hiformer_b, _dlka_2d, _fatnet, _attunet, _pvt_cascade),
     *(_uctransnet, _daeformer, _missformer, _scaleformer),
 )
