@@ -38,8 +38,8 @@ class Check:
     out, and what is handed out are deep copies, which have to come back as they were. A function is right if it agrees
     with ``answer`` on all inputs; if it agrees with a mistake instead, that mistake is named, and else the first of
     `diagnoses.GENERAL` that fits. Answers are numbers, arrays or tensors, or several of them in a tuple; where the
-    right answer is a whole number, so has the reader's to be. ``use`` makes of the reader's function, and of a mistake,
-    what is called.
+    right answer is a whole number, so has the reader's to be. ``use`` makes of a function that a reader writes, the
+    answer and the mistakes included, what is called.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Check:
         return plot_worst(attempt) if attempt and found and not diagnoses.untouched(attempt) else None
 
     def _attempt(self, yours: Any) -> tuple[Attempt | None, str | None]:
-        draws = self._inputs()
-        names = _names(yours, self.answer, len(draws[0]))
+        draws, answer = self._inputs(), self.use(self.answer)
+        names = _names(yours, answer, len(draws[0]))
         right_calls: list[Call] = []
-        right = [self.answer(*_watched(names, copy.deepcopy(draw), right_calls if i == 0 else None))
+        right = [answer(*_watched(names, copy.deepcopy(draw), right_calls if i == 0 else None))
                  for i, draw in enumerate(draws)]  # fmt: skip
         expected = [arrays(result) for result in right]
         calls: list[Call] = []
@@ -87,7 +87,7 @@ class Check:
                 handed = _watched(names, copy.deepcopy(draw), calls if i == 0 else None)
                 returned.append(function(*handed))
                 changed += changed_arguments(names, draw, handed)
-            attempt = Attempt(function, self.answer, names, draws, returned, given, expected, changed,
+            attempt = Attempt(function, answer, names, draws, returned, given, expected, changed,
                               (calls, right_calls), self.tolerance)  # fmt: skip
             if told := diagnoses.no_result(attempt):
                 return None, told
@@ -148,8 +148,8 @@ class Check:
 
 
 def checks_of(module: ModuleType) -> dict[str, Check]:
-    """The checks that a room's module `checks` offers, by their names."""
-    return {value.name: value for value in vars(module).values() if isinstance(value, Check)}
+    """The checks that a room's module `checks` offers, by the names that a lesson calls them by."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Check)}
 
 
 def reveal(*pieces: Any) -> HTML:

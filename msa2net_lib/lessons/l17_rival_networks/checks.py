@@ -162,7 +162,7 @@ def _logits(rule: Rule, image: Tensor) -> tuple[Tensor, ...]:
 
 in_two_networks = Check(
     "in_two_networks",
-    partial(_logits, library_rule),
+    library_rule,
     lambda rng: (random_tensor(rng, 1, 3, 64, 64),),
     {
         "the skip passes as it is: the rule weighs nothing": lambda x, g, a, b: x,
