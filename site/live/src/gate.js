@@ -40,27 +40,33 @@ const offsets = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dy, dx]));
 
 // One 3 x 3 depthwise convolution with ReLU, at a cell; `read` gives the input there.
 function depthwise(layer, channel, read, row, column, dilation) {
+  let sum = 0;
+  for (let k = 0; k < 9; k++) sum += layer.weight[9 * channel + k] * read(row + dilation * (Math.floor(k / 3) - 1), column + dilation * ((k % 3) - 1));
+  return Math.max(0, layer.scale[channel] * sum + layer.shift[channel]);
+}
+
+// The same, its terms in words.
+function depthwiseWritten(layer, channel, read, row, column, dilation) {
   const values = offsets.map(([dy, dx]) => read(row + dilation * dy, column + dilation * dx));
-  const found = weighed(layer, channel, values, (k) => `row ${row + dilation * offsets[k][0]}, column ${column + dilation * offsets[k][1]}`);
-  return { ...found, value: Math.max(0, found.value) };
+  const { terms } = weighed(layer, channel, values, (k) => `row ${row + dilation * offsets[k][0]}, column ${column + dilation * offsets[k][1]}`);
+  return `ReLU(${scaled(layer, channel, written(terms))}) = ${number(depthwise(layer, channel, read, row, column, dilation))}`;
 }
 
 // Local context of a cell: two depthwise convolutions, then a mixture of channels.
 export function local(tensors, weights, { channel, row, column }) {
   const [channels, height, width] = tensors.x.shape;
   const inside = (r, c) => r >= 0 && c >= 0 && r < height && c < width;
-  const first = (k, r, c) => depthwise(weights.depthwise, k, (y, x) => at(tensors.x, k, y, x), r, c, 1);
-  const second = (k) => depthwise(weights.dilated, k, (y, x) => (inside(y, x) ? first(k, y, x).value : 0), row, column, 2);
-  const mixed = Array.from({ length: channels }, (_, k) => second(k));
-  const found = weighed(weights.pointwise, channel, mixed.map((one) => one.value), (k) => `channel ${k}`);
+  const x = (k) => (r, c) => at(tensors.x, k, r, c);
+  const first = (k) => (r, c) => (inside(r, c) ? depthwise(weights.depthwise, k, x(k), r, c, 1) : 0);
+  const second = Array.from({ length: channels }, (_, k) => depthwise(weights.dilated, k, first(k), row, column, 2));
+  const found = weighed(weights.pointwise, channel, second, channelLabel);
   const strongest = found.terms.reduce((best, term, k) => (Math.abs(term.weight * term.value) > Math.abs(found.terms[best].weight * found.terms[best].value) ? k : best), 0);
-  const [dilated, plain] = [mixed[strongest], first(strongest, row, column)];
   return {
     ...found,
     lines: [
       `L = 1 × 1 of the channels = ${scaled(weights.pointwise, channel, written(found.terms))}`,
-      `of channel ${strongest}, 3 × 3 with gaps: ReLU(${scaled(weights.dilated, strongest, written(dilated.terms))}) = ${number(dilated.value)}`,
-      `in its middle, 3 × 3 on X: ReLU(${scaled(weights.depthwise, strongest, written(plain.terms))}) = ${number(plain.value)}`,
+      `of channel ${strongest}, 3 × 3 with gaps: ${depthwiseWritten(weights.dilated, strongest, first(strongest), row, column, 2)}`,
+      `in its middle, 3 × 3 on X: ${depthwiseWritten(weights.depthwise, strongest, x(strongest), row, column, 1)}`,
     ],
   };
 }

@@ -7,15 +7,20 @@ const $ = (id) => document.getElementById(id);
 const NOTICEABLE = 1e-4; // a relative change below is rounding
 const NAMES = { x: "skip features X", g: "gating features G", local_context: "local context of X", channel_mean: "mean of G over channels", channel_max: "maximum of G over channels", global_context: "global context of G", u: "fused features U", weight_x: "selection weight of X", weight_g: "selection weight of G", x_selected: "X', X selected", g_selected: "G', G selected", x_gate: "sigmoid of G'", g_gate: "sigmoid of X'", x_modulated: "X'', X modulated", g_modulated: "G'', G modulated", u_modulated: "U', the product", attention: "attention map A", x_attended: "X weighed by A", output: "output Y" };
 const LEVELS = [2, 1, 0]; // in the order in which they run
-const REST = 150; // milliseconds without a wish, after which the other gates are computed
+const REST = 150; // milliseconds without a wish, after which the other gates and the slices beside are computed
+const KEPT = 12; // slices whose passes are kept, 3 MB each
 
 let network;
 let palettes;
+let tints; // of the organs, over gray
 let pending = Promise.resolve();
 let asked = 0;
 // usual: the pass as trained; shown: that of the controls, the same where they change nothing; others: of the other gates.
-const state = { index: 0, wish: null, gray: null, label: null, features: null, usual: null, shown: null, others: {}, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u" };
+const state = { index: 0, wish: null, gray: null, label: null, features: null, usual: null, shown: null, others: {}, controls: null, level: 0, cell: { channel: 0, row: 16, column: 16 }, map: "u", terms: [] };
+const kept = new Map(); // a shipped slice's index -> what no control changes of it; the latest last
+const images = new WeakMap(); // a canvas -> its pixels
 const pictures = {};
+const slice = {};
 const boxes = {};
 
 function element(tag, properties = {}, ...children) {
@@ -50,9 +55,19 @@ function readControls() {
 }
 
 // A pass of the levels from `first` on, with its label map and scores.
-async function run(controls, first, before, goOn) {
-  const tensors = await network.decode(state.features, controls, first, before, goOn);
-  return tensors && { tensors, ...predict(tensors.logits, state.label, network.about.classes) };
+async function run({ features, label }, controls, first, before, goOn) {
+  const tensors = await network.decode(features, controls, first, before, goOn);
+  return tensors && { tensors, ...predict(tensors.logits, label, network.about.classes) };
+}
+
+// Gray values and labels with what no control changes of them, kept of a shipped slice. Ends early once goOn says no.
+async function prepare({ index, gray, label }, goOn) {
+  const found = kept.get(index) ?? { index, gray, label, features: await network.encode(gray), others: {} };
+  kept.delete(index);
+  if (index !== null) kept.set(index, found);
+  if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+  found.usual ??= await run(found, network.asTrained(), 2, {}, goOn);
+  return found;
 }
 
 // Compute and draw; the newest wish wins, those in between are dropped.
@@ -61,45 +76,56 @@ function update(wish = null) {
   state.wish = wish ?? state.wish;
   pending = pending.then(async () => {
     if (mine !== asked) return;
+    const wanted = state.wish;
+    state.wish = null;
+    if (wanted) Object.assign(state, await prepare(wanted));
     const usual = network.asTrained();
-    if (state.wish) {
-      Object.assign(state, state.wish, { wish: null, others: {} });
-      state.features = await network.encode(state.gray);
-      state.usual = await run(usual);
-    }
     state.controls = readControls();
     const count = network.about.controls.length;
     const first = LEVELS.find((level) => state.controls.some((value, place) => value !== usual[place] && Math.floor(place / count) === level));
-    state.shown = first === undefined ? state.usual : await run(state.controls, first, state.usual.tensors);
+    state.shown = first === undefined ? state.usual : await run(state, state.controls, first, state.usual.tensors);
     draw();
     drawPredictions();
-    setTimeout(compare, REST, mine);
+    setTimeout(rest, REST, mine);
   });
   return pending;
 }
 
-// The attention gate and plain addition on the same slice, once the reader rests; a wish stops it between two levels.
-function compare(mine) {
+// Once the reader rests: the attention gate and plain addition on the same slice, then the slices beside it. A wish
+// stops it between two parts of the network.
+function rest(mine) {
   const goOn = async () => {
     await new Promise((done) => setTimeout(done));
     return mine === asked;
   };
   pending = pending.then(async () => {
     for (const [name, control] of [["attention gate", "attention gate"], ["plain addition", "gate"]]) {
+      if (mine !== asked) return;
       if (state.others[name]) continue;
       const controls = network.asTrained();
       for (const level of LEVELS) network.set(controls, level, control, 1);
-      const found = await run(controls, 2, {}, goOn);
+      const found = await run(state, controls, 2, {}, goOn);
       if (!found) return;
       state.others[name] = found;
       drawPredictions();
     }
+    for (const index of beside()) if (await goOn()) await prepare(network.slice(index), goOn);
   });
 }
 
+// The slices before and after the shown one, of the same patient.
+function beside() {
+  const { slices } = network.about;
+  return [state.index + 1, state.index - 1].filter((index) => state.index !== null && slices[index]?.case === slices[state.index].case);
+}
+
 function fill(canvas, height, width, color) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const image = new ImageData(width, height);
+  let image = images.get(canvas);
+  if (image?.width !== width || image.height !== height) {
+    Object.assign(canvas, { width, height });
+    image = new ImageData(width, height);
+    images.set(canvas, image);
+  }
   const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < pixels.length; i++) pixels[i] = color(i);
   canvas.getContext("2d").putImageData(image, 0, 0);
@@ -167,13 +193,14 @@ function drawCell() {
   state.said = `row ${row}, column ${column}, channel ${channel}: ${chosen.lines[0]} = ${number(chosen.value)}`;
   $("cell-title").textContent = `${network.about.boxes[state.map][2]} at row ${row}, column ${column}, channel ${channel}: ${number(chosen.value)}`;
   $("arithmetic").replaceChildren(...chosen.lines.map((line, place) => element("p", { className: place ? "small" : "" }, place ? line : `${line} = ${number(chosen.value)}`)));
-  drawTerms(chosen.terms);
+  state.terms = chosen.terms;
+  $("terms-title").textContent = chosen.terms.length ? `All ${chosen.terms.length} terms` : "No terms";
+  if ($("all-terms").open) drawTerms();
   drawStages(found);
 }
 
-function drawTerms(terms) {
-  $("terms-title").textContent = terms.length ? `All ${terms.length} terms` : "No terms";
-  const rows = terms.map((term) => element("tr", {}, ...[term.label, number(term.weight), number(term.value), number(term.weight * term.value)].map((words) => element("td", {}, words))));
+function drawTerms() {
+  const rows = state.terms.map((term) => element("tr", {}, ...[term.label, number(term.weight), number(term.value), number(term.weight * term.value)].map((words) => element("td", {}, words))));
   const head = element("tr", {}, ...["input", "weight", "value", "product"].map((words) => element("th", { scope: "col" }, words)));
   $("terms").replaceChildren(element("table", {}, head, ...rows));
 }
@@ -196,6 +223,7 @@ function makePictures() {
     pictures[name] = { canvas, words, figure };
     $("pictures").append(figure);
   }
+  tints = network.about.classes.map(({ color }) => [1, 3, 5].map((start) => 0.55 * Number.parseInt(color.slice(start, start + 2), 16)));
   for (const { name, color } of network.about.classes) {
     const swatch = element("span", { className: "swatch" });
     swatch.style.background = color;
@@ -204,25 +232,31 @@ function makePictures() {
 }
 
 function drawPredictions() {
-  const { side, classes } = network.about;
-  const tints = classes.map(({ color }) => [1, 3, 5].map((start) => 0.55 * Number.parseInt(color.slice(start, start + 2), 16)));
-  const ground = Float32Array.from(state.gray, (value) => 255 * value);
   const changed = state.shown !== state.usual && state.shown;
   const passes = { "MASAG as trained": state.usual, "with your changes": changed, ...state.others, reference: { found: state.label } };
   pictures.reference.figure.hidden = !state.label;
   for (const [name, { canvas, words }] of Object.entries(pictures)) {
-    const { found, scores = [] } = passes[name] || {};
+    const { found = null, scores = [] } = passes[name] || {};
     const mean = scores.reduce((sum, one) => sum + one.dice, 0) / scores.length;
     if (name === "reference") words.textContent = "a model's labels";
     else if (!found) words.textContent = name === "with your changes" ? "no change" : "coming";
     else words.textContent = scores.length ? `Dice ${mean.toFixed(3)}` : "no reference";
     canvas.setAttribute("aria-label", `${name}: ${words.textContent}; ${scores.map((one) => `${one.name} ${one.dice.toFixed(2)}`).join(", ")}`);
-    fill(canvas, side, side, (i) => {
-      const [gray, tint] = [ground[i], found?.[i] ? tints[found[i] - 1] : null];
-      return tint ? packedColor(0.45 * gray + tint[0], 0.45 * gray + tint[1], 0.45 * gray + tint[2]) : packedColor(gray, gray, gray);
-    });
+    drawLabels(pictures[name], found);
   }
-  fill($("slice-image"), side, side, (i) => packedColor(ground[i], ground[i], ground[i]));
+  drawLabels(slice, null);
+}
+
+// The slice in gray, labels over it; not again where it shows them already.
+function drawLabels(picture, found) {
+  const { gray } = state;
+  if (picture.gray === gray && picture.found === found) return;
+  Object.assign(picture, { gray, found });
+  const { side } = network.about;
+  fill(picture.canvas, side, side, (i) => {
+    const [light, tint] = [255 * gray[i], found?.[i] ? tints[found[i] - 1] : null];
+    return tint ? packedColor(0.45 * light + tint[0], 0.45 * light + tint[1], 0.45 * light + tint[2]) : packedColor(light, light, light);
+  });
 }
 
 function choose(name, row, column, aloud) {
@@ -240,7 +274,7 @@ function speak() {
 
 // Its place among the `span` columns of its stage.
 function put(figure, column, span, row) {
-  Object.assign(figure.style, { left: `${(100 * (column + 0.5)) / span}%`, top: `calc(${row} * var(--row) + 1.4rem)` });
+  Object.assign(figure.style, { left: `${(100 * (column + 0.5)) / span}%`, top: `calc(${row} * var(--row) + 2.4rem)` });
 }
 
 function makeBox(name, [column, row, formula], first, span) {
@@ -281,6 +315,7 @@ function makeSlice() {
   const canvas = element("canvas", { id: "slice-image" });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "the slice");
+  slice.canvas = canvas;
   const figure = element("figure", { className: "box" }, element("figcaption", {}, "the slice"), element("div", { className: "map" }, canvas, element("span", { className: "marker", id: "slice-marker" })));
   put(figure, 0, 1, 2);
   return figure;
@@ -315,7 +350,7 @@ function drawArrows() {
   };
   const path = ([from, to]) => {
     const [a, b] = [place(from), place(to)];
-    if (from === "x" && to === "x_attended") return `M${a.x} ${a.top - 18} V8 H${b.x} V${b.top - 20}`;
+    if (from === "x" && to === "x_attended") return `M${a.x} ${a.top - 18} V26 H${b.x} V${b.top - 20}`;
     if (Math.abs(a.x - b.x) < 2) return a.y < b.y ? `M${a.x} ${a.bottom} V${b.top}` : `M${a.x} ${a.top} V${b.bottom}`;
     return `M${a.right} ${a.y} L${b.left} ${b.y + 14 * Math.sign(a.y - b.y)}`;
   };
@@ -323,7 +358,7 @@ function drawArrows() {
 }
 
 function takeSlice(index) {
-  return update({ ...network.slice(index), index });
+  return update(network.slice(index));
 }
 
 async function takePicture(file) {
@@ -338,7 +373,7 @@ async function takePicture(file) {
     const { data } = context.getImageData(0, 0, side, side);
     const gray = Float32Array.from({ length: side * side }, (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255);
     $("status").textContent = `${file.name}: its middle square, gray, ${side} × ${side} pixels.`;
-    await update({ gray, label: null, index: state.index });
+    await update({ index: null, gray, label: null });
   } catch {
     $("status").textContent = `${file.name}: this browser cannot read it as a picture; take a PNG or JPEG.`;
   }
@@ -382,6 +417,7 @@ function makeControls() {
     for (const [id, value] of [["stage", ""], ["gate", "masag"], ["scope", "one"]]) $(id).value = value;
     update();
   });
+  $("all-terms").addEventListener("toggle", drawTerms);
   $("picture").addEventListener("change", () => $("picture").files[0] && takePicture($("picture").files[0]));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
@@ -399,11 +435,12 @@ async function start() {
   try {
     network = await openNetwork(tell);
     for (const id of ["controls", "diagram", "legend", "explained", "predictions", "followed"]) $(id).hidden = false;
-    palettes = Object.fromEntries(Object.entries(network.about.palettes).map(([name, colors]) => [name, colors.map((color) => packedColor(...color))]));
+    palettes = Object.fromEntries(Object.entries(network.about.palettes).map(([name, colors]) => [name, Int32Array.from(colors, (color) => packedColor(...color))]));
     makeDiagram();
     makePictures();
     makeControls();
     await pending;
+    for (const index of beside()) await prepare(network.slice(index)); // and the browser compiles what runs often
     // The channel whose attention varies most over the slice shows most.
     const spread = Array.from({ length: levels()[0].channels }, (_, k) => {
       const values = channelOf(tensor("attention"), k);

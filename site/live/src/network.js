@@ -49,11 +49,11 @@ export class Network {
     this.weights = about.weights.map((layers) => map(layers, (layer) => map(layer, cut)));
   }
 
-  // A shipped slice: gray values in [0, 1], and labels.
+  // A shipped slice: its index, gray values in [0, 1], and labels.
   slice(index) {
     const size = this.about.side ** 2;
     const start = 2 * size * index;
-    return { gray: Float32Array.from(this.pixels.subarray(start, start + size), (value) => value / 255), label: this.pixels.subarray(start + size, start + 2 * size) };
+    return { index, gray: Float32Array.from(this.pixels.subarray(start, start + size), (value) => value / 255), label: this.pixels.subarray(start + size, start + 2 * size) };
   }
 
   // Controls of the three levels, one after the other, that change nothing.
