@@ -116,9 +116,9 @@ def test_hd95_and_medpy(shape, spacing):
 
 
 def volume_pairs():
-    """200 pairs of label maps of three classes, each class as in `mask_pairs`; later classes cover earlier ones."""
+    """100 pairs of label maps of three classes, each class as in `mask_pairs`; later classes cover earlier ones."""
     rng = np.random.default_rng(2)
-    for number in range(CASES):
+    for number in range(CASES // 2):
         pair = np.zeros((2, *SHAPE), np.uint8)
         for label in (1, 2, 3):
             for volume, kind in zip(pair, divmod((number + 11 * label) % len(KINDS) ** 2, len(KINDS)), strict=True):
@@ -152,7 +152,7 @@ def test_volumes_and_medpy():
             np.testing.assert_allclose(strict[label - 1], wanted, rtol=1e-12)
             with pytest.raises(RuntimeError):
                 binary.hd95(*pair)
-    assert min(seen.values()) >= 20, seen
+    assert min(seen.values()) >= 15, seen
 
 
 @pytest.mark.slow
