@@ -73,7 +73,8 @@ def test_equal_weights_are_equal_bytes(network, tmp_path, told):
     assert len({sha256(path) for path in paths}) == 1
     again = load_network(paths[0])
     assert again.config == network.config
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in network.state_dict().items())
+    weights = again.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
     assert sha256(save_network(again, tmp_path / "again.safetensors", **told)) == sha256(paths[0])
     assert read_class_names(paths[0]) == (tuple(told["class_names"]) if told else None)
     assert read_fingerprint(paths[0]) == told.get("fingerprint")

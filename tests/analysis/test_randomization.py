@@ -35,9 +35,10 @@ def test_every_entry_belongs_to_exactly_one_part(network):
 @pytest.mark.parametrize("parts", [("head",), ("level 0 gate", "encoder stage 4"), ()])
 def test_only_the_named_parts_change(network, parts):
     copy, prefixes = reinitialize_parts(network, parts, seed=3), [weight_parts(network)[name] for name in parts]
+    weights = copy.state_dict()
     for key, value in network.state_dict().items():
         reinitialized = any(key.startswith(prefix) for prefix in prefixes)
-        assert torch.equal(copy.state_dict()[key], value) != reinitialized, key
+        assert torch.equal(weights[key], value) != reinitialized, key
 
 
 def test_a_cascade_ends_in_a_network_that_knows_nothing_of_the_trained_one(network):

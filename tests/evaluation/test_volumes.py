@@ -283,8 +283,9 @@ def test_a_network_in_training_mode_is_evaluated_and_left_as_it_was(network):
     again = evaluate(other.train(), OneCase(), protocols=("paper",), progress=False)  # pyright: ignore[reportArgumentType]
     np.testing.assert_array_equal(again.predictions["case0001"], result.predictions["case0001"])
     assert other.training
+    weights = network.state_dict()
     for name, value in other.state_dict().items():
-        assert bool((value == network.state_dict()[name]).all()), name
+        assert bool((value == weights[name]).all()), name
 
 
 def test_another_number_of_classes_is_refused(network):

@@ -45,8 +45,9 @@ def test_the_result_read_back_is_the_one_trained(tmp_path, monkeypatch):
     assert trained[0] is not result
     assert losses(result) == losses(trained[0]) == losses(train_here(SMALL, CONFIG, Slices()))
     assert (result.weights, result.best, result.best_score) == (trained[0].weights, None, None)
+    weights = result.network.state_dict()
     for key, value in trained[0].network.state_dict().items():
-        assert torch.equal(value, result.network.state_dict()[key])
+        assert torch.equal(value, weights[key])
 
 
 FORKED = """

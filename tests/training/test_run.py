@@ -42,8 +42,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at
         run(tmp_path, on_log=stopping(stop_at, how))
     resumed = run(tmp_path)
     assert losses(resumed) == losses(uninterrupted)
+    weights = resumed.network.state_dict()
     for key, value in uninterrupted.network.state_dict().items():
-        assert torch.equal(value, resumed.network.state_dict()[key]), key
+        assert torch.equal(value, weights[key]), key
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -78,8 +79,9 @@ def test_a_signal_in_the_middle_of_a_step_saves_the_whole_step(tmp_path, uninter
     assert load_state(tmp_path / "state.pt")["step"] == 3
     resumed = run(tmp_path)
     assert losses(resumed) == losses(uninterrupted)
+    weights = resumed.network.state_dict()
     for key, value in uninterrupted.network.state_dict().items():
-        assert torch.equal(value, resumed.network.state_dict()[key]), key
+        assert torch.equal(value, weights[key]), key
 
 
 def test_one_training_at_a_time_in_a_folder(tmp_path, refused):
