@@ -127,6 +127,12 @@ def test_everything_is_reproduced_there_too(installed):
     assert "10_training" in (installed.notebooks.parent / "results" / "gpu" / "plan.json").read_text()
 
 
+def test_pip_adds_an_extra_to_it_without_looking_for_it_elsewhere(installed):
+    """As messages advise: `how_to_install`."""
+    said = installed.run("-m", "pip", "install", "--no-index", "--dry-run", "msa2net-workbook[notebooks,batch]")
+    assert f"already satisfied: msa2net-workbook[batch,notebooks] in {installed.site}" in said
+
+
 def test_doctor_and_predict(installed, root, tmp_path):
     assert "example_ct" in installed.run("-m", "msa2net_lib", "doctor", "--data", "../data")
     scan = nibabel.load(root / "data" / "example_ct" / "img" / "img0001.nii.gz")

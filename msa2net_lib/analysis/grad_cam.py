@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from msa2net_lib.analysis.layers import LAST, Place, differentiable, find_place, watched
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.system_info import how_to_install, lessons_extra
 
 Evidence = Literal["positive", "both"]
 """What stays of a map: "positive" is Grad-CAM's ReLU, which drops what speaks against the class; "both" keeps it."""
@@ -54,7 +55,7 @@ def grad_cam(
     without Captum.
     """
     if importlib.util.find_spec("captum") is None:
-        raise InputError("captum is not installed: run pip install -e '.[notebooks]' in the checkout")
+        raise InputError(f"captum is not installed: {how_to_install(lessons_extra())}")
     from captum.attr import LayerGradCam
 
     _check_evidence(evidence)

@@ -26,6 +26,7 @@ from msa2net_lib.utils.files import writable_folder
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 from msa2net_lib.utils.locks import exclusive
 from msa2net_lib.utils.plain import require_choice
+from msa2net_lib.utils.system_info import how_to_install
 
 SNAKEMAKE_LOG, LOCK = "snakemake.log", ".reproduce.lock"
 QUIET = ("host", "progress", "rules", "reason")
@@ -129,10 +130,7 @@ def find_workflow() -> Path:
     Raises: `InputError` without Snakemake or the folder.
     """
     if importlib.util.find_spec("snakemake") is None:
-        raise InputError(
-            "Snakemake is not installed: it comes with the extra batch; in a checkout run pip install -e '.[batch]', "
-            "or make workbook"
-        )
+        raise InputError(f"Snakemake is not installed: {how_to_install('batch')}")
     workflow = find_checkout() / "workflow"
     if not (workflow / "Snakefile").is_file():
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import re
 import sys
@@ -15,8 +14,6 @@ from typing import Any
 from msa2net_lib.config import SHIPPED_TINY
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import read_json, sha256
-
-DISTRIBUTION = "msa2net-workbook"
 
 
 def add_doctor(commands: Any) -> None:
@@ -53,13 +50,15 @@ class Finding:
 
 def examine(data_dir: str | Path = "data") -> list[Finding]:
     """Look at Python, packages, hardware, the shipped files and the prepared data, in this order."""
+    from msa2net_lib.utils.system_info import lessons_extra
+
     data_dir = Path(data_dir)
     findings = [
         Finding(
             f"Python {platform.python_version()}", sys.version_info >= (3, 11, 4), "install Python 3.11.4 or newer"
         ),
         *(packages := [*_packages()]),
-        *_packages("colab" if "COLAB_RELEASE_TAG" in os.environ else "notebooks"),
+        *_packages(lessons_extra()),
         _example_ct(data_dir / "example_ct"),
     ]
     if all(found.ok for found in packages):  # else the imports below would fail
@@ -71,6 +70,8 @@ def required(extra: str = "") -> list[str]:
     """Return the packages that the library needs, or those of one of its extras, as its own metadata list them."""
     import importlib.metadata
 
+    from msa2net_lib.utils.system_info import DISTRIBUTION
+
     lines = [line.partition(";") for line in importlib.metadata.requires(DISTRIBUTION) or ()]
     wanted = [name for name, _, marker in lines if (f'extra == "{extra}"' in marker if extra else not marker)]
     return [re.split(r"[^\w.-]", name.strip())[0] for name in wanted]
@@ -79,7 +80,8 @@ def required(extra: str = "") -> list[str]:
 def _packages(extra: str = "") -> Iterator[Finding]:
     import importlib.metadata
 
-    install = f"run pip install -e '.{f'[{extra}]' if extra else ''}' in the checkout"
+    from msa2net_lib.utils.system_info import DISTRIBUTION, how_to_install
+
     try:
         names = required(extra)
     except importlib.metadata.PackageNotFoundError:
@@ -88,7 +90,7 @@ def _packages(extra: str = "") -> Iterator[Finding]:
         try:
             yield Finding(f"{name} {importlib.metadata.version(name)}", True)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, False, install)
+            yield Finding(name, False, how_to_install(extra))
 
 
 def _hardware() -> Iterator[Finding]:
@@ -112,7 +114,8 @@ def _example_ct(folder: Path) -> Finding:
     )
     bad = [name for digest, name in listed if not (folder / name).is_file() or sha256(folder / name) != digest]
     if bad or not listed:
-        return Finding(what, False, f"absent or altered: {', '.join(bad) or readme.name}; check it out again")
+        again = f"delete what is altered and run msa2net data example, in a checkout git restore {folder}"
+        return Finding(what, False, f"absent or altered: {', '.join(bad) or readme.name}; {again}")
     return Finding(f"{what} ({len(listed)} files, sha256 as listed)", True)
 
 
@@ -126,7 +129,7 @@ def _checkpoint() -> Finding:
     return Finding(
         f"{what} (sha256 as recorded)" if whole else what,
         whole,
-        "absent or altered; check it out again with its record",
+        f"absent or altered; install the workbook again, or in a checkout run git restore {SHIPPED_TINY.parent}",
     )
 
 

@@ -12,12 +12,14 @@ import errno
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.interrupts import Stopped, stoppable
@@ -117,9 +119,28 @@ def _told_output() -> Iterator[None]:
         raise
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that reads -1e3, -5. and -inf as values; argparse itself takes them for options."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+
+
+class _Version(argparse.Action):
+    """Say which version is installed; looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from msa2net_lib.utils.system_info import library_version
+
+        print(f"msa2net {library_version()}")
+        parser.exit()
+
+
 def _parser(asked_for: str | None = None) -> argparse.ArgumentParser:
     """The command line of one command, or of all where it is none of them."""
-    parser = argparse.ArgumentParser(prog="msa2net", description="MSA²Net as a workbook: its batch commands.")
+    parser = _Parser(prog="msa2net", description="MSA²Net as a workbook: its batch commands.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version is installed, and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for name in (asked_for,) if asked_for in COMMANDS else COMMANDS:
         getattr(import_module(f"msa2net_lib.cli.{COMMANDS[name]}"), f"add_{name}")(commands)

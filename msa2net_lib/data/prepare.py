@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,9 +136,13 @@ def locked(destination: Path) -> Iterator[None]:
     records = destination / RECORDS
     if other := _not_ours(destination):
         raise InputError(f"{destination}: holds {other}, which something else put there; choose an empty folder")
-    busy = "another preparation is writing there; wait for it"
-    with exclusive(destination, lock=records / _LOCK, wait=PATIENCE, busy=busy):
+    with claimed(destination, records / _LOCK):
         yield
+
+
+def claimed(folder: Path, lock: Path) -> AbstractContextManager[int | None]:
+    """Claim a folder as `exclusive` does, waiting `PATIENCE` seconds for another run's end."""
+    return exclusive(folder, lock=lock, wait=PATIENCE, busy="another preparation is writing there; wait for it")
 
 
 def other_records(jobs: Iterable[CaseJob], destination: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

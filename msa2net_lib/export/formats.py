@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.plain import require_choice
+from msa2net_lib.utils.system_info import how_to_install
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -50,9 +51,7 @@ def require_packages(format: Format) -> None:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise InputError(
-                f"format {format!r} needs the package {package}: run pip install -e '.[export]' in the checkout"
-            ) from error
+            raise InputError(f"format {format!r} needs the package {package}: {how_to_install('export')}") from error
 
 
 def without_paths(program: ExportedProgram) -> ExportedProgram:

@@ -61,7 +61,7 @@ def run_lesson(notebook: Path, profile: str, output_dir: str | Path, parameters:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     if not notebook.is_file():
-        raise InputError(f"{notebook}: no such notebook; run from a checkout of the workbook")
+        raise InputError(f"{notebook}: no such notebook; run where notebooks/ is")
     folder = Path(output_dir).resolve() / profile / notebook.stem
     folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run left must not pass for this one's result.

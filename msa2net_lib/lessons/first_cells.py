@@ -16,6 +16,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout, notebook_path
 from msa2net_lib.lessons.registry import LESSONS
 from msa2net_lib.utils.files import read_json, write_text
+from msa2net_lib.utils.system_info import COLAB_HAS
 
 GITHUB = "https://github.com/"
 PAGES = ("pyproject.toml", "CITATION.cff", "README.md", "docs/*.md", "notebooks/*.ipynb")
@@ -29,8 +30,8 @@ if "google.colab" in sys.modules:  # on Colab: fetch the workbook, add what is l
     if not os.path.isdir("/content/msa2net-workbook"):
         !git clone --quiet --depth 1 {url} /content/msa2net-workbook
     %cd -q /content/msa2net-workbook/notebooks
-    !pip list --format=freeze --exclude msa2net-workbook > /content/colab.txt
-    !pip install --quiet --constraint /content/colab.txt --editable "..[colab]"
+    !pip list --format=freeze --exclude msa2net-workbook > {has}
+    !pip install --quiet --constraint {has} --editable "..[colab]"
     sys.path.insert(0, "/content/msa2net-workbook")
 """
 
@@ -49,7 +50,7 @@ def badge(url: str, lesson: str) -> str:
 
 def install_cell(url: str) -> str:
     """The source of the cell that installs the workbook on Colab, the same in all lessons; it may run twice."""
-    return INSTALL.format(url=url).strip()
+    return INSTALL.format(url=url, has=COLAB_HAS).strip()
 
 
 def write_first_cells(checkout: Path) -> None:

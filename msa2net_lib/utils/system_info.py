@@ -13,21 +13,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
+DISTRIBUTION, NOT_INSTALLED = "msa2net-workbook", "not installed"
+COLAB_HAS = "/content/colab.txt"
+"""What Google Colab had before the first cell of a lesson installed the workbook there: none of it is to change."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "medpy", "SimpleITK", "h5py", "pandas")
 
 
 def library_version() -> str:
     """The version of this library as it was installed."""
     try:
-        return importlib.metadata.version("msa2net-workbook")
+        return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that nobody installed
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def hardware() -> dict[str, str | int | float]:
     """Processor, usable cores, memory in GiB, accelerator."""
+    import psutil  # the rest of this module serves where packages are missing
+
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -43,7 +46,7 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
+            found[package] = NOT_INSTALLED
     return found
 
 
@@ -96,4 +99,21 @@ def commit() -> str:
 def lacking(*packages: str) -> str:
     """Which of the packages that lessons use are not installed, and what to do about it; empty if all are."""
     absent = [name for name in packages if sys.modules.get(name, ...) is None or importlib.util.find_spec(name) is None]
-    return f"needs {', '.join(absent)}: run pip install -e '.[notebooks]' in the checkout" if absent else ""
+    return f"needs {', '.join(absent)}: {how_to_install(lessons_extra())}" if absent else ""
+
+
+def lessons_extra() -> str:
+    """The extra that brings what lessons need: Colab has a page, a kernel and versions of its own, which stay."""
+    return "colab" if "COLAB_RELEASE_TAG" in os.environ else "notebooks"
+
+
+def how_to_install(extra: str = "") -> str:
+    """What brings the packages of an extra, or those that are always needed, to the library as it is installed.
+
+    pip adds them to what is there, be that from a wheel or a checkout, without asking an index for the library itself.
+    """
+    chosen = f"[{extra}]" if extra else ""
+    if library_version() == NOT_INSTALLED:
+        return f"run pip install -e '.{chosen}' in the checkout"
+    kept = f"--constraint {COLAB_HAS} " if "COLAB_RELEASE_TAG" in os.environ else ""
+    return f"run pip install {kept}'{DISTRIBUTION}{chosen}'"

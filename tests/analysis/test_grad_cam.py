@@ -270,7 +270,7 @@ def test_tokens_need_their_grid(tiny, image, mask):
 def test_without_captum_the_extra_is_named(tiny, image, mask, monkeypatch):
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"captum is not installed: run pip install -e '\.\[notebooks\]'"):
+    with pytest.raises(InputError, match=r"captum is not installed: run pip install 'msa2net-workbook\[notebooks\]'"):
         grad_cam(tiny, image, mask, 1)
 
 

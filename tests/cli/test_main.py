@@ -14,6 +14,7 @@ import sys
 import tomllib
 import types
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -249,9 +250,17 @@ def test_doctor_asks_for_what_lessons_need_where_it_runs(monkeypatch, tmp_path, 
 
 
 def test_doctor_says_where_the_library_is_not_installed(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr("msa2net_lib.utils.system_info.DISTRIBUTION", "no-such-distribution")
     assert run("doctor") == 1
     assert "missing  no-such-distribution: run pip install -e '.' in the checkout" in capsys.readouterr().out
+
+
+def test_doctor_says_how_to_get_altered_scans_again_with_and_without_a_checkout(root, tmp_path):
+    readme = Path(shutil.copy(root / "data" / "example_ct" / "README.md", tmp_path))
+    told = str(doctor._example_ct(tmp_path))
+    assert f"run msa2net data example, in a checkout git restore {tmp_path}" in told
+    readme.unlink()
+    assert "run msa2net data example" in str(doctor._example_ct(tmp_path))
 
 
 def test_doctor_on_a_whole_checkout(root, tmp_path, checkpoint, without_notebooks, monkeypatch, capsys):
@@ -714,6 +723,36 @@ def test_a_bug_keeps_its_traceback(batches, monkeypatch):
     monkeypatch.setattr(batches, "reproduce", fail)
     with pytest.raises(KeyError, match="a bug"):
         run("reproduce")
+
+
+def test_the_version_is_said(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"msa2net {version('msa2net-workbook')}\n"
+
+
+def options_with_values(parser, *words):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield from options_with_values(command, *words, name)
+        elif action.option_strings and action.nargs not in (0, argparse.PARSER) and not action.choices:
+            yield parser, action
+
+
+@pytest.mark.parametrize("text", ["-1e3", "-1.5E-3", "-.5e1", "-5.", "-1_000", "-inf", "-nan", "-7", "-0.25"])
+def test_negative_numbers_in_any_form_are_values_of_every_option(text):
+    """argparse itself knows -7 and -0.25, and takes the others for options that do not exist."""
+    found = list(options_with_values(_parser()))
+    assert {"window", "field_of_view", "threshold", "tolerance", "learning_rate"} <= {each.dest for _, each in found}
+    for parser, action in found:
+        for other in (*parser._actions, *parser._mutually_exclusive_groups):
+            other.required = False
+        action.type = None  # what the number may be is another matter
+        given = [text] * (action.nargs if isinstance(action.nargs, int) else 1)
+        read = getattr(parser.parse_args([action.option_strings[0], *given]), action.dest)
+        assert text in (read if isinstance(read, list) else [read]), action.option_strings
 
 
 @pytest.mark.parametrize("arguments", [[], ["prepare"], ["train"], ["conquer"], ["train", "--steps", "few"]])

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from msa2net_lib.cli.predict import add_predict
+from msa2net_lib.cli.main import _parser
 from msa2net_lib.errors import InputError
 
 
 def run(*arguments):
     """Run the command as the command line does, but let errors through."""
-    parser = argparse.ArgumentParser()
-    add_predict(parser.add_subparsers(required=True))
-    parsed = parser.parse_args(["predict", *map(str, arguments)])
+    parsed = _parser("predict").parse_args(["predict", *map(str, arguments)])
     return parsed.run(parsed)
 
 
@@ -58,6 +55,7 @@ def test_volumes_that_are_printed(tmp_path, threshold, capsys):
         ([], [-125.0, 275.0]),
         (["--window", "-100", "240"], [-100.0, 240.0]),
         (["--window", "0", "1.5"], [0.0, 1.5]),
+        (["--window", "-1e2", "24E1"], [-100.0, 240.0]),
     ],
 )
 @pytest.mark.parametrize("last", [False, True])
@@ -73,6 +71,8 @@ MISTAKES = {
     "half a window": (["scan.nii", "--window", "1"], "give LOW and HIGH"),
     "a window of words": (["scan.nii", "--window", "soft", "tissue"], "give LOW and HIGH"),
     "an empty window": (["scan.nii", "--window", "2", "1"], "is empty"),
+    "an endless window": (["scan.nii", "--window", "-inf", "200"], "give two numbers"),
+    "a negative field": (["scan.nii", "--field-of-view", "-1e3"], "width in mm"),
     "a field of words": (["scan.nii", "--field-of-view", "wide"], "--field-of-view wide"),
     "a tiny field": (["scan.nii", "--field-of-view", "3"], "width in mm"),
     "none for HU": (["scan.nii", "--window", "none"], "no such file"),

@@ -230,7 +230,7 @@ def test_stopped_or_failed_leaves_what_was_there(convolution, tmp_path, monkeypa
 
 def test_missing_package(convolution, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    words = ("onnxruntime", "pip install -e '.[export]'")
+    words = ("onnxruntime", "run pip install 'msa2net-workbook[export]'")
     refused(words, export_module, convolution, IMAGE, tmp_path / "one.onnx")
     assert list(tmp_path.iterdir()) == []
     assert export_module(convolution, IMAGE, tmp_path / "one.pt2").largest_difference == 0

@@ -127,7 +127,7 @@ def test_a_section_that_lacks_packages_says_so_and_is_left_out(tmp_path, monkeyp
     for name in absent:
         monkeypatch.setitem(sys.modules, name, None)
     assert record.lacks("torch", *absent)
-    told = f"left out: this part needs {', '.join(absent)}: run pip install -e '.[notebooks]' in the checkout\n"
+    told = f"left out: this part needs {', '.join(absent)}: run pip install 'msa2net-workbook[notebooks]'\n"
     assert capsys.readouterr().out == told
 
 

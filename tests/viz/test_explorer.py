@@ -66,4 +66,4 @@ def test_without_ipywidgets_a_line_stands_in_its_place(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     case = Case("a", np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.uint8), None)
     for shown in (explorer(draw, level=slider(2, 0, 9)), volume_browser(case), isic_audit_widget()):
-        assert shown.data.endswith("needs ipywidgets: run pip install -e '.[notebooks]' in the checkout*")
+        assert shown.data.endswith("needs ipywidgets: run pip install 'msa2net-workbook[notebooks]'*")

@@ -8,6 +8,7 @@ them says nothing about people.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import ndimage
 
 from msa2net_lib.data.isic import IMAGES, MASKS
 from msa2net_lib.data.made import MadeFiles
+from msa2net_lib.data.prepare import claimed
 from msa2net_lib.data.skin.artifacts import add_artifacts
 from msa2net_lib.data.skin.lesion import Lesion, draw_lesion
 from msa2net_lib.data.skin.parts import BLOOD, LUMINANCE, MELANIN, Canvas, Map, SkinRecipe, draw_skin
@@ -92,23 +94,25 @@ def write_skin_images(
         return {"image": image, "mask": mask}
 
     record = destination / "synthetic.json"
-    images = MadeFiles(record, plan, numbers, files, synthetic="drawn by a program; no photographs")
-    if images.is_complete:
+    listed = partial(MadeFiles, record, plan, numbers, files, synthetic="drawn by a program; no photographs")
+    if listed().is_complete:
         return list(numbers)
     writable_folder(destination)
-    images.clear()
-    todo = images.missing
-    bar = progress_bar(todo, desc="drawing skin", unit="image", enabled=progress and bool(todo))
-    for drawn, name in enumerate(bar, start=1):
-        image = draw_skin_image(seed, numbers[name], size, recipe)
-        paths = files(name)
-        with atomic_path(paths["image"]) as temporary:
-            Image.fromarray(image.image).save(temporary, quality=92)
-        with atomic_path(paths["mask"]) as temporary:
-            Image.fromarray(np.where(image.mask, np.uint8(255), np.uint8(0))).save(temporary)
-        images.add(name, {"kind": image.kind, "typology_deg": round(image.typology_deg, 1)})
-        if drawn % _SAVE_EVERY == 0 or drawn == len(todo):
-            images.save()
+    with claimed(destination, destination / ".lock"):
+        images = listed()
+        images.clear()
+        todo = images.missing
+        bar = progress_bar(todo, desc="drawing skin", unit="image", enabled=progress and bool(todo))
+        for drawn, name in enumerate(bar, start=1):
+            image = draw_skin_image(seed, numbers[name], size, recipe)
+            paths = files(name)
+            with atomic_path(paths["image"]) as temporary:
+                Image.fromarray(image.image).save(temporary, quality=92)
+            with atomic_path(paths["mask"]) as temporary:
+                Image.fromarray(np.where(image.mask, np.uint8(255), np.uint8(0))).save(temporary)
+            images.add(name, {"kind": image.kind, "typology_deg": round(image.typology_deg, 1)})
+            if drawn % _SAVE_EVERY == 0 or drawn == len(todo):
+                images.save()
     return list(numbers)
 
 

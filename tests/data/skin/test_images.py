@@ -14,6 +14,7 @@ from skimage import color
 from skimage.filters import threshold_otsu
 from stopping import interrupted_at
 
+from msa2net_lib.data import prepare
 from msa2net_lib.data.isic import IMAGES, MASKS, prepare_isic
 from msa2net_lib.data.skin import images as skin
 from msa2net_lib.data.skin.images import draw_skin_image, write_skin_images
@@ -243,3 +244,14 @@ def test_wrong_arguments_and_folders(tmp_path, refused, tree):
     assert tree(tmp_path / "real") == {f"{IMAGES}/ISIC_0000000.jpg": b"a photograph"}
     (tmp_path / "real" / "synthetic.json").write_text("[]")
     refused([tmp_path / "real" / "synthetic.json", "not a record"], write, tmp_path / "real")
+
+
+def test_two_runs_into_one_folder(tmp_path, refused, monkeypatch):
+    monkeypatch.setattr(prepare, "PATIENCE", 0.0)
+    out = tmp_path / "out"
+    with prepare.claimed(out, out / ".lock"):
+        refused([out, "another", "wait for it"], write, out)
+        assert not list(out.glob("ISIC*"))
+    ids = write(out)
+    with prepare.claimed(out, out / ".lock"):
+        assert write(out) == ids  # nothing to write, nothing to wait for
