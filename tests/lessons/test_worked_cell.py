@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
-from msa2net_lib.lessons.worked_cell import G_CELL, X_ROW, worked_cell
+from msa2net_lib.lessons.worked_cell import G_CELL, X_ROW, worked_cell, worked_gate
 
 
 def sigmoid(value):
@@ -29,3 +30,14 @@ def test_by_hand_through_all_four_stages():
     assert cell["u_modulated"] == pytest.approx(modulated)
     attended = [sigmoid(4 * u) * value for u, value in zip(modulated, (-0.5, 0.9), strict=True)]
     assert cell["output"] == pytest.approx([attended[0] + attended[1], attended[0] - attended[1]])
+
+
+def test_its_norms_do_nothing_in_a_way_that_every_torch_takes():
+    """torch 2.11, which Google Colab has, refuses an eps of 0 in evaluation mode, too."""
+    norms = [module for module in worked_gate().modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    values = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    assert len(norms) > 3
+    for norm in norms:
+        assert norm.eps > 0
+        given = values[:, :1].expand(-1, norm.num_features, -1, -1)
+        torch.testing.assert_close(norm(given), given, rtol=1e-14, atol=0)
