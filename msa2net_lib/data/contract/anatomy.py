@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from msa2net_lib.data.contract.flips import FLIPS
 from msa2net_lib.data.contract.shapes import CaseShapes
+from msa2net_lib.utils.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,7 @@ class OrganFacts:
     elongation_spread: float
 
 
-ORGAN_FACTS: dict[str, OrganFacts] = {
-    # The aorta's height depends on the scan range: its spread in height says that it tells nothing.
-    "aorta": OrganFacts(75, (8, 400), 180, 1.13, (20, 0, 0), (60, 10), 0.35, 0.4, 0.15),
-    "gallbladder": OrganFacts(28, (1, 300), 55, 1.57, (10, -60, -70), (25, 25), 0.6, 0.4, 0.25),
-    "left kidney": OrganFacts(175, (40, 500), 105, 1.42, (3, 28, 60), (20, 18), 0.35, 0.2, 0.2),
-    "right kidney": OrganFacts(175, (40, 500), 105, 1.42, (-3, 25, -70), (20, 18), 0.35, 0.2, 0.2),
-    "liver": OrganFacts(1560, (500, 4000), 160, 2.1, (50, -30, -80), (25, 20), 0.4, 0.25, 0.35),
-    "pancreas": OrganFacts(76, (10, 300), 85, 1.9, (20, -35, 15), (20, 20), 0.6, 0.4, 0.4),
-    "spleen": OrganFacts(209, (30, 2000), 100, 2.3, (55, 25, 90), (25, 22), 0.5, 0.3, 0.3),
-    "stomach": OrganFacts(250, (20, 3000), 110, 1.8, (45, -55, 50), (30, 25), 0.7, 0.4, 0.35),
-}
+ORGAN_FACTS: dict[str, OrganFacts] = {organ: OrganFacts(**facts) for organ, facts in read_table("organ_facts").items()}
 """Organ -> facts, in the order of ``labels.ORGANS``: the one table of the organs that the contract knows."""
 
 PAIRS = (

@@ -19,24 +19,11 @@ from msa2net_lib.data.virtual.deform import DeformationRecipe, deform, structure
 from msa2net_lib.data.virtual.scan import ScanSize, draw_grid, place_of, scan
 from msa2net_lib.data.volumes import Volume, check_same_geometry
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
 PHASES: tuple[str, ...] = ("unenhanced", "arterial", "portal-venous")
 
-UPTAKE_HU: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
-    "aorta": ((230, 40), (110, 20)),
-    "right kidney": ((110, 20), (150, 20)),
-    "left kidney": ((110, 20), (150, 20)),
-    "spleen": ((70, 15), (75, 10)),
-    "liver": ((15, 5), (60, 10)),
-    "pancreas": ((60, 12), (55, 10)),
-    "stomach": ((25, 8), (40, 8)),
-    "inferior vena cava": ((25, 10), (95, 20)),
-    "portal and splenic veins": ((45, 15), (130, 20)),
-    "right adrenal gland": ((40, 8), (35, 8)),
-    "left adrenal gland": ((40, 8), (35, 8)),
-    "esophagus": ((20, 5), (25, 5)),
-    "other": ((10, 4), (18, 5)),
-}
+UPTAKE_HU: dict[str, tuple[tuple[float, float], tuple[float, float]]] = read_table("uptake_hu")
 """Structure -> enhancement over the unenhanced scan in HU, (mean, standard deviation) in the arterial and in
 the portal-venous phase: typical of adults, set by hand. "other" is soft tissue without a label; the
 gallbladder takes up nothing."""
