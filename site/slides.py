@@ -19,7 +19,7 @@ from msa2net_lib.lessons.registry import LESSONS
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCES = 2
 SESSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "class": ("One class: how a gate weighs a skip", ("02", "03", "04", "05")),
+    "class": ("One class: how a gate weighs a skip", ("02", "03", "04", "05", "06")),
     "course_1": ("Course, session 1: two maps meet", ("00", "02", "03")),
     "course_2": ("Course, session 2: the whole gate", ("04", "05", "06")),
     "course_3": ("Course, session 3: what is it worth?", ("10", "11", "12")),
@@ -31,13 +31,17 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Name of the deck -> its title and lessons; docs/teaching.md says how the minutes go."""
 
+NO_WORDS = re.compile(r"[|#!<\[-]|\*(?!\*)|\$\$|```")
+"""How a table, a heading, a figure, a list, an equation and code begin."""
+
 STYLE = """
 html { scroll-snap-type: y mandatory; font: 22px/1.4 system-ui, sans-serif; color-scheme: light dark; }
 body { margin: 0; }
-section { min-height: 100vh; scroll-snap-align: start; padding: 4vh 6vw; box-sizing: border-box; }
+section { height: 100vh; overflow: auto; scroll-snap-align: start; padding: 3vh 6vw; box-sizing: border-box; }
+section { display: flex; flex-direction: column; justify-content: safe center; }
 h1, h2 { margin: 0 0 0.5rem; line-height: 1.2; }
-img { width: 100%; height: 62vh; object-fit: contain; background: #fff; }
-p { max-width: 55em; }
+img { flex: 1; min-height: 40vh; object-fit: contain; background: #fff; }
+p { flex: none; max-width: 55em; margin: 0.4rem 0; overflow: auto hidden; }
 small { opacity: 0.75; }
 @media print { section { break-after: page; } }
 """
@@ -83,12 +87,13 @@ def slides_of(notebook: nbformat.NotebookNode, lesson: str) -> list[Slide]:
 
 
 def _first_words(text: str) -> str:
-    """The first sentences of the first paragraph, without marks."""
+    """The first sentences of the first paragraph, without marks; what an exercise asks is none of them."""
+    text = re.split(r"^### Exercise", text, flags=re.M)[0]
     plain = (block.strip() for block in re.split(r"\n\s*\n|^###.*$", text, flags=re.M))
-    paragraph = next((block for block in plain if (block and block[0] not in "|#!<$*[-`") or block[:2] == "**"), "")
+    paragraph = next((block for block in plain if block and not NO_WORDS.match(block)), "")
     words = re.sub(r"\[([^\]]*)\]\([^)]*\)|\*\*|`", lambda match: match[1] or "", " ".join(paragraph.split()))
     words = re.sub(r"\*([^*$]+)\*", r"\1", words)
-    return " ".join(re.split(r"(?<=[.?!]) ", words)[:SENTENCES])
+    return " ".join(re.split(r"(?<=[.?!]) (?=\(?[A-Z]|[0-9$])", words)[:SENTENCES])
 
 
 def deck(title: str, slides: list[Slide], mathjax: str = "../_static/mathjax.js") -> str:
