@@ -23,11 +23,11 @@ workbook: $(STAMP)
 
 # Style and types beside pytest, whose processes, up to four, have one thread each: more threads than cores would wait
 # for each other. Each process takes tests in their order, so that what a file's tests share is mostly made once, and
-# helps another at the end. Then lessons, two side by side, with the small settings that their entries in LESSONS name,
+# helps another at the end. Then lessons, up to four at once, with the small settings that their entries in LESSONS name,
 # so that nothing is trained at length again; what their compared cells print does not depend on them.
 test: $(STAMP)
 	$(MAKE) --jobs 2 lint pytest
-	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n auto --maxprocesses 2 \
+	MSA2NET_QUICK=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -p no:cacheprovider -n auto --maxprocesses 4 \
 		--dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 $(LESSONS)
 
 pytest: $(STAMP)

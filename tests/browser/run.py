@@ -10,6 +10,7 @@ pytest does not collect what drives a browser, as it is not named test_*: none i
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended then, too
     find_chromium()
     if not given.names:
-        return by_two([name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")], given)
+        return side_by_side([name for name in LESSONS if has_widget(ROOT / "notebooks" / f"{name}.ipynb")], given)
     names, planted = given.names, PLANTED if given.planted else {}
     if given.screenshots:
         given.screenshots.mkdir(parents=True, exist_ok=True)
@@ -69,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def by_two(names: Sequence[str], given: argparse.Namespace) -> int:
-    """Check two pages at a time, each process with a JupyterLab and a browser of its own: pages mostly wait."""
+def side_by_side(names: Sequence[str], given: argparse.Namespace) -> int:
+    """Check two to four pages at a time, each process with a JupyterLab and a browser of its own: pages mostly wait."""
     with tempfile.TemporaryDirectory(prefix="msa2net-browser-") as shared:
         options = [
             "--shared",
@@ -78,7 +79,10 @@ def by_two(names: Sequence[str], given: argparse.Namespace) -> int:
             *([] if given.screenshots is None else ["--screenshots", str(given.screenshots)]),
         ]
         options += [] if given.planted else ["--no-planted"]
-        running = [subprocess.Popen([sys.executable, "-u", __file__, *options, *names]) for _ in range(2)]
+        running = [
+            subprocess.Popen([sys.executable, "-u", __file__, *options, *names])
+            for _ in range(min(4, max(2, (os.cpu_count() or 2) // 2)))  # a page keeps its kernel and its browser busy
+        ]
         try:
             return max(abs(process.wait()) for process in running)  # below 0: killed
         finally:
