@@ -46,6 +46,7 @@ html_sidebars = {
     ]
 }
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_static_path = ["static"]
 
 _BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
