@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy import stats
 
-from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
 from msa2net_lib.lessons.l15_integration.study import (
@@ -33,12 +32,6 @@ SHORT = TrainConfig.from_recipe("smoke", steps=2, batch_size=2)
 
 
 PLAIN = replace(THIRD_PARTY["plain U-Net"], variants=VARIANTS[:2])
-
-
-@pytest.fixture(scope="module")
-def dataset(root):
-    found = open_dataset("virtual", root / "data", progress=False)
-    return replace(found, test_cases=found.test_cases[:1])
 
 
 def test_each_network_has_the_control():
@@ -76,23 +69,23 @@ def another_gate(network, gate):
     raise RuntimeError("gated anew")
 
 
-def test_runs_are_trained_kept_and_read_back(dataset, tmp_path):
-    runs = compare_third_party([PLAIN], SHORT, [1, 2], dataset, 32, tmp_path, device="cpu")
+def test_runs_are_trained_kept_and_read_back(other_dataset, tmp_path):
+    runs = compare_third_party([PLAIN], SHORT, [1, 2], other_dataset, 32, tmp_path, device="cpu")
     assert len(runs) == 4
     assert list(runs.columns) == ["network", "variant", "seed", "dsc", "hd95", "loss", "parameters", "minutes"]
     assert runs.dsc.between(0, 1).all()
     assert np.isfinite(runs.loss).all()
     with pytest.raises(RuntimeError, match="gated anew"):  # other code: not read back
-        compare_third_party([replace(PLAIN, gate=another_gate)], SHORT, [1], dataset, 32, tmp_path, device="cpu")
+        compare_third_party([replace(PLAIN, gate=another_gate)], SHORT, [1], other_dataset, 32, tmp_path, device="cpu")
     files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = compare_third_party([PLAIN], SHORT, [1, 2], dataset, 32, tmp_path, device="cpu")
+    again = compare_third_party([PLAIN], SHORT, [1, 2], other_dataset, 32, tmp_path, device="cpu")
     pd.testing.assert_frame_equal(again, runs)
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match="nothing to compare"):
-        compare_third_party([], SHORT, [1], dataset, 32)
+        compare_third_party([], SHORT, [1], other_dataset, 32)
 
 
-def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(dataset):
+def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(other_dataset):
     networks = []
 
     def look(variant, network):
@@ -101,7 +94,7 @@ def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(dataset):
 
     masag = replace(PLAIN, variants=("masag",))
     for _ in range(2):
-        compare_third_party([masag], SHORT, [1], dataset, 32, device="cpu", look=look)
+        compare_third_party([masag], SHORT, [1], other_dataset, 32, device="cpu", look=look)
     (variant, one), (_, two) = networks
     assert variant == "masag"
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -109,14 +102,14 @@ def test_a_run_is_a_function_of_its_seed_and_moves_the_gate(dataset):
     assert not torch.equal(one[kernel], PLAIN.make("masag", 1).state_dict()[kernel])
 
 
-def test_a_network_whose_loss_is_no_number_stops_in_one_line(dataset):
+def test_a_network_whose_loss_is_no_number_stops_in_one_line(other_dataset):
     def broken(network, gate):
         torch.nn.init.constant_(network.head.bias, float("inf"))
         return network
 
     failing = replace(PLAIN, gate=broken, variants=("masag",))
     with pytest.raises(NotFiniteError, match=r"^loss is not finite from step 1 on: lower learning_rate") as error:
-        compare_third_party([failing], SHORT, [1], dataset, 32, device="cpu")
+        compare_third_party([failing], SHORT, [1], other_dataset, 32, device="cpu")
     assert "\n" not in str(error.value)
 
 
