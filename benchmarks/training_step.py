@@ -29,7 +29,8 @@ from msa2net_lib.config import PRESETS
 from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
-from msa2net_lib.training.engine import capture_graphs, keep_freed_memory
+from msa2net_lib.training.engine import capture_graphs
+from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib
 
 CLASSES = 9

@@ -24,6 +24,7 @@ from msa2net_lib.data.resize import (
 )
 from msa2net_lib.data.resize_matrix import resize_on_device
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.progress import progress_bar
 from msa2net_lib.utils.torch_files import require_finite_logits
 
@@ -152,6 +153,7 @@ def predict_logits(
     if precision == "bf16" and way == "openvino":
         raise InputError("precision='bf16' on a network optimized for float32: use fp32, or the original network")
     device = next(network.parameters()).device
+    keep_freed_memory(device)
     logits = []
     with evaluation_mode(network), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for batch in images.split(batch_size):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from msa2net_lib import inference
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.volumes import read_volume, window
 from msa2net_lib.errors import InputError
@@ -166,3 +167,10 @@ def test_logits_of_one_batch_after_the_other():
     torch.testing.assert_close(logits, network(images).detach())
     classes = predict_classes(network, images, batch_size=2)  # pyright: ignore[reportArgumentType]
     np.testing.assert_array_equal(classes, logits.argmax(1).numpy())
+
+
+def test_memory_is_kept_from_batch_to_batch(network, monkeypatch):
+    asked = []
+    monkeypatch.setattr(inference, "keep_freed_memory", asked.append)
+    predict_logits(network, torch.zeros(2, 1, *network.config.height_width), batch_size=1)
+    assert asked == [torch.device("cpu")]

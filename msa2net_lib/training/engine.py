@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,11 +18,6 @@ from torch import nn
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.utils.devices import choose_device
-
-_KEEP = {-3: 2**30, -1: -1, -2: 2**26}
-"""glibc's options (malloc.h) and their values: M_MMAP_THRESHOLD and M_TOP_PAD in bytes, M_TRIM_THRESHOLD: never."""
-_HEAP, _PAGE, _MADV_HUGEPAGE = 2**32, 2**12, 14
-"""Bytes of heap that are asked for in large pages, bytes of a small one, and Linux's word for it (mman.h)."""
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -151,25 +144,3 @@ def _is_compilers(error: Exception) -> bool:
 def _is_launched() -> bool:
     """Whether a launcher (accelerate, torchrun) started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def keep_freed_memory(device: torch.device) -> bool:
-    """Have the C library keep what is freed for the next step, in large pages: a fifth of a step of `tiny` on a CPU.
-
-    glibc gives large blocks back to the system at once, which then has to clear every page of them anew for the next
-    step. From here on this process keeps what it once needed, until it ends. And Linux maps memory in pages of 4 KiB,
-    of which a step touches more than a processor can look up at once; many systems give 2 MiB only to who asks for it.
-    The heap is therefore grown by `_HEAP` bytes, which take no memory before they are used, and asks for them. Returns
-    whether freed memory is kept: only for a CPU, and only where the C library is glibc.
-    """
-    if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    done = [libc.mallopt(option, value) for option, value in _KEEP.items()]
-    libc.malloc.restype = ctypes.c_void_p
-    size = 2**30 - _PAGE  # a block above 1 GiB would not lie in the heap
-    blocks = [libc.malloc(ctypes.c_size_t(size)) for _ in range(_HEAP // size)]
-    for start in filter(None, blocks):
-        libc.madvise(ctypes.c_void_p(start - start % _PAGE), ctypes.c_size_t(size), _MADV_HUGEPAGE)
-        libc.free(ctypes.c_void_p(start))
-    return all(done)

@@ -20,17 +20,12 @@ from msa2net_lib.losses import BoundaryDoULoss, build_loss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training.distributed import add_over_processes, synchronize_batch_norm
-from msa2net_lib.training.engine import (
-    build_accelerator,
-    compile_for_training,
-    compute_device,
-    keep_freed_memory,
-    kept_random_state,
-)
+from msa2net_lib.training.engine import build_accelerator, compile_for_training, compute_device, kept_random_state
 from msa2net_lib.training.failures import FREE_DEVICE, FirstNotFinite, told_large_step, told_out_of_memory
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule, scale_schedule
 from msa2net_lib.training.sampler import Part, batch_length, check_divisible, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
+from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.plain import override
 
 
