@@ -89,7 +89,7 @@ def count_work(network: nn.Module) -> Work:
         norms[names[module]] = (kind, output.numel())
 
     counter = FlopCounterMode(display=False)
-    with _evaluating(network) as undo, torch.no_grad():
+    with evaluating(network) as undo, torch.no_grad():
         for module in names:
             for kind in (kind for kind, classes in NORMS.items() if isinstance(module, classes)):
                 hook = module.register_forward_hook(lambda module, _, output, kind=kind: note(kind, module, output))
@@ -116,7 +116,8 @@ def count_work(network: nn.Module) -> Work:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[ExitStack]:
+def evaluating(network: nn.Module) -> Iterator[ExitStack]:
+    """Evaluation mode for a while; then each part is in the mode it was in, and what else was noted is undone."""
     with ExitStack() as undo:
         for module in network.modules():
             undo.callback(setattr, module, "training", module.training)
@@ -188,7 +189,7 @@ def gradients(network: nn.Module, seed: int = 0) -> dict[str, Tensor | None]:
     """
     learned = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     names, parameters = zip(*learned, strict=True)
-    with _evaluating(network), torch.random.fork_rng(devices=[]):
+    with evaluating(network), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         logits = network(_image(network))
         total = (logits * torch.randn_like(logits)).sum()

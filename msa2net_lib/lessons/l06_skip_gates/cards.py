@@ -22,6 +22,7 @@ from scipy.optimize import isotonic_regression
 from torch import nn
 from torch.export import ExportedProgram
 
+from msa2net_lib.analysis.complexity import evaluating
 from msa2net_lib.analysis.slice_study import Study
 from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
@@ -104,11 +105,8 @@ def trace_steps(gate: nn.Module, channels: int) -> dict[str, Step]:
     if channels in (BATCH, HEIGHT, WIDTH):
         raise InputError(f"channels={channels} is taken for another axis in the drawing: use another number")
     features = torch.zeros(BATCH, channels, HEIGHT, WIDTH)
-    was = gate.training
-    try:
-        program = torch.export.export(gate.eval(), (features, features.clone()), strict=False)
-    finally:
-        gate.train(was)
+    with evaluating(gate):
+        program = torch.export.export(gate, (features, features.clone()), strict=False)
     steps: dict[str, Step] = {}
     origins: dict[Any, tuple[str, ...]] = {}
     stored = _stored(program)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from msa2net_lib.analysis.complexity import network_parts
+from msa2net_lib.analysis.complexity import evaluating, network_parts
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.layout import PatchExpand, tokens_to_map
 from msa2net_lib.nn.network import MSA2Net, count_parameters
@@ -54,13 +53,11 @@ def walk(network: MSA2Net, image: Float[Tensor, "1 ch h w"]) -> list[Step]:
     if image.ndim != 4 or image.shape[0] != 1:
         raise InputError(f"input of shape {tuple(image.shape)}: give one image, (1, channels, height, width)")
     parts, outputs = network_parts(network), {}
-    with ExitStack() as undo, torch.no_grad():
-        for module in network.modules():
-            undo.callback(setattr, module, "training", module.training)
+    with evaluating(network) as undo, torch.no_grad():
         for name, modules in parts.items():
             hook = modules[-1].register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out}))
             undo.enter_context(hook)
-        network.eval()(image)
+        network(image)
     gray = reduce(image, "1 ch h w -> h w", "mean").float().cpu().numpy()
     steps = [Step("input", "input", 0, tuple(image.shape[1:]), 0, True, "image", gray)]
     grids: dict[int, tuple[int, int]] = {}

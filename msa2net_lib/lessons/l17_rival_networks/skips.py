@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from msa2net_lib.analysis.complexity import evaluating
 from msa2net_lib.baselines.spec import config_of
 from msa2net_lib.errors import InputError
 
@@ -172,9 +172,7 @@ def record_operations(network: nn.Module) -> tuple[list[Operation], dict[str, li
             found = [tensor for tensor in tree_leaves(result) if isinstance(tensor, Tensor)]
             outputs[name].append(tuple(map(recorder.number, found)))
 
-    with ExitStack() as undo, torch.no_grad():
-        for module in network.modules():
-            undo.callback(setattr, module, "training", module.training)
+    with evaluating(network) as undo, torch.no_grad():
         for name, child in children.items():
             # Several networks call the parts of a child, and not the child.
             for part in child.modules():
@@ -183,7 +181,7 @@ def record_operations(network: nn.Module) -> tuple[list[Operation], dict[str, li
                 undo.callback(part.register_forward_hook(partial(leave, name, child)).remove)
         recorder.number(images)
         with recorder:
-            network.eval()(images)
+            network(images)
     return recorder.operations, outputs
 
 
