@@ -22,6 +22,7 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
+from msa2net_lib.data.formats.stream import last_line
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.files import is_disk_full, read_json, sha256
 from msa2net_lib.utils.locks import exclusive
@@ -199,11 +200,11 @@ def _opened(archive: Path, progress: bool) -> Iterator[_Zip | _Tar]:
             else:
                 yield _Tar(archive, raw, progress, head)
     except _DAMAGED as error:
-        raise InputError(f"{archive}: damaged or cut short ({_last_line(error)}); download it again") from error
+        raise InputError(f"{archive}: damaged or cut short ({last_line(error)}); download it again") from error
     except OSError as error:
         raise InputError(f"{archive}: cannot be read ({error.strerror or error}); copy or download it again") from error
     except NotImplementedError as error:
-        why = f"compressed in a way that Python does not read ({_last_line(error)})"
+        why = f"compressed in a way that Python does not read ({last_line(error)})"
         raise InputError(f"{archive}: {why}; unpack it with another tool, such as 7-Zip") from error
 
 
@@ -301,8 +302,3 @@ class _Tar(_Reader):
     def extract(self, member: Member, folder: Path) -> None:
         """Write a member below ``folder``."""
         self.file.extract(member.info, folder, filter="data")
-
-
-def _last_line(error: BaseException) -> str:
-    """Return what an exception says in one line, or its name if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
