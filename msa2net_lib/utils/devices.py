@@ -46,9 +46,7 @@ def keep_freed_memory(device: torch.device) -> bool:
     done = [libc.mallopt(option, value) for option, value in _KEEP.items()]
     libc.malloc.restype = ctypes.c_void_p
     size = 2**30 - _PAGE  # a block above 1 GiB would not lie in the heap
-    limited = (
-        resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
-    )  # where nothing is to be spared for it
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY  # nothing to spare
     blocks = [libc.malloc(ctypes.c_size_t(size)) for _ in range(0 if limited else _HEAP // size)]
     for start in filter(None, blocks):
         libc.madvise(ctypes.c_void_p(start - start % _PAGE), ctypes.c_size_t(size), _MADV_HUGEPAGE)
