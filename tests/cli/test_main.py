@@ -244,7 +244,7 @@ def test_doctor_knows_the_dependencies(root, monkeypatch):
 def test_doctor_asks_for_what_lessons_need_where_it_runs(monkeypatch, tmp_path, tag, extra):
     asked = []
     monkeypatch.setattr(doctor, "_packages", lambda extra="": [doctor.Finding(asked.append(extra) or extra, False)])
-    monkeypatch.setattr(doctor.os, "environ", tag)
+    monkeypatch.setattr("os.environ", tag)
     doctor.examine(tmp_path)
     assert asked == ["", extra]
 
