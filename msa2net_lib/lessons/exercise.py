@@ -107,7 +107,8 @@ class Check:
             warnings.simplefilter("ignore")
             for message, mistake in self.mistakes.items():
                 planted = self.use(mistake)
-                if self._agree(given, [arrays(planted(*copy.deepcopy(draw))) for draw in attempt.draws]):
+                each = zip(given, attempt.draws, strict=True)  # most part from it at the first draw
+                if all(self._agree([one], [arrays(planted(*copy.deepcopy(draw)))]) for one, draw in each):
                     return message
             for ask in diagnoses.GENERAL:
                 if told := ask(attempt):
