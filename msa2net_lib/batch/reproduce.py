@@ -17,7 +17,6 @@ import psutil
 from msa2net_lib.batch.job import is_marked, read_job
 from msa2net_lib.batch.places import job_folder
 from msa2net_lib.batch.plan import PLAN_FILE, Job, Plan
-from msa2net_lib.batch.report import write_report
 from msa2net_lib.batch.slurm import check_room, planned, slurm_settings, status_options, told_queue
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.execute import find_checkout
@@ -153,6 +152,8 @@ def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool, clai
         said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         print(f"Snakemake ended with exit code {status}; its last words, all in {os.path.relpath(log)}:")
         print(*(f"  {line}" for line in said[-LAST_WORDS:]), sep="\n")
+    from msa2net_lib.batch.report import write_report  # loads torch, for which the jobs need not wait
+
     # The job "report" is for runs by Snakemake alone; here the page also tells what failed, and what was done anew.
     print(f"report: {os.path.relpath(write_report(folder.parent, plan.profile))}")
     return len(undone) or int(status != 0)
