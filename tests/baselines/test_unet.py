@@ -48,7 +48,7 @@ def test_every_recorded_array(case):
 
 def test_counts(case):
     name, reference, network, _ = case
-    build, _, classes, _ = SYSTEMS[name]
+    build, classes, _ = SYSTEMS[name]
     facts = reference.facts
     assert count(lambda: build(classes), (1, 3, 224, 224)) == (facts["total_parameters"], facts["multiply_adds"])
     assert never_reached(network, image(size=16 * 2)) == facts["never_gradient_keys"] == []
