@@ -7,8 +7,8 @@ const $ = (id) => document.getElementById(id);
 const NOTICEABLE = 1e-4; // a relative change below is rounding
 const NAMES = { x: "skip features X", g: "gating features G", local_context: "local context of X", channel_mean: "mean of G over channels", channel_max: "maximum of G over channels", global_context: "global context of G", u: "fused features U", weight_x: "selection weight of X", weight_g: "selection weight of G", x_selected: "X', X selected", g_selected: "G', G selected", x_gate: "sigmoid of G'", g_gate: "sigmoid of X'", x_modulated: "X'', X modulated", g_modulated: "G'', G modulated", u_modulated: "U', the product", attention: "attention map A", x_attended: "X weighed by A", output: "output Y" };
 const LEVELS = [2, 1, 0]; // in the order in which they run
-const REST = 150; // milliseconds without a wish, after which the other gates and the slices beside are computed
-const KEPT = 12; // slices whose passes are kept, 3 MB each
+const REST = 150; // milliseconds without a wish, after which the other gates and the slices around are computed
+const KEPT = 16; // slices whose passes are kept, 3 MB each
 
 let network;
 let palettes;
@@ -91,7 +91,7 @@ function update(wish = null) {
   return pending;
 }
 
-// Once the reader rests: the attention gate and plain addition on the same slice, then the slices beside it. A wish
+// Once the reader rests: the attention gate and plain addition on the same slice, then the slices around it. A wish
 // stops it between two parts of the network.
 function rest(mine) {
   const goOn = async () => {
@@ -109,14 +109,15 @@ function rest(mine) {
       state.others[name] = found;
       drawPredictions();
     }
-    for (const index of beside()) if (await goOn()) await prepare(network.slice(index), goOn);
+    for (const index of around()) if (await goOn()) await prepare(network.slice(index), goOn);
   });
 }
 
-// The slices before and after the shown one, of the same patient.
-function beside() {
+// The other slices of the same patient that are kept beside the shown one, the nearest first; none of a picture.
+function around() {
   const { slices } = network.about;
-  return [state.index + 1, state.index - 1].filter((index) => state.index !== null && slices[index]?.case === slices[state.index].case);
+  const own = slices.flatMap((one, index) => (one.case === slices[state.index]?.case && index !== state.index ? [index] : []));
+  return own.sort((a, b) => Math.abs(a - state.index) - Math.abs(b - state.index)).slice(0, KEPT - 1);
 }
 
 function fill(canvas, height, width, color) {
@@ -440,7 +441,7 @@ async function start() {
     makePictures();
     makeControls();
     await pending;
-    for (const index of beside()) await prepare(network.slice(index)); // and the browser compiles what runs often
+    for (const index of around().slice(0, 2)) await prepare(network.slice(index)); // and the browser compiles what runs often
     // The channel whose attention varies most over the slice shows most.
     const spread = Array.from({ length: levels()[0].channels }, (_, k) => {
       const values = channelOf(tensor("attention"), k);
