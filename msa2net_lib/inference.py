@@ -65,7 +65,8 @@ def predict_volume(
     """Predict the label map of a volume, slice by slice.
 
     Each slice goes through cubic zoom to the network's size, (x - 0.5) / 0.5, argmax over classes and back by the
-    nearest pixel. Runs on the network's own device, in evaluation mode.
+    nearest pixel. Runs on the network's own device, in evaluation mode. On a CPU with glibc the process keeps, until it
+    ends, the memory that it once needed for that, so that no batch waits for it (`utils.devices.keep_freed_memory`).
 
     Args:
         network: an `MSA2Net`, a network of `build_network` or `adopt_network`, or what `optimize_for_inference` made
