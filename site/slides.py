@@ -93,7 +93,7 @@ def _first_words(text: str) -> str:
     paragraph = next((block for block in plain if block and not NO_WORDS.match(block)), "")
     words = re.sub(r"\[([^\]]*)\]\([^)]*\)|\*\*|`", lambda match: match[1] or "", " ".join(paragraph.split()))
     words = re.sub(r"\*([^*$]+)\*", r"\1", words)
-    return " ".join(re.split(r"(?<=[.?!]) (?=\(?[A-Z]|[0-9$])", words)[:SENTENCES])
+    return " ".join(re.split(r"(?<=[.?!]) (?=\(?[A-Z]|\$)", words)[:SENTENCES])
 
 
 def deck(title: str, slides: list[Slide], mathjax: str = "../_static/mathjax.js") -> str:
