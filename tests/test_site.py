@@ -10,6 +10,7 @@ import sys
 
 import nbformat
 import pytest
+from safetensors import safe_open
 
 from msa2net_lib.lessons.first_cells import repository
 from msa2net_lib.lessons.registry import LESSONS
@@ -174,6 +175,14 @@ def test_every_session_has_slides_with_words_and_figures(tool, lesson, root):
         assert sum(bool(slide.figure) for slide in made) >= 3, name
         assert sum(bool(slide.words) for slide in made) >= 0.8 * len(made), name
         assert "http" not in re.sub(r"data:[^\"]*", "", slides.deck(title, made[:1]))
+
+
+def test_the_front_page_gives_the_scores_that_its_gates_were_stored_with(root):
+    with safe_open(root / "site" / "live" / "attention_gates.safetensors", "pt") as stored:
+        scores = stored.metadata()
+    page = (root / "site" / "live" / "src" / "index.html").read_text()
+    said = re.findall(r"(0\.\d{3}) with (?:this )?([\w ]+?)(?=,| and|:)", page)
+    assert {name: score for score, name in said} == scores
 
 
 WORDS = re.compile(r"[\w²']+")
