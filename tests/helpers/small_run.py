@@ -89,12 +89,15 @@ def main():
     parser.add_argument("--die-at", type=int, default=-1)
     parser.add_argument("--die-rank", type=int, default=0)
     parser.add_argument("--then", type=json.loads, default={}, help="a second run by this config, to OUTPUT/then")
+    parser.add_argument("--last", type=Path, help="a last run, after `then`, to this folder; a process dies in it")
     arguments = parser.parse_args()
+    if arguments.last:
+        small_run(arguments.output)
+        if arguments.then:
+            small_run(arguments.output / "then", **arguments.then)
     if arguments.die_at >= 0:
         _die_at(arguments.die_at, arguments.die_rank)
-    small_run(arguments.output)
-    if arguments.then:
-        small_run(arguments.output / "then", **arguments.then)
+    small_run(arguments.last or arguments.output)
 
 
 if __name__ == "__main__":

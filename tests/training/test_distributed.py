@@ -35,7 +35,19 @@ def test_two_processes_train_as_one_does_and_a_process_that_dies_ends_a_job_that
     one, two, dying = (tmp_path / name for name in ("one", "two", "dying"))
     small_run(one)
     small_run(one / "then", **RECIPE)
-    start_run(two, processes=2, then=RECIPE)
+
+    # First the main process dies, as soon as the whole runs are done, then the other; two processes end what is left,
+    # and so does one.
+    for rank, step, first in ((0, 3, {"output": two, "then": RECIPE, "last": dying}), (1, 5, {"output": dying})):
+        ended = start_run(**first, processes=2, expect=None, die_at=step, die_rank=rank)
+        assert ended.returncode != 0
+        assert "exitcode  : -9" in ended.stderr
+        assert load_state(dying / "state.pt")["step"] == step - 1
+    shutil.copytree(dying, tmp_path / "alone")
+    start_run(dying, processes=2)
+    np.testing.assert_allclose(logged_losses(dying), logged_losses(two), rtol=1e-6)
+    small_run(tmp_path / "alone")
+    np.testing.assert_allclose(logged_losses(tmp_path / "alone"), logged_losses(one), rtol=TOLERANCE)
 
     # Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch; so is the paper's recipe.
     np.testing.assert_allclose(logged_losses(two), logged_losses(one), rtol=TOLERANCE)
@@ -47,18 +59,6 @@ def test_two_processes_train_as_one_does_and_a_process_that_dies_ends_a_job_that
         torch.testing.assert_close(
             weights[key], value, rtol=1e-2, atol=2e-3, msg=lambda text, key=key: f"{key}: {text}"
         )
-
-    # First the main process dies, then the other; two processes end what is left, and so does one.
-    for rank, step in ((0, 3), (1, 5)):
-        ended = start_run(dying, processes=2, expect=None, die_at=step, die_rank=rank)
-        assert ended.returncode != 0
-        assert "exitcode  : -9" in ended.stderr
-        assert load_state(dying / "state.pt")["step"] == step - 1
-    shutil.copytree(dying, tmp_path / "alone")
-    start_run(dying, processes=2)
-    np.testing.assert_allclose(logged_losses(dying), logged_losses(two), rtol=1e-6)
-    small_run(tmp_path / "alone")
-    np.testing.assert_allclose(logged_losses(tmp_path / "alone"), logged_losses(one), rtol=TOLERANCE)
 
 
 def test_more_processes_than_samples_in_a_batch_are_refused(monkeypatch):
