@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l06_skip_gates import cards
 from msa2net_lib.lessons.l06_skip_gates.cards import INPUTS, arrange, boxes_of, trace_steps
-from msa2net_lib.nn.gates import GATES, GateInfo, build_gate
+from msa2net_lib.nn.gates import GATES, build_gate, plain
 from msa2net_lib.nn.network import count_parameters
 
 every_gate = pytest.mark.parametrize("name", GATES)
@@ -221,7 +221,7 @@ def test_the_text_is_the_registrys(name):
     assert "parameters: " + ", ".join(f"{n:,} at {c}" for c, n in sizes.items()) + " channels" in found
 
 
-def test_a_changed_gate_changes_its_card():
+def test_a_changed_gate_changes_its_card(monkeypatch):
     class Longer(nn.Module):
         def __init__(self, channels):
             super().__init__()
@@ -230,7 +230,8 @@ def test_a_changed_gate_changes_its_card():
         def forward(self, x, g):
             return self.first(x) * g.tanh()
 
-    changed: GateInfo = replace(GATES["addition"], build=lambda channels, dilated: Longer(channels), uses_g=True)
+    monkeypatch.setattr(plain, "Longer", Longer, raising=False)
+    changed = replace(GATES["addition"], made_by="gates.plain:Longer", takes=("channels",), uses_g=True)
     found = texts(cards.draw_card(changed))
     assert "conv 5×5" in found
     assert "tanh" in found
