@@ -100,8 +100,10 @@ class NetworkConfig:
     image_size: int | tuple[int, int] = 224
     num_classes: int = 9
     levels: tuple[LevelConfig, LevelConfig, LevelConfig, LevelConfig] = (
-        *(LevelConfig("lka", "masag"), LevelConfig("lka", "masag")),
-        *(LevelConfig("dual_attention", "masag"), LevelConfig("dual_attention", "none")),
+        LevelConfig("lka", "masag"),
+        LevelConfig("lka", "masag"),
+        LevelConfig("dual_attention", "masag"),
+        LevelConfig("dual_attention", "none"),
     )
     dilated: Literal["depthwise", "dense"] = "depthwise"
     layout: Literal["grid", "reinterpreted"] = "grid"
