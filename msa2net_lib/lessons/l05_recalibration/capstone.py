@@ -103,8 +103,8 @@ def _in_both_modes(
     return first, module.train()(x, g)
 
 
-class _Planted:
-    """A mistake: not the reader's class, but what it would give."""
+class _Outcome:
+    """Not a class as a reader writes it, but what it would give: of a mistake, and of the library's own gate."""
 
     def __init__(self, run: Callable[..., Any]):
         self.run = run
@@ -114,7 +114,7 @@ class _Planted:
 
 
 def _use(build: Any) -> Callable[..., Any]:
-    if isinstance(build, _Planted):
+    if isinstance(build, _Outcome):
         return build.run
 
     def run(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ def _answer(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     return _in_both_modes(gate, x, g, heard)
 
 
-def _changed(change: Callable[[MASAG], object]) -> _Planted:
+def _changed(change: Callable[[MASAG], object]) -> _Outcome:
     """A gate in which something is other than it should be."""
 
     def wrong(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,10 +139,10 @@ def _changed(change: Callable[[MASAG], object]) -> _Planted:
         change(gate)
         return _in_both_modes(gate, x, g)
 
-    return _Planted(wrong)
+    return _Outcome(wrong)
 
 
-def _without(*paths: str) -> _Planted:
+def _without(*paths: str) -> _Outcome:
     def change(gate: MASAG) -> None:
         for path in paths:
             parent, _, name = path.rpartition(".")
@@ -151,14 +151,14 @@ def _without(*paths: str) -> _Planted:
     return _changed(change)
 
 
-def _composed(compose: Callable[[MASAG, Tensor, Tensor], Tensor]) -> _Planted:
+def _composed(compose: Callable[[MASAG, Tensor, Tensor], Tensor]) -> _Outcome:
     """A gate whose stages are right and put together otherwise."""
 
     def wrong(weights: Weights, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         gate = copy.deepcopy(weights.gate)
         return compose(gate.eval(), x, g), compose(gate.train(), x, g)
 
-    return _Planted(wrong)
+    return _Outcome(wrong)
 
 
 def _undilated(gate: MASAG) -> None:
@@ -169,7 +169,7 @@ def _undilated(gate: MASAG) -> None:
 _LOCAL = "fusion.local_context"
 masag_module = Check(
     "masag_module",
-    _answer,
+    _Outcome(_answer),
     _draw,
     {
         "the ReLU after depthwise and dilated is missing": _without(
