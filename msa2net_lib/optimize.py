@@ -40,7 +40,7 @@ SLICES_AT_ONCE, MOST_STREAMS = 4, 4
 
 LONG_SECONDS = 30.0
 """What takes longer than this is worth a conversion, once. Of `published` it took 31 s on two cores, and what followed
-1 / 1.71 of the time (benchmarks/results/inference.json): in one run 75 s repay it, else the second or third such scan.
+1 / 1.4 of the time (benchmarks/results/inference.json): in one run 110 s repay it, else the third or fourth such scan.
 """
 SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache. Of `tiny` that takes a second and saves
