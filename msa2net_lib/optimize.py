@@ -38,9 +38,9 @@ Forward = Callable[[Tensor], Tensor]
 # OpenVINO takes as long per slice for 4 slices as for 16, and its memory grows with the batch and the streams.
 SLICES_AT_ONCE, MOST_STREAMS = 4, 4
 
-LONG_SECONDS = 30.0
-"""What takes longer than this is worth a conversion, once. Of `published` it took 31 s on two cores, and what followed
-1 / 1.4 of the time (benchmarks/results/inference.json): in one run 110 s repay it, else the third or fourth such scan.
+LONG_SECONDS = 60.0
+"""What takes longer than this is worth a conversion, once. Of `published` it took 20 to 31 s on two cores, and what
+followed 1 / 1.2 of the time (120 slices in 24 instead of 28 s, one run each): it is repaid by the third such scan.
 """
 SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache. Of `tiny` that takes a second and saves
