@@ -40,7 +40,7 @@ SLICES_AT_ONCE, MOST_STREAMS = 4, 4
 
 LONG_SECONDS = 60.0
 """What takes longer than this is worth a conversion, once. Of `published` it took 20 to 31 s on two cores, and what
-followed 1 / 1.2 of the time (120 slices in 24 instead of 28 s, one run each): the third minute or a later one repays it.
+followed 1 / 1.2 of the time (120 slices in 24 instead of 28 s, one run each): the third minute or so repays it.
 """
 SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache. Of `tiny` that takes a second and saves

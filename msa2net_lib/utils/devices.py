@@ -31,9 +31,9 @@ def keep_freed_memory(device: torch.device) -> bool:
     """Have the C library keep what is freed for the next step or batch, and wait for neither's pages.
 
     glibc gives large blocks back to the system at once, which then has to clear every page of them anew for the next
-    step: a tenth of one of `tiny`, and a third of a batch of 16 slices through `published`, on two cores of a Xeon. From
-    here on this process keeps what it once needed, until it ends. Returns whether it is kept: only for a
-    CPU, and only where the C library is glibc.
+    step: a tenth of one of `tiny`, and a third of a batch of 16 slices through `published`, on two cores of a Xeon.
+    From here on this process keeps what it once needed, until it ends. Returns whether it is kept: only for a CPU, and
+    only where the C library is glibc.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         return False
