@@ -50,6 +50,7 @@ WAYS = (
     Way("CUDA graphs, bf16", "", fused=True, bfloat16=True, graphed=True),
     Way("compiled, bf16", "", fused=True, bfloat16=True, compiled=True),
 )
+RECOMPUTED = Way("eager, bf16, recomputed", "", fused=True, bfloat16=True, recomputes=True)
 EPOCHS, ALL_EPOCHS = 10, 700
 DATA = RESULTS.parents[1] / "data"
 SLOW = ("dermosegdiff",)
@@ -124,11 +125,12 @@ def _step_row(name: str, way: Way, case: Case) -> tuple[str, Callable[[], dict[s
 
 
 def memory_rows(case: Case) -> Rows:
-    """Two presets at the batches of the paper and of the released script."""
+    """Two presets at the batches of the paper and of the released script, also with cheap activations recomputed."""
     return [
-        (f"{name}, batch {batch}", partial(in_own_process, step, name, WAYS[1], case, batch))
+        (f"{name}, batch {batch}, {way.name}", partial(in_own_process, step, name, way, case, batch))
         for name in case.presets[:2]
         for batch in case.batches
+        for way in (WAYS[1], RECOMPUTED)
     ]
 
 

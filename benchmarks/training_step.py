@@ -14,6 +14,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +31,7 @@ from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.training.engine import capture_graphs
+from msa2net_lib.training.recompute import RecomputedActivations
 from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib
 
@@ -49,6 +51,7 @@ class Way:
     channels_last: bool = True
     on_grids: bool = False
     keeps_memory: bool = False
+    recomputes: bool = False
     fused: bool = False
     bfloat16: bool = False
     compiled: bool = False
@@ -61,18 +64,21 @@ class Way:
 
 
 PLAIN, ON_GRIDS, KEPT = "plain eager loop", "+ dilated convolutions on grids", "+ freed memory kept"
+RECOMPUTED = "+ cheap activations recomputed"
 FIRST = (Way(PLAIN, "", channels_last=False), Way("+ channels last", PLAIN))
 WAYS = {
     "cpu": (
         *FIRST,
         Way(ON_GRIDS, "+ channels last", on_grids=True),
         Way(KEPT, ON_GRIDS, on_grids=True, keeps_memory=True),
+        Way(RECOMPUTED, KEPT, on_grids=True, keeps_memory=True, recomputes=True),
         Way("+ torch.compile, float32", KEPT, on_grids=True, keeps_memory=True, compiled=True),
-        Way("+ bf16 autocast", KEPT, on_grids=True, keeps_memory=True, bfloat16=True),
+        Way("+ bf16 autocast", RECOMPUTED, on_grids=True, keeps_memory=True, recomputes=True, bfloat16=True),
     ),
     "cuda": (
         *FIRST,
         Way("+ fused optimizer", "+ channels last", fused=True),
+        Way(RECOMPUTED, "+ fused optimizer", fused=True, recomputes=True),
         Way("+ torch.compile, float32", "+ fused optimizer", fused=True, compiled=True),
         Way("+ bf16 autocast", "+ fused optimizer", fused=True, bfloat16=True),
         Way("+ bf16 autocast and torch.compile", "+ bf16 autocast", fused=True, bfloat16=True, compiled=True),
@@ -96,6 +102,7 @@ class Step:
         if way.graphed:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=way.bfloat16, cache_enabled=False):
                 self.forward = capture_graphs(self.network, self.images)
+        self.forward_pass = RecomputedActivations(self.network) if way.recomputes else nullcontext()
         self.loss = BoundaryDoULoss(CLASSES)
         self.own_target = [(target > 0).long()] if has_own_loss(network) else []
         self.optimizer = torch.optim.SGD(
@@ -104,7 +111,7 @@ class Step:
         self.first_loss: float | None = None
 
     def __call__(self) -> None:
-        with torch.autocast(self.images.device.type, torch.bfloat16, enabled=self.way.bfloat16):
+        with self.forward_pass, torch.autocast(self.images.device.type, torch.bfloat16, enabled=self.way.bfloat16):
             output = self.forward(self.images, *self.own_target)
         loss = output if self.own_target else self.loss(output.float(), self.target)
         loss.backward()
