@@ -152,7 +152,7 @@ def _reproduce(plan: Plan, folder: Path, command: list[str], dry_run: bool, clai
         said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         print(f"Snakemake ended with exit code {status}; its last words, all in {os.path.relpath(log)}:")
         print(*(f"  {line}" for line in said[-LAST_WORDS:]), sep="\n")
-    from msa2net_lib.batch.report import write_report  # loads torch, for which the jobs need not wait
+    from msa2net_lib.batch.report import write_report  # loads pandas, for which the jobs need not wait
 
     # The job "report" is for runs by Snakemake alone; here the page also tells what failed, and what was done anew.
     print(f"report: {os.path.relpath(write_report(folder.parent, plan.profile))}")

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from msa2net_lib.paper import tables
+from msa2net_lib.paper.recorded import recorded_count
 from msa2net_lib.paper.tables import OWN
 
 DLKA, DAE, HIFORMER = "2D D-LKA Net", "DAE-Former", "HiFormer-B"
@@ -50,7 +51,7 @@ def claims() -> tuple[Claim, ...]:
     """Recompute every checkable statement, in the paper's order.
 
     Raises: none of its own. Source: the abstract, sections 1, 4.3 and 4.5, supplement B and the tables
-    themselves, against `msa2net_lib.paper.tables` and the `published` preset's gates.
+    themselves, against `msa2net_lib.paper.tables` and the gates of `msa2net_lib.paper.recorded`.
     """
     return (*_opening(), *_synapse(), *_isic(), *_means_of_table_1(), *_ablation(), *_parameters())
 
@@ -244,12 +245,5 @@ def _parameters() -> Iterator[Claim]:
 
 @cache
 def _gate_millions(count: int) -> float:
-    """Parameters (M) of the ``count`` shallowest gates of the published preset, built without memory."""
-    import torch
-
-    from msa2net_lib.nn.network import MSA2Net, count_parameters
-
-    with torch.device("meta"):
-        network = MSA2Net.from_preset("published")
-    gates: list[Any] = [level.gate for level in network.decoder.levels]
-    return sum(count_parameters(gate) for gate in gates[:count]) / 1e6
+    """Parameters (M) of the ``count`` shallowest gates of the published network, as its source builds them."""
+    return sum(recorded_count("published", f"decoder_{level}.ag_attn.") for level in range(count)) / 1e6

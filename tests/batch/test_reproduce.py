@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 import yaml
@@ -60,27 +61,41 @@ batch.WORK.update({kind: play for kind in batch.WORK})
 )
 RUN = """
 import json, sys
-import msa2net_lib.paper.claims as claims
-claims._gate_millions = lambda count: 9.44
 from msa2net_lib.batch.plan import Plan
 from msa2net_lib.batch.reproduce import reproduce
 sys.exit(reproduce(Plan(**json.loads(sys.argv[2])), sys.argv[1], cores=2))
 """
 FEW = {"lessons": KEPT[:3], "seeds": (1,)}
 """Seven jobs, data before a training before lessons before the report."""
+SECONDS = 0.6
+"""What a job takes where it matters; a killed run is compared with `whole`, and the report draws how long jobs took."""
+
+
+def play(home: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Every Python that starts from here plays the work of jobs; returns where results go."""
+    (home / "site").mkdir()
+    (home / "site" / "sitecustomize.py").write_text(PLAYED)
+    patch.setenv("PYTHONPATH", str(home / "site"))
+    for name in set(LESSONS) - set(KEPT):
+        patch.delitem(LESSONS, name)
+    ablation = Plan._ablation
+    patch.setattr(Plan, "_ablation", lambda plan: ablation(plan)[:1])
+    return home / "results"
 
 
 @pytest.fixture
 def played(tmp_path, monkeypatch):
-    """Every Python that starts from here plays the work of jobs."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(PLAYED)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    for name in set(LESSONS) - set(KEPT):
-        monkeypatch.delitem(LESSONS, name)
-    ablation = Plan._ablation
-    monkeypatch.setattr(Plan, "_ablation", lambda plan: ablation(plan)[:1])
-    return tmp_path / "results"
+    return play(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Results of `FEW`, done on two cores without a stop; to be looked at, and to go on from in a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        results = play(tmp_path_factory.mktemp("whole"), patch)
+        patch.setenv("PLAYED_SECONDS", str(SECONDS))
+        assert reproduce(Plan(**FEW), results, cores=2) == 0
+    return results
 
 
 def start(results: Path) -> subprocess.Popen:
@@ -93,12 +108,6 @@ def heard() -> None:
     """Signals that a shell's background job or nohup leaves ignored are heard again."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-
-
-def finish(process: subprocess.Popen) -> str:
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
-    return out
 
 
 def page(results: Path) -> str:
@@ -119,70 +128,74 @@ def names(noted_jobs: list[tuple[str, float]]) -> list[str]:
     return [name for name, _ in noted_jobs]
 
 
-def test_killed_at_random_moments_it_ends_the_same_and_does_nothing_twice(played, tmp_path, monkeypatch):
-    """Each kill waits for a job to begin, the third, first or second of its start, and hits within its 0.3 seconds."""
-    monkeypatch.setenv("PLAYED_SECONDS", "0.3")  # of the whole run, too: the report draws how long jobs took
-    whole, jobs = finish(start(tmp_path / "whole")), Plan(**FEW).jobs
-    assert whole.count(": running") == len(jobs)
+def most_at_once(results: Path) -> int:
+    """The most played jobs that were at work at the same moment."""
+    began, did = (noted(results, name) for name in ("began.txt", "did.txt"))
+    moments = sorted([(at, 1) for _, at in began] + [(at, -1) for _, at in did])
+    return max(sum(change for _, change in moments[: index + 1]) for index in range(len(moments)))
+
+
+def test_killed_at_random_moments_it_ends_the_same_and_does_nothing_twice(whole, played, monkeypatch, capfd):
+    """Each kill waits for a job to begin, the third, first or second of its start, and hits while it is at work."""
+    monkeypatch.setenv("PLAYED_SECONDS", str(SECONDS))
+    plan = Plan(**FEW)
+    jobs = set(plan.jobs)
+    assert sorted(names(noted(whole, "did.txt"))) == sorted(jobs)
     moments = random.Random(0)
     for number in (3, 1, 2):
         process, before = start(played), len(noted(played, "began.txt"))
         while len(noted(played, "began.txt")) < before + number:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.02)
-        time.sleep(moments.uniform(0, 0.35))
+        time.sleep(moments.uniform(0, SECONDS + 0.05))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    undone = set(jobs) - {path.parent.name for path in (played / "smoke" / "jobs").glob("*/done")}
+    undone = jobs - {path.parent.name for path in (played / "smoke" / "jobs").glob("*/done")}
     assert 0 < len(undone) < len(jobs), "the kills met nothing that was under way"
-    finish(start(played))
+    assert reproduce(plan, played, cores=2) == 0
     logs = {path.parent.name: path.read_text() for path in (played / "smoke" / "jobs").glob("*/log.txt")}
     assert all(len(re.findall(r"^== \S+ done$", log, re.M)) == 1 for log in logs.values())
     begun, did = names(noted(played, "began.txt")), names(noted(played, "did.txt"))
     assert len(begun) > len(jobs), "no job was interrupted"
     # A job that had done its work and not yet its record does it again; nothing else is done twice.
-    assert sorted(set(did)) == sorted(jobs)
+    assert set(did) == jobs
     recorded = {name: len(re.findall(rf"^== {name} \d", log, re.M)) for name, log in logs.items()}
     assert all(did.count(name) <= recorded[name] for name in did)
-    assert page(played) == page(tmp_path / "whole")
-    nothing = finish(start(played))
-    assert ": running" not in nothing
+    assert page(played) == page(whole)
+    capfd.readouterr()
+    assert reproduce(plan, played, cores=2) == 0
+    assert ": running" not in capfd.readouterr().out
 
 
-def test_jobs_run_side_by_side_within_the_cores_that_are_allowed(played, monkeypatch):
-    monkeypatch.setenv("PLAYED_SECONDS", "1")
-    most = {}
-    for cores in (1, 2):
-        plan = Plan(lessons=("11_evaluation",))
-        assert reproduce(plan, played / str(cores), cores=cores) == 0
-        began, did = (noted(played / str(cores), name) for name in ("began.txt", "did.txt"))
-        moments = sorted([(at, 1) for _, at in began] + [(at, -1) for _, at in did])
-        most[cores] = max(sum(change for _, change in moments[: index + 1]) for index in range(len(moments)))
-    assert most == {1: 1, 2: 2}
+def test_jobs_run_side_by_side_where_two_cores_are_allowed(whole):
+    assert most_at_once(whole) == 2
 
 
-def test_what_changes_is_done_anew_down_to_the_report(played, capfd):
-    def ran(plan: Plan) -> set[str]:
+def test_what_changes_is_done_anew_down_to_the_report(whole, played, capfd):
+    shutil.copytree(whole, played)
+
+    def ran(**changes) -> set[str]:
         capfd.readouterr()
-        assert reproduce(plan, played, cores=2) == 0
+        assert reproduce(Plan(ablation_seeds=1, **changes), played, cores=2) == 0
         return set(re.findall(r"^(\S+): running$", capfd.readouterr().out, re.M))
 
-    lesson, whole = f"lesson-{LESSON}", Plan(seeds=(1,), ablation_seeds=1)
-    assert ran(Plan(lessons=(LESSON,))) == {"data-virtual", lesson, "report"}
-    assert ran(whole) == set(whole.jobs) - {"data-virtual", lesson}
-    assert ran(Plan(seeds=(1, 2), ablation_seeds=1)) == {"train-2", "evaluate-2", "tables", "report"}
-    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == {"lesson-11_evaluation", "report"}
+    grown = set(Plan(seeds=(1,), ablation_seeds=1).jobs)
+    assert ran(seeds=(1,)) == grown - set(Plan(**FEW).jobs) | {"report"}
+    assert ran(seeds=(1, 2)) == {"train-2", "evaluate-2", "tables", "report"}
+    assert ran(seeds=(1, 2), parameters={"SKIN_STEPS": 5}) == {"lesson-11_evaluation", "report"}
     shutil.rmtree(played / "smoke" / "jobs" / "data-patient2")  # done anew, and found to be the same
-    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == {"data-patient2"}
     (played / "smoke" / "index.html").unlink()
-    assert ran(Plan(seeds=(1, 2), ablation_seeds=1, parameters={"SKIN_STEPS": 5})) == set()
+    assert ran(seeds=(1, 2), parameters={"SKIN_STEPS": 5}) == {"data-patient2"}
     assert (played / "smoke" / "index.html").is_file()
 
 
 def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatch, capfd):
     plan = Plan(lessons=(LESSON, "10_training"), seeds=(1, 2))
     monkeypatch.setenv("PLANTED_FAILURE", "train-1")
-    assert reproduce(plan, played, cores=2) == 3  # lesson 10 and the report need it
+    monkeypatch.setenv("PLAYED_SECONDS", str(SECONDS))
+    assert reproduce(plan, played, cores=1) == 3  # lesson 10 and the report need it
+    assert most_at_once(played) == 1, "one core is allowed"
+    monkeypatch.delenv("PLAYED_SECONDS")
     out = capfd.readouterr().out
     (named,) = [line for line in out.splitlines() if line.startswith("FAILED")]
     words, _, log = named.partition("; log: ")
@@ -199,8 +212,27 @@ def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatc
     assert capfd.readouterr().out.count(": running") == 3
 
 
-def test_a_real_lesson_and_a_real_failure(tmp_path, capfd):
-    """Nothing played: a lesson that runs, and one whose checkpoint is not there."""
+PAGE = """
+from msa2net_lib.lessons.records import Recorder
+record = Recorder.start("00_start_here", globals())
+import os
+record.number("shipped scans", len(os.listdir(DATA_DIR + "/example_ct/img")), "files")
+record.finish().name
+"""
+
+
+def test_a_real_notebook_and_a_real_failure(root, tmp_path, monkeypatch, capfd):
+    """Nothing played: a page short enough to wait for, and a lesson whose checkpoint is not there."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(root / "workflow", checkout / "workflow")
+    (checkout / "data").symlink_to(root / "data")
+    (checkout / "notebooks").mkdir()
+    shutil.copy(root / "notebooks" / "02_fusion.ipynb", checkout / "notebooks")
+    lesson = nbformat.read(root / "notebooks" / f"{LESSON}.ipynb", 4)
+    (settings,) = (cell for cell in lesson.cells if "parameters" in cell.metadata.get("tags", ()))
+    lesson.cells = [settings, nbformat.v4.new_code_cell(PAGE)]
+    nbformat.write(lesson, checkout / "notebooks" / f"{LESSON}.ipynb")
+    monkeypatch.chdir(checkout)
     parameters = {"CHECKPOINT": "missing.safetensors"}
     plan = profile_plan("smoke", lessons=[LESSON, "02_fusion"], parameters=parameters, device="cpu")
     assert reproduce(plan, tmp_path, cores=2) == 2  # the lesson, and the report as a job
@@ -210,7 +242,7 @@ def test_a_real_lesson_and_a_real_failure(tmp_path, capfd):
     folder = tmp_path / "smoke"
     record = json.loads((folder / "jobs" / f"lesson-{LESSON}" / "record.json").read_text())
     assert record["peak_memory_gib"] > 0
-    assert record["numbers"]
+    assert record["numbers"]["shipped scans"]["value"] == len(list((root / "data" / "example_ct" / "img").iterdir()))
     assert (folder / LESSON / f"{LESSON}.html").is_file()
     assert "no such checkpoint" in (folder / "index.html").read_text(encoding="utf-8")
 
@@ -222,14 +254,13 @@ def started(results: Path, process: subprocess.Popen) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_asked_to_end_it_ends_its_jobs(played, monkeypatch, number):
-    """The signal goes to the leader alone, as a batch system or a closed terminal sends it."""
+def test_asked_to_end_it_ends_its_jobs(played, monkeypatch):
+    """The signal goes to the leader alone, as a batch system sends it; each of the others raises the same."""
     monkeypatch.setenv("PLAYED_SECONDS", "60")
     process = start(played)
     started(played, process)
     family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=50)
     assert process.returncode != 0
     assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
@@ -252,18 +283,15 @@ def test_killed_alone_its_leader_leaves_no_room_for_a_second_batch(played, monke
         process.communicate()
 
 
-def test_a_copy_without_hidden_files_is_not_taken_for_done(played, tmp_path, monkeypatch, capfd):
+def test_a_copy_without_hidden_files_is_not_taken_for_done(whole, played, capfd):
     """What Snakemake knows of parameters lies in such files."""
-    short, long = (Plan(lessons=("10_training",), parameters={"STEPS": steps}) for steps in (5, 6))
-    assert reproduce(short, played, cores=2) == 0
-    copy = tmp_path / "copy"
-    shutil.copytree(played, copy, ignore=shutil.ignore_patterns(".*"))
-    capfd.readouterr()
-    assert reproduce(long, copy, cores=2) == 0
+    shutil.copytree(whole, played, ignore=shutil.ignore_patterns(".*"))
+    longer = Plan(lessons=("10_training",), seeds=(1,), parameters={"STEPS": 6})
+    assert reproduce(longer, played, cores=2) == 0
     again = set(re.findall(r"^(\S+): running$", capfd.readouterr().out, re.M))
-    assert again == {"train-1234", "lesson-10_training", "report"}
-    records = [json.loads(path.read_text()) for path in (copy / "smoke" / "jobs").glob("*/record.json")]
-    assert {record["job"]: record["key"] for record in records} == {job.name: job.key for job in long.jobs.values()}
+    assert again == {"train-1", "lesson-10_training", "report"}
+    for job in longer.jobs.values():
+        assert json.loads((played / "smoke" / "jobs" / job.name / "record.json").read_text())["key"] == job.key
 
 
 def test_a_checkout_may_lie_under_any_name(root, played, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_run import SMALL
 
 from msa2net_lib.batch import work as batch_work
 from msa2net_lib.batch.job import run_job
@@ -15,6 +16,7 @@ from msa2net_lib.batch.places import make_room, open_scans, scores_file, trainin
 from msa2net_lib.batch.plan import Job, Plan
 from msa2net_lib.batch.work import work
 from msa2net_lib.checkpoints import SHIPPED_TINY
+from msa2net_lib.config import PRESETS
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.paper.ablation.runs import ablation_plan
 
@@ -27,6 +29,12 @@ def in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "smoke")
 
 
+@pytest.fixture
+def small_preset(monkeypatch):
+    """What the profile trains, small."""
+    monkeypatch.setitem(PRESETS, "tiny", SMALL)
+
+
 def every_fourth_slice(case: Case) -> Case:
     return replace(case, image=case.image[::4], label=case.label[::4])
 
@@ -35,25 +43,26 @@ def record(name: str) -> dict:
     return json.loads(Path("jobs", name, "record.json").read_text(encoding="utf-8"))
 
 
-def test_a_training_of_other_settings_is_set_aside_and_made_anew(root):
-    def train(**settings) -> Plan:
-        plan = Plan(**settings)
+def test_a_training_of_other_settings_is_set_aside_and_made_anew(root, other_dataset, small_preset):
+    def train(seed: int, steps: int) -> Plan:
+        given = {"STEPS": steps, "BATCH_SIZE": 2, "DATASET": str(other_dataset.root)}
+        plan = Plan(seeds=(seed,), parameters=given)
         assert run_job(plan, plan.jobs[plan.main_training], root) == 0, record(plan.main_training)
         return plan
 
-    train(seeds=(1,), parameters={"STEPS": 1, "BATCH_SIZE": 2})
+    train(1, steps=1)
     first = record("train-1")
-    train(seeds=(1,), parameters={"STEPS": 2, "BATCH_SIZE": 2})
+    train(1, steps=2)
     assert (first["numbers"]["steps"], record("train-1")["numbers"]["steps"]) == (1, 2)
     assert Path("10_training/run_before_1/weights.safetensors").is_file()
-    plan = train(seeds=(2,), parameters={"STEPS": 1, "BATCH_SIZE": 2})
+    plan = train(2, steps=1)
     assert training_folder(plan, 2) == Path("10_training/run")
     assert not Path("jobs/train-1/record.json").exists(), "its weights are no longer where its record says"
     assert not Path("jobs/train-1/done").exists()
     assert Path("10_training/run_before_2/weights.safetensors").is_file()
 
 
-def test_a_network_has_the_classes_of_the_data_it_is_trained_on(root, other_dataset):
+def test_a_network_has_the_classes_of_the_data_it_is_trained_on(root, other_dataset, small_preset):
     """Three of one's own here, where a preset has Synapse's eight."""
     plan = Plan(seeds=(1,), parameters={"STEPS": 1, "BATCH_SIZE": 2, "DATASET": str(other_dataset.root)})
     for name in ("train-1", "evaluate-1"):

@@ -14,6 +14,7 @@ import sys
 import tomllib
 import types
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from small_run import SMALL
 
 from msa2net_lib import checkpoints
 from msa2net_lib.cli import doctor
@@ -79,6 +81,12 @@ def prepared_once(raw, tmp_path_factory):
 def prepared(prepared_once, tmp_path):
     """A copy of it."""
     return Path(shutil.copytree(prepared_once, tmp_path / "prepared"))
+
+
+@pytest.fixture
+def small_preset(monkeypatch):
+    """What `train` builds unless told otherwise, small."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(SMALL, num_classes=9))
 
 
 def run(*arguments):
@@ -396,7 +404,7 @@ def test_prepare_synapse_without_a_source_shows_the_terms_and_the_ways(tmp_path,
         assert way in err
 
 
-def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys):
+def test_prepare_skin_then_train_and_evaluate(tmp_path, capsys, small_preset):
     out, few = tmp_path / "skin", ("--count", 12, "--size", 64, "--workers", 1)
     assert run("prepare", "skin", "--destination", out, *few) == 0
     printed = capsys.readouterr().out
@@ -431,7 +439,7 @@ def test_prepare_images_and_isic(tmp_path, capsys):
     assert "2 training, 1 validation and 2 test images" in capsys.readouterr().out
 
 
-def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys):
+def test_prepare_your_own_scans_and_train_on_their_classes(raw, tmp_path, capsys, small_preset):
     for kind, folder in (("img", "images"), ("label", "labels")):
         (tmp_path / folder).mkdir()
         for case in ("0001", "0005"):
@@ -513,8 +521,7 @@ def test_prepare_refuses(raw, tmp_path, capsys):
 # ---- train and evaluate -----------------------------------------------------------------------------------
 
 
-def test_train(prepared, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", NetworkConfig.from_preset("tiny", image_size=64))
+def test_train(prepared, tmp_path, capsys, small_preset):
     command = ("train", "--dataset", prepared, "--output", tmp_path / "run", "--steps", 1, "--batch-size", 2)
     capsys.readouterr()
     assert run(*command, "--device", "cpu", "--half") == 0

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from msa2net_lib.paper import tables
-from msa2net_lib.paper.reproduced.side_by_side import COLUMNS
+from msa2net_lib.paper.reproduced.lines import COLUMNS
 
 HOSTILE = "<script>document.title = 'owned'</script> & \"quoted\""
 WIDE = 2400

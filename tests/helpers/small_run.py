@@ -1,15 +1,20 @@
-"""A training run of seconds, for tests in this process and for those that start others (see its options)."""
+"""A training run of seconds, for tests in this process and for those that start others (see `main`)."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import multiprocessing
 import os
+import shutil
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from msa2net_lib.baselines.spec import NetworkSpec
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.train_config import TrainConfig
@@ -22,7 +27,9 @@ SMALL = NetworkConfig.from_preset(
     num_classes=3,
     encoder_options={"embed_dim": (8, 16, 32, 64), "depths": (1, 1, 1, 1), "transformer_dim_head": 8},
 )
-"""An eighth of the weights of `tiny`: a state is written in no time."""
+"""An eighth of the weights of `tiny`."""
+PLAIN = NetworkSpec("unet", 3, 64, {"widths": (4, 8, 8)})
+"""A U-Net with few tensors, a fifth of the time of `SMALL`; it has batch norm, and draws nothing in a step."""
 CONFIG = TrainConfig(steps=6, batch_size=2, checkpoint_every=2, log_every=1, learning_rate=1e-3)
 
 
@@ -83,21 +90,51 @@ def small_run(output, **config):
     return train(SMALL, TrainConfig(**fields), Slices(count=12), output, device="cpu", progress=False)
 
 
+def stage(output, whole=None, then=None, die_at=-1, die_rank=0):
+    """What a process does: a whole run and a second one by the config ``then``, if asked for; then one to ``output``.
+
+    A process dies in the last one, before it takes the step ``die_at``.
+    """
+    torch.set_num_threads(1)
+    if whole is not None:
+        small_run(whole)
+        small_run(Path(whole, "then"), **then)
+    if die_at >= 0:
+        _die_at(die_at, die_rank)
+    small_run(output)
+
+
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--die-at", type=int, default=-1)
-    parser.add_argument("--die-rank", type=int, default=0)
-    parser.add_argument("--then", type=json.loads, default={}, help="a second run by this config, to OUTPUT/then")
-    parser.add_argument("--last", type=Path, help="a last run, after `then`, to this folder; a process dies in it")
-    arguments = parser.parse_args()
-    if arguments.last:
-        small_run(arguments.output)
-        if arguments.then:
-            small_run(arguments.output / "then", **arguments.then)
-    if arguments.die_at >= 0:
-        _die_at(arguments.die_at, arguments.die_rank)
-    small_run(arguments.last or arguments.output)
+    """Take the stages that were given one by one, and say of each how its processes ended.
+
+    They are forked from this process, which has loaded everything: by torchrun's own agent where there are several.
+    ``kept`` names a copy of the output as it is after a stage.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    said = []
+    for given in json.loads(sys.argv[1]):
+        processes, kept = given.pop("processes"), given.pop("kept", None)
+        if processes == 1:
+            alone = multiprocessing.get_context("fork").Process(target=stage, kwargs=given)
+            alone.start()
+            alone.join()
+            said.append(f"exitcode  : {alone.exitcode}" if alone.exitcode else "")
+        else:
+            settings = LaunchConfig(
+                1, 1, processes, run_id=given["output"], rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+                max_restarts=0, start_method="fork", logs_specs=DefaultLogsSpecs(),
+            )  # fmt: skip
+            try:
+                elastic_launch(settings, partial(stage, **given))()
+                said.append("")
+            except ChildFailedError as error:
+                said.append(str(error))
+        if kept is not None:
+            shutil.copytree(given["output"], kept)
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from small_run import SMALL
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.config import PRESETS
@@ -29,7 +30,7 @@ from msa2net_lib.paper.reproduced.table_3 import COLUMNS, Measured, measured_by,
 
 pytestmark = pytest.mark.slow
 
-TINY = NetworkConfig.from_preset("tiny", image_size=64)
+TINY = replace(SMALL, num_classes=9)
 NAMES = [row.name for row in ROWS]
 
 

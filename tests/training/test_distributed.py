@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +11,7 @@ from small_run import CONFIG, SMALL, Slices, small_run
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from msa2net_lib.checkpoints import load_state
+from msa2net_lib.checkpoints import load_network, load_state
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import distributed, train, trainer
@@ -28,28 +27,56 @@ TOLERANCE = 1e-5
 RECIPE = TrainConfig.from_recipe("synapse", steps=2, batch_size=5, log_every=1).to_dict()
 
 
-def test_two_processes_train_as_one_does_and_a_process_that_dies_ends_a_job_that_goes_on(
-    tmp_path, start_run, logged_losses
-):
-    """One test: starting processes takes longest, and each run is compared with several others."""
-    one, two, dying = (tmp_path / name for name in ("one", "two", "dying"))
-    small_run(one)
-    small_run(one / "then", **RECIPE)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, run_stages):
+    """The folder of all runs, and how each stage of them ended: once for all tests, since loading takes longest.
 
-    # First the main process dies, as soon as the whole runs are done, then the other; two processes end what is left,
-    # and so does one.
-    for rank, step, first in ((0, 3, {"output": two, "then": RECIPE, "last": dying}), (1, 5, {"output": dying})):
-        ended = start_run(**first, processes=2, expect=None, die_at=step, die_rank=rank)
-        assert ended.returncode != 0
-        assert "exitcode  : -9" in ended.stderr
-        assert load_state(dying / "state.pt")["step"] == step - 1
-    shutil.copytree(dying, tmp_path / "alone")
-    start_run(dying, processes=2)
-    np.testing.assert_allclose(logged_losses(dying), logged_losses(two), rtol=1e-6)
-    small_run(tmp_path / "alone")
-    np.testing.assert_allclose(logged_losses(tmp_path / "alone"), logged_losses(one), rtol=TOLERANCE)
+    Of two processes the main one dies, as soon as the whole runs are done, then the other; two end what is left. One
+    alone is killed as well.
+    """
+    home = tmp_path_factory.mktemp("processes")
+    dying = {"processes": 2, "output": home / "dying"}
+    said = run_stages(
+        {"processes": 1, "output": home / "killed", "die_at": 3},
+        dying | {"whole": home / "two", "then": RECIPE, "die_at": 3, "kept": home / "after_3"},
+        dying | {"die_at": 5, "die_rank": 1, "kept": home / "alone"},
+        dying,
+    )
+    return home, said
 
-    # Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch; so is the paper's recipe.
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The whole runs, in this process."""
+    home = tmp_path_factory.mktemp("one")
+    small_run(home)
+    small_run(home / "then", **RECIPE)
+    return home
+
+
+def test_kill_9_and_a_restart_continue_bit_for_bit(ended, one, logged_losses):
+    home, said = ended
+    assert said[0] == "exitcode  : -9"
+    assert load_state(home / "killed" / "state.pt")["step"] == 2
+    small_run(home / "killed")
+    assert logged_losses(home / "killed") == logged_losses(one)
+    weights = [load_network(folder / "weights.safetensors").state_dict() for folder in (home / "killed", one)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_a_process_that_dies_ends_a_job_that_goes_on_with_two_and_with_one(ended, one, logged_losses):
+    home, said = ended
+    assert ["exitcode  : -9" in words for words in said[1:]] == [True, True, False]
+    assert said[3] == ""
+    assert [load_state(home / name / "state.pt")["step"] for name in ("after_3", "alone")] == [2, 4]
+    np.testing.assert_allclose(logged_losses(home / "dying"), logged_losses(home / "two"), rtol=1e-6)
+    small_run(home / "alone")
+    np.testing.assert_allclose(logged_losses(home / "alone"), logged_losses(one), rtol=TOLERANCE)
+
+
+def test_two_processes_train_as_one_does(ended, one, logged_losses):
+    """Augmentation, batch norm, BDoU and cross-entropy are those of the whole batch; so is the paper's recipe."""
+    two = ended[0] / "two"
     np.testing.assert_allclose(logged_losses(two), logged_losses(one), rtol=TOLERANCE)
     assert len(logged_losses(one / "then")) == 2
     np.testing.assert_allclose(logged_losses(two / "then"), logged_losses(one / "then"), rtol=TOLERANCE)

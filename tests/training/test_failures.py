@@ -1,4 +1,4 @@
-"""What stops a run says why and what to do, and loses nothing that was saved: NaN, memory, disk, kill -9."""
+"""What stops a run says why and what to do, and loses nothing that was saved: NaN, memory, disk."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, StopError, losses, small_run, stopping
+from small_run import CONFIG, PLAIN, Slices, StopError, losses, stopping
 
-from msa2net_lib.checkpoints import load_network, load_state
+from msa2net_lib.baselines.unet import UNet
+from msa2net_lib.checkpoints import load_state
 from msa2net_lib.errors import InputError
-from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
 from msa2net_lib.training import trainer as trainer
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(output_dir=None, config=CONFIG, **options):
-    return train(SMALL, config, Slices(), output_dir, device="cpu", progress=False, **options)
+    return train(PLAIN, config, Slices(), output_dir, device="cpu", progress=False, **options)
 
 
 def changed(**fields):
@@ -33,13 +33,13 @@ def changed(**fields):
 def test_infinite_loss_stops_the_run_and_keeps_the_batch(tmp_path, monkeypatch):
     """Noticed at a log entry, steps later; the batch saved is nevertheless that of the first bad step."""
     seen = []
-    forward = MSA2Net.forward
+    forward = UNet.forward
 
     def remember(self, image):
         seen.append(image.clone())
         return forward(self, image)
 
-    monkeypatch.setattr(MSA2Net, "forward", remember)
+    monkeypatch.setattr(UNet, "forward", remember)
     config = changed(learning_rate=1e30, schedule="constant", steps=20, log_every=5, checkpoint_every=20)
     with pytest.raises(NotFiniteError, match=r"from step \d+ on; its batch is in .*not_finite\.pt: lower learning_r"):
         run(tmp_path, config)
@@ -52,8 +52,8 @@ def test_infinite_loss_stops_the_run_and_keeps_the_batch(tmp_path, monkeypatch):
 
 def test_a_state_saved_before_the_loss_broke_stays(tmp_path, monkeypatch):
     run(tmp_path, changed(steps=6))
-    forward = MSA2Net.forward
-    monkeypatch.setattr(MSA2Net, "forward", lambda self, image: forward(self, image) * float("nan"))
+    forward = UNet.forward
+    monkeypatch.setattr(UNet, "forward", lambda self, image: forward(self, image) * float("nan"))
     state = load_state(tmp_path / "state.pt") | {"step": 3}
     torch.save(state, tmp_path / "state.pt")
     before = (tmp_path / "state.pt").read_bytes()
@@ -93,7 +93,7 @@ def test_out_of_memory_says_what_to_try(monkeypatch, error):
     def forward(self, image):
         raise error
 
-    monkeypatch.setattr(MSA2Net, "forward", forward)
+    monkeypatch.setattr(UNet, "forward", forward)
     with pytest.raises(InputError) as caught:
         run(config=changed(batch_size=4))
     assert str(caught.value) == (
@@ -121,7 +121,7 @@ def fail(*arguments, **options):
 @pytest.mark.parametrize(
     ("broken", "doing"),
     [
-        ("msa2net_lib.nn.network.MSA2Net.to", "putting the network on cpu: try a device that other programs leave fr"),
+        ("msa2net_lib.baselines.unet.UNet.to", "putting the network on cpu: try a device that other programs leave fr"),
         ("msa2net_lib.training.samples.decode_training_data", "holding 5 samples of 64 x 64 on cpu: try a device"),
     ],
 )
@@ -190,15 +190,3 @@ def test_a_full_disk_at_the_start_is_told_in_one_line(small_disk, fill_disk, cap
     with pytest.raises(DiskFullError, match="run/tensorboard: the disk is full"):
         run(small_disk / "run")
     assert load_state(small_disk / "run" / "state.pt")["step"] == saved.history[-1]["step"]
-
-
-def test_kill_9_and_a_restart_continue_bit_for_bit(tmp_path, start_run, logged_losses):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    small_run(whole)
-    ended = start_run(killed, expect=None, die_at=3)
-    assert ended.returncode == -9
-    assert load_state(killed / "state.pt")["step"] == 2
-    small_run(killed)
-    assert logged_losses(killed) == logged_losses(whole)
-    weights = [load_network(folder / "weights.safetensors").state_dict() for folder in (killed, whole)]
-    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())

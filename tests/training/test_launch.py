@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses
+from small_run import CONFIG, PLAIN, Slices, losses
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.training import launch, train
@@ -24,14 +24,14 @@ train_here = partial(train, device="cpu", progress=False)
 def test_more_processes_than_gpus_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "_gpus", lambda: 1)
     with pytest.raises(InputError, match="processes=2: torch sees 1 CUDA devices here; give 1 to 1"):
-        train_on_gpus(SMALL, CONFIG, Slices(), tmp_path, processes=2)
+        train_on_gpus(PLAIN, CONFIG, Slices(), tmp_path, processes=2)
 
 
 def test_a_kernel_that_has_used_cuda_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "_gpus", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(InputError, match="restart the kernel"):
-        train_on_gpus(SMALL, CONFIG, Slices(), tmp_path, processes=1)
+        train_on_gpus(PLAIN, CONFIG, Slices(), tmp_path, processes=1)
 
 
 def test_the_result_read_back_is_the_one_trained(tmp_path, monkeypatch):
@@ -41,9 +41,9 @@ def test_the_result_read_back_is_the_one_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "notebook_launcher", lambda function, arguments, num_processes: function(*arguments))
     with monkeypatch.context() as patch:
         patch.setattr(launch, "_gpus", lambda: 2)
-        result = train_on_gpus(SMALL, CONFIG, Slices(), tmp_path, processes=2)
+        result = train_on_gpus(PLAIN, CONFIG, Slices(), tmp_path, processes=2)
     assert trained[0] is not result
-    assert losses(result) == losses(trained[0]) == losses(train_here(SMALL, CONFIG, Slices()))
+    assert losses(result) == losses(trained[0]) == losses(train_here(PLAIN, CONFIG, Slices()))
     assert (result.weights, result.best, result.best_score) == (trained[0].weights, None, None)
     weights = result.network.state_dict()
     for key, value in trained[0].network.state_dict().items():

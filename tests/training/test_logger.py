@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 import pytest
-from small_run import CONFIG, SMALL, Slices, StopError, stopping
+from small_run import CONFIG, PLAIN, Slices, StopError, stopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from msa2net_lib.train_config import TrainConfig
@@ -19,8 +19,8 @@ def stopped_and_resumed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
 
     with pytest.raises(StopError):
-        train(SMALL, CONFIG, Slices(), folder, device="cpu", progress=False, on_log=stopping(5))
-    return folder, train(SMALL, CONFIG, Slices(), folder, device="cpu", progress=False)
+        train(PLAIN, CONFIG, Slices(), folder, device="cpu", progress=False, on_log=stopping(5))
+    return folder, train(PLAIN, CONFIG, Slices(), folder, device="cpu", progress=False)
 
 
 def test_the_csv_has_every_entry_once(stopped_and_resumed):

@@ -7,11 +7,12 @@ import os
 import shutil
 import signal
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, StopError, losses, stopping
+from small_run import CONFIG, PLAIN, SMALL, Slices, StopError, losses, stopping
 
 from msa2net_lib.checkpoints import load_network, load_state, save_network
 from msa2net_lib.config import NetworkConfig
@@ -25,8 +26,9 @@ from msa2net_lib.training.optimizer import build_optimizer, build_schedule
 pytestmark = pytest.mark.slow
 
 
-def run(output_dir=None, config=CONFIG, data="one", **options):
-    return train(SMALL, config, Slices(data), output_dir, device="cpu", progress=False, **options)
+def run(output_dir=None, config=CONFIG, data="one", network=PLAIN, **options):
+    """Of a network whose run takes no time, where it is not the network that could be at fault."""
+    return train(network, config, Slices(data), output_dir, device="cpu", progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +36,24 @@ def uninterrupted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize(("how", "stop_at"), [(StopError, 2), (StopError, 5), (KeyboardInterrupt, 3)])
-def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, stop_at, how):
+@pytest.fixture(scope="module")
+def msa2net(tmp_path_factory):
+    """The same of MSA²Net, which draws what it drops in every step."""
+    return run(tmp_path_factory.mktemp("msa2net"), network=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("network", "how", "stop_at"), [(PLAIN, StopError, 2), (SMALL, StopError, 5), (SMALL, KeyboardInterrupt, 3)]
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, uninterrupted, msa2net, network, stop_at, how):
     """A crash falls back to the last checkpoint; the run ends with identical weights."""
 
     with pytest.raises(how):
-        run(tmp_path, on_log=stopping(stop_at, how))
-    resumed = run(tmp_path)
-    assert losses(resumed) == losses(uninterrupted)
+        run(tmp_path, network=network, on_log=stopping(stop_at, how))
+    resumed, whole = run(tmp_path, network=network), uninterrupted if network is PLAIN else msa2net
+    assert losses(resumed) == losses(whole)
     weights = resumed.network.state_dict()
-    for key, value in uninterrupted.network.state_dict().items():
+    for key, value in whole.network.state_dict().items():
         assert torch.equal(value, weights[key]), key
 
 
@@ -108,11 +118,11 @@ def test_weights_can_be_read_by_those_the_umask_lets(tmp_path):
     )
 
 
-def test_weights_on_disk_are_the_last_steps(uninterrupted):
-    loaded = load_network(uninterrupted.weights)
+def test_weights_on_disk_are_the_last_steps(msa2net):
+    loaded = load_network(msa2net.weights)
     image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
-        assert torch.equal(loaded(image), uninterrupted.network(image))
+        assert torch.equal(loaded(image), msa2net.network(image))
 
 
 def test_the_seed_decides(uninterrupted):
@@ -124,25 +134,25 @@ def test_training_leaves_the_global_random_state_alone():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    run()
+    run(config=changed(steps=1), network=SMALL)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_it_learns():
     """Thirty steps on five slices halve the loss: gradients reach what they should."""
     config = TrainConfig(steps=30, batch_size=5, augment="none", log_every=1)
-    values = losses(run(config=config))
+    values = losses(run(config=config, network=SMALL))
     assert np.mean(values[-3:]) < 0.5 * np.mean(values[:3])
 
 
-def test_numbers_of_numpy_in_both_configs_are_saved_and_resumed(tmp_path, uninterrupted):
+def test_numbers_of_numpy_in_both_configs_are_saved_and_resumed(tmp_path, msa2net):
     label = np.zeros((2, 2), np.uint8) + np.uint8(2)
     network = NetworkConfig.from_dict(SMALL.to_dict() | {"num_classes": label.max() + 1, "image_size": np.int64(64)})
     config = changed(steps=np.int64(6), learning_rate=np.logspace(-3, -1, 2)[0], seed=np.uint32(1234))
     options = {"device": "cpu", "progress": False}
     with pytest.raises(StopError):
         train(network, config, Slices(), tmp_path, on_log=stopping(3), **options)
-    assert losses(train(network, config, Slices(), tmp_path, **options)) == losses(uninterrupted)
+    assert losses(train(network, config, Slices(), tmp_path, **options)) == losses(msa2net)
 
 
 @pytest.fixture
@@ -164,7 +174,7 @@ def test_only_fields_that_would_make_another_run_are_named(tmp_path):
     run(tmp_path, changed(steps=2))
     with pytest.raises(InputError, match=r"of a run with another training config \(steps, batch_size\); name another"):
         run(tmp_path, changed(steps=3, batch_size=1, log_every=2))
-    tall = NetworkConfig.from_dict(SMALL.to_dict() | {"image_size": (64, 32)})
+    tall = replace(PLAIN, image_size=(64, 32))
     with pytest.raises(InputError, match=r"another network \(image_size\)"):
         train(tall, changed(steps=2), Slices(), tmp_path, device="cpu", progress=False)
 
@@ -282,7 +292,7 @@ def test_paper_recipe_and_friends_build(name):
 def test_the_papers_recipes_run(recipe, rate):
     """Two of their steps, with all that they switch on, on few small slices."""
     config = TrainConfig.from_recipe(recipe, steps=2, batch_size=5, log_every=1)
-    result = run(config=config)
+    result = run(config=config, network=SMALL)
     assert np.isfinite(losses(result)).all()
     schedule = {"synapse": [rate / 2**0.9, 0.0], "isic": [rate, rate]}[recipe]
     assert [row["learning_rate"] for row in result.history] == pytest.approx(schedule)
@@ -307,13 +317,13 @@ def test_config_errors(overrides, fragments):
     assert all(fragment in str(caught.value) for fragment in fragments)
 
 
-def test_half_precision_file_is_half_the_size_and_close(tmp_path, uninterrupted):
-    whole = save_network(uninterrupted.network, tmp_path / "whole.safetensors")
-    half = save_network(uninterrupted.network, tmp_path / "half.safetensors", half=True)
+def test_half_precision_file_is_half_the_size_and_close(tmp_path, msa2net):
+    whole = save_network(msa2net.network, tmp_path / "whole.safetensors")
+    half = save_network(msa2net.network, tmp_path / "half.safetensors", half=True)
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
-        expected = uninterrupted.network(image)
+        expected = msa2net.network(image)
         assert (load_network(half)(image) - expected).abs().max() < 0.02 * expected.abs().max()
 
 
@@ -330,17 +340,17 @@ def test_checkpoint_errors(tmp_path, content, fragment):
     assert "\n" not in str(caught.value)
 
 
-def test_truncated_checkpoint_is_refused(tmp_path, uninterrupted):
-    path = save_network(uninterrupted.network, tmp_path / "net.safetensors")
+def test_truncated_checkpoint_is_refused(tmp_path, msa2net):
+    path = save_network(msa2net.network, tmp_path / "net.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="not a readable safetensors"):
         load_network(path)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, uninterrupted, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(tmp_path, msa2net, monkeypatch):
     from msa2net_lib import checkpoints
 
-    path = save_network(uninterrupted.network, tmp_path / "net.safetensors")
+    path = save_network(msa2net.network, tmp_path / "net.safetensors")
     before = path.read_bytes()
 
     def full_disk(tensors, target, metadata):
@@ -349,6 +359,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, uninterrupted, monkeypatch
 
     monkeypatch.setattr(checkpoints, "save_file", full_disk)
     with pytest.raises(InputError, match="the disk is full"):
-        save_network(uninterrupted.network, path)
+        save_network(msa2net.network, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices, losses
+from small_run import CONFIG, PLAIN, Slices, losses
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.training import samples, train
@@ -35,10 +35,10 @@ def test_streamed_batches_are_the_held_ones(tmp_path, monkeypatch, workers):
 
 
 def test_a_streamed_run_is_the_held_one(tmp_path, monkeypatch):
-    held = train(SMALL, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
+    held = train(PLAIN, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
     monkeypatch.setattr(samples, "fits", lambda *arguments: False)
     monkeypatch.setattr(samples, "usable_cores", lambda: 1)
-    streamed = train(SMALL, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
+    streamed = train(PLAIN, CONFIG, Slices(root=tmp_path), device="cpu", progress=False)
     assert losses(streamed) == losses(held)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from small_run import CONFIG, SMALL, Slices
+from small_run import CONFIG, PLAIN, SMALL, Slices
 
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.catalog import open_dataset
@@ -142,7 +142,7 @@ def test_a_bf16_run_is_validated_as_it_is_saved(tmp_path, monkeypatch, channels)
 
     monkeypatch.setattr("msa2net_lib.training.run.arrange_selection", lambda data, config, size: (data, score))
     run_config = config(selection="validation", steps=3, validate_every=1, precision="bf16")
-    result = train(SMALL, run_config, Slices(), tmp_path, device="cpu", progress=False)
+    result = train(PLAIN, run_config, Slices(), tmp_path, device="cpu", progress=False)
     saved = load_network(result.best)
     torch.testing.assert_close(seen[-1], predict_logits(saved, images), rtol=0, atol=1e-5)
     mixed = predict_logits(saved, images, precision="bf16")
@@ -163,11 +163,11 @@ def test_the_best_is_kept_beside_the_last(tmp_path, monkeypatch):
 
     monkeypatch.setattr("msa2net_lib.training.run.arrange_selection", lambda data, config, size: (data, score))
     run_config = config(selection="validation", steps=9, validate_every=1)
-    result = train(SMALL, run_config, Slices(), tmp_path, device="cpu", progress=False)
+    result = train(PLAIN, run_config, Slices(), tmp_path, device="cpu", progress=False)
     assert result.best == tmp_path / "best_on_validation.safetensors"
     assert result.best_score == 0.9
     kept = load_network(result.best).state_dict()
     assert all((value == seen[1][key]).all() for key, value in kept.items())
     assert [row["step"] for row in result.history if "validation_dsc" in row] == [3, 6, 9]
-    again = train(SMALL, run_config, Slices(), tmp_path, device="cpu", progress=False)
+    again = train(PLAIN, run_config, Slices(), tmp_path, device="cpu", progress=False)
     assert again.best_score == 0.9

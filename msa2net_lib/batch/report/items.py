@@ -15,8 +15,8 @@ from msa2net_lib.batch.report.records import Batch, Failure, LessonRun, data_in_
 from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.paper import tables
 from msa2net_lib.paper.ablation.rows import published_rows
+from msa2net_lib.paper.reproduced.lines import in_words, read_lines
 from msa2net_lib.paper.reproduced.rows import COMPARABILITY, MEASURED, NOT_MEASURED, PUBLISHED
-from msa2net_lib.paper.reproduced.side_by_side import in_words, read_lines
 from msa2net_lib.utils.tables import read_table
 
 BEFORE_TABLES = ("tables", "ablation", "evaluate", "train", "data")
@@ -103,7 +103,7 @@ class Found:
 
     status: "measured" or "not measured"; reason: of the latter, or empty; failures: what stood in the way.
     published, reproduced, data, comparability: the four cells of the overview. warnings: what to know before the rows.
-    lines: of Tables 1 and 2, each row beside its reproduction (`side_by_side.in_words`); lines_damage: why not, where
+    lines: of Tables 1 and 2, each row beside its reproduction (`lines.in_words`); lines_damage: why not, where
     the file is there.
     """
 

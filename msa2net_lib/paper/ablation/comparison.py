@@ -14,11 +14,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import torch
 
 from msa2net_lib.analysis.complexity import build_empty
 from msa2net_lib.config import Block, LevelConfig, NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import BEYOND, NOT_KNOWN, corrected, difference_row
+from msa2net_lib.nn.decoder import Decoder
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.paper.ablation.rows import FULL, PARTS, ROWS, AblationRow, published_rows
 from msa2net_lib.utils.plain import require_choice
@@ -73,14 +75,17 @@ def parameter_table(base: NetworkConfig, reading: Reading = "replaced") -> pd.Da
     Unused parts count, as they do in Table 1.
     """
     rows = {}
-    for name, config in ablation_configs(replace(base, pretrained=False), reading).items():
-        network = build_empty(config)
-        levels: list[Any] = list(network.decoder.levels)
+    encoder = build_empty(base).encoder  # the same in all six, and most of the work
+    for name, config in ablation_configs(base, reading).items():
+        with torch.device("meta"):
+            decoder = Decoder(encoder.channels, config)
+        levels: list[Any] = list(decoder.levels)
         blocks = dict.fromkeys(("lka", "dual_attention", "none"), 0)
         for level in levels:
             blocks[level.config.block] += count_parameters(level.blocks)
         gates = sum(count_parameters(level.gate) for level in levels if level.gate is not None)
-        rows[name] = (count_parameters(network), gates, blocks["lka"], blocks["dual_attention"])
+        whole = count_parameters(encoder) + count_parameters(decoder)
+        rows[name] = (whole, gates, blocks["lka"], blocks["dual_attention"])
     columns = ["parameters", *PARTS.values()]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("row")
 

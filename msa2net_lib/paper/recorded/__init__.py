@@ -1,8 +1,9 @@
-"""What was recorded from the authors' source and ships: keys and shapes of the networks it builds, untrained."""
+"""What was recorded and ships: keys and shapes of the networks that the authors' source builds, and what rows cost."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.resources import files
 from math import prod
 
@@ -32,3 +33,12 @@ def recorded_count(form: str, prefix: str = "", without: tuple[str, ...] = ()) -
         for key, shape in recorded_shapes(form).items()
         if key.startswith(prefix) and not key.startswith(without or ("\0",)) and not key.endswith(_BUFFERS)
     )
+
+
+@cache
+def recorded_costs(table: str) -> dict[str, dict[str, float]]:
+    """Return what each network of the rows of Table "1" or "2" costs, as `side_by_side.counted` counts it in seconds.
+
+    By network: ``counted_m``, parameters that are learned in M, and ``counted_g``, multiply-adds in G at 224 x 224.
+    """
+    return json.loads((files(__name__) / "row_costs.json").read_text(encoding="utf-8"))[table]

@@ -7,7 +7,6 @@ that share data, input size and training are a group; differences are taken with
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ from msa2net_lib.data.catalog import DATASETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
 from msa2net_lib.evaluation.paired import compare_cases
+from msa2net_lib.paper.recorded import recorded_costs
+from msa2net_lib.paper.reproduced.lines import COLUMNS, WORDS
 from msa2net_lib.paper.reproduced.rows import data_in_words
 from msa2net_lib.paper.reproduced.runs import read_training
 from msa2net_lib.paper.tables import OWN, table_1, table_2
@@ -33,13 +34,6 @@ from msa2net_lib.training.files import RECORD_FILE
 from msa2net_lib.utils.files import read_json
 
 TableNumber = Literal["1", "2"]
-COLUMNS = (
-    "network", "published_dsc", "dsc", "dsc_sd", "seeds", "difference", "low", "high", "published_hd95", "hd95",
-    "printed_m", "counted_m", "printed_g", "counted_g", "counts", "data", "note",
-)  # fmt: skip
-"""DSC in percent, HD95 in voxels, parameters in M, multiply-adds in G. difference: DSC minus MSA²Net's, in points."""
-_WORDS = ("network", "counts", "data", "note")
-_NUMBERS = tuple(name for name in COLUMNS if name not in _WORDS)
 SCORES_FILE, ROW_FILE = "scores.csv", "row.json"
 """In the folder of a row's run: its scores by case; and on which data, or in one line why there are none."""
 RUNS = Path("runs", "networks")
@@ -78,7 +72,7 @@ class RowRun:
 
 
 def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
-    """One line for each published row of a table; index ``row``, columns `COLUMNS`.
+    """One line for each published row of a table; index ``row``, columns `lines.COLUMNS`.
 
     A row shows its network's runs on the paper's data, else on data of its kind (scans or images), else on any; of
     these those of the group that has most rows, then those that trained longest. And the paired difference,
@@ -91,7 +85,7 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
     for name, printed in lines.items():
         networks = networks_of(str(name))
         chosen = _chosen(runs, networks, wanted)
-        counts = counted(networks[0], table)
+        counts = recorded_costs(table)[networks[0]]
         notes = [_SAID[str(name)]] if name in _SAID else []
         row: dict[str, Any] = {
             "network": networks[0],
@@ -112,7 +106,7 @@ def side_by_side(table: TableNumber, runs: Iterable[RowRun]) -> pd.DataFrame:
             notes.insert(0, "; ".join(dict.fromkeys(run.why for run in chosen)) or _NOT_RUN.format(networks[0]))
         rows[name] = row | {"note": "; ".join(notes)}
     shown: Any = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COLUMNS)).rename_axis("row")
-    shown[list(_WORDS)] = shown[list(_WORDS)].astype(object).fillna("")
+    shown[list(WORDS)] = shown[list(WORDS)].astype(object).fillna("")
     return shown
 
 
@@ -159,7 +153,10 @@ def _by_case(runs: list[RowRun]) -> pd.DataFrame:
 
 @cache
 def counted(network: str, table: str) -> dict[str, float]:
-    """Parameters that are learned in M and multiply-adds in G at 224 x 224, counted as Table 1's were."""
+    """Parameters that are learned in M and multiply-adds in G at 224 x 224, counted as Table 1's were.
+
+    What `side_by_side` shows of its rows was counted so and recorded (`recorded_costs`): all take half a minute.
+    """
     classes = 9 if table == "1" else 2
     config: Config
     if network.startswith("msa2net"):
@@ -255,50 +252,3 @@ def group_in_words(data: str, size: tuple[int, int], steps: int, training: Train
 
 def _is_images(data: str) -> bool:
     return data in DATASETS and DATASETS[data].kind == "images"
-
-
-def read_lines(path: str | Path) -> pd.DataFrame:
-    """Read what `side_by_side` gave back from its CSV file. Raises: `ValueError` or `KeyError` for another file."""
-    table: Any = pd.read_csv(path, index_col="row", keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""))
-    return table[list(COLUMNS)].astype(dict.fromkeys(_NUMBERS, float))
-
-
-def in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines of `side_by_side` as text in eight columns, narrow enough for a page."""
-    lines: Any = table.to_dict("index")
-    with_hd95, with_counts = (bool(table[name].notna().any()) for name in ("published_hd95", "printed_m"))
-    rows = {}
-    for name, row in lines.items():
-        measured = row["dsc"] == row["dsc"]
-        spread = f" ± {row['dsc_sd']:.2f}" if row["dsc_sd"] == row["dsc_sd"] else ""
-        seeds = f" ({row['seeds']:.0f} seed{'s' * (row['seeds'] > 1)})" if measured else ""
-        shown = {
-            "DSC published (%)": f"{row['published_dsc']:.2f}",
-            "DSC reproduced (%)": f"{row['dsc']:.2f}{spread}{seeds}" if measured else "not measured",
-            f"minus {OWN}, 95 % interval": _difference(row, str(name)),
-        }
-        if with_hd95:
-            shown["HD95 published"] = f"{row['published_hd95']:.2f}"
-            shown["HD95 reproduced (voxels)"] = f"{row['hd95']:.2f}" if row["hd95"] == row["hd95"] else "not measured"
-        for what, key in (("parameters, {} (M)", "m"), ("multiply-adds, {} (G)", "g")):
-            counted = f"{row[f'counted_{key}']:.2f}"
-            both = f"{row[f'printed_{key}']:g} · {counted}"
-            shown[what.format("printed · counted" if with_counts else "counted")] = both if with_counts else counted
-        shown["data, or why not"] = "; ".join(filter(None, (row["data"], row["note"], row["counts"])))
-        rows[name] = shown
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
-
-
-def _difference(row: dict[Any, Any], name: str) -> str:
-    if row["difference"] == row["difference"]:
-        return f"{row['difference']:+.2f}: {row['low']:+.2f} to {row['high']:+.2f}"
-    return "–" if name == OWN else "not measured"
-
-
-def said_of(lines: pd.DataFrame, width: int = 118) -> str:
-    """The last column of `in_words` as wrapped text, rows of which the same is said together."""
-    said: dict[str, list[str]] = {}
-    for name, words in lines.iloc[:, -1].items():
-        said.setdefault(str(words), []).append(str(name))
-    paragraphs = (f"{', '.join(names)}: {words}" for words, names in said.items())
-    return "\n".join(textwrap.fill(text, width, subsequent_indent="    ") for text in paragraphs)

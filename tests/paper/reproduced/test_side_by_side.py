@@ -12,20 +12,19 @@ from scipy import stats
 from msa2net_lib.baselines.spec import NetworkSpec
 from msa2net_lib.baselines.table import NETWORKS, networks_of, tables_of
 from msa2net_lib.errors import InputError
+from msa2net_lib.paper.recorded import recorded_costs
+from msa2net_lib.paper.reproduced.lines import COLUMNS, in_words
 from msa2net_lib.paper.reproduced.side_by_side import (
-    COLUMNS,
     NOT_REPRODUCED,
     RowRun,
+    counted,
     found_runs,
     group_in_words,
-    in_words,
     measured_once,
     side_by_side,
 )
 from msa2net_lib.paper.tables import OWN, table_1, table_2
 from msa2net_lib.train_config import TrainConfig
-
-pytestmark = pytest.mark.slow  # counting sixteen networks takes seconds, once
 
 VIRTUAL = group_in_words("virtual", (64, 64), 300, TrainConfig())
 SKIN = group_in_words("skin", (96, 96), 200, TrainConfig())
@@ -67,6 +66,13 @@ def test_a_row_is_its_arithmetic():
     expected = (by_case.mean(), by_case.mean() - half, by_case.mean() + half)
     assert (row["difference"], row["low"], row["high"]) == pytest.approx(expected, abs=0.0051)
     assert "synthetic" in row["data"] or "virtual" in row["data"]
+
+
+@pytest.mark.slow  # the one test that counts all networks
+@pytest.mark.parametrize(("number", "published"), [("1", table_1()), ("2", table_2())])
+def test_recorded_costs_are_what_is_counted(number, published):
+    networks = [networks_of(str(row))[0] for row in published.index]
+    assert recorded_costs(number) == {network: counted(network, number) for network in networks}
 
 
 def test_counts_are_those_of_the_official_code_and_printed_ones_that_are_not_say_so():
