@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +89,7 @@ def small_run(output, **config):
     return train(SMALL, TrainConfig(**fields), Slices(count=12), output, device="cpu", progress=False)
 
 
-def stage(output, whole=None, then=None, die_at=-1, die_rank=0):
+def stage(output, whole, then, die_at, die_rank):
     """What a process does: a whole run and a second one by the config ``then``, if asked for; then one to ``output``.
 
     A process dies in the last one, before it takes the step ``die_at``.
@@ -117,8 +116,9 @@ def main():
     said = []
     for given in json.loads(sys.argv[1]):
         processes, kept = given.pop("processes"), given.pop("kept", None)
+        given = {"output": None, "whole": None, "then": None, "die_at": -1, "die_rank": 0} | given
         if processes == 1:
-            alone = multiprocessing.get_context("fork").Process(target=stage, kwargs=given)
+            alone = multiprocessing.get_context("fork").Process(target=stage, args=given.values())
             alone.start()
             alone.join()
             said.append(f"exitcode  : {alone.exitcode}" if alone.exitcode else "")
@@ -128,7 +128,7 @@ def main():
                 max_restarts=0, start_method="fork", logs_specs=DefaultLogsSpecs(),
             )  # fmt: skip
             try:
-                elastic_launch(settings, partial(stage, **given))()
+                elastic_launch(settings, stage)(*given.values())
                 said.append("")
             except ChildFailedError as error:
                 said.append(str(error))
