@@ -90,7 +90,7 @@ def detect_scheme(cases: Mapping[str, CaseShapes]) -> Finding:
         scheme: int(np.flatnonzero((numberings == [ORGANS.index(table[label]) for label in labels]).all(axis=1))[0])
         for scheme, table in tables.items()
     }
-    total, alone = np.zeros((len(numberings), len(FLIPS))), {}
+    total, alone = np.zeros((len(FLIPS), len(numberings))).T, {}
     for name, case in cases.items():
         if case.organs:
             found = scores(case, labels, numberings)
