@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_networks import shortened
+from small_networks import small_network as small_rival
 from torch import nn
 
 from msa2net_lib import MSA2Net, NetworkConfig, optimize, optimize_for_inference, predict_image, predict_volume
 from msa2net_lib.baselines.spec import adopt_network
-from msa2net_lib.config import PRESETS
+from msa2net_lib.config import PRESETS, LevelConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils import converted
 
@@ -33,10 +35,10 @@ SMALL = {
 }
 
 
-def small_network(preset: str, **overrides: Any) -> MSA2Net:
-    """Build a preset's form with a small encoder, and batch norms that have seen something."""
+def small_network(preset: str, attention: tuple[int, ...], **overrides: Any) -> MSA2Net:
+    """Build a preset's form, small and `shortened`, and batch norms that have seen something."""
     torch.manual_seed(0)
-    network = MSA2Net.from_preset(preset, **SMALL | overrides)
+    network = shortened(MSA2Net.from_preset(preset, **SMALL | overrides), attention)
     with torch.no_grad():
         network(torch.randn(4, 3, 64, 64))
         for name, weight in network.named_parameters():
@@ -54,7 +56,22 @@ def largest_difference(network: nn.Module, optimized: nn.Module, image: torch.Te
 
 @pytest.fixture(scope="module")
 def tiny():
-    return small_network("tiny")
+    """Every kind of level that `paper` has, once."""
+    first, same, *rest = PRESETS["paper"].levels
+    assert first == same
+    return small_network("tiny", (2,), levels=(first, LevelConfig("none", "addition"), *rest))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A few convolutions, for what does not depend on the network."""
+    torch.manual_seed(0)
+    return small_rival("unet_nitr").eval()
+
+
+@pytest.fixture(scope="module")
+def plain_fast(plain):
+    return optimize_for_inference(plain)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +96,7 @@ def fast(tiny_in_training, state_before):
 
 
 def test_same_logits_for_the_published_and_the_released_form():
-    """One network with every kind of level that the two forms have: a conversion takes half a minute.
+    """One network with every kind of level that the two forms have. `tiny` has attention in another stage.
 
     With everything that a caller may have around: channels last in the original, inference mode outside.
     """
@@ -87,7 +104,7 @@ def test_same_logits_for_the_published_and_the_released_form():
     levels = (published.levels[0], released.levels[2], published.levels[2], published.levels[3])
     assert {*published.levels, *released.levels} - {*levels} == {released.levels[3]}, "none of whose parts runs"
     assert replace(published, preset="", levels=levels) == replace(released, preset="", levels=levels)
-    network = small_network("published", levels=levels).to(memory_format=torch.channels_last)
+    network = small_network("published", (0, 3), levels=levels).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         optimized = optimize_for_inference(network)
     assert optimized.way == "openvino"
@@ -96,7 +113,7 @@ def test_same_logits_for_the_published_and_the_released_form():
 
 
 def test_tiny_stands_for_the_papers_form():
-    """All other tests take `tiny`: nothing but the encoder and the size tells it from `paper`."""
+    """Other tests take `tiny`: nothing but the encoder and the size tells it from `paper`."""
     tiny, paper = (NetworkConfig.from_preset(preset, **SMALL).to_dict() for preset in ("tiny", "paper"))
     assert {**tiny, "preset": "paper"} == paper
 
@@ -192,7 +209,7 @@ def test_what_an_optimized_network_refuses(tiny, fast):
     with pytest.raises(InputError, match="network of type OptimizedNetwork is optimized already: give the original"):
         optimize_for_inference(fast)
     with pytest.raises(InputError, match=r"weights in torch\.float64: convert it with network\.float\(\)"):
-        optimize_for_inference(small_network("tiny").double())
+        optimize_for_inference(copy.deepcopy(tiny).double())
 
 
 def test_without_openvino_it_says_so_and_runs(tiny, monkeypatch):
@@ -235,17 +252,22 @@ def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
     assert largest_difference(tiny, optimized, torch.randn(2, 3, 64, 64)) <= TOLERANCE
 
 
-@pytest.fixture
-def place(tiny, fast, tmp_path, monkeypatch):
-    """Where `tiny` comes to lie in a cache, and the whole of it: it is converted already."""
-    monkeypatch.setenv("MSA2NET_CACHE", str(tmp_path / "cache"))
-    found = optimize._place_in_cache(tiny)
+def kept(network, optimized, folder, monkeypatch):
+    """Where a network comes to lie in a cache, and the whole of it: it is converted already."""
+    monkeypatch.setenv("MSA2NET_CACHE", str(folder / "cache"))
+    found = optimize._place_in_cache(network)
     assert found is not None
-    converted.keep(fast._forward.model, found)
+    converted.keep(optimized._forward.model, found)
     return found
 
 
-def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_only(tiny, fast, place, monkeypatch):
+@pytest.fixture
+def place(plain, plain_fast, tmp_path, monkeypatch):
+    return kept(plain, plain_fast, tmp_path, monkeypatch)
+
+
+def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_only(tiny, fast, tmp_path, monkeypatch):
+    place = kept(tiny, fast, tmp_path, monkeypatch)
     monkeypatch.setattr(torch.export, "export", None)
     again = optimize.OptimizedWhenLong(copy.deepcopy(tiny), optimize.SOME_SLICES)
     assert again.way == "openvino"
@@ -263,35 +285,35 @@ def test_a_kept_network_is_taken_at_once_for_some_slices_and_its_own_weights_onl
     assert optimize.OptimizedWhenLong(other, optimize.SOME_SLICES).way == "eager"
 
 
-def test_a_long_volume_goes_on_optimized_and_the_conversion_is_kept(tiny, fast, place, monkeypatch):
+def test_a_long_volume_goes_on_optimized_and_the_conversion_is_kept(plain, plain_fast, place, monkeypatch):
     shutil.rmtree(place)
     old, others = place.with_name(f"openvino-{'0' * 32}"), [place.with_name(n) for n in ("scans", "openvino-models")]
     for folder in (old, *others):
         folder.mkdir()
         os.utime(folder, (0, 0))
-    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: plain_fast._forward.model)
     monkeypatch.setattr(converted, "MOST_KEPT", 1)
     image = torch.randn(2, 1, 64, 64)
     monkeypatch.setattr(optimize, "LONG_SECONDS", 1e6)
-    short = optimize.OptimizedWhenLong(tiny, 100)
+    short = optimize.OptimizedWhenLong(plain, 100)
     short(image)
     assert short.way == "eager"
     monkeypatch.setattr(optimize, "LONG_SECONDS", 0.0)
-    long = optimize.OptimizedWhenLong(tiny, 100)
-    assert torch.equal(long(image), tiny(image))
+    long = optimize.OptimizedWhenLong(plain, 100)
+    assert torch.equal(long(image), plain(image))
     assert long.way == "openvino"
-    assert largest_difference(tiny, long, image) <= TOLERANCE
+    assert largest_difference(plain, long, image) <= TOLERANCE
     stay = sorted([place, *others])
     assert sorted(place.parent.iterdir()) == stay, "MOST_KEPT stay, nothing half made, and what is somebody else's"
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "gone", "compiled"])
-def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
-    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+def test_a_damaged_cache_is_made_again(plain, plain_fast, place, damage, monkeypatch):
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: plain_fast._forward.model)
     model = place / "model.xml"
     whole = model.read_bytes()
     if damage == "compiled":
-        optimize._optimized(tiny, place)
+        optimize._optimized(plain, place)
         (blob,) = place.glob("*.blob")
         blob.chmod(0o644)
         blob.write_bytes(blob.read_bytes()[:1000])
@@ -299,15 +321,15 @@ def test_a_damaged_cache_is_made_again(tiny, fast, place, damage, monkeypatch):
         model.write_bytes({"cut short": whole[: len(whole) // 2]}.get(damage, b""))
     if damage == "gone":
         shutil.rmtree(place)
-    found = optimize._optimized(tiny, place)
-    assert largest_difference(tiny, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
+    found = optimize._optimized(plain, place)
+    assert largest_difference(plain, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
     assert model.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", ["a byte changed", "zeros", "cut short", "gone", "of another version"])
-def test_weights_that_are_not_as_they_were_written_are_not_computed_with(tiny, fast, place, damage, monkeypatch):
+def test_weights_that_are_not_as_they_were_written_are_not_computed_with(plain, plain_fast, place, damage, monkeypatch):
     made = []
-    monkeypatch.setattr(optimize, "_to_openvino", lambda network: made.append(1) or fast._forward.model)
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: made.append(1) or plain_fast._forward.model)
     weights = place / "model.bin"
     whole = weights.read_bytes()
     if damage == "gone":
@@ -318,36 +340,36 @@ def test_weights_that_are_not_as_they_were_written_are_not_computed_with(tiny, f
         middle = len(whole) // 2
         changed = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
         weights.write_bytes({"zeros": bytes(len(whole)), "cut short": whole[:-4]}.get(damage, changed))
-    found = optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES)
+    found = optimize.OptimizedWhenLong(plain, optimize.SOME_SLICES)
     assert made == [1]
-    assert largest_difference(tiny, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
+    assert largest_difference(plain, found, torch.randn(2, 1, 64, 64)) <= TOLERANCE
     assert weights.read_bytes() == whole
 
 
-def test_somebody_elses_cache_is_read(tiny, place, monkeypatch):
+def test_somebody_elses_cache_is_read(plain, place, monkeypatch):
     def not_permitted(*_, **__):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(torch.export, "export", None)
     monkeypatch.setattr(os, "utime", not_permitted)
-    assert optimize.OptimizedWhenLong(tiny, optimize.SOME_SLICES).way == "openvino"
+    assert optimize.OptimizedWhenLong(plain, optimize.SOME_SLICES).way == "openvino"
 
 
-def test_what_a_killed_process_left_goes(fast, place):
+def test_what_a_killed_process_left_goes(plain_fast, place):
     old, young = (place.with_name(f"openvino-partial-{name}") for name in ("old", "young"))
     for folder in (old, young):
         (folder / "whole").mkdir(parents=True)
     os.utime(old, (0, 0))
-    converted.keep(fast._forward.model, place)
+    converted.keep(plain_fast._forward.model, place)
     assert sorted(place.parent.iterdir()) == sorted([place, young]), "somebody may be writing to the other one"
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tiny, fast, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_done_without(plain, plain_fast, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(optimize, "_to_openvino", lambda network: fast._forward.model)
+    monkeypatch.setattr(optimize, "_to_openvino", lambda network: plain_fast._forward.model)
     for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
         monkeypatch.setenv("MSA2NET_CACHE", str(folder))
-        assert optimize._optimized(tiny, optimize._place_in_cache(tiny)).way == "openvino"
+        assert optimize._optimized(plain, optimize._place_in_cache(plain)).way == "openvino"
     assert (tmp_path / "file").read_bytes() == b""
 
 
@@ -364,26 +386,26 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     assert converted.cache_folder() == tmp_path / "kept"
 
 
-def test_networks_that_stay_as_they_are(tiny, fast, tmp_path, monkeypatch):
+def test_networks_that_stay_as_they_are(plain, plain_fast, tmp_path, monkeypatch):
     """One of the reader's own, of which weights do not say all; one in another type; one that is optimized already."""
     monkeypatch.setenv("MSA2NET_CACHE", str(tmp_path))
     own = adopt_network(nn.Conv2d(3, 2, 1), num_classes=2, image_size=64)
-    for network in (own, copy.deepcopy(tiny).double(), fast):
+    for network in (own, copy.deepcopy(plain).double(), plain_fast):
         assert optimize._place_in_cache(network) is None
         assert optimize.OptimizedWhenLong(network, 1000).network is network
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert optimize._place_in_cache(tiny) is None
+    assert optimize._place_in_cache(plain) is None
 
 
-def test_which_way_on_which_device(tiny):
-    assert optimize._fastest(small_network("tiny"), "mps")[0] == "eager"
-    way, forward = optimize._fastest(small_network("tiny"), "cuda")
+def test_which_way_on_which_device(plain):
+    assert optimize._fastest(copy.deepcopy(plain), "mps")[0] == "eager"
+    way, forward = optimize._fastest(copy.deepcopy(plain), "cuda")
     assert way == "torch.compile"
     assert isinstance(forward, optimize.CompiledForward)
 
 
 @pytest.mark.parametrize("moment", ["at once", "at the first call", "at the second call"])
-def test_failing_compilation_is_said_once_and_survived(tiny, monkeypatch, moment):
+def test_failing_compilation_is_said_once_and_survived(plain, monkeypatch, moment):
     """On a CPU with `torch.compile` replaced: what is tested is the way out, not the compiler."""
     calls = []
 
@@ -400,24 +422,24 @@ def test_failing_compilation_is_said_once_and_survived(tiny, monkeypatch, moment
         return run
 
     monkeypatch.setattr(torch, "compile", compile_network)
-    network = small_network("tiny")
+    network = copy.deepcopy(plain)
     optimized = optimize.OptimizedNetwork(network, "torch.compile", optimize.CompiledForward(network))
     with pytest.warns(UserWarning, match=r"torch\.compile failed \(RuntimeError: no compiler\)") as caught:
-        differences = [largest_difference(tiny, optimized, torch.randn(2, 1, 64, 64)) for _ in range(3)]
+        differences = [largest_difference(plain, optimized, torch.randn(2, 1, 64, 64)) for _ in range(3)]
     assert max(differences) <= TOLERANCE
     assert len(caught) == 1
     assert len(calls) == {"at once": 0, "at the first call": 1, "at the second call": 2}[moment]
 
 
-def test_compiled_network_is_used_and_memory_errors_come_through(tiny, monkeypatch):
+def test_compiled_network_is_used_and_memory_errors_come_through(plain, monkeypatch):
     def run_out(_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    network = small_network("tiny")
+    network = copy.deepcopy(plain)
     monkeypatch.setattr(torch, "compile", lambda compiled: compiled)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert largest_difference(tiny, optimize.CompiledForward(network), torch.randn(2, 1, 64, 64)) <= TOLERANCE
+        assert largest_difference(plain, optimize.CompiledForward(network), torch.randn(2, 1, 64, 64)) <= TOLERANCE
     monkeypatch.setattr(torch, "compile", lambda _: run_out)
     forward = optimize.CompiledForward(network)
     with pytest.raises(torch.OutOfMemoryError):
@@ -440,10 +462,8 @@ def watch(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork", "os.posix_spawn"):
         raise SystemExit(f"{{event}} {{arguments}}")
 import gc, os, signal, torch, timm  # what they do is not asked here
-from msa2net_lib import MSA2Net, optimize, optimize_for_inference
-from msa2net_lib.config import LevelConfig
-levels = (LevelConfig("none", "addition"),) * 3 + (LevelConfig("none", "none"),)
-network = MSA2Net.from_preset("tiny", levels=levels, **{SMALL!r})
+from msa2net_lib import build_network, optimize, optimize_for_inference
+network = build_network("unet_nitr", num_classes=2, image_size=64, widths=(4, 8))
 sys.addaudithook(watch)
 signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
 first = optimize_for_inference(network)

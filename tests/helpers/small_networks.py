@@ -5,10 +5,12 @@ Then every preset of MSA²Net on a small image, and short ways to read the steps
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from small_run import SMALL
+from torch import nn
 
 from msa2net_lib import MSA2Net, build_network
 from msa2net_lib.baselines.registry import NETWORKS
@@ -35,6 +37,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 SIZE = (64, 96)  # not square, so that height and width cannot be taken for each other
 LEVEL_3 = {f"{part} 3" for part in ("linear", "gate", "norm", "blocks")}
+
+
+def shortened(network: Any, attention: Sequence[int] = range(4)) -> Any:
+    """Take out of MSA²Net, in place, what it does more than once, which a trace follows each time, and return it.
+
+    A stage keeps one block, a level one, and only the stages named keep their attention.
+    """
+    for number, stage in enumerate(network.encoder.backbone.stages):
+        del stage.blocks[1:]
+        if number not in attention:
+            stage.blocks[0].attn_block = stage.blocks[0].attn_grid = nn.Identity()
+    for level in network.decoder.levels:
+        del level.blocks[1:]
+    return network
 
 
 def small_size(name: str) -> int:
