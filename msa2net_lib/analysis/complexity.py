@@ -198,15 +198,25 @@ def gradients(network: nn.Module, seed: int = 0) -> dict[str, Tensor | None]:
 
 def used_and_unused(network: nn.Module) -> pd.DataFrame:
     """Parameters that a gradient reaches (live) and that none ever reaches (unused), by part of `network_parts`."""
-    reached = gradients(network)
-    names = {id(parameter): name for name, parameter in network.named_parameters()}
-    rows = {}
+    reached, rows = _reached(network), {}
     for part, modules in network_parts(network).items():
         sizes = {True: 0, False: 0}
         for parameter in (parameter for module in modules for parameter in module.parameters()):
-            sizes[reached.get(names[id(parameter)]) is not None] += parameter.numel()
+            sizes[parameter in reached] += parameter.numel()
         rows[part] = (sizes[True], sizes[False])
     return pd.DataFrame.from_dict(rows, orient="index", columns=["live", "unused"]).rename_axis("part")
+
+
+def _reached(network: nn.Module) -> set[Tensor]:
+    """Parameters at the leaves of the graph that autograd would go through, which is not run."""
+    with evaluating(network), torch.random.fork_rng(devices=[]):
+        nodes: list[Any] = [network(_image(network)).grad_fn]
+    seen = {*nodes}
+    while nodes:
+        new = {node for node, _ in nodes.pop().next_functions if node is not None} - seen
+        seen |= new
+        nodes += new
+    return {node.variable for node in seen if hasattr(node, "variable")}
 
 
 def vanishing(network: nn.Module, tolerance: float = 1e-12) -> list[str]:

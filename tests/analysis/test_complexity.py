@@ -140,6 +140,7 @@ def test_modes_and_hooks_are_restored_even_after_an_error():
     before = [module.training for module in network.modules()]
     count_work(network)
     complexity.gradients(network)
+    complexity.used_and_unused(network)
     network.config = replace(network.config, image_size=96)  # so that the next image does not fit
     with pytest.raises(ValueError):
         count_work(network)
@@ -173,6 +174,7 @@ def test_idle_parameters_do_not_move_the_logits_and_live_ones_do():
     unused = [name for name, gradient in found.items() if gradient is None]
     assert {".".join(name.split(".")[:4]) for name in unused} == {"decoder.levels.3.blocks"}
     parameters = dict(network.named_parameters())
+    assert complexity._reached(network) == {p for name, p in parameters.items() if name not in unused}
     with torch.no_grad():
         before = network(image)
         for name in unused:
@@ -205,4 +207,5 @@ def test_gradients_leave_the_random_numbers_alone():
     expected = torch.rand(1)
     torch.manual_seed(3)
     complexity.gradients(network)
+    complexity.used_and_unused(network)
     assert torch.equal(torch.rand(1), expected)
