@@ -47,10 +47,15 @@ def test_scans_that_are_made_here_have_the_classes_of_the_table(root, name):
     assert dataset.class_names == ORGANS
 
 
-def test_images_that_are_made_here_have_the_class_of_the_table(tmp_path):
-    dataset = open_dataset("skin", tmp_path, count=3, size=64, progress=False)
-    assert dataset.root == tmp_path / "skin_3_64" / "prepared"
-    assert dataset.class_names == ("lesion",)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Drawn images, prepared on opening."""
+    return open_dataset("skin", tmp_path_factory.mktemp("made"), count=3, size=64, progress=False)
+
+
+def test_images_that_are_made_here_have_the_class_of_the_table(made):
+    assert made.root.parts[-2:] == ("skin_3_64", "prepared")
+    assert made.class_names == ("lesion",)
 
 
 @pytest.mark.parametrize("name", ["synapse", "isic"])
@@ -59,8 +64,7 @@ def test_data_that_are_not_there(name, tmp_path, refused):
 
 
 @pytest.mark.parametrize("form", [str, Path, lambda folder: f"{folder}/"])
-def test_data_of_your_own_open_by_their_folder(tmp_path, refused, form):
-    made = open_dataset("skin", tmp_path, count=3, size=64, progress=False)
+def test_data_of_your_own_open_by_their_folder(made, tmp_path, refused, form):
     name = form(made.root)
     assert open_dataset(name) == made
     entry = dataset_entry(name)
