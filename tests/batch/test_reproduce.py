@@ -212,26 +212,32 @@ def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatc
     assert capfd.readouterr().out.count(": running") == 3
 
 
-PAGE = """
-from msa2net_lib.lessons.records import Recorder
-record = Recorder.start("00_start_here", globals())
+PAGES = {
+    LESSON: """
 import os
 record.number("shipped scans", len(os.listdir(DATA_DIR + "/example_ct/img")), "files")
 record.finish().name
-"""
+""",
+    "02_fusion": """
+from msa2net_lib.lessons.networks import find_network
+find_network(record.folder.parent, CHECKPOINT)
+""",
+}
+"""Lessons cut down to a cell, which follows their own cell of parameters."""
 
 
 def test_a_real_notebook_and_a_real_failure(root, tmp_path, monkeypatch, capfd):
-    """Nothing played: a page short enough to wait for, and a lesson whose checkpoint is not there."""
+    """Nothing played: a page that runs, and one whose checkpoint is not there."""
     checkout = tmp_path / "checkout"
     shutil.copytree(root / "workflow", checkout / "workflow")
     (checkout / "data").symlink_to(root / "data")
     (checkout / "notebooks").mkdir()
-    shutil.copy(root / "notebooks" / "02_fusion.ipynb", checkout / "notebooks")
-    lesson = nbformat.read(root / "notebooks" / f"{LESSON}.ipynb", 4)
-    (settings,) = (cell for cell in lesson.cells if "parameters" in cell.metadata.get("tags", ()))
-    lesson.cells = [settings, nbformat.v4.new_code_cell(PAGE)]
-    nbformat.write(lesson, checkout / "notebooks" / f"{LESSON}.ipynb")
+    for name, page in PAGES.items():
+        lesson = nbformat.read(root / "notebooks" / f"{name}.ipynb", 4)
+        (settings,) = (cell for cell in lesson.cells if "parameters" in cell.metadata.get("tags", ()))
+        begin = f"from msa2net_lib.lessons.records import Recorder\nrecord = Recorder.start('{name}', globals())"
+        lesson.cells = [settings, nbformat.v4.new_code_cell(begin + page)]
+        nbformat.write(lesson, checkout / "notebooks" / f"{name}.ipynb")
     monkeypatch.chdir(checkout)
     parameters = {"CHECKPOINT": "missing.safetensors"}
     plan = profile_plan("smoke", lessons=[LESSON, "02_fusion"], parameters=parameters, device="cpu")

@@ -59,6 +59,13 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def evaluated(run_folder, patient2):
+    """The scores of each selection of `run_folder`, without the command."""
+    files = weights_of_run(run_folder, with_best_on_test=True)
+    return {name: evaluate(load_network(file), patient2, progress=False) for name, file in files.items()}
+
+
+@pytest.fixture(scope="module")
 def skin(tmp_path_factory):
     """Twelve drawn images of 64 x 64 and a random network of two classes."""
     home = tmp_path_factory.mktemp("skin")
@@ -118,13 +125,11 @@ def test_a_training_folder_has_a_column_for_each_selection(run_folder, patient2,
     assert written.groupby("selection").dsc.mean().nunique() == 3
 
 
-def test_selections_of_a_run(run_folder, patient2, tmp_path):
+def test_selections_of_a_run(run_folder, evaluated, tmp_path):
     assert list(weights_of_run(run_folder)) == ["last step", "best on validation"]
-    files = weights_of_run(run_folder, with_best_on_test=True)
-    results = {name: evaluate(load_network(file), patient2, progress=False) for name, file in files.items()}
-    assert list(results) == ["last step", "best on validation", ON_TEST]
-    table = selection_table(results, "strict")
-    for label, result in results.items():
+    assert list(evaluated) == ["last step", "best on validation", ON_TEST]
+    table = selection_table(evaluated, "strict")
+    for label, result in evaluated.items():
         columns = table[label]
         assert list(columns) == ["DSC (0 to 1)", "HD95 (mm)", "HD95 (voxels)", "missed", "HD95, found (mm)"]
         assert tuple(columns.loc["mean"].iloc[:2]) == pytest.approx(result.mean("strict"))
@@ -225,14 +230,12 @@ def two_seeds(run_folder, tmp_path):
     return folders
 
 
-def test_several_seeds_have_a_mean_and_a_spread(two_seeds, patient2, tmp_path, capsys):
+def test_several_seeds_have_a_mean_and_a_spread(two_seeds, patient2, evaluated, tmp_path, capsys):
     table = tmp_path / "scores.csv"
     options = ("--dataset", patient2.root, "--output", table, "--predictions", tmp_path / "maps")
     out = run(capsys, "--run", *two_seeds, *options).out
     assert "last step: mean and sd over 2 seeds" in out
-    means = [
-        evaluate(load_network(f / "weights.safetensors"), patient2, progress=False).mean("paper") for f in two_seeds
-    ]
+    means = [evaluated[name].mean("paper") for name in ("last step", ON_TEST)]  # whose weights the two are
     (row,) = [line.split() for line in out.splitlines() if line.split()[:3] == ["paper", "mean", "dsc"]]
     cases, mean, sd = map(float, row[6:9])  # behind protocol, organ, score and the unit "0 to 1"
     dsc = [one[0] for one in means]

@@ -348,7 +348,7 @@ def test_prepare_synapse_ends_with_the_contract(root, raw, tmp_path, capsys):
 def test_prepare_synapse_of_others(root, tmp_path, capsys):
     """Stored in scheme B and transposed: the command stops, names the flip that is needed, and passes with it."""
     home = tmp_path / "virtual"
-    two = ("--source", root / "data" / "example_ct", "--train", 0, "--test", 2, "--workers", 1)
+    two = ("--source", root / "data" / "example_ct", "--train", 0, "--test", 1, "--workers", 1)
     assert run("prepare", "virtual", "--destination", home, *two) == 0
     virtual = PreparedDataset.open(home / "prepared")
     foreign = store_as_others(virtual, virtual.test_cases, tmp_path / "theirs", "B", "t")

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,8 @@ def main():
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    for late in ("torch._dynamo", "torch.utils.tensorboard"):  # what training loads on its way
+        import_module(late)
     said = []
     for given in json.loads(sys.argv[1]):
         processes, kept = given.pop("processes"), given.pop("kept", None)

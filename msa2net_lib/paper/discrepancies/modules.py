@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,8 @@ def _many_heads(attention: EfficientAttention, x: Tensor, heads: int) -> Tensor:
 
 def encoder_name(_: Path) -> Evidence:
     names = ("maxvit_rmlp_small_rw_224", "maxvit_base_tf_224", "maxvit_rmlp_base_rw_224")
-    with torch.device("meta"):
-        counts = {name: count_parameters(timm.create_model(name, num_classes=0)) for name in names}
-    counts = {"recorded encoder": recorded_count("published", "backbone.backbone.")} | counts
+    counts = {"recorded encoder": recorded_count("published", "backbone.backbone.")}
+    counts |= {name: _timm_parameters(name) for name in names}
     table = pd.DataFrame({"parameters (M)": pd.Series(counts) / 1e6})
     same = [name for name in names if counts[name] == counts["recorded encoder"]]
     says = (
@@ -110,6 +110,12 @@ def encoder_name(_: Path) -> Evidence:
         f"has {counts[names[1]] / 1e6:.1f} M"
     )
     return Evidence(says, table, same == [names[0]])
+
+
+@cache
+def _timm_parameters(name: str) -> int:
+    with torch.device("meta"):
+        return count_parameters(timm.create_model(name, num_classes=0))
 
 
 def hidden_mismatch(_: Path) -> Evidence:

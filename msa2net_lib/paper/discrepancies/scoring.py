@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +152,13 @@ def table_a_rows(_: Path) -> Evidence:
     return Evidence(says, table, len(off) > 0)
 
 
+@cache
+def _published_work() -> complexity.Work:
+    return complexity.count_work(complexity.build_empty(NetworkConfig.from_preset("published")))
+
+
 def counting_rule(_: Path) -> Evidence:
-    work = complexity.count_work(complexity.build_empty(NetworkConfig.from_preset("published")))
-    table = complexity.counting_table(work)
+    table = complexity.counting_table(_published_work())
     printed = table_1().flops_g[OWN]
     same = [rule for rule, value in table.g.items() if round(value, 2) == printed]
     products, operations = table.g[complexity.TORCH.name], table.g[complexity.OPERATIONS.name]
