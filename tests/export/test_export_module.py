@@ -212,20 +212,23 @@ def test_what_is_compared():
         compare(module, lambda image: image[..., :1], probe)
 
 
-@BOTH
-def test_stopped_or_failed_leaves_what_was_there(convolution, tmp_path, monkeypatch, format):
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize(("format", "moment"), [("onnx", "write_onnx"), ("pt2", "write_pt2"), ("pt2", "compare_all")])
+def test_stopped_or_failed_leaves_what_was_there(convolution, tmp_path, monkeypatch, format, moment, trouble):
+    """In the middle of writing, or with everything written."""
     path = tmp_path / f"one.{format}"
     path.write_bytes(b"before")
-    for trouble in (KeyboardInterrupt, RuntimeError):
 
-        def stop(*_, trouble=trouble):
-            raise trouble
+    def stop(_, temporary, *__):
+        if moment.startswith("write"):
+            temporary.write_bytes(b"half")
+        raise trouble
 
-        monkeypatch.setattr(export_module_module, "compare_all", stop)
-        with pytest.raises(trouble):
-            export_module(convolution, IMAGE, path)
-        assert [file.name for file in tmp_path.iterdir()] == [path.name]
-        assert path.read_bytes() == b"before"
+    monkeypatch.setattr(export_module_module, moment, stop)
+    with pytest.raises(trouble):
+        export_module(convolution, IMAGE, path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"before"
 
 
 def test_missing_package(convolution, tmp_path, monkeypatch, refused):
