@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def carry_out(walk: Walk, copy: Path) -> set[str]:
             assert not path.exists(), path
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".ipynb":  # the page has the program that writes it
-                subprocess.run([sys.executable, "-c", code], cwd=copy, check=True)
+                with chdir(copy):
+                    exec(code, {})  # our own page's text
             else:
                 path.write_text(code)
         else:
