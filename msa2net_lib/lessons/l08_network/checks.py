@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def count_convolution(
 
 convolution = Check(
     "convolution",
-    count_convolution,
+    cache(count_convolution),  # hundreds of guesses ask for the same counts
     _draw_convolution,
     {
         "the groups are forgotten: an output channel sees the inputs of its own group only": lambda i, o, k, g, h, w: (

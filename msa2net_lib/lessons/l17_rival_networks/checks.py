@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -146,18 +147,35 @@ class RuleModule(nn.Module):
         return self.rule(x, g, self.from_x, self.from_g)
 
 
-def with_rule(name: str, rule: Rule, seed: int = 0) -> Any:
-    """A small network of `NETWORKS` with a rule on every skip, in float64; one seed gives the same weights always."""
+@cache
+def _plugged(name: str, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(name, 2, 64, **NETWORKS[name])
-        return plug(network, partial(RuleModule, rule=rule)).double().eval()
+        return plug(network, partial(RuleModule, rule=library_rule)).double().eval()
+
+
+def with_rule(name: str, rule: Rule, seed: int = 0) -> Any:
+    """A small network of `NETWORKS` with a rule on every skip, in float64; one seed gives the same weights always."""
+    return _with(rule, copy.deepcopy(_plugged(name, seed)))
+
+
+def _with(rule: Rule, network: Any) -> Any:
+    for part in network.modules():
+        if isinstance(part, RuleModule):
+            part.rule = rule
+    return network
 
 
 def _logits(rule: Rule, image: Tensor) -> tuple[Tensor, ...]:
-    """Of both networks."""
-    with torch.no_grad():
-        return tuple(with_rule(name, rule)(image) for name in NETWORKS)
+    """Of both networks; of each, what a rule is handed is its own, and what it never sees is not copied."""
+    logits = []
+    for whole in (_plugged(name, 0) for name in NETWORKS):
+        handed = {inner for part in whole.modules() if isinstance(part, RuleModule) for inner in part.modules()}
+        unseen = {id(part): part for part in whole.modules() if not handed & {*part.modules()}}
+        with torch.no_grad():
+            logits.append(_with(rule, copy.deepcopy(whole, unseen))(image))
+    return tuple(logits)
 
 
 in_two_networks = Check(

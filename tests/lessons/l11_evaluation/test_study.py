@@ -38,14 +38,13 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(data_dir, tmp_path_factory):
-    """Where the plan of two steps was run once."""
+def ran(data_dir, tmp_path_factory):
+    """Where the plan of two steps was run once, and what came of it."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         plan = lesson.SkinPlan("skin", "tiny", 64, "smoke", steps=2, count=10, size=64)
         patch.setitem(lesson.SKIN_PLANS, "smoke", plan)
-        study(data_dir, folder)
-        yield folder
+        yield folder, study(data_dir, folder)
 
 
 def study(data_dir, folder, **options):
@@ -53,19 +52,20 @@ def study(data_dir, folder, **options):
 
 
 @pytest.mark.slow
-def test_a_second_study_reads_the_first_one_back(data_dir, folder):
+def test_a_second_study_reads_the_first_one_back(data_dir, ran):
+    folder, first = ran
     (home,) = folder.iterdir()
     written = (home / "state.pt").stat().st_mtime_ns
     again = study(data_dir, folder)
     assert (home / "state.pt").stat().st_mtime_ns == written
     assert len(again.result.history) > 0
-    np.testing.assert_array_equal(again.evaluation.scores, study(data_dir, folder).evaluation.scores)
+    np.testing.assert_array_equal(again.evaluation.scores, first.evaluation.scores)
     study(data_dir, folder, steps=1)
     assert len(list(folder.iterdir())) == 2  # another setting is another run
 
 
-def test_its_row_and_figure_say_that_the_images_are_drawn(data_dir, folder):
-    found = study(data_dir, folder)
+def test_its_row_and_figure_say_that_the_images_are_drawn(ran):
+    _, found = ran
     assert (found.run.data, found.plan.source) == ("skin", DATASETS["skin"].source)
     assert found.run.training == TrainConfig.from_recipe("smoke", steps=2)
     assert found.run.network.num_classes == 2
