@@ -288,7 +288,7 @@ def test_killed_and_run_again(tmp_path, save_nifti, tree, workers):
     rng = np.random.default_rng(0)
     for case in ("0005", "0006", "0008"):
         for kind, high in (("img", 1000), ("label", 14)):
-            array = rng.integers(-1000 if kind == "img" else 0, high, (40, 112, 112)).astype(np.int16)
+            array = rng.integers(-1000 if kind == "img" else 0, high, (24, 48, 48)).astype(np.int16)
             save_nifti(tmp_path / "raw" / kind / f"{kind}{case}.nii.gz", array)
     script, out = tmp_path / "killed.py", tmp_path / "out"
     script.write_text(KILLED)

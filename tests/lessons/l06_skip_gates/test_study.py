@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_run import SMALL
 
 from msa2net_lib import MSA2Net, NetworkConfig
 from msa2net_lib.analysis.randomization import reinitialized
@@ -170,7 +172,7 @@ def test_agreement_beside_score():
 
 def test_runs_are_those_of_compare_and_are_taken_up_again(other_dataset, tmp_path):
     config, dataset = TrainConfig.from_recipe("smoke", steps=1, batch_size=2), other_dataset
-    network = NetworkConfig.from_preset("tiny", image_size=32, num_classes=4)
+    network = replace(SMALL, image_size=32, num_classes=4)
     variants = {name: network.with_gate(name) for name in ("addition", "masag")}
     runs, networks = gates.compare_gates(variants, config, [5], dataset, tmp_path, device="cpu")
     expected = compare({"masag": network}, config, [5], dataset, device="cpu", progress=False)
