@@ -24,7 +24,7 @@ from msa2net_lib.nn.official import official_key
 from msa2net_lib.utils.files import atomic_path
 from msa2net_lib.utils.names import listed
 from msa2net_lib.utils.official_keys import to_our_keys
-from msa2net_lib.utils.torch_files import misfits, read_state_dict, require_finite
+from msa2net_lib.utils.torch_files import Undrawn, misfits, read_state_dict, require_finite
 
 FORMS = ("published", "released")
 """The two networks that the released source defines; see `config.PRESETS`."""
@@ -115,7 +115,8 @@ def load_official_checkpoint(
         raise InputError(f"{path}: does not fit the {report.form} network; {report.offenders()}; use the original file")
     require_finite(state, path)
     config = NetworkConfig.from_preset(report.form, num_classes=report.num_classes, image_size=image_size)
-    built = MSA2Net(config)
+    with Undrawn():
+        built = MSA2Net(config)
     theirs = official_keys(built)
     built.load_state_dict({ours: _as_stored(state[key]) for ours, key in theirs.items()})
     return built.eval()
@@ -155,7 +156,8 @@ def _load_rival(
             "the size it was trained at"
         )
     require_finite(state, path)
-    network = build_network(name, num_classes, image_size, **options)
+    with Undrawn():
+        network = build_network(name, num_classes, image_size, **options)
     network.load_state_dict({key: _as_stored(value) for key, value in found.items()})
     if verbose:
         print(f"{path.name}: {name}, {num_classes} classes; all {len(state)} entries fit")

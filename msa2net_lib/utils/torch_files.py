@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.names import listed
@@ -73,6 +74,23 @@ def _without_prefixes(key: str) -> str:
     while key.startswith(PREFIXES):
         key = key.partition(".")[2]
     return key
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it layers start from zeros where they would draw: for a network that gets all its weights right after.
+
+    To draw the 113 M weights of MSA²Net takes ten times as long as all else of building it.
+    """
+
+    _DRAWS = frozenset({"uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_"})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in self._DRAWS:
+            tensor = args[0] if args else kwargs["tensor"]
+            tensor.detach().zero_()
+            return tensor
+        return func(*args, **kwargs)
 
 
 def misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

@@ -52,7 +52,7 @@ def reference():
 
 @pytest.fixture
 def network(reference):
-    return reference.fill(Denoiser(**SMALL), [("^", "."), *RULES, (r"^\.", "")])
+    return reference.fill(lambda: Denoiser(**SMALL), [("^", "."), *RULES, (r"^\.", "")])
 
 
 def test_every_recorded_array(reference, network):
@@ -63,7 +63,7 @@ def test_every_recorded_array(reference, network):
 
 def test_every_recorded_array_of_the_whole_network():
     whole = Reference("dermosegdiff")
-    deviations = whole.deviations(call(whole.fill(Denoiser(), [("^", "."), *RULES, (r"^\.", "")])))
+    deviations = whole.deviations(call(whole.fill(Denoiser, [("^", "."), *RULES, (r"^\.", "")])))
     assert len(deviations) == len(whole.facts["arrays"])
     assert max(deviations.values()) < TOLERANCE, deviations
 

@@ -12,6 +12,7 @@ from msa2net_lib.baselines.fatnet import FATNet
 from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.errors import InputError
 from msa2net_lib.utils.official_keys import our_key
+from msa2net_lib.utils.torch_files import Undrawn
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5
@@ -35,7 +36,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def network(reference):
-    return reference.fill(FATNet(1), RULES)
+    return reference.fill(lambda: FATNet(1), RULES)
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +44,26 @@ def right(network):
     return run(network, MODULES, image())
 
 
+@pytest.fixture
+def small(network):
+    """The same weights at 64 pixels, where everything costs less; nothing of this network depends on the size."""
+    with Undrawn():
+        small = FATNet(1, 64).eval()
+    small.load_state_dict(network.state_dict())
+    return small
+
+
 def test_every_recorded_array(reference, right):
     deviations = reference.deviations(right)
     assert max(deviations.values()) < TOLERANCE, deviations
 
 
-def test_counts(reference, network):
+def test_counts(reference, small):
     facts = reference.facts
     assert count(lambda: FATNet(1), (1, 3, 224, 224)) == (facts["total_parameters"], facts["multiply_adds"])
-    unused = never_reached(network, image())
+    unused = never_reached(small, image(size=64))
     assert set(unused) == {our_key(key, RULES) for key in facts["never_gradient_keys"]}
-    sizes = dict(network.named_parameters())
+    sizes = dict(small.named_parameters())
     assert sum(sizes[name].numel() for name in unused) == facts["never_gradient_parameters"] == 4640
 
 
@@ -71,10 +81,8 @@ def test_the_epsilon_of_the_layer_norms_is_seen(reference, network, right):
 
 
 @torch.no_grad()
-def test_planted_mistakes_are_seen(network, monkeypatch):
-    """At 64 pixels, where they cost less; nothing of this network depends on the size."""
-    small, picture = FATNet(1, 64).eval(), image(size=64)
-    small.load_state_dict(network.state_dict())
+def test_planted_mistakes_are_seen(small, monkeypatch):
+    picture = image(size=64)
     expected = small(picture)
     with monkeypatch.context() as patch:
         patch.setattr(fatnet, "APPLIED", (1, 1, 1))

@@ -11,6 +11,7 @@ from msa2net_lib.baselines import uctransnet
 from msa2net_lib.baselines.registry import official_rules
 from msa2net_lib.baselines.uctransnet import UCTransNet
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.torch_files import Undrawn
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-5
@@ -33,7 +34,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def network(reference):
-    return reference.fill(UCTransNet(1), official_rules("uctransnet"))
+    return reference.fill(lambda: UCTransNet(1), official_rules("uctransnet"))
 
 
 def test_every_recorded_array(reference, network):
@@ -56,7 +57,8 @@ def test_counts(reference):
 
 @torch.no_grad()
 def test_planted_mistakes_are_seen(network, monkeypatch):
-    small = UCTransNet(1, 64)  # 16 cells in place of 196: other positions, the same weights
+    with Undrawn():
+        small = UCTransNet(1, 64)  # 16 cells in place of 196: other positions, the same weights
     state = {key: value for key, value in network.state_dict().items() if "positions" not in key}
     small.load_state_dict(state | {k: v[:, :16] for k, v in network.state_dict().items() if "positions" in k})
     small, picture = small.eval(), image(size=64)

@@ -34,7 +34,7 @@ SYSTEMS = {
 def case(request):
     build, classes, modules = SYSTEMS[request.param]
     reference = Reference(request.param)
-    network = reference.fill(build(classes), official_rules(request.param))
+    network = reference.fill(lambda: build(classes), official_rules(request.param))
     found = run(network, {k: (v, torch.sigmoid) if k.endswith("psi") else v for k, v in modules.items()}, image())
     return request.param, reference, network, found
 

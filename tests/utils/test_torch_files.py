@@ -1,12 +1,14 @@
-"""Whether all values are finite is found as `isfinite` finds it, for every kind of tensor that a file may hold."""
+"""Whether all values are finite is found as `isfinite` finds it, of all kinds of tensors; starts that are not drawn."""
 
 import math
 
 import pytest
+import timm
 import torch
+from torch import nn
 
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.torch_files import is_finite, require_finite, require_finite_logits
+from msa2net_lib.utils.torch_files import Undrawn, is_finite, require_finite, require_finite_logits
 
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -54,3 +56,24 @@ def test_what_is_refused_is_counted():
     logits[1, 0, 2, 2] = math.nan
     with pytest.raises(InputError, match="not finite in 1 of 3 slices"):
         require_finite_logits(logits)
+
+
+STARTS = {
+    "linear": lambda: nn.Linear(3, 4).weight,
+    "convolution": lambda: nn.Conv2d(3, 4, 3).bias,
+    "attention": lambda: nn.MultiheadAttention(4, 2).in_proj_weight,
+    "truncated normal": lambda: nn.init.trunc_normal_(torch.full((9,), 5.0), std=0.02),
+    "timm's": lambda: timm.layers.trunc_normal_(torch.full((9,), 5.0), std=0.02),
+    "by name": lambda: nn.init.kaiming_normal_(tensor=torch.full((3, 4), 5.0)),
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_within_it_nothing_is_drawn_and_behind_it_everything(start):
+    torch.manual_seed(0)
+    with Undrawn():
+        assert not STARTS[start]().any()
+    found = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(found, torch.rand(3)), "no random number was used"
+    assert STARTS[start]().any()
