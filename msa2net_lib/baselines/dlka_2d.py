@@ -51,11 +51,11 @@ class DeformableLargeKernelAttention(nn.Module):
 class Level(nn.Module):
     """Linear, plus the skip, two deformable blocks, expansion; the deepest level owns all of it and only expands."""
 
-    def __init__(self, channels: int, scale: int):
+    def __init__(self, channels: int, scale: int, depth: int):
         super().__init__()
         self.linear = nn.Linear(channels, channels)
         block = partial(LKABlock, channels, attention=DeformableLargeKernelAttention)
-        self.blocks = nn.Sequential(block(), block())
+        self.blocks = nn.Sequential(*(block() for _ in range(depth)))
         self.expand = PatchExpand(channels, scale)
 
     def forward(
@@ -73,8 +73,8 @@ class DLKANet(nn.Module):
     Offsets come from ordinary, dense convolutions, which hold most of the decoder's parameters and start from Xavier
     noise: at the start they are not zero. The skips are added as they are. Table 1 counts 23,059,508 parameters that
     never get a gradient: the deepest level's linear and blocks, and a 1 -> 3 convolution of the encoder; they are kept.
-    The official code takes 224 pixels only. ``pretrained``: MaxViT of ImageNet-1k, MSA²Net's own, or its file. Images
-    are expected normalized from [0, 1] by (x - 0.5) / 0.5.
+    The official code takes 224 pixels only. ``pretrained``: MaxViT of ImageNet-1k, MSA²Net's own, or its file.
+    ``depth``: blocks a level. Images are expected normalized from [0, 1] by (x - 0.5) / 0.5.
 
     Shape: (b, 1|3, h, w) of ``image_size``, multiples of 32 -> logits (b, num_classes, h, w).
     Source: github.com/xmindflow/deformableLKA, commit d2d2992, folder 2D (MIT).
@@ -87,11 +87,12 @@ class DLKANet(nn.Module):
         pretrained: bool | str = False,
         encoder: str = "maxvit_rmlp_small_rw_224",
         encoder_options: dict[str, Any] | None = None,
+        depth: int = 2,
     ):
         super().__init__()
         size = fitting_size(image_size, 32, "dlka_2d")
         self.encoder = Encoder(encoder, size, encoder_options, pretrained, gray_stem=True)
-        self.levels = nn.ModuleList(Level(c, 2 if i else 4) for i, c in enumerate(self.encoder.channels))
+        self.levels = nn.ModuleList(Level(c, 2 if i else 4, depth) for i, c in enumerate(self.encoder.channels))
         self.head = nn.Conv2d(self.encoder.channels[0], num_classes, 1)
         xavier_start(self.levels)
         xavier_start(self.head)

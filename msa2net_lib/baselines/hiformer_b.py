@@ -34,17 +34,17 @@ class Pyramid(nn.Module):
     Shape: (b, 3, h, w) -> tokens S1 (b, h*w/16, 96) and S3 (b, h*w/256, 384).
     """
 
-    def __init__(self, size: tuple[int, int], drop_path: float):
+    def __init__(self, size: tuple[int, int], drop_path: float, cnn: str, depths: tuple[int, int, int]):
         super().__init__()
-        self.resnet: Any = create_timm("resnet50")
+        self.resnet: Any = create_timm(cnn)
         del self.resnet.layer4
         self.project = nn.ModuleList(nn.Conv2d(4 * 64 * 2**i, c, 1) for i, c in enumerate(CHANNELS))
-        rates = drop_path_rates(drop_path, (2, 2, 6))
+        rates = drop_path_rates(drop_path, depths)
         self.stages = nn.ModuleList(
             SwinStage(
                 c,
                 (size[0] // 2 ** (2 + i), size[1] // 2 ** (2 + i)),
-                depth=(2, 2, 6)[i],
+                depth=depths[i],
                 num_heads=3 * 2**i,
                 window_size=window_size(size, 16),
                 drop_path=rates[i],
@@ -129,7 +129,7 @@ class HiFormer(nn.Module):
     class tokens. So nothing of the fusion can reach the output, 3.22 M parameters that Table 1 counts; they are kept
     and not evaluated here, unless ``compute_discarded`` asks for the same cost. The original takes 224 pixels and
     three channels only. ``pretrained``: ResNet-50 and Swin-T (its stages and two mergings) of ImageNet-1k, or their
-    two files. Images are expected in [0, 1].
+    two files. ``cnn``, ``depths``: the ResNet, and Swin blocks a stage. Images are expected in [0, 1].
 
     Shape: (b, 1|3, h, w) of ``image_size``, multiples of 32 -> logits (b, num_classes, h, w).
     Source: github.com/amirhossein-kz/HiFormer, commit 6726d28 (MIT).
@@ -143,6 +143,8 @@ class HiFormer(nn.Module):
         preset: Literal["released", "paper"] = "released",
         compute_discarded: bool = False,
         drop_path: float = 0.1,
+        cnn: str = "resnet50",
+        depths: tuple[int, int, int] = (2, 2, 6),
     ):
         super().__init__()
         require_choice("preset", preset, PRESETS)
@@ -151,7 +153,7 @@ class HiFormer(nn.Module):
         height, width = self.image_size
         self.grids = ((height // 4, width // 4), (height // 16, width // 16))
         branches = (CHANNELS[0], CHANNELS[2])
-        self.pyramid = Pyramid(self.image_size, drop_path)
+        self.pyramid = Pyramid(self.image_size, drop_path, cnn, depths)
         self.class_tokens = nn.ModuleList(ClassToken(c) for c in branches)
         self.positions = nn.ParameterList(
             nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1 + h * w, c), std=0.02))

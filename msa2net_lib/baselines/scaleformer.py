@@ -154,7 +154,8 @@ class ScaleFormer(nn.Module):
     convolutional map alone. Table 1 prints 111.6 M parameters, which is this network without its inter-scale block, and
     48.93 G, which needs it: the official code has 113.82 M. The attention over the width is transposed in that code,
     and its output's memory reinterpreted (`DualAxisAttention`). It takes 224 pixels only, and its training code was
-    not released. There are no ``pretrained`` weights. Images are expected in [0, 1].
+    not released. There are no ``pretrained`` weights. ``depth``: attention blocks in each scale but the coarsest, which
+    has one. Images are expected in [0, 1].
 
     Shape: (b, 1|3, h, w) of ``image_size``, multiples of 32 -> logits (b, num_classes, h, w).
     Source: github.com/ZJUGiveLab/ScaleFormer, commit d3e2416 (no license), as described.
@@ -166,6 +167,7 @@ class ScaleFormer(nn.Module):
         image_size: int | tuple[int, int] = 224,
         pretrained: bool | str = False,
         width: int = 64,
+        depth: int = 2,
     ):
         super().__init__()
         from_scratch(pretrained, "scaleformer")
@@ -176,7 +178,7 @@ class ScaleFormer(nn.Module):
         scales = (channels[2], channels[3], channels[4], channels[4])
         self.convolutional = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise((3, *channels)))
         self.intra = nn.ModuleList(
-            nn.Sequential(*(IntraScaleBlock(c, grid) for _ in range(1 if i == 3 else 2)))
+            nn.Sequential(*(IntraScaleBlock(c, grid) for _ in range(1 if i == 3 else depth)))
             for i, (c, grid) in enumerate(zip(scales, grids, strict=True))
         )
         self.down = nn.ModuleList(

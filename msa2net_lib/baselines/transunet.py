@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 IMAGENET = "vit_base_r50_s16_224.orig_in21k"
 
 
-def residual_network() -> Any:
+def residual_network(blocks: Sequence[int] = (3, 4, 9)) -> Any:
     """timm's ResNet with group norm, in TransUNet's arithmetic: 64, 256, 512, 1024 channels at 1/2, 1/4, 1/8, 1/16.
 
     It differs from timm's own hybrid in six ways: padding is symmetric, pooling has none, two epsilons, and each
@@ -32,7 +33,7 @@ def residual_network() -> Any:
     is called in the original.
     """
     convolution, norm = partial(StdConv2d, eps=1e-5), partial(GroupNormAct, num_groups=32, eps=1e-6)
-    network: Any = ResNetV2([3, 4, 9], num_classes=0, preact=False, conv_layer=convolution, norm_layer=norm)
+    network: Any = ResNetV2(list(blocks), num_classes=0, preact=False, conv_layer=convolution, norm_layer=norm)
     network.stem.pool = nn.MaxPool2d(3, stride=2)
     for stage in network.stages:
         shortcut = stage.blocks[0].downsample
@@ -75,7 +76,7 @@ class TransUNet(nn.Module):
     prints 96.07 M parameters and 88.91 G, which no setting of the official code gives: it has 105.28 M and 29.2 G at
     224 pixels. ``pretrained``: Google's R50+ViT-B_16 of ImageNet-21k, used in the arithmetic
     above although it was trained in another; positions are resized for other grids, the class position is dropped.
-    Images are expected in [0, 1].
+    ``blocks``: of the ResNet, a stage. Images are expected in [0, 1].
 
     Shape: (b, 1|3, h, w) of ``image_size``, multiples of 16 -> logits (b, num_classes, h, w).
     Source: github.com/Beckschen/TransUNet, commit 02ef001 (Apache-2.0).
@@ -89,11 +90,12 @@ class TransUNet(nn.Module):
         channels: int = 768,
         depth: int = 12,
         dropout: float = 0.1,
+        blocks: tuple[int, int, int] = (3, 4, 9),
     ):
         super().__init__()
         self.image_size = fitting_size(image_size, 16, "transunet")
         grid = (self.image_size[0] // 16, self.image_size[1] // 16)
-        self.encoder = residual_network()
+        self.encoder = residual_network(blocks)
         self.transformer = Transformer(grid, channels, depth, dropout)
         self.widen = nn.Sequential(nn.Conv2d(channels, 512, 3, padding=1, bias=False), nn.BatchNorm2d(512), nn.ReLU())
         self.decoder = nn.ModuleList(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import timm
 import torch
 from baseline_parity import Case, Parity
+from small_networks import evenly_drawn
 from torch.nn import functional
 
 from msa2net_lib.baselines.registry import official_rules
@@ -62,7 +63,7 @@ class TestParity(Parity):
 
 def test_pretrained_weights_start_encoder_and_transformer(monkeypatch):
     torch.manual_seed(0)
-    whole = timm.create_model("vit_base_r50_s16_224", num_classes=2, depth=1)
+    whole = evenly_drawn(lambda: timm.create_model("vit_base_r50_s16_224", num_classes=2, depth=1))
     monkeypatch.setattr("msa2net_lib.baselines.transunet.create_timm", lambda name, pretrained: whole)
     network = TransUNet(2, 64, pretrained=True, depth=1)
     state = whole.state_dict()
