@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from small_run import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from msa2net_lib import MSA2Net
@@ -102,10 +103,10 @@ def test_the_recorded_number_lacks_as_much_as_stem_and_pre_norms(work):
 
 def test_real_weights_and_none_give_the_same_counts():
     """On the CPU timm's attention is one fused operation, on the meta device two products."""
-    config = NetworkConfig.from_preset("tiny", image_size=64)
+    network = MSA2Net(SMALL)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        MSA2Net(config).eval()(torch.rand(1, 3, 64, 64))
-    real, empty = count_work(MSA2Net(config)), count_work(build_empty(config))
+        network.eval()(torch.rand(1, 3, 64, 64))
+    real, empty = count_work(network), count_work(build_empty(SMALL))
     assert real.products.equals(empty.products)
     assert real.norms.equals(empty.norms)
     assert real.attention == empty.attention > 0
@@ -113,7 +114,7 @@ def test_real_weights_and_none_give_the_same_counts():
 
 
 def test_norms_that_do_not_run_are_not_counted():
-    released = count_work(empty("released"))
+    released = count_work(build_empty(replace(SMALL, levels=PRESETS["released"].levels, gray_stem=True)))
     assert released.products[["gate 3", "gate 2", "blocks 3", "linear 3"]].sum() == 0
     assert not released.norms.index.str.startswith("encoder.gray_stem").any()
     assert not released.norms.index.str.startswith("decoder.levels.3.gate").any()
@@ -129,13 +130,13 @@ def test_parts_hold_every_parameter_once(preset):
 
 
 def test_parts_are_named_as_in_the_diagram():
-    network = MSA2Net(replace(PRESETS["tiny"], levels=PRESETS["released"].levels, gray_stem=True, image_size=64))
+    network = MSA2Net(replace(SMALL, levels=PRESETS["released"].levels, gray_stem=True))
     steps = walk(network, torch.rand(1, 1, 64, 64))
     assert list(complexity.network_parts(network)) == [step.name for step in steps if step.kind != "input"]
 
 
 def test_modes_and_hooks_are_restored_even_after_an_error():
-    network = MSA2Net.from_preset("tiny", image_size=64)
+    network = MSA2Net(SMALL)
     network.decoder.levels[1].eval()
     before = [module.training for module in network.modules()]
     count_work(network)
@@ -169,7 +170,7 @@ def test_published_idles_in_the_deepest_level_and_the_gray_stem_only():
 
 def test_idle_parameters_do_not_move_the_logits_and_live_ones_do():
     torch.manual_seed(0)
-    network = MSA2Net(discrepancy_variants(NetworkConfig.from_preset("tiny", image_size=64))[UNUSED]).eval()
+    network = MSA2Net(discrepancy_variants(SMALL)[UNUSED]).eval()
     found, image = complexity.gradients(network), torch.rand(1, 3, 64, 64)
     unused = [name for name, gradient in found.items() if gradient is None]
     assert {".".join(name.split(".")[:4]) for name in unused} == {"decoder.levels.3.blocks"}
@@ -186,7 +187,7 @@ def test_idle_parameters_do_not_move_the_logits_and_live_ones_do():
 
 def test_vanishing_gradients_are_of_biases_that_a_softmax_ignores():
     torch.manual_seed(0)
-    network = MSA2Net.from_preset("tiny", image_size=64).double().eval()
+    network = MSA2Net(SMALL).double().eval()
     names = complexity.vanishing(network)
     assert {".".join(name.split(".")[-3:]) for name in names} == {"spatial_attention.keys.bias", "mlp.fc2.bias"}
     attentions = sum(hasattr(module, "fused_attn") for module in network.modules())
@@ -197,12 +198,12 @@ def test_vanishing_gradients_are_of_biases_that_a_softmax_ignores():
         for name in names:
             parameters[name].add_(torch.randn_like(parameters[name]))
         assert torch.allclose(network(image), before, rtol=0, atol=1e-9)
-        parameters["decoder.levels.3.blocks.0.spatial_attention.queries.bias"].add_(torch.arange(192) % 5)
+        parameters["decoder.levels.3.blocks.0.spatial_attention.queries.bias"].add_(torch.arange(64) % 5)
         assert not torch.allclose(network(image), before, rtol=0, atol=1e-9)
 
 
 def test_gradients_leave_the_random_numbers_alone():
-    network = MSA2Net.from_preset("tiny", image_size=64)
+    network = MSA2Net(SMALL)
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange
+from small_run import SMALL
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,9 +25,9 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def tiny():
-    """An untrained tiny network, in float64, with a mixed head so that every class has a sign of its own."""
+    """An untrained network of few channels, in float64, its head mixed so that every class has a sign of its own."""
     torch.manual_seed(0)
-    return MSA2Net.from_preset("tiny", image_size=SIZE).double().eval()
+    return MSA2Net.from_preset("tiny", image_size=SIZE, encoder_options=SMALL.encoder_options).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_activations_that_overwrite_a_layer_change_no_map(build, activation):
     """With the same activations not in place both ways give the same; a layer's own maps come before them."""
     torch.manual_seed(2)
     network = build(activation).double().eval()
-    image, region = torch.randn(1, 1, SIZE, SIZE, dtype=torch.float64), disc(SIZE, SIZE, 30, 20, 9)
+    image, region = torch.randn(1, 1, 32, 32, dtype=torch.float64), disc(32, 32, 15, 10, 5)
     kind = nn.BatchNorm2d if build is unet else nn.Conv2d
     layers = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
     at_once = grad_cam_layers(network, image, {"disc": (1, region)}, layers, "both")["disc"]
@@ -281,8 +282,7 @@ def test_the_score_sums_one_class_over_the_region():
 
 def test_idle_parts_are_no_places():
     """The released form's level 2 adds its skip without the gate, its level 3 only enlarges."""
-    tiny, released = (NetworkConfig.from_preset(preset) for preset in ("tiny", "released"))
-    levels = [level.__dict__ for level in released.levels]
-    names = places(MSA2Net(NetworkConfig.from_dict(tiny.to_dict() | {"levels": levels})))
+    levels = [level.__dict__ for level in NetworkConfig.from_preset("released").levels]
+    names = places(MSA2Net(NetworkConfig.from_dict(SMALL.to_dict() | {"levels": levels})))
     assert {"level 1 gate", "level 2 merged", "level 2 block 2"} <= set(names)
     assert not {"level 2 gate", "level 3 gate", "level 3 merged", "level 3 block 2"} & set(names)

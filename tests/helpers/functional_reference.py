@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 import timm
@@ -181,12 +183,17 @@ def decoder_level(
     return conv(state, f"{prefix}last_layer.", to_map(fine, (4 * grid[0], 4 * grid[1])))
 
 
+@cache
+def _backbone(size: Grid) -> Any:
+    """timm's encoder for one size of images, whose weights are whatever was loaded last."""
+    return timm.create_model(ENCODER, pretrained=False, num_classes=0, img_size=size).eval()
+
+
 def encoder(state: State, image: Tensor) -> list[Tensor]:
     """The backbone's four maps in evaluation mode, finest first, the deepest one through its final norm."""
-    backbone = timm.create_model(ENCODER, pretrained=False, num_classes=0, img_size=224)
+    backbone = _backbone((image.shape[2], image.shape[3]))
     own = {key.removeprefix(ENCODER_PREFIX): value for key, value in state.items() if key.startswith(ENCODER_PREFIX)}
     backbone.load_state_dict(own, strict=True)
-    backbone.eval()
     x = backbone.stem(image.expand(-1, 3, -1, -1))
     maps = []
     for stage in backbone.stages:

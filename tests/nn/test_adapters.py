@@ -169,6 +169,7 @@ FREE = {"x": {0: "batch", 2: "height", 3: "width"}, "g": {0: "batch", 2: "coarse
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("remembered_hints")
 @pytest.mark.parametrize("ending", ["pt2", "onnx"])
 def test_exported_it_takes_any_batch_and_grid(tmp_path, ending):
     skip = moved(GatedSkip(4, 6))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
+from small_run import SMALL
 from torch import nn
 
 from msa2net_lib import MSA2Net, NetworkConfig
@@ -15,6 +17,7 @@ from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.nn.official import official_key
 
+SMALL_ENCODER: dict[str, Any] = {"encoder": SMALL.encoder, "encoder_options": SMALL.encoder_options}
 PUBLISHED_PARAMETERS = {"published": 112_767_981, "released": 93_660_877, "paper": 103_340_666}
 
 
@@ -50,8 +53,7 @@ def test_paper_preset_is_counted_and_nothing_in_it_is_idle():
 @pytest.mark.parametrize("preset", ["paper", "tiny"])
 def test_every_parameter_receives_a_gradient(preset):
     """Nothing is unused. Small channels stand in for the paper's, the form is the preset's own."""
-    network = MSA2Net.from_preset(preset, encoder=PRESETS["tiny"].encoder, image_size=64,
-                                  encoder_options=PRESETS["tiny"].encoder_options)  # fmt: skip
+    network = MSA2Net.from_preset(preset, image_size=64, **SMALL_ENCODER)
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
     without = [name for name, p in network.named_parameters() if p.grad is None]
     assert without == []
@@ -59,8 +61,7 @@ def test_every_parameter_receives_a_gradient(preset):
 
 def test_idle_parameters_of_the_published_form_are_the_counted_ones():
     """Autograd finds what never runs: all of level 3 but its expansion, and the gray stem."""
-    network = MSA2Net.from_preset("published", encoder=PRESETS["tiny"].encoder, image_size=64,
-                                  encoder_options=PRESETS["tiny"].encoder_options)  # fmt: skip
+    network = MSA2Net.from_preset("published", image_size=64, **SMALL_ENCODER)
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
     unused = {name for name, p in network.named_parameters() if p.grad is None}
     expected = {
@@ -106,7 +107,7 @@ def test_a_part_that_cannot_idle_is_refused(part):
 @pytest.mark.parametrize("size", [32, 96, 160, (64, 128)])
 @pytest.mark.parametrize("layout", ["grid", "reinterpreted"])
 def test_any_multiple_of_32(size, layout):
-    network = MSA2Net.from_preset("tiny", image_size=size, layout=layout).eval()
+    network = MSA2Net.from_preset("tiny", image_size=size, layout=layout, **SMALL_ENCODER).eval()
     height, width = network.config.height_width
     with torch.no_grad():
         assert network(torch.rand(1, 1, height, width)).shape == (1, 9, height, width)
@@ -114,7 +115,7 @@ def test_any_multiple_of_32(size, layout):
 
 @pytest.mark.parametrize("num_classes", [2, 14])
 def test_any_number_of_classes(num_classes):
-    network = MSA2Net.from_preset("tiny", num_classes=num_classes, image_size=64).eval()
+    network = MSA2Net.from_preset("tiny", num_classes=num_classes, image_size=64, **SMALL_ENCODER).eval()
     with torch.no_grad():
         assert network(torch.rand(1, 3, 64, 64)).shape == (1, num_classes, 64, 64)
 

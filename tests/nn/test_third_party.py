@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from small_networks import evenly_drawn
 from torch import nn
 
 from msa2net_lib.errors import InputError
@@ -24,7 +25,8 @@ FEATURES = (8, 12, 16, 20, 24, 5)
 
 
 def smp_unet():
-    return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(32, 24, 16, 12, 8), in_channels=1, classes=3)
+    widths = {"decoder_channels": (32, 24, 16, 12, 8), "in_channels": 1, "classes": 3}
+    return evenly_drawn(lambda: smp.Unet("resnet18", encoder_weights=None, **widths))
 
 
 def basic_unet(dims=2):

@@ -14,7 +14,7 @@ from msa2net_lib.nn.adapters import GatedSkip
 from msa2net_lib.nn.gates import GATES, build_gate
 from msa2net_lib.nn.masag import MASAG
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("remembered_hints")]
 
 AXES = {0: "batch", 2: "height", 3: "width"}
 SHAPES = ((1, 6, 9, 4), (3, 6, 5, 7), (2, 6, 16, 16))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_run import SMALL
 from torch.func import functional_call
 
 from msa2net_lib import MASAG, MSA2Net, NetworkConfig
 from msa2net_lib.checkpoints import load_network, save_network
-from msa2net_lib.config import PRESETS
 from msa2net_lib.errors import InputError
 from msa2net_lib.export.network import without_unused_parts
 from msa2net_lib.nn.gates import GATES, SliceByVolume, build_gate, inflated, list_gates
@@ -175,7 +175,7 @@ def test_builds_without_memory_and_runs_there(name):
 @every_gate
 def test_a_network_with_it_trains_and_comes_back_from_its_file(name, tmp_path):
     torch.manual_seed(3)
-    network = MSA2Net.from_preset("tiny", gate=name, image_size=64)
+    network = MSA2Net.from_preset("tiny", gate=name, image_size=64, encoder_options=SMALL.encoder_options)
     assert NetworkConfig.from_dict(network.config.to_dict()) == network.config
     assert [level.gate for level in network.config.levels] == [name] * 3 + ["none"]
     network = network.to(memory_format=torch.channels_last)  # as training does
@@ -194,11 +194,12 @@ def test_a_network_with_it_trains_and_comes_back_from_its_file(name, tmp_path):
 
 def test_without_gates_no_skip_is_used():
     torch.manual_seed(3)
-    network = MSA2Net.from_preset("tiny", gate="none", image_size=64)
+    small = {"image_size": 64, "encoder_options": SMALL.encoder_options}
+    network = MSA2Net.from_preset("tiny", gate="none", **small)
     assert all(level.gate is None for level in network.decoder.levels)
     network(torch.randn(2, 1, 64, 64)).square().mean().backward()
     assert [key for key, p in network.named_parameters() if p.grad is None] == []
-    plain = MSA2Net.from_preset("tiny", gate="addition", image_size=64).eval()
+    plain = MSA2Net.from_preset("tiny", gate="addition", **small).eval()
     assert count_parameters(network) < count_parameters(plain)
     with torch.no_grad():
         for one, same in ((network.eval(), True), (plain, False)):
@@ -294,8 +295,8 @@ def test_in_3d_autocast_stays_near_float32():
 @pytest.mark.parametrize("preset", ["paper", "published", "released"])
 @every_gate
 def test_every_preset_takes_every_gate(name, preset):
-    """On the tiny encoder: the gate stands where MASAG stood, and every parameter of the levels' that run trains."""
-    small = {field: getattr(PRESETS["tiny"], field) for field in ("encoder", "encoder_options")}
+    """On a small encoder: the gate stands where MASAG stood, and every parameter of the levels' that run trains."""
+    small = {field: getattr(SMALL, field) for field in ("encoder", "encoder_options")}
     torch.manual_seed(3)
     network = MSA2Net.from_preset(preset, gate=name, image_size=64, pretrained=False, **small)
     assert {level.gate for level in network.config.levels[:3]} == {name}
