@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from msa2net_lib.nn.timm_models import carry_tables
 from msa2net_lib.utils.files import atomic_path
 from msa2net_lib.utils.names import listed
 from msa2net_lib.utils.plain import override, parse_json
-from msa2net_lib.utils.torch_files import misfits, require_finite
+from msa2net_lib.utils.torch_files import Undrawn, misfits, require_finite
 
 _MOST_LETTERS = 500  # of what a message quotes from a file
 
@@ -224,7 +225,10 @@ def load_network(
         # Whatever sizes the file claims, nothing is allocated before its weights fit; those of a preset are known, and
         # to build it without memory as well would take as long as all else, as torch loads its compiler for that.
         build = rebuild_network if _is_preset(config) else rebuild_empty
-        expected: Any = build(config) if network is None else network
+        # One of the reader's own may draw what its file does not bring.
+        drawn = nullcontext if is_own(config) else Undrawn
+        with drawn():
+            expected: Any = build(config) if network is None else network
         if isinstance(config, NetworkConfig) and network is None:
             state = carry_tables(state, expected.encoder.backbone, "encoder.backbone.")
     except InputError as error:
@@ -238,7 +242,8 @@ def load_network(
         raise InputError(f"{path}: weights do not fit the config stored with them ({listed(wrong, 3)}); copy it again")
     require_finite(state, path)
     if network is None:
-        network = rebuild_network(config) if build is rebuild_empty else expected
+        with drawn():
+            network = rebuild_network(config) if build is rebuild_empty else expected
     assert network is not None
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()

@@ -8,10 +8,19 @@ import torch
 from small_networks import OPTIONS, small_classes, small_network, small_size
 from torch import nn
 
-from msa2net_lib import adopt_network, build_network, list_networks, list_presets, register_network
+from msa2net_lib import (
+    adopt_network,
+    build_network,
+    list_networks,
+    list_presets,
+    load_network,
+    register_network,
+    save_network,
+)
 from msa2net_lib.baselines.recipes import OWN_RECIPES
 from msa2net_lib.baselines.registry import NETWORKS, find_network, rebuild_network
 from msa2net_lib.baselines.spec import NetworkSpec, config_of, has_own_loss
+from msa2net_lib.checkpoints import SHIPPED_TINY
 from msa2net_lib.errors import InputError
 
 
@@ -216,3 +225,24 @@ def test_an_unknown_network_is_named():
 @pytest.mark.parametrize("widths", [(), (0, 0), (4, -4), (4.5, 8), "wide", 3])
 def test_options_that_no_network_can_have_are_one_line(refused, widths):
     refused("", build_network, "unet", 3, 64, widths=widths)
+
+
+class DrawsAtRandom(nn.Module):
+    """A network of one's own whose fixed features are drawn when it is built, and in no file."""
+
+    def __init__(self, num_classes: int, image_size: int):
+        super().__init__()
+        self.register_buffer("features", torch.empty(3).normal_(), persistent=False)
+        self.head = nn.Conv2d(3, num_classes, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(image.expand(-1, 3, -1, -1) * self.features[:, None, None])
+
+
+def test_a_network_of_ones_own_draws_as_always_and_those_of_the_library_draw_nothing(registry, tmp_path):
+    register_network("draws", lambda num_classes, image_size: DrawsAtRandom(num_classes, image_size))
+    path = save_network(build_network("draws", 2, 64), tmp_path / "draws.safetensors")
+    assert load_network(path).features.all(), "zeros would be what `Undrawn` leaves"
+    before = torch.get_rng_state()
+    load_network(SHIPPED_TINY, image_size=64)
+    assert torch.equal(torch.get_rng_state(), before)
