@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 DISTRIBUTION, NOT_INSTALLED = "msa2net-workbook", "not installed"
@@ -39,12 +40,15 @@ def hardware() -> dict[str, str | int | float]:
     }
 
 
+_version = cache(importlib.metadata.version)  # read in 2 ms, by every state that a training saves; errors are not kept
+
+
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Python, the system and the packages that decide the numbers."""
     found = {"python": platform.python_version(), "system": platform.system()}
     for package in packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            found[package] = _version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = NOT_INSTALLED
     return found

@@ -190,11 +190,11 @@ def test_what_changes_is_done_anew_down_to_the_report(whole, played, capfd):
 
 
 def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatch, capfd):
-    plan = Plan(lessons=(LESSON, "10_training"), seeds=(1, 2))
+    plan = Plan(**FEW)
     monkeypatch.setenv("PLANTED_FAILURE", "train-1")
     monkeypatch.setenv("PLAYED_SECONDS", str(SECONDS))
-    assert reproduce(plan, played, cores=1) == 3  # lesson 10 and the report need it
-    assert most_at_once(played) == 1, "one core is allowed"
+    assert reproduce(plan, played, cores=1) == 4  # lessons 10 and 11 and the report need it
+    assert most_at_once(played) == 1, "one core is allowed, and two jobs need nothing"
     monkeypatch.delenv("PLAYED_SECONDS")
     out = capfd.readouterr().out
     (named,) = [line for line in out.splitlines() if line.startswith("FAILED")]
@@ -205,11 +205,11 @@ def test_one_failed_job_is_named_and_does_not_stop_the_others(played, monkeypatc
     assert "Traceback" in (played / "smoke" / "jobs" / "train-1" / "log.txt").read_text()
     assert "planted" in (played / "smoke" / "index.html").read_text(encoding="utf-8")
     done = {path.parent.name for path in (played / "smoke" / "jobs").glob("*/done")}
-    assert set(plan.jobs) - done == {"train-1", "lesson-10_training", "report"}
+    assert set(plan.jobs) - done == {"train-1", "lesson-10_training", "lesson-11_evaluation", "report"}
 
     monkeypatch.delenv("PLANTED_FAILURE")
     assert reproduce(plan, played, cores=2) == 0
-    assert capfd.readouterr().out.count(": running") == 3
+    assert capfd.readouterr().out.count(": running") == 4
 
 
 PAGES = {

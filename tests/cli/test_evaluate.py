@@ -16,7 +16,6 @@ from msa2net_lib.cli.main import main
 from msa2net_lib.config import NetworkConfig
 from msa2net_lib.data.catalog import open_dataset
 from msa2net_lib.data.datasets import PreparedDataset
-from msa2net_lib.data.skin.prepare import prepare_skin
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.selections import SELECTIONS, selection_table, weights_of_run
@@ -66,13 +65,12 @@ def evaluated(run_folder, patient2):
 
 
 @pytest.fixture(scope="module")
-def skin(tmp_path_factory):
+def skin(drawn, tmp_path_factory):
     """Twelve drawn images of 64 x 64 and a random network of two classes."""
-    home = tmp_path_factory.mktemp("skin")
+    home, dataset = drawn
     torch.manual_seed(0)
     network = MSA2Net(NetworkConfig.from_preset("tiny", image_size=64, num_classes=2))
-    dataset = prepare_skin(home, count=12, size=64, workers=1, progress=False)
-    return home, save_network(network, home / "two.safetensors"), dataset
+    return home, save_network(network, tmp_path_factory.mktemp("skin") / "two.safetensors"), dataset
 
 
 def run(capsys, *arguments, code=0):

@@ -11,16 +11,14 @@ from torch import nn
 from msa2net_lib import adopt_network, load_network, save_network
 from msa2net_lib.baselines.registry import NETWORKS
 from msa2net_lib.cli.main import main
-from msa2net_lib.data.skin.prepare import prepare_skin
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def skin(tmp_path_factory):
-    """Twelve drawn pictures of 64 x 64, and one of them as a file."""
-    home = tmp_path_factory.mktemp("skin")
-    dataset = prepare_skin(home, count=12, size=64, workers=1, progress=False)
+def skin(drawn, tmp_path_factory):
+    """Twelve drawn pictures of 64 x 64, and another one as a file."""
+    home, dataset = tmp_path_factory.mktemp("skin"), drawn[1]
     pixels = np.random.default_rng(0).integers(0, 255, (70, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(home / "picture.png")
     return dataset.root, home / "picture.png"
