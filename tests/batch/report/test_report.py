@@ -6,6 +6,8 @@ import base64
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from io import BytesIO
@@ -420,3 +422,12 @@ def test_text_stands_out_from_its_ground(scheme):
         for ground in ("page", "panel", "bad-panel", "reproduced"):
             light, dark = sorted((luminance(found[text]), luminance(found[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_a_page_is_written_without_what_computes(tmp_path):
+    """It is written at the end of each batch: loading torch took ten times as long as the page."""
+    code = "import sys; from msa2net_lib.batch.report import write_report; write_report(sys.argv[1], 'smoke'); "
+    code += "print({'torch', 'scipy', 'matplotlib'} & {*sys.modules})"
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"
+    assert (tmp_path / "smoke" / "index.html").is_file()
