@@ -52,16 +52,16 @@ from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import optimizer, trainer
 try:
-    from msa2net_lib.training.recompute import RecomputedActivations
+    from msa2net_lib.training.recompute import forward_pass
 except ImportError:  # a checkout from before it
-    from contextlib import nullcontext as RecomputedActivations
+    from contextlib import nullcontext as forward_pass
 preset, size, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 torch.manual_seed(0)
 network = MSA2Net.from_preset(preset, image_size=size, num_classes=9)
 network = network.to(memory_format=torch.channels_last).train()
 train_on_grids(network, torch.device("cpu"))
 trainer.keep_freed_memory(torch.device("cpu"))
-forward_pass = RecomputedActivations(network)
+context = forward_pass(network)
 images = (torch.rand(4, 1, size, size) * 2 - 1).contiguous(memory_format=torch.channels_last)
 target, loss = torch.randint(9, (4, size, size)), BoundaryDoULoss(9, check_values=False)
 moves = optimizer.build_optimizer(network, TrainConfig.from_recipe("smoke"))
@@ -70,7 +70,7 @@ for number in range(steps):
     torch.manual_seed(number)
     started = time.perf_counter(), time.process_time()
     moves.zero_grad(set_to_none=True)
-    with forward_pass:
+    with context:
         value = loss(network(images), target)
     value.backward()
     moves.step()

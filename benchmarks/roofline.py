@@ -25,10 +25,10 @@ from measure import RESULTS, Products, in_turn, parser_of, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, shape_wrapper
-from training_step import PEAK_PRODUCT, RECOMPUTED, WAYS, build_step, convolution_backward_operations
+from training_step import KEPT, PEAK_PRODUCT, WAYS, build_step, convolution_backward_operations
 
 RESULT = RESULTS / "roofline.json"
-WAY = next(way for way in WAYS["cpu"] if way.name == RECOMPUTED)
+WAY = next(way for way in WAYS["cpu"] if way.name == KEPT)
 SIZES = [2**power for power in range(16, 29)]
 """Bytes that a copy moves, read and written together."""
 CASES = {"published": (224, 4, 0), "tiny": (128, 4, 1)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -22,15 +22,24 @@ CHEAP = (nn.GELU, GELU, nn.SiLU, nn.LayerNorm, SEModule)
 """Layers that read their input once or twice and draw nothing at random."""
 LEAST_BYTES = 2**18
 """Smaller outputs are kept: they cost more time than memory."""
+LARGE = 20_000_000
+"""Weights from which on a network is worth it: looking at all that is kept makes a step of `tiny` a tenth longer."""
 
 
-class RecomputedActivations:
+def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
+    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled."""
+    large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
+    compiled = network._compiled_call_impl is not None
+    return RecomputedActivations(network) if large and not compiled else nullcontext()
+
+
+class RecomputedActivations(AbstractContextManager[None]):
     """While it is entered, a network's forward pass keeps less for the backward pass; the gradients are the same.
 
     A layer such as GELU keeps its input for its own gradient, and the next layer keeps its output: twice as much as is
     needed, since the one follows from the other in one pass over memory. Here the second is not kept but computed again
     when the backward pass comes to it: outputs of `CHEAP` layers, and of batch norms whose activation follows. Of
-    `published` that is a third of what a step keeps, for a hundredth of its time or two. Values, gradients and batch
+    `published` that is a third of what a step keeps, for a few hundredths of its time. Values, gradients and batch
     norms' statistics are the same to the last bit.
 
     It is not for compiled code, whose compiler chooses itself what it keeps.

@@ -23,7 +23,7 @@ from msa2net_lib.training.distributed import add_over_processes, synchronize_bat
 from msa2net_lib.training.engine import build_accelerator, compile_for_training, compute_device, kept_random_state
 from msa2net_lib.training.failures import FREE_DEVICE, FirstNotFinite, told_large_step, told_out_of_memory
 from msa2net_lib.training.optimizer import build_optimizer, build_schedule, scale_schedule
-from msa2net_lib.training.recompute import RecomputedActivations
+from msa2net_lib.training.recompute import forward_pass
 from msa2net_lib.training.sampler import Part, batch_length, check_divisible, step_parts, step_seed
 from msa2net_lib.training.samples import Batch, HeldSamples, Samples
 from msa2net_lib.utils.devices import keep_freed_memory
@@ -62,8 +62,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.network, config)
         self.schedule = build_schedule(self.optimizer, config, self.total, config.epoch_steps(self.count))
         self.model = self.accelerator.prepare_model(self.network, device_placement=False)
-        compiled = self.network._compiled_call_impl is not None  # whose compiler decides itself what it keeps
-        self.forward_pass = nullcontext() if compiled else RecomputedActivations(self.network)
+        self.forward_pass = forward_pass(self.network)
         self.not_finite = FirstNotFinite(self.device)
 
     def _build_network(self) -> Any:

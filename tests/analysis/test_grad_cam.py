@@ -69,6 +69,7 @@ def test_every_layer_against_the_formula_written_out(tiny, image, mask):
         heat = grad_cam(tiny, image, mask, 5, name)
         kinds.add(type(place.module).__name__)
         is_map = name.endswith("gate") or "encoder" in name or type(place.module).__name__ == "LKABlock"
+        assert place.grid is None or place.grid[0] == place.grid[1], "the image is a square"
         expected = by_hand(tiny, image, mask, 5, place.module, None if is_map else place.grid)
         torch.testing.assert_close(heat.own, expected, rtol=1e-9, atol=1e-14, msg=name)
         wide = F.interpolate(expected[:, None], (SIZE, SIZE), mode="bilinear")[:, 0]

@@ -106,3 +106,13 @@ def test_outside_of_it_nothing_is_noted_and_no_hook_stays():
         network[2](torch.ones(4, 4))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     assert not context._made
+
+
+def test_small_networks_and_compiled_ones_keep_everything(monkeypatch):
+    """What it costs does not grow with the network, what it brings does."""
+    network = nn.Sequential(nn.Linear(4, 4), nn.GELU())
+    assert isinstance(recompute.forward_pass(network), nullcontext)
+    monkeypatch.setattr(recompute, "LARGE", 20)
+    assert isinstance(recompute.forward_pass(network), RecomputedActivations)
+    network._compiled_call_impl = lambda image: image
+    assert isinstance(recompute.forward_pass(network), nullcontext)
