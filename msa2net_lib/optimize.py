@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,7 @@ SOME_SLICES = 32
 """From so many on a network that was converted before is taken from the cache. Of `tiny` that takes a second and saves
 0.01 s a slice (processor time), so that fewer than 100 slices lose less than they would notice; larger ones gain more.
 """
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class OptimizedNetwork(nn.Module):
@@ -301,17 +303,26 @@ def _infer(request: Any, color: Tensor) -> Tensor:
     return torch.from_numpy(request.infer([color.numpy()], share_inputs=True)[0])
 
 
-@cache
 def _openvino_core() -> Any:
+    with _ONE_AT_A_TIME:
+        return _new_openvino_core()
+
+
+@cache
+def _new_openvino_core() -> Any:
     """OpenVINO's entry, one for the process and kept to its end.
 
     Its CPU plugin gives the thread that loads it a stack for signal handlers, and unmaps it when it is unloaded. With
     two plugins unloaded in the order they came, the thread is left with one that is gone, and dies by SIGSEGV at its
     next signal: at Ctrl-C, or when a data loader's worker ends (OpenVINO 2026).
-    """
-    from openvino import Core
 
-    return Core()
+    Its Python part looks for NumPy at the first array, holding a lock that two threads with their first arrays wait for
+    for ever (OpenVINO 2026.4). So the first one is given here, by one thread.
+    """
+    import openvino
+
+    openvino.Tensor(np.zeros(1, np.float32))
+    return openvino.Core()
 
 
 def _models(network: nn.Module, kept: Path | None) -> Iterator[Any]:
