@@ -18,8 +18,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 
-CHEAP = (nn.GELU, GELU, nn.SiLU, nn.LayerNorm, SEModule)
-"""Layers that read their input once or twice and draw nothing at random."""
+CHEAPEST: tuple[type[nn.Module], ...] = (nn.GELU, GELU, nn.LayerNorm)
+"""Layers whose second computation took no time that could be measured on a CPU; of the others it took a tenth of a step.
+"""
+CHEAP = (*CHEAPEST, nn.SiLU, SEModule, BatchNormAct2d)
+"""Layers that read their input once or twice and draw nothing at random; of batch norms, those that an activation
+follows."""
 LEAST_BYTES = 2**18
 """Smaller outputs are kept: they cost more time than memory."""
 LARGE = 20_000_000
@@ -27,10 +31,14 @@ LARGE = 20_000_000
 
 
 def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
-    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled."""
+    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled.
+
+    On a CPU, where time is short and memory is not, of the `CHEAPEST` layers only.
+    """
     large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
-    compiled = network._compiled_call_impl is not None
-    return RecomputedActivations(network) if large and not compiled else nullcontext()
+    if not large or network._compiled_call_impl is not None:
+        return nullcontext()
+    return RecomputedActivations(network, CHEAPEST if next(network.parameters()).device.type == "cpu" else CHEAP)
 
 
 class RecomputedActivations(AbstractContextManager[None]):
@@ -38,14 +46,14 @@ class RecomputedActivations(AbstractContextManager[None]):
 
     A layer such as GELU keeps its input for its own gradient, and the next layer keeps its output: twice as much as is
     needed, since the one follows from the other in one pass over memory. Here the second is not kept but computed again
-    when the backward pass comes to it: outputs of `CHEAP` layers, and of batch norms whose activation follows. Of
-    `published` that is a third of what a step keeps, for a few hundredths of its time. Values, gradients and batch
-    norms' statistics are the same to the last bit.
+    when the backward pass comes to it. Of `published` all `CHEAP` layers make up a third of what a step keeps, the
+    `CHEAPEST` a sixth. Values, gradients and batch norms' statistics are the same to the last bit.
 
     It is not for compiled code, whose compiler chooses itself what it keeps.
 
     Args:
         network: any; what it does not have of these layers stays as it is. Its activations that work in place cease to.
+        layers: whose outputs are computed again, all or some of `CHEAP`.
 
     Raises:
         RuntimeError: in the backward pass, where something was changed in place that the backward pass needs.
@@ -61,11 +69,12 @@ class RecomputedActivations(AbstractContextManager[None]):
     `torch.autograd.graph.saved_tensors_hooks`.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, layers: tuple[type[nn.Module], ...] = CHEAP):
         modules: list[Any] = list(network.modules())
-        self._cheap = [module for module in modules if isinstance(module, CHEAP)]
+        whole = tuple(layer for layer in layers if layer is not BatchNormAct2d)  # of which a part is computed again
+        self._cheap = [module for module in modules if isinstance(module, whole)]
         # The exact class: those of several processes take their statistics over all of them.
-        norms: list[Any] = [module for module in modules if type(module) is BatchNormAct2d]
+        norms: list[Any] = [module for module in modules if type(module) is BatchNormAct2d and type(module) in layers]
         self._norms = [norm for norm in norms if isinstance(norm.drop, nn.Identity)]
         for module in modules:  # working in place they would overwrite what they are to be made from
             if getattr(module, "inplace", False):

@@ -70,15 +70,16 @@ def test_the_network_trains_as_before_to_the_last_bit():
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in plain.state_dict().items())
 
 
-def test_outputs_of_cheap_layers_are_gone_after_the_forward_pass():
+@pytest.mark.parametrize("layers", [recompute.CHEAP, recompute.CHEAPEST])
+def test_outputs_of_cheap_layers_are_gone_after_the_forward_pass(layers):
     network = MSA2Net.from_preset("tiny", image_size=64, num_classes=3).train()
     outputs: list[StorageWeakRef] = []
     for module in network.modules():
-        if isinstance(module, recompute.CHEAP):
+        if isinstance(module, layers) and not isinstance(module, BatchNormAct2d):
             module.register_forward_hook(lambda *given: outputs.append(StorageWeakRef(given[-1].untyped_storage())))
     images = torch.rand(2, 1, 64, 64)
     shares = []
-    for context in (nullcontext(), RecomputedActivations(network)):
+    for context in (nullcontext(), RecomputedActivations(network, layers)):
         outputs.clear()
         with context:
             loss = network(images).mean()
@@ -110,9 +111,11 @@ def test_outside_of_it_nothing_is_noted_and_no_hook_stays():
 
 def test_small_networks_and_compiled_ones_keep_everything(monkeypatch):
     """What it costs does not grow with the network, what it brings does."""
-    network = nn.Sequential(nn.Linear(4, 4), nn.GELU())
+    network = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.SiLU())
     assert isinstance(recompute.forward_pass(network), nullcontext)
     monkeypatch.setattr(recompute, "LARGE", 20)
-    assert isinstance(recompute.forward_pass(network), RecomputedActivations)
+    context = recompute.forward_pass(network)
+    assert isinstance(context, RecomputedActivations)
+    assert context._cheap == [network[1]]
     network._compiled_call_impl = lambda image: image
     assert isinstance(recompute.forward_pass(network), nullcontext)
