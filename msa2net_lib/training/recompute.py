@@ -19,8 +19,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 
 CHEAPEST: tuple[type[nn.Module], ...] = (nn.GELU, GELU, nn.LayerNorm)
-"""Layers whose second computation took no time that could be measured on a CPU; of the others it took a tenth of a step.
-"""
+"""Layers whose second computation took no time that could be measured on a CPU; the others' took a tenth of a step."""
 CHEAP = (*CHEAPEST, nn.SiLU, SEModule, BatchNormAct2d)
 """Layers that read their input once or twice and draw nothing at random; of batch norms, those that an activation
 follows."""
