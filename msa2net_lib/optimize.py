@@ -316,8 +316,8 @@ def _new_openvino_core() -> Any:
     two plugins unloaded in the order they came, the thread is left with one that is gone, and dies by SIGSEGV at its
     next signal: at Ctrl-C, or when a data loader's worker ends (OpenVINO 2026).
 
-    Its Python part looks for NumPy at the first array, holding a lock that two threads with their first arrays wait for
-    for ever (OpenVINO 2026.4). So the first one is given here, by one thread.
+    Its Python part prepares itself for NumPy at the first array, which must not happen in two threads (OpenVINO 2026.4
+    was seen to hang): the first one is given here, by one thread.
     """
     import openvino
 

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -240,37 +242,19 @@ def test_batches_that_run_side_by_side_come_back_in_order(tiny, fast, monkeypatc
         predict_volume(fast, volume, batch_size=2)
 
 
-FIRST_ARRAYS = """
-import multiprocessing, sys, threading
-import numpy as np
-import openvino.opset13 as ops
-from openvino import Model
-from msa2net_lib import optimize
+def test_one_thread_gives_openvino_its_first_array_before_any_other(monkeypatch):
+    import openvino
 
-def first_arrays():
-    given = ops.parameter([-1, 3], np.float32)
-    compiled = optimize._openvino_core().compile_model(Model([ops.relu(given)], [given]), "CPU", {"NUM_STREAMS": 2})
-    both = threading.Barrier(2)
-    def first_array(request):
-        array = np.zeros((1, 3), np.float32)
-        both.wait()
-        request.infer([array], share_inputs=True)
-    threads = [threading.Thread(target=first_array, args=[compiled.create_infer_request()]) for _ in range(2)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-
-sys.setswitchinterval(1e-6)  # threads take turns as often as they can
-processes = [multiprocessing.get_context("fork").Process(target=first_arrays, daemon=True) for _ in range(6)]
-for process in processes: process.start()
-for process in processes: process.join(20)
-print([process.exitcode for process in processes])
-"""
-
-
-def test_two_threads_may_have_the_first_arrays_of_a_process():
-    """Each of six processes was found waiting for ever six times of ten, before one thread gave the first."""
-    done = subprocess.run([sys.executable, "-c", FIRST_ARRAYS], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[-2] == str([0] * 6)
+    began, many = [], threading.Barrier(8)
+    monkeypatch.setattr(openvino, "Tensor", lambda array: began.append(array.shape))
+    monkeypatch.setattr(openvino, "Core", lambda: time.sleep(0.01) or began.append("core"))
+    monkeypatch.setattr(optimize, "_new_openvino_core", cache(optimize._new_openvino_core.__wrapped__))
+    threads = [threading.Thread(target=lambda: (many.wait(), optimize._openvino_core())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert began == [(1,), "core"]
 
 
 def test_failing_conversion_is_said_and_survived(tiny, monkeypatch):
