@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import gc
 import io
 import os
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.garbage import collect_rarely
 from msa2net_lib.utils.interrupts import Stopped, stoppable
 
 COMMANDS = {
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter gets a question mark for it
     try:
         with _told_output():
-            if argv is None:  # a process of its own: imports make many objects and no garbage, a tenth of their time
-                gc.set_threshold(100_000, 20, 20)
+            if argv is None:  # a process of its own
+                collect_rarely()
             words = sys.argv[1:] if argv is None else argv
             return _run(_parser(words[0] if words else None).parse_args(words))
     except BrokenPipeError:
