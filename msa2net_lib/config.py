@@ -18,9 +18,6 @@ LevelPart = Literal["linear", "gate", "norm", "blocks"]
 SHIPPED_TINY = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 """The trained `tiny` network that comes with the library; `tiny.json` beside it is its record."""
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-"""What commands take for ``--device``."""
-
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 2048, 256, 4096
 """Bounds of an image's side, of classes (label maps are uint8), and of a network's options."""
 

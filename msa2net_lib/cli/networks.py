@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from msa2net_lib.config import DEVICES
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.devices import DEVICES
 
 
 def add_network_options(parser: argparse.ArgumentParser, options: bool = True) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from functools import cache
-
-import torch
+from typing import TYPE_CHECKING
 
 from msa2net_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What commands take for ``--device``."""
 
 _KEEP = {-3: 2**30, -1: -1, -2: 2**26}
 """glibc's options (malloc.h) and their values: M_MMAP_THRESHOLD and M_TOP_PAD in bytes, M_TRIM_THRESHOLD: never."""
@@ -19,6 +22,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Raises: `InputError` for a device that torch does not know or does not see here.
     """
+    import torch  # not at the top: commands take `DEVICES` from here for their help
+
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     here = [kind for kind, is_here in seen.items() if is_here]
     if name != "auto" and name.partition(":")[0] not in here:
@@ -35,6 +40,9 @@ def keep_freed_memory(device: torch.device) -> bool:
     From here on this process keeps what it once needed, until it ends. Returns whether it is kept: only for a CPU, and
     only where the C library is glibc.
     """
+    import ctypes
+    import platform
+
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         return False
     set_option = ctypes.CDLL(None).mallopt

@@ -126,6 +126,20 @@ print(*{"numpy", "torch", "timm", "pandas"} & set(sys.modules))
     assert result.stderr.startswith("\n"), "help has loaded what only a run needs"
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "score", "compare", "export", "reproduce", "lessons"])
+def test_help_of_commands_that_know_no_preset_reads_no_table(command):
+    code = """
+import sys, msa2net_lib.cli.main as cli
+try:
+    cli.main([sys.argv[1], "--help"])
+finally:
+    print(*{"dataclasses", "tomllib", "msa2net_lib.config"} & set(sys.modules), file=sys.stderr)
+"""
+    result = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
+    assert f"usage: msa2net {command}" in result.stdout
+    assert result.stderr == "\n"
+
+
 @pytest.mark.parametrize("record", ["", "{}", '{"sha256": 1}', "[]", None])
 def test_doctor_tells_a_shipped_network_whose_record_does_not_fit(record, checkpoint, tmp_path, monkeypatch):
     shipped = Path(shutil.copy(checkpoint, tmp_path))

@@ -22,4 +22,5 @@ OWN = "from msa2net_lib.utils.garbage import collect_rarely\ncollect_rarely()\n"
 def test_garbage_at_the_end(code, told):
     """Handlers run in the reverse of their order: the one that looks is the last."""
     done = subprocess.run([sys.executable, "-c", END + code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == told and not done.stderr
+    assert done.stdout.splitlines()[-1] == told
+    assert not done.stderr
