@@ -31,7 +31,7 @@ from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.training.engine import capture_graphs
-from msa2net_lib.training.recompute import CHEAP, CHEAPEST, RecomputedActivations
+from msa2net_lib.training.recompute import RecomputedActivations
 from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib
 
@@ -102,8 +102,7 @@ class Step:
         if way.graphed:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=way.bfloat16, cache_enabled=False):
                 self.forward = capture_graphs(self.network, self.images)
-        layers = CHEAPEST if images.device.type == "cpu" else CHEAP  # as `forward_pass` has them
-        self.forward_pass = RecomputedActivations(self.network, layers) if way.recomputes else nullcontext()
+        self.forward_pass = RecomputedActivations(self.network) if way.recomputes else nullcontext()
         self.loss = BoundaryDoULoss(CLASSES)
         self.own_target = [(target > 0).long()] if has_own_loss(network) else []
         self.optimizer = torch.optim.SGD(

@@ -30,14 +30,10 @@ LARGE = 20_000_000
 
 
 def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
-    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled.
-
-    On a CPU, where time is short and memory is not, of the `CHEAPEST` layers only.
-    """
+    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled."""
     large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
-    if not large or network._compiled_call_impl is not None:
-        return nullcontext()
-    return RecomputedActivations(network, CHEAPEST if next(network.parameters()).device.type == "cpu" else CHEAP)
+    compiled = network._compiled_call_impl is not None
+    return RecomputedActivations(network) if large and not compiled else nullcontext()
 
 
 class RecomputedActivations(AbstractContextManager[None]):
@@ -52,7 +48,8 @@ class RecomputedActivations(AbstractContextManager[None]):
 
     Args:
         network: any; what it does not have of these layers stays as it is. Its activations that work in place cease to.
-        layers: whose outputs are computed again, all or some of `CHEAP`.
+        layers: whose outputs are computed again, all or some of `CHEAP`; None for all, but on a CPU, where time is
+            short and memory is not, for the `CHEAPEST`.
 
     Raises:
         RuntimeError: in the backward pass, where something was changed in place that the backward pass needs.
@@ -68,7 +65,10 @@ class RecomputedActivations(AbstractContextManager[None]):
     `torch.autograd.graph.saved_tensors_hooks`.
     """
 
-    def __init__(self, network: nn.Module, layers: tuple[type[nn.Module], ...] = CHEAP):
+    def __init__(self, network: nn.Module, layers: tuple[type[nn.Module], ...] | None = None):
+        if layers is None:
+            on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
+            layers = CHEAPEST if on_cpu else CHEAP
         modules: list[Any] = list(network.modules())
         whole = tuple(layer for layer in layers if layer is not BatchNormAct2d)  # of which a part is computed again
         self._cheap = [module for module in modules if isinstance(module, whole)]

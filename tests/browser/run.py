@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lay_out(folder)
         with jupyterlab(folder, Path(temporary) / "home") as lab, chromium_page() as (page, outside):
             done, failed = [], []
-            for name in unclaimed([*planted, *names], given.shared):
+            for name in unclaimed([*reversed(names), *planted], given.shared):  # long ones first: short ones end alike
                 if name in planted:
                     right = check_planted(page, lab, name)
                 else:

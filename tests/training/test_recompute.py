@@ -25,7 +25,7 @@ def step(network, images, again):
     network.zero_grad(set_to_none=True)
     torch.manual_seed(3)
     if again:
-        with RecomputedActivations(network):
+        with RecomputedActivations(network, recompute.CHEAP):
             loss = network(images).square().mean()
     else:
         loss = network(images).square().mean()
@@ -102,7 +102,7 @@ def test_what_was_changed_in_place_is_an_error_as_without():
 
 def test_outside_of_it_nothing_is_noted_and_no_hook_stays():
     network = nn.Sequential(nn.Linear(4, 4), nn.GELU(), BatchNormAct2d(4))
-    context = RecomputedActivations(network)
+    context = RecomputedActivations(network, recompute.CHEAP)
     with pytest.raises(AssertionError, match="4D"), context:
         network[2](torch.ones(4, 4))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
