@@ -1,10 +1,11 @@
 """How fast could a training step be on this machine, if each of its operations ran at the machine's own limit?
 
-The roofline: an operation can be no faster than its arithmetic at the speed of large products, than the bytes of its
-inputs and outputs at the speed at which memory is read and written, and than a call that does nothing. Each operation
-of one step, as `msa2net train` makes it on a CPU, is counted while the step runs; the slowest of its three limits is
-its own, and their sum the step's. Speed of memory is measured for sizes from 64 KiB on, since what fits into a cache
-moves faster, and taken at the size that an operation moves. The limit and the steps themselves are timed in one run.
+The roofline: an operation can be no faster than its arithmetic at the speed of large products of its type, than the
+bytes of its inputs and outputs at the speed at which memory is read and written, and than a call that does nothing.
+Each operation of one step, as `msa2net train` makes it on a CPU, is counted while the step runs; the slowest of its
+three limits is its own, and their sum the step's. Speed of memory is measured for sizes from 64 KiB on, since what fits
+into a cache moves faster, and taken at the size that an operation moves. The limit and the steps themselves are timed
+in one run.
 
 What stays below the limit is the operations' own inefficiency; the limit itself falls only with fewer operations or
 with fused ones, which read and write less.
@@ -13,6 +14,7 @@ with fused ones, which read and write less.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from collections import Counter
@@ -25,22 +27,29 @@ from measure import RESULTS, Products, in_turn, parser_of, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, shape_wrapper
-from training_step import KEPT, PEAK_PRODUCT, WAYS, build_step, convolution_backward_operations
+from training_step import KEPT, PEAK_PRODUCT, TOLERANCE, WAYS, build_step, convolution_backward_operations
 
 RESULT = RESULTS / "roofline.json"
-WAY = next(way for way in WAYS["cpu"] if way.name == KEPT)
+BFLOAT16 = "+ bf16 autocast"
 SIZES = [2**power for power in range(16, 29)]
 """Bytes that a copy moves, read and written together."""
-CASES = {"published": (224, 4, 0), "tiny": (128, 4, 1)}
-"""Preset -> size in pixels, batch, threads (0: all)."""
+CASES = {
+    "published": ("published", 224, 4, 0, KEPT),
+    "tiny": ("tiny", 128, 4, 1, KEPT),
+    "published_bf16": ("published", 224, 4, 0, BFLOAT16),
+}
+"""Name -> preset, size in pixels, batch, threads (0: all), and how a step is made (`training_step.WAYS`)."""
 BOUNDS = ("arithmetic", "bytes", "calls")
 
 
 @dataclass
 class Ledger(TorchDispatchMode):
-    """While it is entered: name, arithmetic operations and bytes of every operation on tensors that is not a view."""
+    """While it is entered: every operation on tensors that is not a view, by name.
 
-    entries: list[tuple[str, int, int]] = field(default_factory=list)
+    Beside the name: arithmetic operations, bytes, and whether one of its tensors is bfloat16.
+    """
+
+    entries: list[tuple[str, int, int, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Set up the mode itself, and torch's formulas for products and convolutions with this project's correction."""
@@ -62,7 +71,8 @@ class Ledger(TorchDispatchMode):
             operations = formula(*args, **kwargs, out_val=found) if formula else 0
             tensors = [one for one in tree_leaves((args, kwargs, found)) if isinstance(one, torch.Tensor)]
             moved = sum(one.numel() * one.element_size() for one in tensors)
-            self.entries.append((packet.__name__, operations, moved))
+            low = any(one.dtype == torch.bfloat16 for one in tensors)
+            self.entries.append((packet.__name__, operations, moved, low))
         return found
 
 
@@ -95,26 +105,30 @@ def one_call() -> None:
         one.add_(1)
 
 
-def measure(preset: str, repeats: int) -> dict[str, Any]:
-    """Return the record of one preset: the step, its limit, and which operations make it up."""
-    size, batch, threads = CASES[preset]
-    torch.set_num_threads(threads or torch.get_num_threads())
-    step = build_step(WAY, preset, batch, size, "cpu")
+def measure(name: str, repeats: int) -> dict[str, Any]:
+    """Return the record of one case: the step, its limit, and which operations make it up."""
+    preset, size, batch, threads, wanted = CASES[name]
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    way = next(way for way in WAYS["cpu"] if way.name == wanted)
+    step = build_step(way, preset, batch, size, "cpu")
     step()
     with Ledger() as ledger:
         step()
-    products, copies = Products(torch.device("cpu"), torch.float32, PEAK_PRODUCT["cpu"]), Copies()
-    seconds = in_turn({"step": step, "products": products, "calls": one_call} | copies.ways(), repeats)
-    names, operations, moved = (np.array(column) for column in zip(*ledger.entries, strict=True))
-    peak = products.operations / min(seconds["products"])
-    limits = np.stack(
-        [operations / peak, copies.seconds_of(moved, seconds), np.full(len(names), min(seconds["calls"]) / 1000)]
-    )
+    products = {str(dtype): Products(torch.device("cpu"), dtype, PEAK_PRODUCT["cpu"]) for dtype in TOLERANCE}
+    copies = Copies()
+    seconds = in_turn({"step": step, "calls": one_call} | products | copies.ways(), repeats)
+    names, operations, moved, low = (np.array(column) for column in zip(*ledger.entries, strict=True))
+    peaks = {dtype: product.operations / min(seconds[dtype]) for dtype, product in products.items()}
+    peak = peaks[str(way.dtype)]
+    speeds = np.where(low, peaks[str(torch.bfloat16)], peaks[str(torch.float32)])
+    a_call = np.full(len(names), min(seconds["calls"]) / 1000)
+    limits = np.stack([operations / speeds, copies.seconds_of(moved, seconds), a_call])
     limit, by = limits.max(axis=0), limits.argmax(axis=0)
     shares = Counter({str(name): float(limit[names == name].sum() / limit.sum()) for name in np.unique(names)})
     median = statistics.median(seconds["step"])
     record = {
         "preset": preset,
+        "step": f"as {way.name!r} of training_step.json",
         "size": size,
         "batch": batch,
         "threads": torch.get_num_threads(),
@@ -134,7 +148,7 @@ def measure(preset: str, repeats: int) -> dict[str, Any]:
         "largest_shares": {name: round(share, 3) for name, share in shares.most_common(10)},
     }
     print(
-        f"{preset}: {record['seconds']} s, at the limit {record['limit_seconds']} s; share of the peak "
+        f"{name}: {record['seconds']} s, at the limit {record['limit_seconds']} s; share of the peak "
         f"{record['share_of_peak']}, at the limit {record['share_of_peak_at_the_limit']}; {record['limited_by']}"
     )
     return record
@@ -143,12 +157,12 @@ def measure(preset: str, repeats: int) -> dict[str, Any]:
 def main() -> int:
     """Measure, print, write; return the exit status."""
     parser = parser_of(__doc__)
-    parser.add_argument("--presets", nargs="+", choices=CASES, default=list(CASES), help="(default all)")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="(default all)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that count (default 5)")
     arguments = _checked(parser)
-    rows = [measure(preset, arguments.repeats) for preset in arguments.presets]
+    rows = [measure(name, arguments.repeats) for name in arguments.cases]
     if arguments.output is not None:
-        content = {"step": f"as {WAY.name!r} of training_step.json", "repeats": arguments.repeats, "rows": rows}
+        content = {"repeats": arguments.repeats, "rows": rows}
         write_record(arguments.output, "How fast a training step could be on this machine", content)
     return 0
 
@@ -157,7 +171,7 @@ def _checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.repeats < 1:
         parser.error("--repeats: give at least 1")
-    if arguments.output is None and (arguments.presets, arguments.repeats) == (list(CASES), 5):
+    if arguments.output is None and (arguments.cases, arguments.repeats) == (list(CASES), 5):
         arguments.output = RESULT
     return arguments
 
