@@ -212,6 +212,7 @@ def run(row: Row, home: Path, shared: Path, place: Path) -> dict[str, Any]:
     """Do it once in a process of its own; raise `RuntimeError` with what it said where it fails."""
     words = [word.replace("{shared}", str(shared)).replace("{place}", str(place)) for word in row.words]
     environment = os.environ | {"PYTHONPATH": str(home), "MSA2NET_CACHE": str(shared / "cache"), "TQDM_DISABLE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second run compiles nothing
     if row.threads:
         environment |= {"OMP_NUM_THREADS": str(row.threads)}
     started = time.perf_counter()
