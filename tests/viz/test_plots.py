@@ -6,6 +6,7 @@ import colorsys
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from gray import LEGIBLE, contrast_along, in_gray, luminance, outline_points
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -194,3 +195,54 @@ def test_r_and_l_are_read_on_any_gray(gray):
         box = text.get_window_extent()
         row = drawn[len(drawn) - round((box.y0 + box.y1) / 2), int(box.x0) - 1 : int(box.x1) + 2]
         assert np.ptp(row) > 0.6, text.get_text()
+
+
+def test_histograms_hold_shares_of_all_pixels():
+    values = {"narrow": np.repeat([0.0, 1.0], [30, 10]), "wide": np.arange(200.0)}
+    figure = plots.plot_histograms(values, {"narrow": "HU", "wide": "value"})
+    for ax, name in zip(figure.axes, values, strict=True):
+        heights = np.array([bar.get_height() for bar in ax.patches])
+        assert heights.sum() == pytest.approx(1)
+        assert heights.max() == pytest.approx(0.75 if name == "narrow" else 3 / 200)
+        assert ax.get_yscale() == "log"
+    assert [ax.get_xlabel() for ax in figure.axes] == ["HU", "value"]
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_history_is_drawn_with_its_running_mean_and_its_validation(scored):
+    history = [{"step": 5 * i, "loss": float(i % 3), "learning_rate": 0.1 / (i + 1)} for i in range(1, 15)]
+    for entry in history[::4] if scored else ():
+        entry["validation_dsc"] = entry["step"] / 100
+    figure = plots.plot_history(history)
+    assert len(figure.axes) == 2 + scored
+    batch, mean = (line.get_ydata() for line in figure.axes[0].lines)
+    assert list(batch) == [entry["loss"] for entry in history]
+    assert mean[0] == batch[0]
+    assert mean[-1] == pytest.approx(np.mean(batch[-10:]))
+    assert list(figure.axes[1].lines[0].get_ydata()) == [entry["learning_rate"] for entry in history]
+    if scored:
+        (line,) = figure.axes[2].lines
+        assert list(line.get_xdata()) == [entry["step"] for entry in history[::4]]
+        assert list(line.get_ydata()) == [entry["step"] / 100 for entry in history[::4]]
+
+
+def test_scores_have_a_dot_a_case_and_a_bar_at_the_mean():
+    rows = [("a", "liver", 0.9), ("b", "liver", 0.7), ("a", "spleen", np.nan), ("b", "spleen", np.nan)]
+    scores = pd.DataFrame(rows, columns=["case", "organ", "dsc"])
+    (ax,) = plots.plot_scores(scores, "dsc", "DSC", "a source").axes
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in dots] == [[0.9, 0.7], []]
+    (bar,) = [line for line in ax.lines if line.get_marker() != "o"]
+    assert list(bar.get_xdata()) == pytest.approx([0.8, 0.8])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["liver", "spleen"]
+    assert ax.yaxis_inverted()
+
+
+def test_a_round_trip_has_a_marker_for_each_size():
+    table = pd.DataFrame({64: [0.8, 0.9], 224: [0.95, 0.99]}, index=["liver", "aorta"])
+    (ax,) = plots.plot_round_trip(table, "a source").axes
+    assert {line.get_label(): list(line.get_xdata()) for line in ax.lines} == {
+        "64 x 64 pixels": [0.8, 0.9],
+        "224 x 224 pixels": [0.95, 0.99],
+    }
+    assert len({line.get_marker() for line in ax.lines}) == 2

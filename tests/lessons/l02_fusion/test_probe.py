@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from msa2net_lib.lessons.l02_fusion.study import linear_probe
+from msa2net_lib.data.resize import resize_label
+from msa2net_lib.lessons.cohort import held_out_cohort
+from msa2net_lib.lessons.l02_fusion.study import PROBED, cohort_features, linear_probe, probe_table
 
 CASES = ("a", "a", "b", "b", "c", "c")
 
@@ -42,3 +46,29 @@ def test_what_is_true_of_other_cases_only_fails_on_the_one_left_out(labels):
     features[4:] = features[4:, [1, 2, 0]]
     table = linear_probe(features, labels, CASES)
     assert table.Dice["c"] < 0.3
+
+
+@pytest.fixture(scope="module")
+def cohort(other_dataset, other_study):
+    """Six slices of three classes, taken for two cases."""
+    found = held_out_cohort(other_study.network, other_dataset, every=1)
+    return replace(found, cases=tuple("ab"[z % 2] for z in found.slices))
+
+
+def test_what_is_probed_is_what_goes_in_and_out_of_the_gates(cohort):
+    maps = cohort_features(cohort)
+    assert list(maps) == cohort.levels
+    for level, found in maps.items():
+        assert tuple(found) == PROBED
+        with torch.inference_mode():
+            torch.testing.assert_close(cohort.gate(level)(found["X"], found["G"]), found["Y"])
+        assert len(found["Y"]) == len(cohort.slices)
+
+
+def test_the_table_has_the_probe_of_every_level_map_and_case(cohort):
+    table = probe_table(cohort).sort_index()
+    assert {*table.index} == {(level, name, case) for level in cohort.levels for name in PROBED for case in "ab"}
+    level = cohort.levels[-1]
+    features = cohort_features(cohort)[level]["G"]
+    labels = np.stack([resize_label(label, (features.shape[2], features.shape[3])) for label in cohort.labels])
+    assert np.array_equal(table.loc[level, "G"], linear_probe(features, labels, cohort.cases))

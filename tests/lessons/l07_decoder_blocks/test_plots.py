@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -153,6 +155,24 @@ def test_channel_attention_figure(study, traces):
     figure = plots.plot_channel_attention(study, traces[2])
     maps = [ax.images[0].get_array() for ax in figure.axes if ax.images]
     np.testing.assert_array_equal(np.stack(maps), traces[2].channel_attention[0].numpy())
+
+    odd = replace(traces[2], channel_attention=traces[2].channel_attention[:, :-1])
+    panels = [ax for ax in plots.plot_channel_attention(study, odd).axes if ax.get_title() or not ax.axison]
+    assert [ax.axison for ax in panels] == [True] * (len(maps) - 1) + [False]
+
+
+def test_reach_counts_and_shades_the_cells_and_frames_the_one_that_hears(study):
+    cells = np.zeros((4, 8), bool)
+    cells[1, 2:5] = True
+    (ax,) = plots.plot_reach(study, {"lka": cells}, (1, 3)).axes
+    assert ax.get_title() == "lka: 3 of 32 cells"
+    shade = ax.images[1]
+    assert np.array_equal(shade.get_array()[..., 3] > 0, cells)
+    height, width = study.image.shape
+    assert list(shade.get_extent()) == [-0.5, width - 0.5, height - 0.5, -0.5]
+    (frame,) = ax.patches
+    assert frame.get_xy() == (3 * width / 8 - 0.5, height / 4 - 0.5)
+    assert (frame.get_width(), frame.get_height()) == (width / 8, height / 4)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

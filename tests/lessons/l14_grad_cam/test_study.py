@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from heat_map_tables import CASCADE, REGIONS, SUMMARY
+from scipy import stats
 
 from msa2net_lib.analysis.grad_cam import grad_cam
 from msa2net_lib.analysis.layers import LAST, Place
-from msa2net_lib.analysis.saliency import pointing, share_inside
+from msa2net_lib.analysis.saliency import chance_likeness, pointing, share_inside
+from msa2net_lib.analysis.slice_study import network_input
 from msa2net_lib.data.resize import normalize, resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l14_grad_cam import study as heat_maps
@@ -166,3 +170,39 @@ def test_the_sentence_of_localization_is_arithmetic():
         "m: its largest value lies in the organ in 2 of 4 maps; "
         "of its heat, what lies inside is 20% (aorta) to 40% (liver), 30% on average"
     )
+
+
+def test_localization_over_cases_is_each_cases_own_and_their_mean(study, noise_case):
+    second = replace(noise_case, name="second", image=1 - noise_case.image)
+    table = heat_maps.localization_over(study.network, [noise_case, second], 4, FEW)
+    alone = heat_maps.localization(study.network, second, 2, FEW)
+    pd.testing.assert_frame_equal(table[table.case == "second"].drop(columns="case").reset_index(drop=True), alone)
+    by_case = [heat_maps.localization_summary(rows).loc[LAST] for _, rows in table.groupby("case", sort=False)]
+    found = heat_maps.over_cases(table, LAST)
+    for key in ("inside", "pointing"):
+        mean, low, high = found[key]
+        values = [float(row[key]) for row in by_case]
+        assert mean == pytest.approx(np.mean(values))
+        reach = stats.t.ppf(0.975, 1) * np.std(values, ddof=1) / np.sqrt(2)
+        assert (low, high) == pytest.approx((mean - reach, mean + reach))
+
+
+def test_chance_is_each_layers_own_grids(study):
+    found = heat_maps.layer_chances(study.network, FEW)
+    height = study.network.config.height_width[0]
+    assert found == {layer: chance_likeness((height // factor,) * 2) for layer, factor in zip(FEW, (1, 8), strict=True)}
+
+
+def test_likeness_to_what_needs_no_explanation(study):
+    table = heat_maps.baseline_similarity(study, FEW)
+    assert list(table.index) == list(FEW)
+    assert table.abs().to_numpy().max() <= 1
+    pixels, targets = network_input(study.network, study.image[None]), heat_maps.study_targets(study)
+    heat = heat_maps.heat_maps(study.network, pixels, targets, FEW)
+    with torch.inference_mode():
+        probabilities = study.network(pixels)[0].softmax(dim=0).numpy()
+    ranks = [
+        stats.spearmanr(heat[organ][LAST][0], probabilities[index], axis=None).statistic
+        for organ, (index, _) in targets.items()
+    ]
+    assert table.loc[LAST, "rank, probability"] == pytest.approx(np.mean(ranks), abs=1e-6)
