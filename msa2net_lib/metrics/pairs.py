@@ -21,7 +21,7 @@ PERCENTILE = 95
 _REACH = 4
 """Neighbors are no farther than so many sides of a cube with a voxel's volume, and than twice so many least sides."""
 _FEW = 16
-"""After so many neighbors have been looked at, those farther away are only if they have been the other surface's."""
+"""Where so many nearest neighbors have found the other surface for less than half of the voxels, no more are tried."""
 _BLOCK = 5
 """Sides of a block of voxels that are judged together, in least sides of a voxel."""
 

@@ -13,8 +13,8 @@ COMPLAINING = ("triton",)
 def collect_rarely() -> None:
     """Spend less on garbage in a process of a command's own; not for a library's caller, a notebook or a server.
 
-    Imports make many objects and no garbage: to look through them takes a third of the time in which torch and timm are
-    imported, and over a second when Python has taken them all down again at the end.
+    Imports make many objects and no garbage: to look through them takes a quarter of the time in which torch and timm
+    are imported, and over a second when Python has taken them all down again at the end.
     """
     gc.set_threshold(100_000, 20, 20)
     atexit.register(_leave)
