@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SITE := build/site
 
-.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address site test-site answers test-answers clean
+.PHONY: install workbook test pytest test-quick test-browser test-cluster test-colab test-wheel test-lowest lint lab notebooks checkpoint address site site-pages site-data test-site answers test-answers clean
 
 # Only that: a virtual environment with everything the commands, lessons and tests need.
 install: $(STAMP)
@@ -99,11 +99,16 @@ checkpoint: $(STAMP)
 
 # Lessons, task pages, API and MASAG live as pages that read without a network; it needs npm. Then every link is followed.
 site: $(VENV)/installed-site site/node_modules/.package-lock.json
-	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c site . $(SITE)
-	$(BIN)/python site/live/make_data.py $(SITE)/data
+	$(MAKE) --jobs 2 site-pages site-data
 	cd site && npm run --silent build ../$(SITE)
 	$(BIN)/python site/slides.py $(SITE)/slides
 	$(BIN)/python site/check_links.py $(SITE)
+
+site-pages: $(VENV)/installed-site
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c site . $(SITE)
+
+site-data: $(STAMP) site/node_modules/.package-lock.json
+	OMP_NUM_THREADS=1 $(BIN)/python site/live/make_data.py $(SITE)/data
 
 # The live page: lint, its arithmetic, then a real browser at laptop and phone size.
 test-site: site

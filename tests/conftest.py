@@ -35,10 +35,14 @@ class Recorded:
     parameters: dict[str, torch.Tensor]
 
 
+gc.disable()  # until all is collected: nothing of it is garbage
+
+
 def pytest_collection_finish():
     """What has been loaded stays to the end: the garbage collector need not walk through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():

@@ -92,9 +92,9 @@ def _evaluate(plan: Plan, job: Job, checkout: Path) -> Outcome:
 
 def _ablation(plan: Plan, job: Job, checkout: Path) -> Outcome:
     given = job.parameters
-    _, runs = ablation_runs(plan, checkout, rows=[given["row"]], seeds=[given["seed"]])
+    _, runs = ablation_runs(plan, checkout, rows=[given["row"]], seeds=given["seeds"])
     return {
-        "numbers": {"mean DSC": runs.dsc.item(), "mean HD95, voxels": runs.hd95.item()},
+        "numbers": {"mean DSC": float(runs.dsc.mean()), "mean HD95, voxels": float(runs.hd95.mean())},
         "data_sha256": {given["dataset"]: open_scans(plan, given["dataset"], checkout).digest()},
         "folder": f"{ABLATION_LESSON}/runs",
     }

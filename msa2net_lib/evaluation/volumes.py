@@ -25,7 +25,7 @@ from msa2net_lib.data.volumes import Volume, write_volume
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.table import COLUMNS, HD95_UNIT, Evaluation, Protocol
 from msa2net_lib.inference import BATCH_SIZE, InferencePrecision, predict_volume
-from msa2net_lib.metrics import measure_volume
+from msa2net_lib.metrics import VolumeMeasures, measure_volume
 from msa2net_lib.metrics.volumes import check_protocol
 from msa2net_lib.optimize import OptimizedNetwork, OptimizedWhenLong, optimize_for_inference
 from msa2net_lib.utils.files import sha256, writable_folder
@@ -137,12 +137,14 @@ def score_case(
 
     released: what the protocol "paper" scores, if it is not ``predicted``.
     """
-    strict = paper = measure_volume(predicted, case.label, len(organs) + 1, case.spacing, workers=workers)
-    if released is not None and released is not predicted:
-        paper = measure_volume(released, case.label, len(organs) + 1, case.spacing, workers=workers)
+    scored = {"strict": predicted, "paper": predicted if released is None else released}
+    measured: dict[int, VolumeMeasures] = {}
     rows = []
     for protocol in protocols:
-        measures = paper if protocol == "paper" else strict
+        volume = scored[protocol]
+        if id(volume) not in measured:
+            measured[id(volume)] = measure_volume(volume, case.label, len(organs) + 1, case.spacing, workers=workers)
+        measures = measured[id(volume)]
         voxels, mm = (measures.scored(protocol, unit) for unit in ("voxels", "mm"))
         own = {"voxels": voxels, "mm": mm}[HD95_UNIT[protocol]]
         for index, organ in enumerate(organs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,13 @@ class Cohort:
 
     def dice(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.float64]:
         """Dice of each slice (n,), the mean over the organs that are in it, as `analysis.interventions.slice_dice`."""
+        return self._dice(runs) if runs else self._as_trained.copy()
+
+    @cached_property
+    def _as_trained(self) -> NDArray[np.float64]:
+        return self._dice(None)  # once: each table and each choice of a slice asks for it
+
+    def _dice(self, runs: Mapping[int, Run] | None) -> NDArray[np.float64]:
         return np.array(
             [
                 np.mean([dice(one == organ, label == organ) for organ in np.unique(label) if organ])

@@ -24,7 +24,7 @@ def test_a_whole_run_trains_scores_and_runs_every_lesson():
     plan = Plan(seeds=(1, 2), ablation_seeds=3)
     assert names(plan, "train") == ["train-1", "train-2"]
     assert names(plan, "evaluate") == ["evaluate-1", "evaluate-2"]
-    assert len(names(plan, "ablation")) == 6 * 3
+    assert len(names(plan, "ablation")) == 6
     assert names(plan, "lesson") == [f"lesson-{name}" for name in LESSONS]
     assert list(plan.jobs)[-1] == "report"
     assert plan.jobs["report"].needs == tuple(plan.jobs)[:-1]
@@ -58,7 +58,14 @@ def test_lesson_12_finds_its_runs():
     lesson = plan.jobs["lesson-12_ablation"]
     assert {need for need in lesson.needs if need.startswith("ablation-")} == set(names(plan, "ablation"))
     assert (lesson.parameters["SEED"], lesson.parameters["SEEDS"]) == (7, 2)
-    assert sorted({job.parameters["seed"] for job in plan.jobs.values() if job.kind == "ablation"}) == [7, 8]
+    assert {tuple(job.parameters["seeds"]) for job in plan.jobs.values() if job.kind == "ablation"} == {(7, 8)}
+
+
+def test_runs_of_an_ablation_that_take_long_are_a_job_each():
+    plan = Plan("gpu", seeds=(7,), ablation_seeds=2)
+    found = {(job.parameters["row"], *job.parameters["seeds"]) for job in plan.jobs.values() if job.kind == "ablation"}
+    assert len(names(plan, "ablation")) == len(found) == 6 * 2
+    assert {seed for _, seed in found} == {7, 8}
 
 
 def test_some_lessons_alone_train_nothing_that_they_do_not_show():

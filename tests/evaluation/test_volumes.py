@@ -16,6 +16,7 @@ from msa2net_lib.data.datasets import Case
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.data.volumes import read_volume
 from msa2net_lib.errors import InputError
+from msa2net_lib.evaluation import volumes
 from msa2net_lib.evaluation.table import COLUMNS
 from msa2net_lib.evaluation.volumes import Evaluation, evaluate, rescaled_case, score_case
 from msa2net_lib.inference import predict_volume
@@ -111,6 +112,22 @@ def test_scores_that_a_rule_set_are_counted(pred, label, paper, strict):
     assert paper in found.set_by_rule("paper")
     assert strict in found.set_by_rule("strict")
     assert bool(found.set_by_rule("paper")) == bool(paper)
+
+
+@pytest.mark.parametrize(("protocols", "times"), [(("paper",), 1), (("strict",), 1), (("paper", "strict"), 2)])
+def test_a_volume_that_no_protocol_scores_is_not_measured(monkeypatch, protocols, times):
+    """Networks whose output loses an edge have a second volume, which "paper" alone scores."""
+    pred, label = np.ones((1, 2, 8), np.uint8), np.ones((1, 2, 8), np.uint8)
+    released = pred.copy()
+    released[..., -1] = 0
+    case = Case("a", np.zeros(label.shape, np.float32), label, (1.0, 1.0, 1.0), ("one",))
+    measured, measure = [], volumes.measure_volume
+    monkeypatch.setattr(
+        volumes, "measure_volume", lambda *given, **named: measured.append(1) or measure(*given, **named)
+    )
+    rows = {row[0]: row[5] for row in score_case(pred, case, ("one",), protocols, released=released)}
+    assert len(measured) == times
+    assert rows == {name: pytest.approx({"paper": 28 / 30, "strict": 1}[name]) for name in protocols}
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,25 @@ def test_hooks_are_gone_after_a_change(cohort):
     assert np.array_equal(cohort.predict(), before)
 
 
+def test_a_changed_gate_is_computed_once(cohort):
+    """Not as it was before, for nothing, and then as it is to be."""
+    calls, gate = [], cohort.gate(0)
+    hook = gate.fusion.local_context.register_forward_hook(lambda *_: calls.append(1))
+    cohort.predict({0: without_stage(gate, "attention")})
+    hook.remove()
+    assert len(calls) == 1  # six slices are one batch
+    assert "forward" not in vars(gate)
+
+
+def test_scores_as_trained_are_computed_once_and_no_callers_to_change(cohort, monkeypatch):
+    first = cohort.dice()
+    expected = first.copy()
+    first += 1
+    monkeypatch.setattr(cohorts.Cohort, "predict", lambda self, runs=None: pytest.fail("predicted again"))
+    assert np.array_equal(cohort.dice(), expected)
+    assert np.array_equal(cohort.dice({}), expected)
+
+
 def test_effects_are_differences_of_cases_with_their_interval(cohort, monkeypatch):
     """By hand: cases 0.5, 0.6, 0.7 as trained; 0.1 less, 0.2 less, 0.3 less: mean -0.2, sd 0.1, t(2) = 4.303."""
     trained = np.array([0.4, 0.6, 0.5, 0.7, 0.7, 0.7])

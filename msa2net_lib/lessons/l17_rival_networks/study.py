@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,7 @@ class Anatomy:
 @cache
 def anatomy(name: str, size: int = SIZE) -> Anatomy:
     """Look at one network of the registry, with 9 classes for Table 1, else 2. Needs no memory for weights."""
-    entry = NETWORKS[name]
-    network = one_pass(build_empty(name, size))
+    entry, (_, network) = NETWORKS[name], _built(name, size)
     counts = used_and_unused(network).sum()
     return Anatomy(name, entry, trace_skips(network), int(counts.sum()), int(counts.unused), *multiply_adds(name, size))
 
@@ -63,10 +62,17 @@ def anatomy(name: str, size: int = SIZE) -> Anatomy:
 @cache
 def multiply_adds(name: str, size: int = SIZE) -> tuple[int, int]:
     """Multiply-adds of one image: those that the logits need, and those whose result the original code throws away."""
-    network = build_empty(name, size)
+    network, once = _built(name, size)
     throws = "compute_discarded" in inspect.signature(type(network).__init__).parameters
-    needed = _work(one_pass(network))
+    needed = _work(once)
     return needed, _work(build_empty(name, size, compute_discarded=True)) - needed if throws else 0
+
+
+@lru_cache(maxsize=1)
+def _built(name: str, size: int) -> tuple[Any, nn.Module]:
+    """A network, and what makes its logits in one call; anatomy and multiply-adds, asked for in turn, share it."""
+    network = build_empty(name, size)
+    return network, one_pass(network)
 
 
 def build_empty(name: str, size: int = SIZE, **options: Any) -> Any:
