@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -164,22 +165,29 @@ def main() -> int:
     if not (arguments.checkout / "msa2net_lib").is_dir() or arguments.repeats < 1:
         parser.error("give another checkout of this repository, and at least one round")
     homes: dict[str, Path] = dict(zip(SIDES, (arguments.checkout.resolve(), HERE), strict=True))
+    sides = {side: commit_of(homes[side]) for side in SIDES}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for key in arguments.rows:
             rows.append(measure(ROWS[key], homes, Path(folder, key), arguments.repeats))
             shown = "  ".join(f"{name} {value}" for name, value in rows[-1].items() if name != "name")
             print(f"{rows[-1]['name']}: {shown}", flush=True)
-    if arguments.output or arguments.rows == list(ROWS):
-        content = {
-            "before": commit_of(homes["before"]),
-            "now": commit_of(HERE),
-            "repeats": arguments.repeats,
-            "ratio": "median over rounds of before's seconds over now's, within each round",
-            "rows": rows,
-        }
-        write_record(arguments.output or RESULT, "What readers wait for, against another checkout", content)
+            rows[-1] |= sides | {"date": f"{date.today()}"}
+    content = {
+        "repeats": arguments.repeats,
+        "ratio": "median over rounds of before's seconds over now's, within each round",
+        "rows": beside(rows, arguments.output or RESULT),
+    }
+    write_record(arguments.output or RESULT, "What readers wait for, against another checkout", content)
     return int(not all(row["equal"] for row in rows))
+
+
+def beside(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The rows of a record, these in the place of those of the same name; a row says itself of which commits it is."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    by_name = {row["name"]: row for row in (*kept, *rows)}
+    order = [row.name for row in ROWS.values()]
+    return sorted(by_name.values(), key=lambda row: order.index(row["name"]))
 
 
 def measure(row: Row, homes: dict[str, Path], folder: Path, repeats: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from msa2net_lib.losses import BoundaryDoULoss
 from msa2net_lib.nn.lka import train_on_grids
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.training.engine import capture_graphs
-from msa2net_lib.training.recompute import forward_pass
+from msa2net_lib.training.recompute import RecomputedActivations
 from msa2net_lib.utils.devices import keep_freed_memory
 from msa2net_lib.utils.system_info import peak_memory_gib
 
@@ -65,7 +65,7 @@ class Way:
 
 PLAIN, ON_GRIDS = "plain eager loop", "+ dilated convolutions on grids"
 # One row on a CPU: what a process kept stays its own, and the processes of all rows have to fit into memory together.
-KEPT, RECOMPUTED = "+ freed memory kept, cheap activations recomputed", "+ cheap activations recomputed"
+KEPT, RECOMPUTED = "+ freed memory kept, GELU and layer norms recomputed", "+ cheap activations recomputed"
 FIRST = (Way(PLAIN, "", channels_last=False), Way("+ channels last", PLAIN))
 WAYS = {
     "cpu": (
@@ -102,7 +102,7 @@ class Step:
         if way.graphed:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=way.bfloat16, cache_enabled=False):
                 self.forward = capture_graphs(self.network, self.images)
-        self.forward_pass = forward_pass(self.network) if way.recomputes else nullcontext()
+        self.forward_pass = RecomputedActivations(self.network) if way.recomputes else nullcontext()
         self.loss = BoundaryDoULoss(CLASSES)
         self.own_target = [(target > 0).long()] if has_own_loss(network) else []
         self.optimizer = torch.optim.SGD(
