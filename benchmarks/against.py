@@ -172,9 +172,9 @@ def main() -> int:
             rows.append(measure(ROWS[key], homes, Path(folder, key), arguments.repeats))
             shown = "  ".join(f"{name} {value}" for name, value in rows[-1].items() if name != "name")
             print(f"{rows[-1]['name']}: {shown}", flush=True)
-            rows[-1] |= sides | {"date": f"{date.today()}"}
+            repeats = 1 if ROWS[key].once else arguments.repeats
+            rows[-1] |= sides | {"date": f"{date.today()}", "repeats": repeats}
     content = {
-        "repeats": arguments.repeats,
         "ratio": "median over rounds of before's seconds over now's, within each round",
         "rows": beside(rows, arguments.output or RESULT),
     }
@@ -186,8 +186,7 @@ def beside(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     """The rows of a record, these in the place of those of the same name; a row says itself of which commits it is."""
     kept = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     by_name = {row["name"]: row for row in (*kept, *rows)}
-    order = [row.name for row in ROWS.values()]
-    return sorted(by_name.values(), key=lambda row: order.index(row["name"]))
+    return [by_name[row.name] for row in ROWS.values() if row.name in by_name]
 
 
 def measure(row: Row, homes: dict[str, Path], folder: Path, repeats: int) -> dict[str, Any]:

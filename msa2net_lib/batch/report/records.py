@@ -250,7 +250,7 @@ def data_in_words(name: str) -> str:
 
 def facts(batch: Batch) -> dict[str, list[str]]:
     """What was run, on what: profile, outcome, data, seeds, commits and machines, each in one or more answers."""
-    seeds = _values(batch, lambda record: record.get("seed"))
+    seeds = dict.fromkeys(str(seed) for _, record in batch.records() for seed in _seeds(record))
     commits = _values(batch, lambda record: record.get("commit"))
     data = _values(
         batch, lambda record: mapping(record, "parameters").get("DATASET") and dataset_of(record, batch.profile)
@@ -303,6 +303,13 @@ def _outcome(states: Iterable[str]) -> str:
     return ", ".join(
         f"{counts[state]} {state}" for state in ("done", "failed", "unfinished", "not run") if counts[state]
     )
+
+
+def _seeds(record: dict[str, Any]) -> list[Any]:
+    """The seed of a record, or all those of a job that trained with several."""
+    several = mapping(record, "parameters").get("seeds")
+    every = several if isinstance(several, list) else [record.get("seed")]
+    return [seed for seed in every if seed not in (None, "")]
 
 
 def _values(batch: Batch, of: Callable[[dict[str, Any]], Any]) -> dict[str, list[str]]:

@@ -431,3 +431,11 @@ def test_a_page_is_written_without_what_computes(tmp_path):
     said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert said == "set()\n"
     assert (tmp_path / "smoke" / "index.html").is_file()
+
+
+def test_seeds_are_those_of_every_job_also_of_one_that_trained_with_several(tmp_path):
+    home = tmp_path / "smoke"
+    plant_job(home, "train-1", "train")
+    plant_job(home, "ablation-lka", "ablation", seed=None, parameters={"row": "lka", "seeds": [1, 2, 3]})
+    plant_job(home, "data-virtual", "data", seed=None, parameters={})
+    assert records.facts(find(tmp_path, "smoke"))["seeds"] == ["1, 2, 3"]
