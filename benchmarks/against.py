@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from measure import NOT_MEASURED, RESULTS, parser_of, ratio, write_record
 
+from msa2net_lib.cli.main import COMMANDS
+
 RESULT = RESULTS / "against.json"
 HERE = RESULTS.parents[1]
 SCAN = HERE / "data" / "example_ct" / "img" / "img0002.nii.gz"
@@ -132,7 +134,11 @@ def predict(*words: str) -> tuple[str, ...]:
 
 
 ROWS = {
-    "help": Row("msa2net predict --help", ("-m", "msa2net_lib", "predict", "--help")),
+    **{
+        f"help_{command}": Row(f"msa2net {command} --help", ("-m", "msa2net_lib", command, "--help"))
+        for command in COMMANDS
+        if command not in ("lessons", "data")  # which a checkout from before lacks
+    },
     "doctor": Row("msa2net doctor", ("-m", "msa2net_lib", "doctor", "--data", str(HERE / "data"))),
     "predict": Row("msa2net predict, the shipped scan of 20 slices and the shipped network", predict(str(SCAN))),
     "long": Row(

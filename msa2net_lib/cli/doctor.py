@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from msa2net_lib.config import SHIPPED_TINY
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import read_json, sha256
 
 
 def add_doctor(commands: Any) -> None:
@@ -30,8 +26,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     return int(any(found.needed and not found.ok for found in findings))
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the report: what was looked for, whether it is well, and else what to do.
 
     needed: whether the `smoke` profile does not run without it.
@@ -50,6 +45,9 @@ class Finding:
 
 def examine(data_dir: str | Path = "data") -> list[Finding]:
     """Look at Python, packages, hardware, the shipped files and the prepared data, in this order."""
+    import platform
+
+    from msa2net_lib.config import SHIPPED_TINY
     from msa2net_lib.utils.system_info import lessons_extra
 
     data_dir = Path(data_dir)
@@ -62,7 +60,7 @@ def examine(data_dir: str | Path = "data") -> list[Finding]:
         _example_ct(data_dir / "example_ct"),
     ]
     if all(found.ok for found in packages):  # else the imports below would fail
-        findings += [*_hardware(), _checkpoint(), *dataset_findings(data_dir)]
+        findings += [*_hardware(), _checkpoint(SHIPPED_TINY), *dataset_findings(data_dir)]
     return findings
 
 
@@ -106,6 +104,8 @@ def _hardware() -> Iterator[Finding]:
 
 def _example_ct(folder: Path) -> Finding:
     """Compare the shipped CT with the checksums in its README."""
+    from msa2net_lib.utils.files import sha256
+
     what, readme = f"shipped CT in {folder}", folder / "README.md"
     if not readme.is_file():
         return Finding(what, False, "run msa2net data example, or name the data folder with --data")
@@ -119,17 +119,19 @@ def _example_ct(folder: Path) -> Finding:
     return Finding(f"{what} ({len(listed)} files, sha256 as listed)", True)
 
 
-def _checkpoint() -> Finding:
+def _checkpoint(weights: Path) -> Finding:
     """Compare the shipped network with the checksum in its record: to build it would take torch, and seconds."""
-    what = f"shipped checkpoint {SHIPPED_TINY.name}"
+    from msa2net_lib.utils.files import read_json, sha256
+
+    what = f"shipped checkpoint {weights.name}"
     try:
-        whole = read_json(SHIPPED_TINY.with_suffix(".json"))["sha256"] == sha256(SHIPPED_TINY)
+        whole = read_json(weights.with_suffix(".json"))["sha256"] == sha256(weights)
     except (OSError, ValueError, LookupError, TypeError):
         whole = False
     return Finding(
         f"{what} (sha256 as recorded)" if whole else what,
         whole,
-        f"absent or altered; install the workbook again, or in a checkout run git restore {SHIPPED_TINY.parent}",
+        f"absent or altered; install the workbook again, or in a checkout run git restore {weights.parent}",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from msa2net_lib.errors import InputError
@@ -34,6 +33,8 @@ def add_own_options(parser: argparse.ArgumentParser) -> None:
 
 def own_options(given: list[str]) -> dict[str, Any]:
     """The options of --network-option by name: numbers and lists as JSON, anything else as text."""
+    import json
+
     options = {}
     for pair in given:
         name, equals, value = pair.partition("=")

@@ -15,8 +15,8 @@ from msa2net_lib.cli.prepare_options import (
     progress_option,
     scan_split,
 )
-from msa2net_lib.data.catalog import DATASETS, open_dataset, show_terms
 from msa2net_lib.errors import InputError
+from msa2net_lib.utils.tables import read_table
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -27,7 +27,7 @@ def add_prepare(subparsers: Any) -> None:
     """Add the command with a subcommand for each data set, and for each kind of your own data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    named = {name: (entry.description, _NAMED.get(name, _by_name)) for name, entry in DATASETS.items()}
+    named = {name: (entry["description"], _NAMED.get(name, _by_name)) for name, entry in read_table("datasets").items()}
     for name, (help_text, run) in (named | _OWN).items():
         parser = kinds.add_parser(name, help=help_text)
         parser.set_defaults(run=run, name=name)
@@ -36,6 +36,7 @@ def add_prepare(subparsers: Any) -> None:
 
 def _synapse(arguments: argparse.Namespace) -> int:
     """Prepare raw scans, or take prepared data, and end with the data contract."""
+    from msa2net_lib.data.catalog import show_terms
     from msa2net_lib.data.download.synapse import download_synapse, fetch_raw, find_raw
     from msa2net_lib.data.synapse import prepare_synapse
 
@@ -98,6 +99,7 @@ def _examine(root: Path, label_scheme: str | None, flip: str | None) -> int:
 
 def _isic(arguments: argparse.Namespace) -> int:
     """Prepare ISIC 2018, downloaded or brought."""
+    from msa2net_lib.data.catalog import show_terms
     from msa2net_lib.data.images.recipes import image_recipe
     from msa2net_lib.data.isic import download_isic, prepare_isic
     from msa2net_lib.data.resize import height_width
@@ -137,6 +139,8 @@ def _skin(arguments: argparse.Namespace) -> int:
 
 def _by_name(arguments: argparse.Namespace) -> int:
     """Prepare a data set that needs no more than its name."""
+    from msa2net_lib.data.catalog import open_dataset
+
     dataset = open_dataset(arguments.name, arguments.data, **progress_option())
     print(f"{dataset.root}: {dataset.counts()}")
     return 0

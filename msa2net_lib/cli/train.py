@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.cli.networks import add_device, add_own_options, own_options
-from msa2net_lib.config import PRESETS, NetworkConfig
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES, RECIPES, TrainConfig
+from msa2net_lib.train_choices import CHOICES
+from msa2net_lib.utils.tables import read_table
 
 if TYPE_CHECKING:
     from msa2net_lib.baselines.spec import Config
@@ -36,11 +36,12 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
     networks = parser.add_mutually_exclusive_group()
-    networks.add_argument("--preset", help=f"a form of MSA²Net: {', '.join(PRESETS)}; default: tiny")
+    networks.add_argument("--preset", help=f"a form of MSA²Net: {', '.join(read_table('presets'))}; default: tiny")
     others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
     networks.add_argument("--network", metavar="NAME", help=others)
     add_own_options(parser)
-    recipe = f"the training: {', '.join(RECIPES)}, or own, that of the network's own repository; default: smoke"
+    named = ", ".join(read_table("recipes"))
+    recipe = f"the training: {named}, or own, that of the network's own repository; default: smoke"
     parser.add_argument("--recipe", default="smoke", help=recipe)
     for name, what in COUNTS.items():
         told = f"{what}; default: the recipe's"
@@ -64,6 +65,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     from msa2net_lib.baselines.registry import own_training
     from msa2net_lib.checkpoints import read_fingerprint, save_network
     from msa2net_lib.data.catalog import open_prepared
+    from msa2net_lib.train_config import TrainConfig
     from msa2net_lib.training import train
     from msa2net_lib.training.files import WEIGHTS_FILE
 
@@ -99,6 +101,7 @@ def _choose_network(arguments: argparse.Namespace, num_classes: int, own: dict[s
     """
     from msa2net_lib.baselines.registry import find_network
     from msa2net_lib.baselines.spec import NetworkSpec
+    from msa2net_lib.config import NetworkConfig
 
     size = {} if arguments.image_size is None else {"image_size": arguments.image_size}
     options = own_options(arguments.network_option)

@@ -15,7 +15,8 @@ from msa2net_lib.config import PRESETS
 from msa2net_lib.data.catalog import DATASETS, dataset_entry, is_prepared
 from msa2net_lib.data.labels import ORGANS
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES, PROFILES
+from msa2net_lib.train_choices import CHOICES
+from msa2net_lib.train_config import PROFILES
 from msa2net_lib.utils.devices import DEVICES
 
 LARGEST = 2**31 - 1

@@ -12,7 +12,7 @@ from msa2net_lib.data.augment.policy import TRANSFORMS, ReleasedDraws
 from msa2net_lib.data.augment.released import INTENDED_NOISE, RELEASED_NOISE, RELEASED_SIDE, ReleasedAugmentation
 from msa2net_lib.data.augment.right_angles import RightAngleAugmentation
 from msa2net_lib.errors import InputError
-from msa2net_lib.train_config import CHOICES
+from msa2net_lib.train_choices import CHOICES
 
 AUGMENTATIONS = CHOICES["augment"]
 """What `build_augmentation` takes; three are the released policy, with three kinds of noise.
