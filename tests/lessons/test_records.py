@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import json
 import sys
+from io import BytesIO
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
+from IPython.core.pylabtools import select_figure_formats
+from matplotlib.backend_bases import FigureCanvasBase
+from PIL import Image
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.records import BUSY, LOCK, Recorder, read_record
@@ -42,6 +49,49 @@ def test_a_record_holds_what_was_given(tmp_path):
     assert written["seed"] == 3
     assert sorted(written["parameters"]) == ["DATASET", "DATA_DIR", "DEVICE", "OUTPUT_DIR", "PROFILE", "SEED"]
     assert {p.name for p in record.folder.glob("[a-z]*")} == {"record.json", "figure.png", "numbers.csv"}
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """What Jupyter's inline figures have at hand, with IPython's own printers: formats -> (figure -> PNG shown)."""
+
+    def made(formats):
+        shell = SimpleNamespace(display_formatter=DisplayFormatter())
+        select_figure_formats(shell, formats, bbox_inches="tight")
+        settings = SimpleNamespace(shell=shell, figure_formats=formats, print_figure_kwargs={"bbox_inches": "tight"})
+        backend = SimpleNamespace(initialized=lambda: True, instance=lambda: settings)
+        monkeypatch.setitem(sys.modules, "matplotlib_inline.config", SimpleNamespace(InlineBackend=backend))
+        return lambda figure: shell.display_formatter.format(figure)[0]["image/png"]
+
+    return made
+
+
+def plotted():
+    figure, axes = figure_grid(1, 1)
+    axes[0, 0].plot([0, 1, 0])
+    return figure
+
+
+def test_a_page_shows_the_file_itself_until_the_figure_changes(tmp_path, page, monkeypatch):
+    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page({"png"})
+    expected, figure = shown(plotted()), plotted()
+    record.figure(figure, "figure", "A figure.")
+    with monkeypatch.context() as context:
+        context.setattr(FigureCanvasBase, "print_figure", None)  # it is not drawn a second time
+        assert base64.b64decode(shown(figure)) == (record.folder / "figure.png").read_bytes()
+        assert shown(figure) == expected
+    figure.axes[0].set_title("changed")
+    assert shown(figure) not in (expected, "")
+    assert shown(plotted()) == expected, "one that is not recorded is drawn as ever"
+
+
+def test_where_a_reader_wants_other_pictures_jupyter_draws_them(tmp_path, page):
+    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page({"retina"})
+    record.figure(figure := plotted(), "figure", "A figure.")
+    twice, once = (
+        Image.open(file).width for file in (BytesIO(base64.b64decode(shown(figure))), record.folder / "figure.png")
+    )
+    assert abs(twice - 2 * once) < 6
 
 
 def test_a_guess_is_kept_and_shown_beside_the_result_and_a_default_is_no_guess(tmp_path, capsys):
