@@ -30,6 +30,7 @@ from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import cached_run
 from msa2net_lib.evaluation.images import evaluate_images
 from msa2net_lib.evaluation.volumes import evaluate
+from msa2net_lib.lessons.l17_rival_networks.study import multiply_adds
 from msa2net_lib.nn.network import count_parameters
 from msa2net_lib.train_config import TrainConfig
 from msa2net_lib.training import train
@@ -64,7 +65,8 @@ def main() -> int:
             settings = config.to_dict() | {"seed": seed}
             make = partial(_run, name, TrainConfig.from_dict(settings), dataset, data, arguments)
             row = cached_run(make, [name, settings, arguments.image_size, data, dataset.digest()], arguments.runs)
-            runs.append({"network": name, "seed": seed, "image_size": arguments.image_size} | row)
+            counted = {"multiply_adds": sum(multiply_adds(name, arguments.image_size))}
+            runs.append({"network": name, "seed": seed, "image_size": arguments.image_size} | row | counted)
             print(f"{name:20} seed {seed} DSC {row['dsc']:.4f} {row['minutes']:.1f} minutes", flush=True)
             record = {
                 "data": data,

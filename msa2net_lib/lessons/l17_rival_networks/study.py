@@ -158,7 +158,7 @@ def read_scores(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         over = "seeds" if len(done) > 2 else "cases"
         scores = done.dsc.to_numpy() if over == "seeds" else pd.DataFrame(list(done.cases)).mean().to_numpy()
         low, high = t_interval(scores)
-        work = sum(multiply_adds(str(name), int(done.image_size.iloc[0]))) / 1e9
-        values = float(done.dsc.mean()), low, high, over, len(done), done.parameters.iloc[0] / 1e6, work, ""
+        parameters, work = done.parameters.iloc[0] / 1e6, done.multiply_adds.iloc[0] / 1e9
+        values = float(done.dsc.mean()), low, high, over, len(done), parameters, work, ""
         rows[str(name)] = dict(zip(SCORES, values, strict=True))
     return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(SCORES)).rename_axis("network"), record
