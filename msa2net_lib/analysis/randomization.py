@@ -5,12 +5,17 @@ Source: Adebayo et al., "Sanity Checks for Saliency Maps" (NeurIPS 2018), the mo
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
+from msa2net_lib.config import NetworkConfig
 from msa2net_lib.errors import InputError
 from msa2net_lib.nn.network import MSA2Net
 
@@ -71,9 +76,16 @@ def reinitialized(network: MSA2Net, part: Literal["gates", "all"], seed: int) ->
 
 
 def _reinitialized(network: MSA2Net, seed: int, is_drawn: Callable[[str], bool]) -> MSA2Net:
+    drawn, changed = _untrained(json.dumps(network.config.to_dict()), seed), copy.deepcopy(network)
+    changed.load_state_dict(
+        {key: drawn[key] if is_drawn(key) else value for key, value in network.state_dict().items()}
+    )
+    return changed.eval()
+
+
+@lru_cache(maxsize=1)
+def _untrained(config: str, seed: int) -> dict[str, Tensor]:
+    """Weights before training; steps that are asked for in turn share them, since to draw takes longer than to run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        copy = MSA2Net(replace(network.config, pretrained=False))
-    trained = network.state_dict()
-    copy.load_state_dict({key: value if is_drawn(key) else trained[key] for key, value in copy.state_dict().items()})
-    return copy.to(next(network.parameters()).device).eval()
+        return MSA2Net(replace(NetworkConfig.from_dict(json.loads(config)), pretrained=False)).state_dict()

@@ -21,6 +21,7 @@ from msa2net_lib.data.resize import resize_image, resize_label
 from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.intervals import detectable, paired_interval
 from msa2net_lib.metrics import dice
+from msa2net_lib.nn.layout import map_to_tokens
 from msa2net_lib.nn.masag import MASAG, MASAGTrace
 from msa2net_lib.nn.network import MSA2Net
 from msa2net_lib.utils.torch_files import require_finite_logits
@@ -67,12 +68,33 @@ class Cohort:
     @torch.inference_mode()
     def predict(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
         """Labels (n, h, w), with the gates of some levels changed: decoder level -> what runs there."""
-        labels = []
+        decoder, labels = self.network.decoder, []
+        coarsest = max(runs) if runs else 0  # a change reaches its own level and finer ones
+        brought = self._brought[coarsest]
         with running(self.gate, runs):
-            for start in range(0, len(self.slices), AT_ONCE):
-                logits = self.network.decoder([maps[start : start + AT_ONCE] for maps in self.encoded])
+            for features, tokens in zip(self._parts(), brought, strict=True):
+                for level in range(coarsest, -1, -1):
+                    tokens = decoder.run_level(level, tokens, features)
+                logits = decoder.classify(tokens, features)
                 labels.append(require_finite_logits(logits).argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(labels)
+
+    def _parts(self) -> list[list[Tensor]]:
+        """The encoder's maps of so many slices at once."""
+        starts = range(0, len(self.slices), AT_ONCE)
+        return [[maps[start : start + AT_ONCE] for maps in self.encoded] for start in starts]
+
+    @cached_property
+    def _brought(self) -> dict[int, list[Tensor]]:
+        """What the decoder brings to each level as trained, by part: level -> tokens."""
+        brought: dict[int, list[Tensor]] = {level: [] for level in (3, 2, 1, 0)}
+        for features in self._parts():
+            tokens = map_to_tokens(features[3])
+            for level in (3, 2, 1, 0):
+                brought[level].append(tokens)
+                if level:
+                    tokens = self.network.decoder.run_level(level, tokens, features)
+        return brought
 
     def watch(self, measure: Callable[[int, MASAGTrace], Mapping[str, Tensor]]) -> pd.DataFrame:
         """What a measure finds in the gates as they are: index (level, case), a row for each slice.

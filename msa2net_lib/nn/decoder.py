@@ -115,8 +115,16 @@ class Decoder(nn.Module):
     def forward(self, features: list[Tensor]) -> Float[Tensor, "b k h w"]:
         tokens = map_to_tokens(features[3])
         for index in (3, 2, 1, 0):
-            height, width = features[index].shape[-2:]
-            skip = None if index == 3 or self.levels[index].gate is None else features[index]
-            tokens = self.levels[index](tokens, (height, width), skip)
+            tokens = self.run_level(index, tokens, features)
+        return self.classify(tokens, features)
+
+    def run_level(self, index: int, tokens: Float[Tensor, "b n c"], features: list[Tensor]) -> Float[Tensor, "b m d"]:
+        """One level, from what the coarser one gave; the coarsest has no skip."""
+        height, width = features[index].shape[-2:]
+        skip = None if index == 3 or self.levels[index].gate is None else features[index]
+        return self.levels[index](tokens, (height, width), skip)
+
+    def classify(self, tokens: Float[Tensor, "b n c"], features: list[Tensor]) -> Float[Tensor, "b k h w"]:
+        """Logits, from what the finest level gave."""
         height, width = features[0].shape[-2:]
         return self.head(tokens_to_map(tokens, 4 * height, 4 * width))

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from msa2net_lib.analysis.interventions import predict, slice_dice, with_inputs, without_stage
-from msa2net_lib.analysis.slice_study import study_slice
+from msa2net_lib.analysis.interventions import predict, running, slice_dice, with_inputs, without_stage
+from msa2net_lib.analysis.slice_study import network_input, study_slice
 from msa2net_lib.checkpoints import SHIPPED_TINY, load_network
 from msa2net_lib.data.datasets import Case
 from msa2net_lib.errors import InputError
@@ -41,6 +42,19 @@ def test_every_second_slice_with_an_organ(cohort):
     assert cohort.slices == (0, 3) * 3
     assert cohort.cases == ("one", "one", "two", "two", "three", "three")
     assert str(cohort) == "6 slices of 3 held-out cases"
+
+
+@pytest.mark.parametrize("levels", [[0], [1], [2], [0, 2]])
+def test_a_change_of_some_levels_is_the_whole_networks(dataset, levels):
+    """With a cohort that was not asked for anything yet."""
+    network = load_network(SHIPPED_TINY)
+    new = held_out_cohort(network, dataset, every=2)
+    runs = {level: with_inputs(new.gate(level), "X shuffled") for level in levels}
+    labels = new.predict(runs)
+    with torch.inference_mode(), running(new.gate, runs):
+        expected = network(network_input(network, new.images)).argmax(dim=1)
+    assert (labels != expected.numpy()).mean() < 1e-3, "but for ties that rounding breaks"
+    assert (labels != new.predict()).mean() > 1e-3
 
 
 @pytest.mark.parametrize("change", [None, "G blank", "attention"])

@@ -278,8 +278,8 @@ def randomization_table(
     targets, pixels = study_targets(study, organs), network_input(study.network, study.image[None])
     trained = heat_maps(study.network, pixels, targets, layers)
     rows = []
-    for part, reinitialized in reinitialized_steps(study.network, mode).items():
-        for seed in seeds:
+    for seed in seeds:
+        for part, reinitialized in reinitialized_steps(study.network, mode).items():
             found = heat_maps(reinitialize_parts(study.network, reinitialized, seed), pixels, targets, layers)
             for organ, (_, region) in targets.items():
                 for layer in layers:
