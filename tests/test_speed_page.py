@@ -17,7 +17,10 @@ def test_each_recorded_row_stands_on_the_page(root, rows):
     page = (root / "docs" / "speed.md").read_text()
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     found = {name: cells for name, *cells in table}
-    for row in rows:
+    helps = [row for row in rows if row["name"].endswith("--help")]  # of which the page has the least gain
+    least = min(helps, key=lambda row: row["ratio"])
+    shown = [row for row in rows if row not in helps] + [least | {"name": f"`--help` of any of {len(helps)} commands"}]
+    for row in shown:
         before, now, ratio, _ = found[row["name"].split(" (mean DSC")[0]]
         assert float(ratio) == row["ratio"]
         for cell, seconds in ((before, row["before_seconds"]), (now, row["now_seconds"])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from msa2net_lib.viz.plots import figure_grid, stamp
 
 MARKERS = "..osPXD^v<>ph*d8"
 """Of the gates, in the order of the table; from the first again where they run out."""
+TITLE = 24
+"""Letters of a title's line: a longer one would reach under the color bar."""
 
 
 def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
@@ -86,7 +89,8 @@ def map_panel(study: Study, name: str, values: NDArray) -> Panel:
     without any variation is drawn on the full scale.
     """
     kind = "\n(negative control)" if name in CONTROLS else ""
-    title = f"{name}, AUROC {agreement(values, study.label):.2f}{kind}"
+    lines = f"{name}, AUROC {agreement(values, study.label):.2f}{kind}".split("\n")
+    title = "\n".join(part for line in lines for part in wrap(line, TITLE))
     return Panel(values, title, limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)
 
 
