@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.cli.evaluate import PROTOCOLS, check_output
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None and arguments.output == arguments.figure:
         raise InputError(f"{arguments.output}: is to get both the table and the figure; name a file for each")
     from msa2net_lib.evaluation.paired import compare_cases, read_scores
+    from msa2net_lib.utils.files import atomic_path, write_text
 
     options = arguments.column, arguments.protocol, arguments.selection
     tables = {name: read_scores(path, *options) for name, path in zip(names, arguments.scores, strict=True)}

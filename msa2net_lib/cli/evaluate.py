@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from msa2net_lib.cli.networks import add_device, add_network_options, own_options
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import writable_folder, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from msa2net_lib.data.catalog import open_prepared
     from msa2net_lib.data.images.dataset import ImageDataset
     from msa2net_lib.evaluation.selections import find_weights
+    from msa2net_lib.utils.files import write_text
 
     _check_arguments(arguments)
     weights = find_weights(arguments.checkpoint, arguments.run_dirs, arguments.with_best_on_test)
@@ -98,6 +98,8 @@ def check_output(path: Path | None, *inputs: Path | None, table: bool = True) ->
 
     table: it gets one, and what is there already may be an earlier one.
     """
+    from msa2net_lib.utils.files import writable_folder
+
     if path is None:
         return
     if path.is_dir():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from msa2net_lib.cli.evaluate import PROTOCOLS, check_output, image_scores, volume_intervals, volume_table
 from msa2net_lib.cli.prepare_options import parse_classes
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Match, score, print, write what was asked for, and return the exit code."""
     check_output(arguments.output)
     from msa2net_lib.evaluation.label_maps import match_label_maps
+    from msa2net_lib.utils.files import write_text
 
     matched = match_label_maps(
         arguments.predictions,

@@ -134,7 +134,7 @@ import sys, msa2net_lib.cli.main as cli
 try:
     cli.main([sys.argv[1], "--help"])
 finally:
-    print(*sorted({"dataclasses", "tomllib", "msa2net_lib.config"} & set(sys.modules)), file=sys.stderr)
+    print(*sorted({"dataclasses", "hashlib", "json", "tomllib"} & set(sys.modules)), file=sys.stderr)
 """
     result = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
     assert f"usage: msa2net {command}" in result.stdout
