@@ -19,7 +19,7 @@ def test_each_recorded_row_stands_on_the_page(root, rows):
     found = {name: cells for name, *cells in table}
     helps = [row for row in rows if row["name"].endswith("--help")]  # of which the page has the least gain
     least = min(helps, key=lambda row: row["ratio"])
-    shown = [row for row in rows if row not in helps] + [least | {"name": f"`--help` of any of {len(helps)} commands"}]
+    shown = [row for row in rows if row not in helps] + [least | {"name": f"`--help`, the slowest of {len(helps)} commands"}]
     for row in shown:
         before, now, ratio, _ = found[row["name"].split(" (mean DSC")[0]]
         assert float(ratio) == row["ratio"]
@@ -36,6 +36,7 @@ def test_readme_names_the_same_times(root, rows):
     (line,) = [line for line in readme.splitlines() if line.startswith("| whole processes")]
     names, seconds, ratios = (cell.strip() for cell in line.split("|")[1:-1])
     order = ("msa2net predict, the shipped", "msa2net predict, 512", "msa2net doctor", "msa2net reproduce", "score")
+    rows = [row for row in rows if not row["name"].endswith("--help")]
     chosen = [next(row for row in rows if row["name"].startswith(name)) for name in order]
     assert len(names.split(";")) == len(chosen)
     for text, row in zip(seconds.split(";"), chosen, strict=True):
