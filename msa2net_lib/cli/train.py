@@ -36,12 +36,12 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
     networks = parser.add_mutually_exclusive_group()
-    networks.add_argument("--preset", help=f"a form of MSA²Net: {', '.join(read_table('presets'))}; default: tiny")
+    presets, recipes = (", ".join(names) for names in (read_table("presets"), read_table("recipes")))
+    networks.add_argument("--preset", help=f"a form of MSA²Net: {presets}; default: tiny")
     others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
     networks.add_argument("--network", metavar="NAME", help=others)
     add_own_options(parser)
-    named = ", ".join(read_table("recipes"))
-    recipe = f"the training: {named}, or own, that of the network's own repository; default: smoke"
+    recipe = f"the training: {recipes}, or own, that of the network's own repository; default: smoke"
     parser.add_argument("--recipe", default="smoke", help=recipe)
     for name, what in COUNTS.items():
         told = f"{what}; default: the recipe's"
