@@ -65,7 +65,7 @@ def main() -> int:
             settings = config.to_dict() | {"seed": seed}
             make = partial(_run, name, TrainConfig.from_dict(settings), dataset, data, arguments)
             row = cached_run(make, [name, settings, arguments.image_size, data, dataset.digest()], arguments.runs)
-            counted = {"multiply_adds": sum(multiply_adds(name, arguments.image_size))}
+            counted = {"multiply_adds": sum(multiply_adds(name, arguments.image_size, CLASSES[data]))}
             runs.append({"network": name, "seed": seed, "image_size": arguments.image_size} | row | counted)
             print(f"{name:20} seed {seed} DSC {row['dsc']:.4f} {row['minutes']:.1f} minutes", flush=True)
             record = {

@@ -67,9 +67,14 @@ class Cohort:
 
     @torch.inference_mode()
     def predict(self, runs: Mapping[int, Run] | None = None) -> NDArray[np.uint8]:
-        """Labels (n, h, w), with the gates of some levels changed: decoder level -> what runs there."""
+        """Labels (n, h, w), with the gates of some levels changed: decoder level -> what runs there.
+
+        Raises: `InputError` for a level without a gate.
+        """
         decoder, labels = self.network.decoder, []
         coarsest = max(runs) if runs else 0  # a change reaches its own level and finer ones
+        for level in runs or ():
+            self.gate(level)
         brought = self._brought[coarsest]
         with running(self.gate, runs):
             for features, tokens in zip(self._parts(), brought, strict=True):

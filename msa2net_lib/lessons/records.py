@@ -10,6 +10,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -148,9 +149,10 @@ class Recorder:
 
 
 class _Saved:
-    """What Jupyter shows of a figure: the file, as long as nothing changed since, else what it would draw itself.
+    """What Jupyter shows of a figure: the first time the file, if nothing changed since, else what it draws itself.
 
-    To draw a page's figures a second time took a tenth of the page's time.
+    To draw a page's figures a second time took a tenth of the page's time. Later times are drawn, as not every change
+    to a figure is noticed: an axis' label does not tell it.
     """
 
     def __init__(self, otherwise: Callable[[Figure], Any]):
@@ -158,23 +160,23 @@ class _Saved:
         self.files: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 
     def __call__(self, figure: Figure) -> Any:
-        file = self.files.get(figure)
+        file = self.files.pop(figure, None)
         return self.otherwise(figure) if file is None or figure.stale else b64encode(file).decode()
 
 
 def _show_as_saved(figure: Figure, file: bytes) -> None:
-    """Have the page show this file for the figure, if it shows PNG files of this size as they are."""
-    inline = sys.modules.get("matplotlib_inline.config")
-    if inline is None or not inline.InlineBackend.initialized():
+    """Have the page show this file for the figure, if what it would draw is the same: PNG of this size, cut tightly."""
+    jupyter = sys.modules.get("IPython")
+    if jupyter is None or (shell := jupyter.get_ipython()) is None or figure.dpi != DPI:
         return
-    settings = inline.InlineBackend.instance()
-    if (settings.figure_formats, settings.print_figure_kwargs, figure.dpi) != ({"png"}, {"bbox_inches": "tight"}, DPI):
-        return
-    formatter = settings.shell.display_formatter.formatters["image/png"]
-    shown = formatter.lookup_by_type(Figure)
-    if not isinstance(shown, _Saved):
+    formatter = shell.display_formatter.formatters["image/png"]
+    shown = formatter.type_printers.get(Figure)
+    if isinstance(shown, partial) and shown.func is jupyter.core.pylabtools.print_figure:
+        if {"bbox_inches": "tight"} | shown.keywords != {"bbox_inches": "tight", "fmt": "png", "base64": True}:
+            return  # as the reader wants it
         formatter.for_type(Figure, shown := _Saved(shown))
-    shown.files[figure], figure.stale = file, False
+    if isinstance(shown, _Saved):
+        shown.files[figure], figure.stale = file, False
 
 
 def _in_words(value: Any) -> str:

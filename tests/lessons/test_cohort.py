@@ -38,6 +38,11 @@ def cohort(dataset):
     return held_out_cohort(load_network(SHIPPED_TINY), dataset, every=2)
 
 
+@pytest.mark.parametrize("level", [3, 9])
+def test_a_level_without_a_gate_is_refused(cohort, refused, level):
+    refused(f"level {level} has no MASAG: use one of 0, 1, 2", cohort.predict, {level: lambda x, g: None})
+
+
 def test_every_second_slice_with_an_organ(cohort):
     assert cohort.slices == (0, 3) * 3
     assert cohort.cases == ("one", "one", "two", "two", "three", "three")
@@ -45,8 +50,9 @@ def test_every_second_slice_with_an_organ(cohort):
 
 
 @pytest.mark.parametrize("levels", [[0], [1], [2], [0, 2]])
-def test_a_change_of_some_levels_is_the_whole_networks(dataset, levels):
-    """With a cohort that was not asked for anything yet."""
+def test_a_change_of_some_levels_is_the_whole_networks(dataset, levels, monkeypatch):
+    """With a cohort in two parts that was not asked for anything yet."""
+    monkeypatch.setattr(cohorts, "AT_ONCE", 4)
     network = load_network(SHIPPED_TINY)
     new = held_out_cohort(network, dataset, every=2)
     runs = {level: with_inputs(new.gate(level), "X shuffled") for level in levels}

@@ -53,15 +53,13 @@ def test_a_record_holds_what_was_given(tmp_path):
 
 @pytest.fixture
 def page(monkeypatch):
-    """What Jupyter's inline figures have at hand, with IPython's own printers: formats -> (figure -> PNG shown)."""
+    """A page with IPython's own printers: how it shows figures -> (figure -> PNG shown, None where there is none)."""
 
-    def made(formats):
+    def made(formats, **how):
         shell = SimpleNamespace(display_formatter=DisplayFormatter())
-        select_figure_formats(shell, formats, bbox_inches="tight")
-        settings = SimpleNamespace(shell=shell, figure_formats=formats, print_figure_kwargs={"bbox_inches": "tight"})
-        backend = SimpleNamespace(initialized=lambda: True, instance=lambda: settings)
-        monkeypatch.setitem(sys.modules, "matplotlib_inline.config", SimpleNamespace(InlineBackend=backend))
-        return lambda figure: shell.display_formatter.format(figure)[0]["image/png"]
+        monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+        select_figure_formats(shell, formats, **how)
+        return lambda figure: shell.display_formatter.format(figure)[0].get("image/png")
 
     return made
 
@@ -72,26 +70,34 @@ def plotted():
     return figure
 
 
-def test_a_page_shows_the_file_itself_until_the_figure_changes(tmp_path, page, monkeypatch):
-    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page({"png"})
+@pytest.mark.parametrize("how", [{}, {"bbox_inches": "tight"}])
+def test_a_page_shows_the_file_itself_once_and_only_if_the_figure_did_not_change(tmp_path, page, monkeypatch, how):
+    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page({"png"}, **how)
     expected, figure = shown(plotted()), plotted()
     record.figure(figure, "figure", "A figure.")
     with monkeypatch.context() as context:
         context.setattr(FigureCanvasBase, "print_figure", None)  # it is not drawn a second time
-        assert base64.b64decode(shown(figure)) == (record.folder / "figure.png").read_bytes()
-        assert shown(figure) == expected
+        assert base64.b64decode(file := shown(figure)) == (record.folder / "figure.png").read_bytes()
+        assert file == expected
+    figure.axes[0].xaxis.label.set_text("changed, which the figure is not told")
+    assert shown(figure) not in (expected, None)
+    record.figure(figure := plotted(), "figure", "A figure.")
     figure.axes[0].set_title("changed")
-    assert shown(figure) not in (expected, "")
+    assert shown(figure) not in (expected, None)
     assert shown(plotted()) == expected, "one that is not recorded is drawn as ever"
 
 
-def test_where_a_reader_wants_other_pictures_jupyter_draws_them(tmp_path, page):
-    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page({"retina"})
+@pytest.mark.parametrize(
+    ("formats", "how", "size"), [({"retina"}, {}, 2), ({"png"}, {"dpi": 50}, 0.5), ({"svg"}, {}, None)]
+)
+def test_where_a_reader_wants_other_pictures_jupyter_draws_them(tmp_path, page, formats, how, size):
+    record, shown = Recorder.start("00_start_here", namespace(tmp_path)), page(formats, **how)
     record.figure(figure := plotted(), "figure", "A figure.")
-    twice, once = (
-        Image.open(file).width for file in (BytesIO(base64.b64decode(shown(figure))), record.folder / "figure.png")
-    )
-    assert abs(twice - 2 * once) < 6
+    picture, file = shown(figure), Image.open(record.folder / "figure.png")
+    if size is None:
+        assert picture is None
+    else:
+        assert abs(Image.open(BytesIO(base64.b64decode(picture))).width - size * file.width) < 6
 
 
 def test_a_guess_is_kept_and_shown_beside_the_result_and_a_default_is_no_guess(tmp_path, capsys):

@@ -22,8 +22,8 @@ from msa2net_lib.viz.plots import figure_grid, stamp
 
 MARKERS = "..osPXD^v<>ph*d8"
 """Of the gates, in the order of the table; from the first again where they run out."""
-TITLE = 24
-"""Letters of a title's line: a longer one would reach under the color bar."""
+TITLE_WIDTH = 24
+"""Characters of a title's line: a longer one would reach under the color bar."""
 
 
 def draw_gate_map(study: Study, maps: Mapping[str, Maps], network: str, gate: str, level: int) -> Figure:
@@ -90,7 +90,7 @@ def map_panel(study: Study, name: str, values: NDArray) -> Panel:
     """
     kind = "\n(negative control)" if name in CONTROLS else ""
     lines = f"{name}, AUROC {agreement(values, study.label):.2f}{kind}".split("\n")
-    title = "\n".join(part for line in lines for part in wrap(line, TITLE))
+    title = "\n".join(part for line in lines for part in wrap(line, TITLE_WIDTH))
     return Panel(values, title, limits=(0.0, 1.0) if np.ptp(values) < 1e-6 else None)
 
 

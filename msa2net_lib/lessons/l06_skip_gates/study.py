@@ -155,7 +155,8 @@ def sanity_table(network: MSA2Net, case: Case, level: int, seeds: Sequence[int])
     images, label = _slices(case, network.config.height_width)
     rows = {"image itself": [agreement(images, label)]}
     parts: dict[str, Literal["gates", "all"]] = {"gates untrained": "gates", "nothing trained": "all"}
-    networks = {title: [reinitialized(network, part, seed) for seed in seeds] for title, part in parts.items()}
+    drawn = [{title: reinitialized(network, part, seed) for title, part in parts.items()} for seed in seeds]
+    networks = {title: [of_seed[title] for of_seed in drawn] for title in parts}
     for title, copies in {"trained": [network], **networks}.items():
         found = [gate_maps(copy, images, "masag") for copy in copies]
         rows |= {f"{title}: {kind}": [agreement(maps[kind][level], label) for maps in found] for kind in found[0]}

@@ -16,6 +16,7 @@ from torch import nn
 from msa2net_lib.analysis.complexity import count_work, used_and_unused
 from msa2net_lib.baselines.registry import build_network
 from msa2net_lib.baselines.table import NETWORKS, NetworkEntry
+from msa2net_lib.errors import InputError
 from msa2net_lib.evaluation.experiments import read_measurement
 from msa2net_lib.evaluation.intervals import t_interval
 from msa2net_lib.lessons.l17_rival_networks.skips import Trace, one_pass, trace_skips
@@ -60,25 +61,28 @@ def anatomy(name: str, size: int = SIZE) -> Anatomy:
 
 
 @cache
-def multiply_adds(name: str, size: int = SIZE) -> tuple[int, int]:
-    """Multiply-adds of one image: those that the logits need, and those whose result the original code throws away."""
-    network, once = _built(name, size)
+def multiply_adds(name: str, size: int = SIZE, classes: int | None = None) -> tuple[int, int]:
+    """Multiply-adds of one image: those that the logits need, and those whose result the original code throws away.
+
+    classes: as `build_empty` takes it.
+    """
+    network, once = _built(name, size, classes)
     throws = "compute_discarded" in inspect.signature(type(network).__init__).parameters
     needed = _work(once)
-    return needed, _work(build_empty(name, size, compute_discarded=True)) - needed if throws else 0
+    return needed, _work(build_empty(name, size, classes, compute_discarded=True)) - needed if throws else 0
 
 
 @lru_cache(maxsize=1)
-def _built(name: str, size: int) -> tuple[Any, nn.Module]:
+def _built(name: str, size: int, classes: int | None = None) -> tuple[Any, nn.Module]:
     """A network, and what makes its logits in one call; anatomy and multiply-adds, asked for in turn, share it."""
-    network = build_empty(name, size)
+    network = build_empty(name, size, classes)
     return network, one_pass(network)
 
 
-def build_empty(name: str, size: int = SIZE, **options: Any) -> Any:
-    """A network without memory for weights, with 9 classes for Table 1, else 2."""
+def build_empty(name: str, size: int = SIZE, classes: int | None = None, **options: Any) -> Any:
+    """A network without memory for weights; classes: by default 9 for a row of Table 1, else 2."""
     with torch.device("meta"):
-        return build_network(name, 9 if "1" in NETWORKS[name].tables else 2, size, **options)
+        return build_network(name, classes or (9 if "1" in NETWORKS[name].tables else 2), size, **options)
 
 
 def _work(network: nn.Module) -> int:
@@ -143,8 +147,10 @@ def read_scores(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Scores of the committed trainings with what each network costs; an empty table where nothing was measured.
 
     Index network; columns `SCORES`: dsc, low, high (0 to 1; 95 %, by Student's t over ``over``, "seeds" where there are
-    three or more, else "cases"), seeds, parameters_m, multiply_adds_g (at the size trained, with what the code throws
-    away), why.
+    three or more, else "cases"), seeds, parameters_m, multiply_adds_g (of the network trained, with what its code
+    throws away), why.
+
+    Raises: `InputError` for runs that do not say how many multiply-adds.
     """
     if not Path(path).is_file():
         return pd.DataFrame(), {}
@@ -155,6 +161,8 @@ def read_scores(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         if done.empty:
             rows[str(name)] = {"why": "; ".join(dict.fromkeys(group.why.dropna()))}
             continue
+        if "multiply_adds" not in done or done.multiply_adds.isna().any():
+            raise InputError(f"{path}: {name}'s runs do not say how many multiply-adds; measure anew")
         over = "seeds" if len(done) > 2 else "cases"
         scores = done.dsc.to_numpy() if over == "seeds" else pd.DataFrame(list(done.cases)).mean().to_numpy()
         low, high = t_interval(scores)

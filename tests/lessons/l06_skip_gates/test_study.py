@@ -139,6 +139,21 @@ def test_the_table_of_agreements():
     assert gates.agreement_table(RUNS, 1).empty
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("masag", "masag, AUROC"),
+        ("masag, weight of X", "masag, weight of X,"),
+        ("nothing trained:\nattention", "nothing trained:"),
+    ],
+)
+def test_a_title_does_not_reach_under_the_color_bar(study, name, first):
+    lines = plots.map_panel(study, name, np.eye(16)).title.split("\n")
+    assert lines[0].startswith(first)
+    assert max(map(len, lines)) <= plots.TITLE_WIDTH
+    assert "AUROC" in lines[-1]
+
+
 def test_figures_show_the_maps_given(study):
     maps = {"masag": {0: np.eye(16, dtype=np.float32)[None]}, "constant": {0: np.full((1, 16, 16), 0.5, np.float32)}}
     figure = plot_maps(study, plots.map_panels(study, {name: levels[0][0] for name, levels in maps.items()}))
