@@ -107,3 +107,11 @@ def test_every_lesson_shares_the_common_parameters():
 def test_quick_runs_set_parameters_that_there_are():
     for lesson in LESSONS.values():
         check_parameters(lesson, lesson.quick)
+
+
+def test_a_quick_run_touches_no_result_of_a_reader_and_takes_no_other_quick_network():
+    quick = [lesson for lesson in LESSONS.values() if lesson.quick]
+    assert len(quick) > 5
+    for lesson in quick:
+        assert lesson.quick["OUTPUT_DIR"] == "../results/quick", lesson.name
+        assert "CHECKPOINT" not in lesson.own_parameters or lesson.quick["CHECKPOINT"] == "shipped", lesson.name

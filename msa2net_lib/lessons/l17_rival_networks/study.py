@@ -55,7 +55,7 @@ class Anatomy:
 @cache
 def anatomy(name: str, size: int = SIZE) -> Anatomy:
     """Look at one network of the registry, with 9 classes for Table 1, else 2. Needs no memory for weights."""
-    entry, (_, network) = NETWORKS[name], _built(name, size)
+    entry, (_, network) = NETWORKS[name], _built(name, size, None)
     counts = used_and_unused(network).sum()
     return Anatomy(name, entry, trace_skips(network), int(counts.sum()), int(counts.unused), *multiply_adds(name, size))
 
@@ -73,7 +73,7 @@ def multiply_adds(name: str, size: int = SIZE, classes: int | None = None) -> tu
 
 
 @lru_cache(maxsize=1)
-def _built(name: str, size: int, classes: int | None = None) -> tuple[Any, nn.Module]:
+def _built(name: str, size: int, classes: int | None) -> tuple[Any, nn.Module]:
     """A network, and what makes its logits in one call; anatomy and multiply-adds, asked for in turn, share it."""
     network = build_empty(name, size, classes)
     return network, one_pass(network)

@@ -60,6 +60,13 @@ def test_counts_are_those_of_the_original():
     assert found.multiply_adds + found.discarded == 9_770_872_832
 
 
+def test_anatomy_and_multiply_adds_share_one_network(monkeypatch):
+    built, build = [], study.build_empty
+    monkeypatch.setattr(study, "build_empty", lambda *given, **options: built.append(given) or build(*given, **options))
+    study.anatomy("unet_nitr", 96)  # a size that no other test asks for
+    assert len(built) == 1
+
+
 @pytest.mark.slow
 def test_noise_in_a_fusion_that_is_dropped_changes_nothing():
     assert claims.fusion_effect("released", 1) == 0
