@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from msa2net_lib.baselines.registry import rebuild_empty
 from msa2net_lib.baselines.spec import Config, config_of
@@ -82,6 +81,8 @@ def count_work(network: nn.Module) -> Work:
     Products are counted by torch's `FlopCounterMode`, which counts two operations per multiply-add, by module.
     Weights stay as they are, modes are restored and hooks removed whatever happens.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # loads triton
+
     names = {module: name for name, module in network.named_modules()}
     norms: dict[str, tuple[str, int]] = {}
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.signal import convolve
 from torch import Tensor
 
 from msa2net_lib.errors import InputError
@@ -30,10 +29,10 @@ def footprint_paths(layers: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     layers: (kernel, dilation) of each, kernels odd and square; order does not matter. Result: (side, side), the output
     cell at the center; zero where no path leads. Raises: `InputError`, a kernel that is even or a number below 1.
     """
-    paths = np.ones((1, 1), dtype=np.int64)
+    line = np.ones(1, dtype=np.int64)  # square kernels: rows and columns are chosen apart
     for kernel, dilation in layers:
-        paths = convolve(paths, _taps(kernel, dilation), method="direct")
-    return paths
+        line = np.convolve(line, _taps(kernel, dilation))
+    return np.outer(line, line)
 
 
 def footprint(layers: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -99,8 +98,8 @@ def effective_receptive_field(
 def _taps(kernel: int, dilation: int) -> NDArray[np.int64]:
     if kernel < 1 or kernel % 2 == 0 or dilation < 1:
         raise InputError(f"kernel={kernel}, dilation={dilation}: use an odd kernel and a dilation of 1 or more")
-    taps = np.zeros((dilation * (kernel - 1) + 1,) * 2, dtype=np.int64)
-    taps[::dilation, ::dilation] = 1
+    taps = np.zeros(dilation * (kernel - 1) + 1, dtype=np.int64)
+    taps[::dilation] = 1
     return taps
 
 

@@ -16,7 +16,7 @@ from msa2net_lib.cli.prepare_options import (
     scan_split,
 )
 from msa2net_lib.errors import InputError
-from msa2net_lib.utils.tables import read_table
+from msa2net_lib.utils.tables import entry_texts
 
 if TYPE_CHECKING:
     from msa2net_lib.data.datasets import PreparedDataset
@@ -27,7 +27,9 @@ def add_prepare(subparsers: Any) -> None:
     """Add the command with a subcommand for each data set, and for each kind of your own data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    named = {name: (entry["description"], _NAMED.get(name, _by_name)) for name, entry in read_table("datasets").items()}
+    named = {
+        name: (text, _NAMED.get(name, _by_name)) for name, text in entry_texts("datasets", "description").items()
+    }
     for name, (help_text, run) in (named | _OWN).items():
         parser = kinds.add_parser(name, help=help_text)
         parser.set_defaults(run=run, name=name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msa2net_lib.cli.networks import add_device, add_own_options, own_options
 from msa2net_lib.errors import InputError
 from msa2net_lib.train_choices import CHOICES
-from msa2net_lib.utils.tables import read_table
+from msa2net_lib.utils.tables import entry_texts
 
 if TYPE_CHECKING:
     from msa2net_lib.baselines.spec import Config
@@ -36,7 +36,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a prepared data set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets state and weights")
     networks = parser.add_mutually_exclusive_group()
-    presets, recipes = (", ".join(names) for names in (read_table("presets"), read_table("recipes")))
+    presets, recipes = (", ".join(names) for names in map(entry_texts, ("presets", "recipes")))
     networks.add_argument("--preset", help=f"a form of MSA²Net: {presets}; default: tiny")
     others = "any other network: a name such as swin_unet (see docs/networks.md), or package.module:function of yours"
     networks.add_argument("--network", metavar="NAME", help=others)

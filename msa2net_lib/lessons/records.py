@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.registry import QUICK, RECORD, Lesson, check_parameters, lesson_by_name
 from msa2net_lib.utils.files import atomic_path, read_json, sha256, write_text
+from msa2net_lib.utils.garbage import collect_after_this_cell
 from msa2net_lib.utils.locks import hold
 from msa2net_lib.utils.system_info import commit, hardware, lacking, library_version, peak_memory_gib, versions
 
@@ -61,6 +62,7 @@ class Recorder:
         Checked values go back into the notebook. In a quick run (`registry.QUICK`) the lesson's ``quick`` parameters
         take the place of the notebook's, and the page says so.
         """
+        collect_after_this_cell()
         import matplotlib.pyplot as plt
 
         plt.switch_backend(plt.get_backend())  # loads it: from the next cell on a page shows figures, whoever made them

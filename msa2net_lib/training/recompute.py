@@ -30,7 +30,13 @@ LARGE = 20_000_000
 
 
 def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
-    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled."""
+    """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled.
+
+    SiLU ceases to work in place, where its gradient would need a copy of its input.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.SiLU):
+            module.inplace = False
     large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
     compiled = network._compiled_call_impl is not None
     return RecomputedActivations(network) if large and not compiled else nullcontext()

@@ -1,10 +1,11 @@
-"""Python's garbage collector in a process that does one thing: it runs rarely, and not at all at the end."""
+"""Python's garbage collector where it finds nothing: while packages are imported, and when a process ends."""
 
 from __future__ import annotations
 
 import atexit
 import gc
 import sys
+from typing import Any
 
 COMPLAINING = ("triton",)
 """Packages that tell on stderr of each of their objects that is left when a process ends."""
@@ -17,6 +18,24 @@ def collect_rarely() -> None:
     are imported, and over a second when Python has taken them all down again at the end.
     """
     gc.set_threshold(100_000, 20, 20)
+    atexit.register(_leave)
+
+
+def collect_after_this_cell() -> None:
+    """Leave garbage where it is until the cell of a notebook that imports its packages has ended; elsewhere do nothing.
+
+    Nor is it looked for when the kernel ends, as in `collect_rarely`. A collector that somebody turned off stays off.
+    """
+    jupyter = sys.modules.get("IPython")
+    if jupyter is None or (shell := jupyter.get_ipython()) is None or not gc.isenabled():
+        return
+
+    def go_on(*_: Any) -> None:
+        shell.events.unregister("post_run_cell", go_on)
+        gc.enable()
+
+    shell.events.register("post_run_cell", go_on)
+    gc.disable()
     atexit.register(_leave)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-import tomllib
+import re
 from typing import Any
 
 
@@ -20,7 +20,33 @@ def read_table(name: str) -> dict[str, Any]:
         >>> list(read_table("recipes"))
         ['smoke', 'gpu', 'synapse', 'isic']
     """
-    return _with_tuples(tomllib.loads((pkgutil.get_data("msa2net_lib", f"tables/{name}.toml") or b"").decode()))
+    import tomllib  # help, which tells names alone, answers without it
+
+    return _with_tuples(tomllib.loads(_text(name)))
+
+
+def entry_texts(name: str, key: str = "") -> dict[str, str]:
+    """What the entries of a table say under a key, or, without one, their names alone, with nothing.
+
+    For help, of which a fifth of the time would be to read a whole table: headings and plain texts are looked for.
+
+    Example:
+        >>> list(entry_texts("recipes"))
+        ['smoke', 'gpu', 'synapse', 'isic']
+        >>> entry_texts("datasets", "short")["virtual"]
+        'virtual patients'
+    """
+    texts: dict[str, str] = {}
+    for heading, text in re.findall(rf'^\[([\w-]+).*\]$|^{key} = "([^"\\]*)"$', _text(name), re.MULTILINE):
+        if heading:
+            texts.setdefault(heading, "")
+        else:
+            texts[[*texts][-1]] = text
+    return texts
+
+
+def _text(name: str) -> str:
+    return (pkgutil.get_data("msa2net_lib", f"tables/{name}.toml") or b"").decode()
 
 
 def _with_tuples(value: Any) -> Any:

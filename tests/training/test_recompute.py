@@ -119,3 +119,12 @@ def test_small_networks_and_compiled_ones_keep_everything(monkeypatch):
     assert context._cheap == [network[1]]
     network._compiled_call_impl = lambda image: image
     assert isinstance(recompute.forward_pass(network), nullcontext)
+
+
+def test_silu_whose_gradient_needs_its_input_leaves_it_there_and_relu_does_not():
+    network = nn.Sequential(nn.Linear(4, 8), nn.SiLU(inplace=True), nn.Linear(8, 8), nn.ReLU(inplace=True))
+    before = torch.autograd.grad(network(torch.ones(2, 4)).sum(), [*network.parameters()])
+    recompute.forward_pass(network)
+    assert (network[1].inplace, network[3].inplace) == (False, True)
+    after = torch.autograd.grad(network(torch.ones(2, 4)).sum(), [*network.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

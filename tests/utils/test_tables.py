@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import msa2net_lib
-from msa2net_lib.utils.tables import read_table
+from msa2net_lib.utils.tables import entry_texts, read_table
 
 LIBRARY = Path(msa2net_lib.__path__[0])
 TABLES = sorted(path.stem for path in (LIBRARY / "tables").iterdir())
@@ -21,6 +21,11 @@ def kinds(value):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_holds_tuples_and_somebody_reads_it(name):
     assert dict in kinds(read_table(name)) <= {dict, tuple, str, int, float, bool}
-    # One, and perhaps a command that names its entries.
     readers = [path for path in LIBRARY.rglob("*.py") if f'read_table("{name}")' in path.read_text()]
-    assert len([path for path in readers if path.name != "tables.py"]) in (1, 2)
+    assert len([path for path in readers if path.name != "tables.py"]) == 1
+
+
+@pytest.mark.parametrize(("name", "key"), [("recipes", ""), ("presets", ""), ("datasets", "description")])
+def test_what_help_tells_of_a_table_is_what_stands_in_it(name, key):
+    assert entry_texts(name, key) == {entry: found[key] if key else "" for entry, found in read_table(name).items()}
+    assert [*entry_texts(name, key)] == [*read_table(name)]
