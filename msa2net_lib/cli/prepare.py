@@ -27,9 +27,7 @@ def add_prepare(subparsers: Any) -> None:
     """Add the command with a subcommand for each data set, and for each kind of your own data."""
     prepare = subparsers.add_parser("prepare", help="bring data into the form that training reads")
     kinds = prepare.add_subparsers(title="data", required=True, metavar="DATA")
-    named = {
-        name: (text, _NAMED.get(name, _by_name)) for name, text in entry_texts("datasets", "description").items()
-    }
+    named = {name: (text, _NAMED.get(name, _by_name)) for name, text in entry_texts("datasets", "description").items()}
     for name, (help_text, run) in (named | _OWN).items():
         parser = kinds.add_parser(name, help=help_text)
         parser.set_defaults(run=run, name=name)
