@@ -68,6 +68,8 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
     Each is renamed into place when it is whole. Ctrl-C waits until all are written. Raises: `InputError` if one
     cannot be written, as on a full disk; then those that were not there before are not there after it.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from msa2net_lib.prediction.overlay import draw_overlay
 
     table, figure = prediction.csv(), draw_overlay(prediction)
@@ -79,7 +81,8 @@ def write_prediction(prediction: Prediction, paths: dict[str, Path]) -> dict[str
             else:
                 _write_indexed(prediction, paths["label map"])
             with atomic_path(paths["overlay"]) as temporary:
-                figure.savefig(temporary, dpi=DPI, pil_kwargs=_QUICK)
+                figure.set_dpi(DPI)  # not by savefig, which draws once more for a layout that is done
+                FigureCanvasAgg(figure).print_png(temporary, pil_kwargs=_QUICK)
             write_text(paths["table"], table)
             write_text(paths["record"], json.dumps(prediction.record, indent=2, ensure_ascii=False) + "\n")
         except BaseException:

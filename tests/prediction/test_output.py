@@ -237,6 +237,17 @@ def texts(figure):
     return legend, axes, figure.get_suptitle()
 
 
+def test_a_figure_is_drawn_once_and_looks_as_savefig_would_make_it(scan_file, tmp_path, threshold, monkeypatch):
+    drawn = []
+    draw = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda figure, renderer: (drawn.append(figure), draw(figure, renderer))[1])
+    made = predict_file(scan_file, output_dir=tmp_path / "out", progress=False)
+    assert len(drawn) == 1
+    drawn[0].savefig(tmp_path / "saved.png", dpi=output.DPI)
+    with Image.open(made.files["overlay"]) as one, Image.open(tmp_path / "saved.png") as other:
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+
+
 @pytest.mark.slow
 def test_overlay_of_a_scan_names_what_it_shows(root):
     made = predict_file(root / "data" / "example_ct" / "img" / "img0002.nii.gz", progress=False)
