@@ -238,6 +238,7 @@ def texts(figure):
 
 
 def test_a_figure_is_drawn_once_and_looks_as_savefig_would_make_it(scan_file, tmp_path, threshold, monkeypatch):
+    monkeypatch.setattr(overlay, "draw_overlay", draw_overlay)  # which is quick in other tests
     drawn = []
     draw = Figure.draw
     monkeypatch.setattr(Figure, "draw", lambda figure, renderer: (drawn.append(figure), draw(figure, renderer))[1])
