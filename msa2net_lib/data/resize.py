@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -38,9 +38,16 @@ def resize_images(images: NDArray, size: int | tuple[int, int]) -> NDArray[np.fl
     """Resize (n, H, W) to (n, h, w), each slice as `resize_image` does, as many at once as there are cores."""
     _check_stack(images)
     resized = np.empty((len(images), *height_width(size)), dtype=np.float32)
-    with ThreadPoolExecutor(usable_cores()) as threads:  # which scipy does not hold up
-        for index, image in enumerate(threads.map(partial(resize_image, size=size), images)):
-            resized[index] = image
+
+    def put(index: int) -> None:
+        resized[index] = resize_image(images[index], size)
+
+    threads = ThreadPoolExecutor(usable_cores())  # which scipy does not hold up
+    try:
+        for _ in threads.map(put, range(len(images))):
+            pass
+    finally:
+        threads.shutdown(cancel_futures=True)
     return resized
 
 

@@ -32,11 +32,12 @@ LARGE = 20_000_000
 def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
     """What a training step's forward pass runs in: `RecomputedActivations` for large networks that are not compiled.
 
-    SiLU ceases to work in place, where its gradient would need a copy of its input.
+    A SiLU behind a batch norm ceases to work in place: its gradient would need a copy of its input, which nobody else
+    reads there.
     """
     for module in network.modules():
-        if isinstance(module, nn.SiLU):
-            module.inplace = False
+        if isinstance(module, BatchNormAct2d) and isinstance(module.act, nn.SiLU):
+            module.act.inplace = False
     large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
     compiled = network._compiled_call_impl is not None
     return RecomputedActivations(network) if large and not compiled else nullcontext()

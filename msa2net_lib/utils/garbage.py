@@ -7,6 +7,7 @@ import gc
 import sys
 from typing import Any
 
+_WHILE_IMPORTING = 1_000_000
 COMPLAINING = ("triton",)
 """Packages that tell on stderr of each of their objects that is left when a process ends."""
 
@@ -24,18 +25,20 @@ def collect_rarely() -> None:
 def collect_after_this_cell() -> None:
     """Leave garbage where it is until the cell of a notebook that imports its packages has ended; elsewhere do nothing.
 
-    Nor is it looked for when the kernel ends, as in `collect_rarely`. A collector that somebody turned off stays off.
+    Nor is it looked for when the kernel ends, as in `collect_rarely`. A million objects more are looked through even
+    then: where a notebook runs as a script, no cell ends.
     """
     jupyter = sys.modules.get("IPython")
-    if jupyter is None or (shell := jupyter.get_ipython()) is None or not gc.isenabled():
+    before = gc.get_threshold()
+    if jupyter is None or (shell := jupyter.get_ipython()) is None or before[0] >= _WHILE_IMPORTING:
         return
 
     def go_on(*_: Any) -> None:
+        gc.set_threshold(*before)
         shell.events.unregister("post_run_cell", go_on)
-        gc.enable()
 
     shell.events.register("post_run_cell", go_on)
-    gc.disable()
+    gc.set_threshold(_WHILE_IMPORTING, *before[1:])
     atexit.register(_leave)
 
 

@@ -46,7 +46,8 @@ def entry_texts(name: str, key: str = "") -> dict[str, str]:
 
 
 def _text(name: str) -> str:
-    return (pkgutil.get_data("msa2net_lib", f"tables/{name}.toml") or b"").decode()
+    found = pkgutil.get_data("msa2net_lib", f"tables/{name}.toml") or b""
+    return found.decode().replace("\r\n", "\n")  # as Git writes them on Windows
 
 
 def _with_tuples(value: Any) -> Any:

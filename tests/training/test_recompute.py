@@ -121,10 +121,23 @@ def test_small_networks_and_compiled_ones_keep_everything(monkeypatch):
     assert isinstance(recompute.forward_pass(network), nullcontext)
 
 
-def test_silu_whose_gradient_needs_its_input_leaves_it_there_and_relu_does_not():
-    network = nn.Sequential(nn.Linear(4, 8), nn.SiLU(inplace=True), nn.Linear(8, 8), nn.ReLU(inplace=True))
-    before = torch.autograd.grad(network(torch.ones(2, 4)).sum(), [*network.parameters()])
+class Shortcut(nn.Module):
+    """Its sum is another one where the activation leaves its input alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, x):
+        return x + self.act(x)
+
+
+def test_silu_behind_a_batch_norm_leaves_its_input_there_and_nothing_else_changes():
+    norm = BatchNormAct2d(8, act_layer=nn.SiLU)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), norm, Shortcut(), nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True))
+    assert norm.act.inplace
+    before = torch.autograd.grad(network(torch.ones(2, 3, 4, 4)).sum(), [*network.parameters()])
     recompute.forward_pass(network)
-    assert (network[1].inplace, network[3].inplace) == (False, True)
-    after = torch.autograd.grad(network(torch.ones(2, 4)).sum(), [*network.parameters()])
+    assert (norm.act.inplace, network[2].act.inplace, network[4].inplace) == (False, True, True)
+    after = torch.autograd.grad(network(torch.ones(2, 3, 4, 4)).sum(), [*network.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,11 @@ def test_a_table_holds_tuples_and_somebody_reads_it(name):
 def test_what_help_tells_of_a_table_is_what_stands_in_it(name, key):
     assert entry_texts(name, key) == {entry: found[key] if key else "" for entry, found in read_table(name).items()}
     assert [*entry_texts(name, key)] == [*read_table(name)]
+
+
+def test_help_reads_tables_as_windows_has_them(monkeypatch):
+    unix = entry_texts("datasets", "description")
+    read = pkgutil.get_data
+    monkeypatch.setattr(pkgutil, "get_data", lambda *where: read(*where).replace(b"\n", b"\r\n"))
+    assert entry_texts("datasets", "description") == unix != {}
+    assert [*read_table("datasets")] == [*unix]
