@@ -35,12 +35,17 @@ def forward_pass(network: nn.Module) -> AbstractContextManager[None]:
     A SiLU behind a batch norm ceases to work in place: its gradient would need a copy of its input, which nobody else
     reads there.
     """
-    for module in network.modules():
-        if isinstance(module, BatchNormAct2d) and isinstance(module.act, nn.SiLU):
-            module.act.inplace = False
+    _keep_what_norms_hand_on(network)
     large = sum(parameter.numel() for parameter in network.parameters()) >= LARGE
     compiled = network._compiled_call_impl is not None
     return RecomputedActivations(network) if large and not compiled else nullcontext()
+
+
+def _keep_what_norms_hand_on(network: nn.Module) -> None:
+    """Have activations behind a batch norm make a copy; elsewhere what lies in their place may be read once more."""
+    for module in network.modules():
+        if isinstance(module, BatchNormAct2d) and isinstance(module.act, nn.SiLU):
+            module.act.inplace = False
 
 
 class RecomputedActivations(AbstractContextManager[None]):
@@ -54,7 +59,8 @@ class RecomputedActivations(AbstractContextManager[None]):
     It is not for compiled code, whose compiler chooses itself what it keeps.
 
     Args:
-        network: any; what it does not have of these layers stays as it is. Its activations that work in place cease to.
+        network: any; what it does not have of these layers stays as it is, and so do activations that work in place,
+            but for SiLU behind a batch norm, which ceases to.
         layers: whose outputs are computed again, all or some of `CHEAP`; None for all, but on a CPU, where time is
             short and memory is not, for the `CHEAPEST`.
 
@@ -78,13 +84,13 @@ class RecomputedActivations(AbstractContextManager[None]):
             layers = CHEAPEST if on_cpu else CHEAP
         modules: list[Any] = list(network.modules())
         whole = tuple(layer for layer in layers if layer is not BatchNormAct2d)  # of which a part is computed again
-        self._cheap = [module for module in modules if isinstance(module, whole)]
+        _keep_what_norms_hand_on(network)
+        # What works in place would overwrite what it is to be made from.
+        cheap = [module for module in modules if isinstance(module, whole)]
+        self._cheap = [module for module in cheap if not getattr(module, "inplace", False)]
         # The exact class: those of several processes take their statistics over all of them.
         norms: list[Any] = [module for module in modules if type(module) is BatchNormAct2d and type(module) in layers]
         self._norms = [norm for norm in norms if isinstance(norm.drop, nn.Identity)]
-        for module in modules:  # working in place they would overwrite what they are to be made from
-            if getattr(module, "inplace", False):
-                module.inplace = False
         self._made: dict[int, _Recipe] = {}
         self._normed: Tensor | None = None
         self._stack = ExitStack()

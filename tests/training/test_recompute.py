@@ -33,6 +33,17 @@ def step(network, images, again):
     return loss, {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
 
 
+class Shortcut(nn.Module):
+    """Its sum is another one where the activation leaves its input alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, x):
+        return x + self.act(x)
+
+
 def parts():
     """Small networks with each kind of layer, and what is odd about how they are used."""
     yield "gelu", nn.Sequential(nn.Conv2d(3, 8, 1), nn.GELU(), nn.Conv2d(8, 4, 3))
@@ -42,6 +53,8 @@ def parts():
     norm = BatchNormAct2d(8, act_layer=nn.SiLU)
     yield "norm and act", nn.Sequential(nn.Conv2d(3, 8, 1), norm, SEModule(8), nn.Conv2d(8, 4, 3))
     yield "norm alone", nn.Sequential(nn.Conv2d(3, 8, 1), BatchNormAct2d(8, apply_act=False), nn.Conv2d(8, 4, 1))
+    in_place = nn.Sequential(nn.Conv2d(3, 8, 1), Shortcut(), nn.GELU(), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 1))
+    yield "read once more", nn.Sequential(in_place, Shortcut())
     yield "twice", nn.Sequential(nn.Conv2d(3, 8, 1), *2 * [nn.GELU(), nn.Conv2d(8, 8, 3), nn.SiLU(inplace=True)])
 
 
@@ -119,17 +132,6 @@ def test_small_networks_and_compiled_ones_keep_everything(monkeypatch):
     assert context._cheap == [network[1]]
     network._compiled_call_impl = lambda image: image
     assert isinstance(recompute.forward_pass(network), nullcontext)
-
-
-class Shortcut(nn.Module):
-    """Its sum is another one where the activation leaves its input alone."""
-
-    def __init__(self):
-        super().__init__()
-        self.act = nn.SiLU(inplace=True)
-
-    def forward(self, x):
-        return x + self.act(x)
 
 
 def test_silu_behind_a_batch_norm_leaves_its_input_there_and_nothing_else_changes():
