@@ -40,7 +40,7 @@ PLANTED = {
     "niivue": ([CASE, "volume_browser(case, {'shifted': shifted}, viewer='niivue')"], None),
     "a_callback_raises": (
         [SOUND, RAISES, "explorer(broken, level=[0, 1])"],
-        "the picture did not change within 5 s: RuntimeError: drawing failed",
+        "the picture did not change within 10 s: RuntimeError: drawing failed",
     ),
     "a_callback_does_nothing": ([SOUND, "explorer(lambda level: draw(0, True), level=(0, 9))"], "did not change"),
     "a_cell_raises": ([SOUND, "explorer(draw, level=(0, 9), outlines=True)", "1 / 0"], "ZeroDivisionError"),

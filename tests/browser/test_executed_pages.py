@@ -91,7 +91,7 @@ def test_another_notebook_is_not_compared(other):
         (f"error on the page: {KNOWN_FAULT} (before=64, after=58)", (3, 12, 1), False),
         ("error on the page: SystemError: something else", (3, 11, 7), False),
         (f"error on the page: RuntimeError: {KNOWN_FAULT}", (3, 11, 7), False),
-        (f"level was moved and the picture did not change within 5 s: {KNOWN_FAULT}", (3, 11, 7), False),
+        (f"level was moved and the picture did not change within 10 s: {KNOWN_FAULT}", (3, 11, 7), False),
         ("the cells were not done within 600 s", (3, 11, 7), False),
         (None, (3, 11, 7), False),
     ],

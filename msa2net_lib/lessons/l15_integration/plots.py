@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from msa2net_lib.errors import InputError
 from msa2net_lib.lessons.l15_integration.study import OWN, WITHOUT, GateBlock, effects, slice_influence
-from msa2net_lib.nn.gates import inflated
 from msa2net_lib.nn.masag import MASAG
 from msa2net_lib.viz.intervals import plot_intervals
 from msa2net_lib.viz.plots import figure_grid, stamp
@@ -78,12 +77,12 @@ def _section(ax: Axes, block: GateBlock, values: NDArray, title: str, black: flo
 
 
 def _draw_influence(ax: Axes, block: GateBlock, volume_gate: MASAG) -> None:
-    middle = len(block.slices) // 2
-    for gate, style, color, label in (
-        (inflated(block.gate), "s--", "0.55", "2-D"),
-        (volume_gate, "o-", "black", "3-D"),
+    in_3d = slice_influence(volume_gate, block, len(block.slices) // 2)
+    for found, style, color, label in (
+        (block.influence_in_2d, "s--", "0.55", "2-D"),
+        (in_3d, "o-", "black", "3-D"),
     ):
-        influence = slice_influence(gate, block, middle).loc[-5:5]
+        influence = found.loc[-5:5]
         ax.plot(influence.index, influence, style, color=color, label=label, markersize=4)
     ax.set_yscale("symlog", linthresh=1e-2)
     ax.set_title("influence of x on the map", fontsize=8)

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +272,11 @@ class GateBlock:
         x, g = (rearrange(features, "1 c d h w -> d c h w") for features in (self.x, self.g))
         with torch.inference_mode():
             return rearrange(self.gate.attention(x, g), "d c h w -> 1 c d h w")
+
+    @cached_property
+    def influence_in_2d(self) -> pd.Series:
+        """`slice_influence` of the 2-D gate at the middle of the block: the same for every 3-D gate beside it."""
+        return slice_influence(inflated(self.gate), self, len(self.slices) // 2)
 
     def in_3d(self, gate: MASAG) -> Tensor:
         """A 3-D gate's attention maps of the whole block: (1, c, d, h', w')."""
