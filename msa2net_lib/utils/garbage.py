@@ -26,11 +26,11 @@ def collect_after_this_cell() -> None:
     """Leave garbage where it is until the cell of a notebook that imports its packages has ended; elsewhere do nothing.
 
     Nor is it looked for when the kernel ends, as in `collect_rarely`. A million objects more are looked through even
-    then: where a notebook runs as a script, no cell ends.
+    then: where a notebook runs as a script, no cell ends. A collector turned off by a threshold of 0 stays off.
     """
     jupyter = sys.modules.get("IPython")
     before = gc.get_threshold()
-    if jupyter is None or (shell := jupyter.get_ipython()) is None or before[0] >= _WHILE_IMPORTING:
+    if jupyter is None or (shell := jupyter.get_ipython()) is None or not 0 < before[0] < _WHILE_IMPORTING:
         return
 
     def go_on(*_: Any) -> None:

@@ -30,6 +30,13 @@ def entry_texts(name: str, key: str = "") -> dict[str, str]:
 
     For help, of which a fifth of the time would be to read a whole table: headings and plain texts are looked for.
 
+    Args:
+        name: of the file in `tables/`, without its ending.
+        key: of a text on one line, without quotes or backslashes in it.
+
+    Returns:
+        Text by entry, in the table's order; empty where an entry has none.
+
     Example:
         >>> list(entry_texts("recipes"))
         ['smoke', 'gpu', 'synapse', 'isic']

@@ -21,7 +21,7 @@ DRAW_SECONDS = 30
 SETTLED_SECONDS = 1.5
 RIM = 8
 UPDATE_SECONDS = 10
-"""Two pages and their kernels share a small machine: a picture that takes five seconds there takes one alone."""
+"""Long, since two pages and their kernels share a small machine: it looks for pictures that do not follow."""
 STEPS = 3
 """How often a slider is pushed on, and a volume scrolled; a menu or a box is moved once."""
 
